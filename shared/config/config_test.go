@@ -1,0 +1,169 @@
+package config_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+)
+
+type env map[string]string
+
+func (e env) lookup(name string) (string, bool) {
+	value, ok := e[name]
+	return value, ok
+}
+
+// with returns the smallest valid environment plus the given name, value pairs.
+func with(pairs ...string) env {
+	e := env{config.Project: "demo-project"}
+	for i := 0; i < len(pairs); i += 2 {
+		e[pairs[i]] = pairs[i+1]
+	}
+	return e
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	want := config.Config{
+		Project:  "demo-project",
+		Database: "(default)",
+		Collections: config.Collections{
+			KeyPackages: "mls_keypackages",
+			Requests:    "mls_keypackage_requests",
+			Deliveries:  "mls_pending_deliveries",
+			Tombstones:  "mls_keypackage_tombstones",
+			Claims:      "mls_keypackage_claims",
+			Ledger:      "mls_keypackage_ledger",
+			Pairs:       "mls_keypackage_pairs",
+			Owners:      "mls_keypackage_owners",
+		},
+		RequestMaxAge:      15 * time.Minute,
+		DeliveryTopic:      "keypackage-deliveries",
+		Mode:               config.Deliver,
+		DeliveryTTL:        5 * time.Minute,
+		MaxPerOwner:        10,
+		PairLimitPerHour:   10,
+		OwnerBudgetPerHour: 100,
+		Policy:             config.Strict,
+	}
+	absent, err := config.Load(with().lookup)
+	if err != nil || absent != want {
+		t.Errorf("Load = %+v, %v; want %+v", absent, err, want)
+	}
+	empty, err := config.Load(with("ROLLOUT_MODE", "", "DELIVERY_TTL", "", config.RelayDeliveryURL, "").lookup)
+	if err != nil || empty != want {
+		t.Errorf("Load of empty values = %+v, %v; want the defaults", empty, err)
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	const relay = "https://relay.example/internal/v1/deliveries"
+	tests := []struct {
+		env  env
+		get  func(config.Config) any
+		want any
+	}{
+		{with("FIRESTORE_DATABASE", "nostr"), func(c config.Config) any { return c.Database }, "nostr"},
+		{with("OWNERS_COLLECTION", "owners"), func(c config.Config) any { return c.Collections.Owners }, "owners"},
+		{with("REQUEST_MAX_AGE", "1m"), func(c config.Config) any { return c.RequestMaxAge }, time.Minute},
+		{with("REQUEST_MAX_AGE", "24h"), func(c config.Config) any { return c.RequestMaxAge }, 24 * time.Hour},
+		{with("DELIVERY_TTL", "30s"), func(c config.Config) any { return c.DeliveryTTL }, 30 * time.Second},
+		{with("DELIVERY_TTL", "1h"), func(c config.Config) any { return c.DeliveryTTL }, time.Hour},
+		{with("DELIVERY_TOPIC", "a-b.c"), func(c config.Config) any { return c.DeliveryTopic }, "a-b.c"},
+		{with("ROLLOUT_MODE", "off"), func(c config.Config) any { return c.Mode }, config.Off},
+		{with("ROLLOUT_MODE", "observe"), func(c config.Config) any { return c.Mode }, config.Observe},
+		{with("KEYPACKAGE_POLICY", "warn"), func(c config.Config) any { return c.Policy }, config.Warn},
+		{with("MAX_PER_OWNER", "1"), func(c config.Config) any { return c.MaxPerOwner }, 1},
+		{with("PAIR_LIMIT_PER_HOUR", "10000"), func(c config.Config) any { return c.PairLimitPerHour }, 10_000},
+		{with("OWNER_BUDGET_PER_HOUR", "100000"), func(c config.Config) any { return c.OwnerBudgetPerHour }, 100_000},
+		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayDeliveryURL }, relay},
+		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayAudience }, "https://relay.example"},
+		{with(config.RelayDeliveryURL, "http://127.0.0.1:7447/x"), func(c config.Config) any { return c.RelayAudience }, "http://127.0.0.1:7447"},
+		{with(config.RelayDeliveryURL, "http://[::1]:7447/x", "RELAY_AUDIENCE", "none"), func(c config.Config) any { return c.RelayAudience }, ""},
+		{with(config.RelayDeliveryURL, relay, "RELAY_AUDIENCE", "relay-prod"), func(c config.Config) any { return c.RelayAudience }, "relay-prod"},
+	}
+	for _, test := range tests {
+		c, err := config.Load(test.env.lookup)
+		if err != nil {
+			t.Errorf("Load(%v): %v", test.env, err)
+		} else if got := test.get(c); got != test.want {
+			t.Errorf("Load(%v) gave %v, want %v", test.env, got, test.want)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, value, rule string }{
+		{config.Project, "", "is required"},
+		{config.Project, "a/b", "not a project id"},
+		{"FIRESTORE_DATABASE", "Default", "database id"},
+		{"KEYPACKAGES_COLLECTION", "a/b", "path"},
+		{"KEYPACKAGES_COLLECTION", "..", "reserves"},
+		{"CLAIMS_COLLECTION", "__claims__", "reserves"},
+		{"LEDGER_COLLECTION", strings.Repeat("x", 1501), "1500"},
+		{"PAIRS_COLLECTION", "mls_keypackage_claims", "also the value of CLAIMS_COLLECTION"},
+		{"REQUEST_MAX_AGE", "59s", "from 1m0s to 24h0m0s"},
+		{"REQUEST_MAX_AGE", "25h", "from 1m0s to 24h0m0s"},
+		{"REQUEST_MAX_AGE", "900", "not a duration"},
+		{"DELIVERY_TTL", "29s", "from 30s"},
+		{"DELIVERY_TTL", "-5m", "from 30s"},
+		{"DELIVERY_TTL", "61m", "to 1h"},
+		{"DELIVERY_TOPIC", "ab", "topic id"},
+		{"DELIVERY_TOPIC", "projects/p/topics/t", "not a path"},
+		{"DELIVERY_TOPIC", "google-topic", "goog"},
+		{"ROLLOUT_MODE", "on", "deliver, off, observe"},
+		{"KEYPACKAGE_POLICY", "STRICT", "strict, warn"},
+		{"MAX_PER_OWNER", "0", "from 1 to 10"},
+		{"MAX_PER_OWNER", "11", "from 1 to 10"},
+		{"PAIR_LIMIT_PER_HOUR", "many", "whole number"},
+		{"PAIR_LIMIT_PER_HOUR", "10001", "to 10000"},
+		{"OWNER_BUDGET_PER_HOUR", "-1", "from 1"},
+		{config.RelayDeliveryURL, "relay.example/x", "absolute"},
+		{config.RelayDeliveryURL, "https://:443/x", "absolute"},
+		{config.RelayDeliveryURL, "http://relay.example/x", "https"},
+		{config.RelayDeliveryURL, "http://127.0.0.1.example/x", "https"},
+		{config.RelayDeliveryURL, "ftp://localhost/x", "https"},
+		{config.RelayDeliveryURL, "https://me:secret@relay.example/x", "user information"},
+		{config.RelayDeliveryURL, "https://relay.example/x#y", "fragment"},
+		{"RELAY_AUDIENCE", "none", "loopback"},
+		{"RELAY_AUDIENCE", "two words", "spaces"},
+	}
+	for _, test := range tests {
+		_, err := config.Load(with(test.name, test.value).lookup)
+		if err == nil || !strings.HasPrefix(err.Error(), test.name+": ") || !strings.Contains(err.Error(), test.rule) {
+			t.Errorf("%s=%q: error %v, want one that names the variable and %q", test.name, test.value, err, test.rule)
+		}
+	}
+}
+
+func TestRelayURLIsRequiredOnRequest(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(with().lookup, config.RelayDeliveryURL)
+	if err == nil || err.Error() != "RELAY_DELIVERY_URL: is required" {
+		t.Errorf("Load without a relay: %v", err)
+	}
+}
+
+func TestAllFaultsAreReportedTogether(t *testing.T) {
+	t.Parallel()
+	broken := env{"ROLLOUT_MODE": "on", "DELIVERY_TTL": "5", "RELAY_AUDIENCE": "none"}
+	_, err := config.Load(broken.lookup, config.RelayDeliveryURL)
+
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		t.Fatalf("Load = %v, want several faults", err)
+	}
+	for _, name := range []string{config.Project, config.RelayDeliveryURL, "ROLLOUT_MODE", "DELIVERY_TTL", "RELAY_AUDIENCE"} {
+		if strings.Count(err.Error(), name+": ") != 1 {
+			t.Errorf("%s is not named exactly once in:\n%v", name, err)
+		}
+	}
+	if got := len(joined.Unwrap()); got != 5 {
+		t.Errorf("%d faults, want 5:\n%v", got, err)
+	}
+}

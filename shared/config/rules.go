@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+var (
+	projectPattern  = regexp.MustCompile(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`)
+	databasePattern = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)
+	topicPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+	reservedPattern = regexp.MustCompile(`^__.*__$`)
+)
+
+// projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.
+func projectID(s string) error {
+	if !projectPattern.MatchString(s) {
+		return errors.New("is not a project id")
+	}
+	return nil
+}
+
+// databaseID follows https://firebase.google.com/docs/firestore/manage-databases.
+func databaseID(s string) error {
+	if !databasePattern.MatchString(s) {
+		return errors.New("is neither (default) nor a database id: 4 to 63 lower-case letters, digits and hyphens")
+	}
+	return nil
+}
+
+// collectionID follows https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields.
+func collectionID(s string) error {
+	switch {
+	case len(s) > 1500 || !utf8.ValidString(s):
+		return errors.New("is not UTF-8 of at most 1500 bytes")
+	case strings.Contains(s, "/"):
+		return errors.New("names a path, not a collection")
+	case s == "." || s == ".." || reservedPattern.MatchString(s):
+		return errors.New("is a name that Firestore reserves")
+	}
+	return nil
+}
+
+// topicID follows https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names.
+func topicID(s string) error {
+	if !topicPattern.MatchString(s) || strings.HasPrefix(s, "goog") {
+		return errors.New("is not a topic id: 3 to 255 characters, not a path, not beginning with goog")
+	}
+	return nil
+}
+
+// relayURL accepts what a bearer token may be sent to: https anywhere, http only inside this machine.
+func relayURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return errors.New("is not an absolute URL")
+	case u.User != nil || u.Fragment != "":
+		return errors.New("must not have user information or a fragment")
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(s)):
+		return errors.New("must use https (http only for a loopback host)")
+	}
+	return nil
+}
+
+func audience(s string) error {
+	if len(s) > 1024 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("is not an audience: printable ASCII without spaces")
+	}
+	return nil
+}
+
+// origin returns scheme and authority, "" of "".
+func origin(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// loopback says whether the host of endpoint is this machine by name; names are not resolved.
+func loopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
