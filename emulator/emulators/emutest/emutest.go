@@ -1,0 +1,83 @@
+// Package emutest gives a package's tests the official emulators.
+//
+//	func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
+//
+//	func TestSomething(t *testing.T) {
+//		t.Parallel()
+//		client, err := firestore.NewClient(t.Context(), emutest.Project(t))
+//
+// The emulators start with the first test that wants a project and end with the package's tests. If
+// FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are set, those emulators are used and none are started. Where
+// emulators cannot be had, the test fails with the cure; it is never skipped.
+package emutest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
+)
+
+const (
+	firestoreHost = "FIRESTORE_EMULATOR_HOST"
+	pubsubHost    = "PUBSUB_EMULATOR_HOST"
+)
+
+// started is this process's pair; stays nil when the environment names running ones.
+var started *emulators.Emulators
+
+// Main runs the tests and then stops what they started. It returns the exit code.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if started == nil {
+		return code
+	}
+	if err := started.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the emulators:", err)
+		return 1
+	}
+	return code
+}
+
+// Project returns the id of a project that nobody else uses, and makes the Google clients of this process talk to the
+// emulators. An emulator keeps its projects apart, so tests with a project each may run in parallel.
+func Project(t testing.TB) string {
+	t.Helper()
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	return "test-" + strings.ToLower(rand.Text()[:20])
+}
+
+// Emulators returns the pair that this process started, or nil when the environment names running ones.
+func Emulators(t testing.TB) *emulators.Emulators {
+	t.Helper()
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	return started
+}
+
+var start = sync.OnceValue(func() error {
+	firestore, pubsub := os.Getenv(firestoreHost), os.Getenv(pubsubHost)
+	if firestore != "" && pubsub != "" {
+		return nil
+	}
+	if firestore != "" || pubsub != "" {
+		return fmt.Errorf("set both %s and %s, or neither", firestoreHost, pubsubHost)
+	}
+	running, err := emulators.Start(context.Background(), emulators.Options{})
+	if err != nil {
+		return err
+	}
+	started = running
+	return errors.Join(
+		os.Setenv(firestoreHost, running.Firestore.Addr()),
+		os.Setenv(pubsubHost, running.PubSub.Addr()))
+})

@@ -1,0 +1,121 @@
+package emulators
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Triggers receives the events of the Firestore emulator and hands them to who registered for them.
+//
+// An emulator knows one address for all its triggers, and calls them strictly one after another: a slow handler delays
+// every other trigger of every project. Handlers must therefore answer at once.
+type Triggers struct {
+	server *http.Server
+	listen net.Listener
+
+	mu       sync.RWMutex
+	handlers map[string]http.Handler // by path
+}
+
+// Trigger names the documents whose creation is wanted.
+type Trigger struct {
+	ID       string // of the caller's choice, unique within the project
+	Project  string
+	Database string
+	Document string // path pattern, for example "orders/{id}"
+}
+
+func (t Trigger) path() string {
+	return fmt.Sprintf("/functions/projects/%s/triggers/%s", t.Project, t.ID)
+}
+
+func newTriggers() (*Triggers, error) {
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for triggers: %w", err)
+	}
+	t := &Triggers{listen: listen, handlers: map[string]http.Handler{}}
+	t.server = &http.Server{Handler: t, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = t.server.Serve(listen) }()
+	return t, nil
+}
+
+func (t *Triggers) addr() string { return t.listen.Addr().String() }
+
+func (t *Triggers) close() error { return t.server.Close() }
+
+// ServeHTTP takes an event from the emulator.
+func (t *Triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t.mu.RLock()
+	handler := t.handlers[r.URL.Path]
+	t.mu.RUnlock()
+	if handler == nil {
+		http.NotFound(w, r)
+		return
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// OnCreate registers a trigger with the Firestore emulator: from now on every created document that matches is posted to
+// handler, at most once and with the emulator's deviations from production. A restarted emulator has forgotten it.
+func (e *Emulators) OnCreate(ctx context.Context, trigger Trigger, handler http.Handler) error {
+	e.Triggers.mu.Lock()
+	e.Triggers.handlers[trigger.path()] = handler
+	e.Triggers.mu.Unlock()
+	return register(ctx, e.Firestore.Addr(), trigger)
+}
+
+// Forget stops handing a trigger's events to its handler.
+func (e *Emulators) Forget(trigger Trigger) {
+	e.Triggers.mu.Lock()
+	defer e.Triggers.mu.Unlock()
+	delete(e.Triggers.handlers, trigger.path())
+}
+
+func register(ctx context.Context, firestoreAddr string, trigger Trigger) error {
+	type filter struct {
+		Attribute string `json:"attribute"`
+		Value     string `json:"value"`
+		Operator  string `json:"operator,omitempty"`
+	}
+	body, err := json.Marshal(map[string]any{"eventTrigger": map[string]any{
+		"eventType": "google.cloud.firestore.document.v1.created",
+		"eventFilters": []filter{
+			{Attribute: "database", Value: trigger.Database},
+			{Attribute: "document", Value: trigger.Document, Operator: "match-path-pattern"},
+		},
+	}})
+	if err != nil {
+		return err
+	}
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s",
+		firestoreAddr, trigger.Project, trigger.ID)
+	return post(ctx, url, body)
+}
+
+func post(ctx context.Context, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json") // anything else is a 404
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("register trigger: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+		return errors.New("register trigger: " + res.Status + ": " + strings.TrimSpace(string(answer)))
+	}
+	return nil
+}
