@@ -1,0 +1,102 @@
+package mls
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"strings"
+)
+
+// frame is the beginning of an MLSMessage(mls_key_package), RFC 9420 section 6: version mls10, wire format 5.
+var frame = []byte{0, 1, 0, 5}
+
+// DecodeContent finds the KeyPackage in the content of an event and returns its bytes, without a frame, ready for Parse.
+//
+// Four generations of clients have written it in four ways: in hex or base64, framed as an MLSMessage or bare. Tags that name
+// the encoding may be missing or wrong, so they are not asked: every way is tried, and the one that leaves a whole KeyPackage
+// is right. ("deadbeef" is hex and base64; a bare package of suite 5 begins like a frame.) Spelling is taken generously
+// (case, padding, the alphabet for URLs, white space) so that one package has one identity however it is written.
+//
+// The error is ErrEncoding, ErrTooLarge or ErrMalformed.
+func DecodeContent(content string) ([]byte, error) {
+	decoded := decodings(content)
+	if len(decoded) == 0 {
+		return nil, ErrEncoding
+	}
+	var firstErr error
+	for _, b := range decoded {
+		inner, err := unframe(b)
+		if err == nil {
+			return inner, nil
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+	}
+	return nil, firstErr
+}
+
+// ContentHash identifies a KeyPackage of an owner across events and encodings: the hex SHA-256 of the owner's public key (64
+// hex digits, as text) followed by the bytes that DecodeContent finds. If the content holds no KeyPackage, the decoded bytes
+// take their place (as hex, if it decodes as both hex and base64), and if it cannot be decoded, the content itself.
+//
+// The owner is part of it, so that a stranger who publishes somebody's bytes under her own key changes nothing for him.
+func ContentHash(ownerPubkey, content string) string {
+	h := sha256.New()
+	io.WriteString(h, ownerPubkey) //nolint:errcheck // a hash never fails
+	h.Write(identity(content))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func identity(content string) []byte {
+	if inner, err := DecodeContent(content); err == nil {
+		return inner
+	}
+	if decoded := decodings(content); len(decoded) > 0 {
+		return decoded[0]
+	}
+	return []byte(content)
+}
+
+// decodings returns what content may stand for, hex first.
+func decodings(content string) [][]byte {
+	text := strings.Map(plainAlphabet, content)
+	var decoded [][]byte
+	if b, err := hex.DecodeString(text); err == nil {
+		decoded = append(decoded, b)
+	}
+	if b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "=")); err == nil {
+		decoded = append(decoded, b)
+	}
+	return decoded
+}
+
+// plainAlphabet drops white space and maps the base64 alphabet for URLs to the standard one.
+func plainAlphabet(r rune) rune {
+	switch r {
+	case ' ', '\t', '\r', '\n':
+		return -1
+	case '-':
+		return '+'
+	case '_':
+		return '/'
+	default:
+		return r
+	}
+}
+
+// unframe returns the KeyPackage that makes up the whole of b, framed or bare. Never do both readings succeed: after the same
+// four bytes a framed package goes on with its version, 00 01, and a bare one with the length of its init key, which is not 0.
+func unframe(b []byte) ([]byte, error) {
+	if inner, ok := bytes.CutPrefix(b, frame); ok {
+		if kp, err := Parse(inner); err == nil && kp.Version == VersionMLS10 {
+			return inner, nil
+		}
+	}
+	if _, err := Parse(b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}

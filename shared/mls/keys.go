@@ -1,0 +1,88 @@
+package mls
+
+import (
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/sha512"
+)
+
+// keyFormat tells whether bytes are a public key that one can encrypt to.
+type keyFormat func(key []byte) bool
+
+// signatureScheme verifies signatures.
+type signatureScheme struct {
+	// verify reports whether signature is key's over content. It is nil where the standard library lacks the algorithm.
+	verify func(key, content, signature []byte) bool
+	// validKey tells whether bytes are a public key of the scheme.
+	validKey keyFormat
+}
+
+// Public keys of a KEM, RFC 9180 section 7.1: NIST points are uncompressed and on the curve.
+var (
+	p256 = onCurve(ecdh.P256())
+	p384 = onCurve(ecdh.P384())
+	p521 = onCurve(ecdh.P521())
+	x448 = hasLength(56)
+)
+
+// Signature schemes, RFC 9420 sections 5.1.1 and 5.1.2.
+var (
+	ed25519Scheme = signatureScheme{verify: verifyEd25519, validKey: hasLength(ed25519.PublicKeySize)}
+	ed448Scheme   = signatureScheme{validKey: hasLength(57)}
+	ecdsaP256     = ecdsaScheme(elliptic.P256(), func(b []byte) []byte { d := sha256.Sum256(b); return d[:] })
+	ecdsaP384     = ecdsaScheme(elliptic.P384(), func(b []byte) []byte { d := sha512.Sum384(b); return d[:] })
+	ecdsaP521     = ecdsaScheme(elliptic.P521(), func(b []byte) []byte { d := sha512.Sum512(b); return d[:] })
+)
+
+func hasLength(n int) keyFormat {
+	return func(key []byte) bool { return len(key) == n }
+}
+
+func onCurve(curve ecdh.Curve) keyFormat {
+	return func(key []byte) bool {
+		_, err := curve.NewPublicKey(key)
+		return err == nil
+	}
+}
+
+// anyScalar serves to probe X25519 keys; clamping makes it a valid private key.
+var anyScalar = func() *ecdh.PrivateKey {
+	key, err := ecdh.X25519().NewPrivateKey(make([]byte, 32))
+	if err != nil {
+		panic(err) // unreachable: every 32 bytes are a private key
+	}
+	return key
+}()
+
+// x25519 refuses, besides wrong lengths, the points of low order: the shared secret with them is zero whatever the private
+// key, so RFC 9180 section 7.1.4 has every sender fail on them.
+func x25519(key []byte) bool {
+	public, err := ecdh.X25519().NewPublicKey(key)
+	if err != nil {
+		return false
+	}
+	_, err = anyScalar.ECDH(public)
+	return err == nil
+}
+
+func verifyEd25519(key, content, signature []byte) bool {
+	return ed25519.Verify(key, content, signature)
+}
+
+// ecdsaScheme takes keys as uncompressed points and signatures in DER.
+func ecdsaScheme(curve elliptic.Curve, digest func([]byte) []byte) signatureScheme {
+	parse := func(key []byte) (*ecdsa.PublicKey, error) { return ecdsa.ParseUncompressedPublicKey(curve, key) }
+	return signatureScheme{
+		verify: func(key, content, signature []byte) bool {
+			public, err := parse(key)
+			return err == nil && ecdsa.VerifyASN1(public, digest(content), signature)
+		},
+		validKey: func(key []byte) bool {
+			_, err := parse(key)
+			return err == nil
+		},
+	}
+}

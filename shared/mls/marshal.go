@@ -1,0 +1,60 @@
+package mls
+
+import "encoding/binary"
+
+// Marshal encodes the package as RFC 9420 section 10 has it, without a frame.
+func (kp *KeyPackage) Marshal() []byte {
+	return appendOpaque(kp.appendUnsigned(nil), kp.Signature)
+}
+
+// SignedContent is what the package's signature covers: the KeyPackageTBS of RFC 9420 section 10, labelled as section 5.1.2
+// demands. The leaf's signature is part of it.
+func (kp *KeyPackage) SignedContent() []byte {
+	return signContent("KeyPackageTBS", kp.appendUnsigned(nil))
+}
+
+// SignedContent is what the leaf's signature covers, if the leaf stands in a KeyPackage: the LeafNodeTBS of RFC 9420
+// section 7.2, labelled.
+func (l *LeafNode) SignedContent() []byte {
+	return signContent("LeafNodeTBS", l.appendUnsigned(nil))
+}
+
+// signContent is the SignContent of RFC 9420 section 5.1.2.
+func signContent(label string, content []byte) []byte {
+	b := make([]byte, 0, len(content)+32)
+	b = appendOpaque(b, []byte("MLS 1.0 "+label))
+	return appendOpaque(b, content)
+}
+
+func (kp *KeyPackage) appendUnsigned(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, kp.Version)
+	b = binary.BigEndian.AppendUint16(b, uint16(kp.Ciphersuite))
+	b = appendOpaque(b, kp.InitKey)
+	b = appendOpaque(kp.LeafNode.appendUnsigned(b), kp.LeafNode.Signature)
+	return appendExtensions(b, kp.Extensions)
+}
+
+func (l *LeafNode) appendUnsigned(b []byte) []byte {
+	b = appendOpaque(b, l.EncryptionKey)
+	b = appendOpaque(b, l.SignatureKey)
+	b = binary.BigEndian.AppendUint16(b, uint16(l.Credential.Type))
+	b = appendOpaque(b, l.Credential.Data)
+	b = l.Capabilities.append(b)
+	b = append(b, byte(l.Source))
+	switch l.Source {
+	case SourceKeyPackage:
+		b = binary.BigEndian.AppendUint64(b, l.Lifetime.NotBefore)
+		b = binary.BigEndian.AppendUint64(b, l.Lifetime.NotAfter)
+	case SourceCommit:
+		b = appendOpaque(b, l.ParentHash)
+	}
+	return appendExtensions(b, l.Extensions)
+}
+
+func (c *Capabilities) append(b []byte) []byte {
+	b = appendUint16s(b, c.Versions)
+	b = appendUint16s(b, c.Ciphersuites)
+	b = appendUint16s(b, c.Extensions)
+	b = appendUint16s(b, c.Proposals)
+	return appendUint16s(b, c.Credentials)
+}
