@@ -1,0 +1,88 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+)
+
+// PublishFailed is the reason of the fault that [Publisher.Publish] reports.
+const PublishFailed = "publish_failed"
+
+const (
+	// batchDelay is how long the client waits for more messages before it sends what it has. A requester is waiting for
+	// most of ours, so the library's default of 10 ms is cut; the rest still lets the scheduled function batch.
+	batchDelay = time.Millisecond
+	// publishTimeout bounds the client's own attempts for one message. Beyond it the event's retry, or the scheduled
+	// function, does better than a caller that waits.
+	publishTimeout = 10 * time.Second
+)
+
+// Publisher publishes to one topic. It is built once per process and safe for concurrent use.
+type Publisher struct {
+	client *pubsub.Client
+	topic  *pubsub.Publisher
+}
+
+// NewPublisher connects to the topic with the given id in project. It does not check that the topic exists: ctx bounds
+// the set-up only. Call Close when done.
+func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, error) {
+	client, err := pubsub.NewClient(ctx, project)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Pub/Sub: %w", err)
+	}
+	topic := client.Publisher(topicID)
+	topic.PublishSettings.DelayThreshold = batchDelay
+	topic.PublishSettings.Timeout = publishTimeout
+	return &Publisher{client, topic}, nil
+}
+
+// Publish sends the messages and returns nil only when the server has acknowledged all of them. On a retryable fault
+// some may have been published: repeating all of them is safe, because messages are hints. A message that breaks the
+// rules of [Message] is a permanent fault, and nothing is published.
+func (p *Publisher) Publish(ctx context.Context, messages ...Message) error {
+	encoded, err := encode(messages)
+	if err != nil {
+		return fault.Permanent(BadMessage, err)
+	}
+	results := make([]*pubsub.PublishResult, len(encoded))
+	for i, message := range encoded {
+		results[i] = p.topic.Publish(ctx, message)
+	}
+	var faults []error
+	for _, result := range results {
+		if _, err := result.Get(ctx); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		err := fmt.Errorf("publish %d of %d messages: %w", len(faults), len(messages), faults[0])
+		return fault.Retryable(PublishFailed, err)
+	}
+	return nil
+}
+
+func encode(messages []Message) ([]*pubsub.Message, error) {
+	encoded := make([]*pubsub.Message, len(messages))
+	for i, m := range messages {
+		data, err := m.data()
+		if err != nil {
+			return nil, err
+		}
+		encoded[i] = &pubsub.Message{Data: data}
+		if m.TraceParent != "" {
+			encoded[i].Attributes = map[string]string{traceAttribute: m.TraceParent}
+		}
+	}
+	return encoded, nil
+}
+
+// Close waits for messages in flight and disconnects. The publisher must not be used afterwards.
+func (p *Publisher) Close() error {
+	p.topic.Stop()
+	return p.client.Close()
+}

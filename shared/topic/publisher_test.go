@@ -1,0 +1,107 @@
+package topic_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+)
+
+func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
+
+const topicID = "deliveries"
+
+// subscribe creates the topic and a push subscription to an endpoint that decodes, and returns what arrives there.
+func subscribe(t *testing.T, project string) <-chan topic.Message {
+	t.Helper()
+	arrived := make(chan topic.Message, 100)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		m, err := topic.Decode(r)
+		if err != nil {
+			t.Errorf("decode a push of the emulator: %v", err)
+		}
+		arrived <- m
+	}))
+	t.Cleanup(endpoint.Close)
+
+	client, err := pubsub.NewClient(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	name := fmt.Sprintf("projects/%s/topics/%s", project, topicID)
+	if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
+		Name:       fmt.Sprintf("projects/%s/subscriptions/%s", project, topicID),
+		Topic:      name,
+		PushConfig: &pubsubpb.PushConfig{PushEndpoint: endpoint.URL + "/" + name},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arrived
+}
+
+func publisher(t *testing.T, project string) *topic.Publisher {
+	t.Helper()
+	p, err := topic.NewPublisher(t.Context(), project, topicID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func TestPublishedMessagesArrive(t *testing.T) {
+	t.Parallel()
+	project := emutest.Project(t)
+	arrived := subscribe(t, project)
+
+	want := map[topic.Message]bool{
+		{RequestEventID: id, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}: true,
+		{RequestEventID: strings.Repeat("1b", 32)}:                                                   true,
+		{RequesterPubkey: id}: true,
+	}
+	var messages []topic.Message
+	for m := range want {
+		messages = append(messages, m)
+	}
+	if err := publisher(t, project).Publish(t.Context(), messages...); err != nil {
+		t.Fatal(err)
+	}
+	for len(want) > 0 {
+		m := <-arrived // at least once, so a repetition is not a failure
+		delete(want, m)
+	}
+}
+
+func TestPublishReportsALostMessage(t *testing.T) {
+	t.Parallel()
+	err := publisher(t, emutest.Project(t)).Publish(t.Context(), topic.Message{RequestEventID: id})
+	if !fault.IsRetryable(err) || fault.Reason(err) != topic.PublishFailed {
+		t.Errorf("publish to a topic that does not exist: %v, want a retryable %s", err, topic.PublishFailed)
+	}
+}
+
+func TestPublishRefusesABadMessage(t *testing.T) {
+	t.Parallel()
+	project := emutest.Project(t)
+	p := publisher(t, project)
+	for _, m := range []topic.Message{{}, {RequestEventID: id, RequesterPubkey: id}, {RequesterPubkey: "bob"}} {
+		err := p.Publish(t.Context(), topic.Message{RequestEventID: id}, m)
+		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {
+			t.Errorf("publish %+v: %v, want a permanent %s", m, err, topic.BadMessage)
+		}
+	}
+}
