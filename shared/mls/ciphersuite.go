@@ -2,8 +2,6 @@ package mls
 
 import (
 	"crypto"
-	_ "crypto/sha256" // linked in for crypto.SHA256.New
-	_ "crypto/sha512" // and for SHA384, SHA512
 	"fmt"
 	"strconv"
 	"strings"

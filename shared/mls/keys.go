@@ -1,12 +1,13 @@
 package mls
 
 import (
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha256" // makes crypto.SHA256 available
+	_ "crypto/sha512" // and crypto.SHA384, crypto.SHA512
 )
 
 // keyFormat tells whether bytes are a public key that one can encrypt to.
@@ -32,9 +33,9 @@ var (
 var (
 	ed25519Scheme = signatureScheme{verify: verifyEd25519, validKey: hasLength(ed25519.PublicKeySize)}
 	ed448Scheme   = signatureScheme{validKey: hasLength(57)}
-	ecdsaP256     = ecdsaScheme(elliptic.P256(), func(b []byte) []byte { d := sha256.Sum256(b); return d[:] })
-	ecdsaP384     = ecdsaScheme(elliptic.P384(), func(b []byte) []byte { d := sha512.Sum384(b); return d[:] })
-	ecdsaP521     = ecdsaScheme(elliptic.P521(), func(b []byte) []byte { d := sha512.Sum512(b); return d[:] })
+	ecdsaP256     = ecdsaScheme(elliptic.P256(), crypto.SHA256)
+	ecdsaP384     = ecdsaScheme(elliptic.P384(), crypto.SHA384)
+	ecdsaP521     = ecdsaScheme(elliptic.P521(), crypto.SHA512)
 )
 
 func hasLength(n int) keyFormat {
@@ -72,13 +73,19 @@ func verifyEd25519(key, content, signature []byte) bool {
 	return ed25519.Verify(key, content, signature)
 }
 
+func sum(hash crypto.Hash, b []byte) []byte {
+	h := hash.New()
+	h.Write(b)
+	return h.Sum(nil)
+}
+
 // ecdsaScheme takes keys as uncompressed points and signatures in DER.
-func ecdsaScheme(curve elliptic.Curve, digest func([]byte) []byte) signatureScheme {
+func ecdsaScheme(curve elliptic.Curve, hash crypto.Hash) signatureScheme {
 	parse := func(key []byte) (*ecdsa.PublicKey, error) { return ecdsa.ParseUncompressedPublicKey(curve, key) }
 	return signatureScheme{
 		verify: func(key, content, signature []byte) bool {
 			public, err := parse(key)
-			return err == nil && ecdsa.VerifyASN1(public, digest(content), signature)
+			return err == nil && ecdsa.VerifyASN1(public, sum(hash, content), signature)
 		},
 		validKey: func(key []byte) bool {
 			_, err := parse(key)

@@ -10,7 +10,5 @@ func (kp *KeyPackage) Ref() []byte {
 	var input []byte
 	input = appendOpaque(input, []byte("MLS 1.0 KeyPackage Reference"))
 	input = appendOpaque(input, kp.Marshal())
-	h := suite.hash.New()
-	h.Write(input)
-	return h.Sum(nil)
+	return sum(suite.hash, input)
 }
