@@ -1,0 +1,99 @@
+package logging
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+)
+
+// maxErrorText bounds an error's text in bytes: errors of libraries may repeat their input.
+const maxErrorText = 512
+
+// Line collects what one invocation has to say and is written once, at its end:
+//
+//	line := logging.Begin(logger)
+//	defer func() { line.End(ctx, outcome, err) }()
+//	line.Set("request_event_id", id)
+//	line.Count("claimed", 3)
+//
+// The line has the fields outcome, reason and error (both absent without an error), whatever was Set, and the groups
+// counts and durations_ms (milliseconds, with the whole invocation as total). It is safe for concurrent use.
+type Line struct {
+	logger *slog.Logger
+	begun  time.Time
+
+	mu        sync.Mutex
+	fields    []slog.Attr
+	counts    []slog.Attr
+	durations []slog.Attr
+}
+
+// Begin starts the invocation's clock.
+func Begin(logger *slog.Logger) *Line {
+	return &Line{logger: logger, begun: time.Now()}
+}
+
+// Set adds a field: an id or a constant, never content.
+func (l *Line) Set(key, value string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fields = append(l.fields, slog.String(key, value))
+}
+
+// Count adds a number to the group counts.
+func (l *Line) Count(name string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts = append(l.counts, slog.Int(name, n))
+}
+
+// Stage measures a part of the invocation, until the returned function is called.
+func (l *Line) Stage(name string) (done func()) {
+	begun := time.Now()
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.durations = append(l.durations, milliseconds(name, begun))
+	}
+}
+
+func milliseconds(name string, begun time.Time) slog.Attr {
+	return slog.Float64(name, float64(time.Since(begun).Microseconds())/1000)
+}
+
+// End writes the line. The outcome is a constant, such as "granted". With an error the line also has its reason (see
+// [fault.Reason]), and is an ERROR if the event will be tried again, otherwise a WARNING.
+func (l *Line) End(ctx context.Context, outcome string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	attrs := append([]slog.Attr{slog.String("outcome", outcome)}, l.fields...)
+	if err != nil {
+		attrs = append(attrs, slog.String("reason", fault.Reason(err)), slog.String("error", shorten(err.Error())))
+	}
+	attrs = append(attrs,
+		slog.GroupAttrs("counts", l.counts...),
+		slog.GroupAttrs("durations_ms", append(l.durations, milliseconds("total", l.begun))...),
+	)
+	l.logger.LogAttrs(ctx, level(err), outcome, attrs...)
+}
+
+func level(err error) slog.Level {
+	switch {
+	case err == nil:
+		return slog.LevelInfo
+	case fault.IsRetryable(err):
+		return slog.LevelError
+	default:
+		return slog.LevelWarn
+	}
+}
+
+func shorten(text string) string {
+	if len(text) > maxErrorText {
+		return text[:maxErrorText] + "..."
+	}
+	return text
+}

@@ -1,0 +1,77 @@
+// Package logging writes structured logs in the form that Cloud Logging understands, one line per invocation of a
+// function. Service levels and alerts are computed from these lines, so their field names are an interface.
+//
+// No line carries a KeyPackage's content, a full event, a token or a secret: callers pass ids, counts and constants.
+package logging
+
+import (
+	"context"
+	"io"
+	"log/slog"
+)
+
+// Field names that Cloud Logging moves out of the payload, from
+// https://cloud.google.com/logging/docs/structured-logging#special-payload-fields.
+const (
+	severityField = "severity"
+	messageField  = "message"
+	labelsField   = "logging.googleapis.com/labels"
+	traceField    = "logging.googleapis.com/trace"
+	spanField     = "logging.googleapis.com/spanId"
+	sampledField  = "logging.googleapis.com/trace_sampled"
+)
+
+// New returns a logger that writes one JSON object per line to w, which in the cloud is standard output. Every line is
+// labelled with the function's entry point, and with the trace of its context (see [WithTrace]), which Cloud Logging
+// looks up in project.
+func New(w io.Writer, project, entryPoint string) *slog.Logger {
+	plain := slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: rename})
+	return slog.New(handler{plain, project}).With(slog.Group(labelsField, slog.String("function", entryPoint)))
+}
+
+func rename(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) > 0 {
+		return a
+	}
+	switch a.Key {
+	case slog.LevelKey:
+		return slog.String(severityField, severity(a.Value))
+	case slog.MessageKey:
+		a.Key = messageField
+	}
+	return a
+}
+
+// severity differs from slog's names only for warnings.
+func severity(v slog.Value) string {
+	if level, ok := v.Any().(slog.Level); ok && level == slog.LevelWarn {
+		return "WARNING"
+	}
+	return v.String()
+}
+
+// handler adds the context's trace to each line. Loggers with groups are not used here: a trace inside a group would
+// not be recognised.
+type handler struct {
+	slog.Handler
+	project string
+}
+
+func (h handler) Handle(ctx context.Context, r slog.Record) error {
+	if t := TraceFrom(ctx); t.ID != "" {
+		r.AddAttrs(
+			slog.String(traceField, "projects/"+h.project+"/traces/"+t.ID),
+			slog.String(spanField, t.Span),
+			slog.Bool(sampledField, t.Sampled),
+		)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.Handler.WithAttrs(attrs), h.project}
+}
+
+func (h handler) WithGroup(name string) slog.Handler {
+	return handler{h.Handler.WithGroup(name), h.project}
+}
