@@ -8,6 +8,8 @@ package config
 import (
 	"errors"
 	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Names of the variables that a deployment cannot do without; the second is for [Load]'s required argument.
@@ -28,13 +30,13 @@ type Config struct {
 	RelayDeliveryURL string // RELAY_DELIVERY_URL: the relay's delivery endpoint; https, or http to a loopback host
 	RelayAudience    string // RELAY_AUDIENCE: audience of the ID token; empty (from "none") means that no token is sent
 
-	Mode        Mode          // ROLLOUT_MODE
-	DeliveryTTL time.Duration // DELIVERY_TTL: life of a pending delivery
+	Mode        keypackage.Mode // ROLLOUT_MODE
+	DeliveryTTL time.Duration   // DELIVERY_TTL: life of a pending delivery
 
-	MaxPerOwner        int    // MAX_PER_OWNER: ceiling of a request's min
-	PairLimitPerHour   int    // PAIR_LIMIT_PER_HOUR: requests of one requester for one owner
-	OwnerBudgetPerHour int    // OWNER_BUDGET_PER_HOUR: one-time KeyPackages handed out per owner
-	Policy             Policy // KEYPACKAGE_POLICY
+	MaxPerOwner        int               // MAX_PER_OWNER: ceiling of a request's min
+	PairLimitPerHour   int               // PAIR_LIMIT_PER_HOUR: requests of one requester for one owner
+	OwnerBudgetPerHour int               // OWNER_BUDGET_PER_HOUR: one-time KeyPackages handed out per owner
+	Policy             keypackage.Policy // KEYPACKAGE_POLICY
 }
 
 // Collections names the Firestore collections. All names are different.
@@ -48,23 +50,6 @@ type Collections struct {
 	Pairs       string // PAIRS_COLLECTION
 	Owners      string // OWNERS_COLLECTION
 }
-
-// Mode is how far the rollout has gone. See the README, "Rollout".
-type Mode string
-
-const (
-	Off     Mode = "off"     // messages are acknowledged, nothing is claimed or pushed
-	Observe Mode = "observe" // what would have been claimed is recorded, nothing is consumed or sent
-	Deliver Mode = "deliver" // everything
-)
-
-// Policy says what happens to KeyPackages that cannot be verified.
-type Policy string
-
-const (
-	Strict Policy = "strict" // they are not handed out
-	Warn   Policy = "warn"   // they are handed out and flagged, for clients that publish opaque content
-)
 
 // Bounds of the numeric settings, with the reason for each.
 const (
@@ -92,12 +77,12 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		RequestMaxAge:      r.duration("REQUEST_MAX_AGE", 15*time.Minute, minRequestMaxAge, maxRequestMaxAge),
 		DeliveryTopic:      r.text("DELIVERY_TOPIC", "keypackage-deliveries", topicID),
 		RelayDeliveryURL:   r.text(RelayDeliveryURL, "", relayURL),
-		Mode:               Mode(r.choice("ROLLOUT_MODE", string(Deliver), string(Off), string(Observe))),
+		Mode:               choice(r, "ROLLOUT_MODE", keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff),
 		DeliveryTTL:        r.duration("DELIVERY_TTL", 5*time.Minute, minDeliveryTTL, maxDeliveryTTL),
 		MaxPerOwner:        r.count("MAX_PER_OWNER", 10, maxPerOwner),
 		PairLimitPerHour:   r.count("PAIR_LIMIT_PER_HOUR", 10, maxPairLimit),
 		OwnerBudgetPerHour: r.count("OWNER_BUDGET_PER_HOUR", 100, maxOwnerBudget),
-		Policy:             Policy(r.choice("KEYPACKAGE_POLICY", string(Strict), string(Warn))),
+		Policy:             choice(r, "KEYPACKAGE_POLICY", keypackage.PolicyStrict, keypackage.PolicyWarn),
 	}
 	c.RelayAudience = r.audience(c.RelayDeliveryURL)
 	if len(r.faults) > 0 {

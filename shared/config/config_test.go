@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 type env map[string]string
@@ -42,12 +43,12 @@ func TestDefaults(t *testing.T) {
 		},
 		RequestMaxAge:      15 * time.Minute,
 		DeliveryTopic:      "keypackage-deliveries",
-		Mode:               config.Deliver,
+		Mode:               keypackage.ModeDeliver,
 		DeliveryTTL:        5 * time.Minute,
 		MaxPerOwner:        10,
 		PairLimitPerHour:   10,
 		OwnerBudgetPerHour: 100,
-		Policy:             config.Strict,
+		Policy:             keypackage.PolicyStrict,
 	}
 	absent, err := config.Load(with().lookup)
 	if err != nil || absent != want {
@@ -74,9 +75,9 @@ func TestAccepted(t *testing.T) {
 		{with("DELIVERY_TTL", "30s"), func(c config.Config) any { return c.DeliveryTTL }, 30 * time.Second},
 		{with("DELIVERY_TTL", "1h"), func(c config.Config) any { return c.DeliveryTTL }, time.Hour},
 		{with("DELIVERY_TOPIC", "a-b.c"), func(c config.Config) any { return c.DeliveryTopic }, "a-b.c"},
-		{with("ROLLOUT_MODE", "off"), func(c config.Config) any { return c.Mode }, config.Off},
-		{with("ROLLOUT_MODE", "observe"), func(c config.Config) any { return c.Mode }, config.Observe},
-		{with("KEYPACKAGE_POLICY", "warn"), func(c config.Config) any { return c.Policy }, config.Warn},
+		{with("ROLLOUT_MODE", "off"), func(c config.Config) any { return c.Mode }, keypackage.ModeOff},
+		{with("ROLLOUT_MODE", "observe"), func(c config.Config) any { return c.Mode }, keypackage.ModeObserve},
+		{with("KEYPACKAGE_POLICY", "warn"), func(c config.Config) any { return c.Policy }, keypackage.PolicyWarn},
 		{with("MAX_PER_OWNER", "1"), func(c config.Config) any { return c.MaxPerOwner }, 1},
 		{with("PAIR_LIMIT_PER_HOUR", "10000"), func(c config.Config) any { return c.PairLimitPerHour }, 10_000},
 		{with("OWNER_BUDGET_PER_HOUR", "100000"), func(c config.Config) any { return c.OwnerBudgetPerHour }, 100_000},
@@ -116,8 +117,8 @@ func TestRefused(t *testing.T) {
 		{"DELIVERY_TOPIC", "ab", "topic id"},
 		{"DELIVERY_TOPIC", "projects/p/topics/t", "not a path"},
 		{"DELIVERY_TOPIC", "google-topic", "goog"},
-		{"ROLLOUT_MODE", "on", "deliver, off, observe"},
-		{"KEYPACKAGE_POLICY", "STRICT", "strict, warn"},
+		{"ROLLOUT_MODE", "on", "[deliver observe off]"},
+		{"KEYPACKAGE_POLICY", "STRICT", "[strict warn]"},
 		{"MAX_PER_OWNER", "0", "from 1 to 10"},
 		{"MAX_PER_OWNER", "11", "from 1 to 10"},
 		{"PAIR_LIMIT_PER_HOUR", "many", "whole number"},

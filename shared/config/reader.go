@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -45,16 +44,16 @@ func (r *reader) text(name, fallback string, check func(string) error) string {
 }
 
 // choice reads one of several words, the first of which is the default.
-func (r *reader) choice(name string, words ...string) string {
+func choice[word ~string](r *reader, name string, words ...word) word {
 	value, ok := r.value(name)
 	if !ok {
 		return words[0]
 	}
-	if !slices.Contains(words, value) {
-		r.fault(name, "%q is not one of %s", value, strings.Join(words, ", "))
+	if !slices.Contains(words, word(value)) {
+		r.fault(name, "%q is not one of %v", value, words)
 		return words[0]
 	}
-	return value
+	return word(value)
 }
 
 func (r *reader) duration(name string, fallback, floor, ceiling time.Duration) time.Duration {
