@@ -1,0 +1,156 @@
+// Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
+// deliveries.
+//
+// claimer.go takes up a request, owner.go answers the units of one owner in one transaction, decide.go and take.go choose
+// what they get, combine.go gathers concurrent units of one owner, and store.go is the contract with the store.
+package claiming
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Publisher asks for the delivery of what was claimed for a request. It returns once the message is safely kept.
+type Publisher interface {
+	PublishRequest(ctx context.Context, requestID string) error
+}
+
+// Settings of a Claimer.
+type Settings struct {
+	Limits
+	Mode          keypackage.Mode
+	MaxPerOwner   int           // ceiling of `min`
+	RequestMaxAge time.Duration // a request taken up later than this is stale
+}
+
+// Claimer takes up requests. It is safe for concurrent use.
+type Claimer struct {
+	store     Store
+	publisher Publisher
+	settings  Settings
+	now       func() time.Time
+	owners    *combiner
+}
+
+// New returns a Claimer. now is the clock.
+func New(store Store, publisher Publisher, settings Settings, now func() time.Time) *Claimer {
+	c := &Claimer{store: store, publisher: publisher, settings: settings, now: now}
+	c.owners = newCombiner(c.answerOwner)
+	return c
+}
+
+// Result says what became of a request, for the log. Outcome is "" if the request was left alone.
+type Result struct {
+	RequestID string
+	Outcome   keypackage.Outcome
+	Reason    string
+	Granted   int
+	Owners    int
+	Age       time.Duration // from the relay's receipt to the answer
+}
+
+// Take takes up one request document, which may have been taken up before: then the recorded answer stands and only its
+// announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
+// do. Its errors are retryable.
+func (c *Claimer) Take(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
+	result := Result{RequestID: doc.ID}
+	if c.settings.Mode == keypackage.ModeOff {
+		result.Reason = "mode_off"
+		return result, nil
+	}
+	req, err := keypackage.ParseRequest(doc, c.settings.MaxPerOwner)
+	if errors.Is(err, keypackage.ErrOtherKind) {
+		result.Reason = "other_kind"
+		return result, nil
+	}
+	records, err := c.records(ctx, doc, req, err)
+	if len(records) > 0 {
+		result.fill(records, doc, c.now())
+		err = errors.Join(err, c.announce(ctx, doc, records))
+	}
+	return result, err
+}
+
+func (r *Result) fill(records []keypackage.Record, doc keypackage.RequestDocument, now time.Time) {
+	r.Outcome, _ = keypackage.Conclude(records)
+	r.Age = now.Sub(doc.ReceivedAt)
+	for _, record := range records {
+		r.Granted += record.Granted
+		if record.Owner != "" {
+			r.Owners++
+		}
+		if r.Reason == "" {
+			r.Reason = record.Reason
+		}
+	}
+}
+
+// records returns the recorded answers to the request, deciding what was not decided before. With an error it returns
+// those that stand all the same.
+func (c *Claimer) records(
+	ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
+) ([]keypackage.Record, error) {
+	if rejection, ok := errors.AsType[keypackage.Rejection](parseErr); ok {
+		return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
+	}
+	if rejection := req.Untimely(c.now(), c.settings.RequestMaxAge); rejection != "" {
+		known, err := c.store.Records(ctx, append(unitIDs(req), keypackage.RecordID(req.ID, "")))
+		if err != nil {
+			return nil, err
+		}
+		if len(known) == 0 {
+			return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
+		}
+	}
+	if c.settings.Mode == keypackage.ModeObserve {
+		return c.observe(ctx, doc, req)
+	}
+	return c.claim(ctx, req)
+}
+
+// claim answers all units. Each owner's unit stands for itself: one that fails does not undo the others.
+func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Record, error) {
+	answers := make([]*keypackage.Record, len(req.Owners))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, owner := range req.Owners {
+		group.Go(func() (err error) {
+			answers[i], err = c.owners.answer(ctx, Unit{Request: req, Owner: owner})
+			return err
+		})
+	}
+	err := group.Wait()
+	var records []keypackage.Record
+	for _, record := range answers {
+		if record == nil {
+			continue
+		}
+		if record.Owner == "" { // the request was rejected or observed meanwhile: that stands
+			return []keypackage.Record{*record}, nil
+		}
+		records = append(records, *record)
+	}
+	return records, err
+}
+
+// announce publishes the message and copies the outcome to the request's document. A request that nobody signed is not
+// announced: there is nobody to tell.
+func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, records []keypackage.Record) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if records[0].Authentic && records[0].Status != keypackage.StatusObserved {
+		group.Go(func() error {
+			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, records[0].RequestID) })
+		})
+	}
+	if outcome, complete := keypackage.Conclude(records); complete {
+		group.Go(func() error {
+			return retryTransient(ctx, func() error { return c.store.NoteOutcome(ctx, doc.ID, outcome, records) })
+		})
+	}
+	return group.Wait()
+}

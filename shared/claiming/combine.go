@@ -1,0 +1,129 @@
+package claiming
+
+import (
+	"context"
+	"sync"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// combineLimit bounds the units of one transaction. Each brings about six writes; a batch of up to 500 is safe.
+const combineLimit = 50
+
+// combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
+// process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
+// after another is all they could do anyway; together they need one transaction instead of many lost races.
+type combiner struct {
+	answerAll func(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error)
+
+	mu     sync.Mutex
+	owners map[string]*queue
+}
+
+// queue holds the units that wait for one owner. Whoever holds the turn answers for all who wait.
+type queue struct {
+	turn    chan struct{} // capacity 1
+	waiting []*waiter
+	users   int // callers that hold a pointer to the queue
+}
+
+type waiter struct {
+	unit   Unit
+	done   chan struct{}
+	record keypackage.Record
+	err    error
+}
+
+func newCombiner(answerAll func(context.Context, string, []Unit) ([]keypackage.Record, error)) *combiner {
+	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
+}
+
+// answer returns once the unit's record is committed, or has failed. Every caller waits for its own unit: no one
+// acknowledges an event before its answer is safe.
+func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Record, error) {
+	w := &waiter{unit: u, done: make(chan struct{})}
+	q := c.enter(w)
+	defer c.leave(u.Owner, q)
+	select {
+	case <-w.done:
+	case q.turn <- struct{}{}:
+		c.lead(ctx, q, w)
+		<-q.turn
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return &w.record, nil
+}
+
+func (c *combiner) enter(w *waiter) *queue {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.owners[w.unit.Owner]
+	if q == nil {
+		q = &queue{turn: make(chan struct{}, 1)}
+		c.owners[w.unit.Owner] = q
+	}
+	q.waiting = append(q.waiting, w)
+	q.users++
+	return q
+}
+
+func (c *combiner) leave(owner string, q *queue) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q.users--; q.users == 0 {
+		delete(c.owners, owner)
+	}
+}
+
+// lead answers batches until the leader's own unit has its answer. The leader's context serves the whole batch, without
+// its cancellation: one caller that goes away must not fail the others.
+func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
+	for !leader.answered() {
+		batch := c.take(q)
+		units, index := distinctUnits(batch)
+		records, err := c.answerAll(context.WithoutCancel(ctx), leader.unit.Owner, units)
+		for i, w := range batch {
+			if w.err = err; err == nil {
+				w.record = records[index[i]]
+			}
+			close(w.done)
+		}
+	}
+}
+
+func (w *waiter) answered() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *combiner) take(q *queue) []*waiter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(q.waiting), combineLimit)
+	batch := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	return batch
+}
+
+// distinctUnits drops repetitions: the same event delivered twice at the same moment is one unit. index maps each waiter
+// to its unit.
+func distinctUnits(batch []*waiter) (units []Unit, index []int) {
+	positions := make(map[string]int, len(batch))
+	for _, w := range batch {
+		id := w.unit.RecordID()
+		if _, ok := positions[id]; !ok {
+			positions[id] = len(units)
+			units = append(units, w.unit)
+		}
+		index = append(index, positions[id])
+	}
+	return units, index
+}

@@ -1,0 +1,260 @@
+package claiming
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// Limits are the settings that a decision depends on.
+type Limits struct {
+	DeliveryTTL        time.Duration
+	PairLimitPerHour   int
+	OwnerBudgetPerHour int
+}
+
+// errMoreStock says that the part of the stock read so far does not decide the matter.
+var errMoreStock = errors.New("more stock is needed")
+
+// stock is the part of an owner's documents that was read.
+type stock struct {
+	documents []*keypackage.Candidate // oldest first; then the newest, if they were read
+	newest    map[string]bool         // ids among the newest documents, read when the budget does not suffice
+	ended     bool                    // there are no more, or no more are read
+	limited   bool                    // no more are read: the scan limit
+}
+
+// decision decides units one after another, each seeing the effects of those before.
+type decision struct {
+	now    time.Time
+	limits Limits
+	view   *View
+	stock  *stock
+	valid  []*keypackage.Candidate // distinct valid packages that nobody was given as one-time yet; copies
+	open   map[string]joinable     // by delivery id
+	pairs  map[string]*keypackage.Pair
+	plan   *Plan
+}
+
+// joinable is an open delivery, an earlier one or one that this decision creates.
+type joinable struct {
+	delivery   *keypackage.Delivery
+	tombstoned bool
+}
+
+// decide plans the answers to all units. It changes neither the view nor the stock, and returns errMoreStock if the stock
+// was not read far enough.
+func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*Plan, error) {
+	d := newDecision(view, s, limits, now)
+	for _, u := range units {
+		if err := d.answer(u); err != nil {
+			return nil, err
+		}
+	}
+	d.plan.Behind = d.behind()
+	d.clean()
+	d.plan.Owner.KeepUntil = now.Add(keypackage.CountsRetention)
+	for _, pair := range d.pairs {
+		pair.KeepUntil = now.Add(keypackage.CountsRetention)
+		d.plan.Pairs = append(d.plan.Pairs, *pair)
+	}
+	return d.plan, nil
+}
+
+func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
+	d := &decision{
+		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
+		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair),
+	}
+	for _, c := range s.documents {
+		if c.Valid(now) {
+			own := *c
+			d.valid = append(d.valid, &own)
+		}
+	}
+	d.valid = keypackage.Distinct(d.valid)
+	for id, open := range view.Open {
+		d.open[id] = joinable{delivery: &open.Delivery, tombstoned: open.Tombstoned}
+	}
+	return d
+}
+
+func (d *decision) answer(u Unit) error {
+	record := keypackage.Record{
+		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
+		Requested: u.Request.Min, Authentic: true, CreatedAt: d.now,
+		KeepUntil: keypackage.KeepRecordUntil(u.Request.ValidUntil),
+	}
+	if err := d.fill(&record, u.Request); err != nil {
+		return err
+	}
+	d.plan.Records = append(d.plan.Records, record)
+	return nil
+}
+
+// fill decides one unit: the limits first, then what it joins, then what it takes from stock.
+func (d *decision) fill(record *keypackage.Record, req *keypackage.Request) error {
+	if !req.ValidUntil.After(d.now) {
+		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonStale
+		return nil
+	}
+	pair := d.pair(req.Requester)
+	if limit := d.limits.PairLimitPerHour; pair.Requests.Count(d.now) >= limit {
+		record.Status, record.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
+		record.RetryAt = pair.Requests.RetryAt(d.now, limit)
+		return nil
+	}
+	pair.Requests = pair.Requests.Add(d.now, 1)
+	d.join(record, req, pair)
+	taken, err := d.take(req, record.Requested-record.Granted, record.LastResort)
+	if err != nil {
+		return err
+	}
+	d.handOut(record, req, pair, taken)
+	d.conclude(record, taken)
+	return nil
+}
+
+// pair returns the working copy. Every unit writes its pair, if only under the condition that it has not changed: the
+// limit relies on it.
+func (d *decision) pair(requester string) *keypackage.Pair {
+	if p, ok := d.pairs[requester]; ok {
+		return p
+	}
+	p := d.view.Pairs[requester]
+	p.Requester, p.Owner = requester, d.view.Owner.Pubkey
+	p.Open = slices.Clone(p.Open)
+	p.Prune(d.now)
+	d.pairs[requester] = &p
+	return &p
+}
+
+// join adds the request to the deliveries that an earlier request for the same is still waiting for, one-time ones first,
+// up to what is wanted.
+func (d *decision) join(record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair) {
+	for _, wantReserve := range []bool{false, true} {
+		for _, entry := range pair.Open {
+			open, ok := d.open[entry.DeliveryID]
+			if !ok || entry.Ask != req.Ask || record.Granted == record.Requested {
+				continue
+			}
+			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.LastResort != wantReserve {
+				continue
+			}
+			if record.LastResort && wantReserve {
+				continue // at most one reserve
+			}
+			d.joinOne(record, open.delivery)
+		}
+	}
+}
+
+func (d *decision) joinOne(record *keypackage.Record, delivery *keypackage.Delivery) {
+	delivery.Join(record.RequestID)
+	created := slices.Contains(d.plan.Created, delivery)
+	if !created && !slices.Contains(d.plan.Joined, delivery) {
+		d.plan.Joined = append(d.plan.Joined, delivery)
+	}
+	record.Granted++
+	record.LastResort = record.LastResort || delivery.LastResort
+	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+}
+
+// handOut turns what was taken into deliveries, ledger entries and counts.
+func (d *decision) handOut(record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair, t taken) {
+	for _, c := range t.oneTime {
+		delivery := d.deliver(record, req, pair, c, false)
+		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
+		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
+		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
+	}
+	if len(t.oneTime) > 0 {
+		d.plan.Owner.HandedOut = d.plan.Owner.HandedOut.Add(d.now, len(t.oneTime))
+		d.plan.WriteOwner = true
+	}
+	if c := t.reserve; c != nil {
+		delivery := d.deliver(record, req, pair, c, true)
+		d.expose(c, delivery.ID)
+	}
+}
+
+func (d *decision) deliver(
+	record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
+) *keypackage.Delivery {
+	delivery := keypackage.NewDelivery(req, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+	d.plan.Created = append(d.plan.Created, delivery)
+	d.open[delivery.ID] = joinable{delivery: delivery}
+	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: req.Ask, ExpiresAt: delivery.ExpiresAt})
+	record.Granted++
+	record.LastResort = record.LastResort || reserve
+	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+	return delivery
+}
+
+// expose hands out a reserve. It stays in stock, but from now on as shared; one exposure per plan and package is enough.
+func (d *decision) expose(c *keypackage.Candidate, deliveryID string) {
+	if slices.ContainsFunc(d.plan.Exposed, func(h Handout) bool { return h.Candidate == c }) {
+		return
+	}
+	d.plan.Exposed = append(d.plan.Exposed, Handout{
+		Candidate: c, NewUse: c.Use == keypackage.UseNone,
+		Ledger: keypackage.NewLedger(&c.Package, keypackage.UseShared, deliveryID, d.now),
+	})
+	c.Use = keypackage.UseShared
+}
+
+// conclude gives the record its status. A budget that did not suffice is told even if the reserve filled the gap.
+func (d *decision) conclude(record *keypackage.Record, t taken) {
+	if t.overBudget {
+		d.plan.RelyOwner = true
+		record.Reason = keypackage.ReasonBudget
+		record.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
+	}
+	switch {
+	case record.Granted >= record.Requested:
+		record.Status = keypackage.StatusFull
+	case record.Granted > 0:
+		record.Status = keypackage.StatusPartial
+	case t.overBudget:
+		record.Status = keypackage.StatusLimited
+	case t.unknownSuite || len(d.valid) > 0:
+		record.Status = keypackage.StatusNoMatch
+	case d.stock.limited:
+		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
+	default:
+		record.Status = keypackage.StatusNone
+	}
+	if record.Status == keypackage.StatusNoMatch && d.stock.limited && !t.unknownSuite {
+		record.Reason = keypackage.ReasonScanLimit
+	}
+}
+
+// behind picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
+// other claims are the least likely to consume.
+func (d *decision) behind() []*keypackage.Candidate {
+	last := keypackage.Reserves(d.valid)
+	suites := make(map[mls.Ciphersuite]bool)
+	var behind []*keypackage.Candidate
+	for _, h := range d.plan.Consumed {
+		if suite := h.Candidate.Suite; !suites[suite] {
+			suites[suite] = true
+			behind = append(behind, last[suite])
+		}
+	}
+	return behind
+}
+
+// clean removes what can never be handed out again and flags what does not verify, among the documents that were met.
+func (d *decision) clean() {
+	for _, c := range d.stock.documents {
+		switch {
+		case c.Removable(d.now):
+			d.plan.Removed = append(d.plan.Removed, c)
+		case c.Flaw != "" && c.Document.Text(keypackage.FieldFlaw) != c.Flaw:
+			d.plan.Flagged = append(d.plan.Flagged, c)
+		}
+	}
+}

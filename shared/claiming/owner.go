@@ -1,0 +1,117 @@
+package claiming
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Bounds of one claim.
+const (
+	scanLimit      = 512 // documents of one owner that a claim reads at the most
+	newestLimit    = 64  // documents read instead when the owner's budget is used up
+	pageSlack      = 2   // documents read beyond what is wanted: the one that stays behind, and one that is skipped
+	commitAttempts = 16  // lost races before the event is handed back to the platform
+)
+
+// answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
+// for each unit, in their order. A lost race is decided anew.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error) {
+	for attempt := 1; ; attempt++ {
+		plan, known, err := c.plan(ctx, owner, units)
+		if err == nil && len(plan.Records) > 0 {
+			err = c.store.Commit(ctx, plan)
+		}
+		if err == nil {
+			return inOrder(units, append(known, plan.Records...)), nil
+		}
+		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
+			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
+		}
+		if err := pause(ctx, backoff(attempt)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures.
+func worthAnotherAttempt(attempt int, err error) bool {
+	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts
+}
+
+// backoff is random, so that losers of the same race do not meet again, and grows to 100 ms.
+func backoff(attempt int) time.Duration {
+	return time.Duration(rand.Int64N(int64(min(attempt, 10)) * int64(10*time.Millisecond)))
+}
+
+// plan decides the units that have no answer yet, and returns the records of the others.
+func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, []keypackage.Record, error) {
+	reader := stockReader{store: c.store, owner: owner, page: wanted(units) + pageSlack}
+	view, err := c.read(ctx, &reader, units)
+	if err != nil {
+		return nil, nil, err
+	}
+	open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(view.Records, u) })
+	if len(open) == 0 {
+		return &Plan{}, view.Records, nil
+	}
+	if wanted(open) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()) {
+		if err := reader.readNewest(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	for {
+		plan, err := decide(open, view, &reader.stock, c.settings.Limits, c.now())
+		if !errors.Is(err, errMoreStock) {
+			return plan, view.Records, err
+		}
+		if err := reader.readOldest(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// read reads the view and the first page of the stock at the same time: nearly every claim needs both.
+func (c *Claimer) read(ctx context.Context, reader *stockReader, units []Unit) (view *View, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return reader.readOldest(ctx) })
+	group.Go(func() (err error) {
+		view, err = c.store.View(ctx, reader.owner, units)
+		return err
+	})
+	return view, group.Wait()
+}
+
+// wanted is the number of packages that the units may take. It bounds the first page; a claim that joins needs fewer.
+func wanted(units []Unit) int {
+	n := 0
+	for _, u := range units {
+		n += u.Request.Min
+	}
+	return n
+}
+
+func answered(records []keypackage.Record, u Unit) bool {
+	return slices.ContainsFunc(records, func(r keypackage.Record) bool { return answers(r, u) })
+}
+
+// answers reports whether the record is the unit's, or that of its whole request.
+func answers(r keypackage.Record, u Unit) bool {
+	return r.RequestID == u.Request.ID && (r.Owner == u.Owner || r.Owner == "")
+}
+
+func inOrder(units []Unit, records []keypackage.Record) []keypackage.Record {
+	ordered := make([]keypackage.Record, len(units))
+	for i, u := range units {
+		ordered[i] = records[slices.IndexFunc(records, func(r keypackage.Record) bool { return answers(r, u) })]
+	}
+	return ordered
+}

@@ -1,0 +1,64 @@
+package claiming
+
+import (
+	"context"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// stockReader reads an owner's stock piece by piece.
+type stockReader struct {
+	stock
+	store Store
+	owner string
+	page  int // size of the next page
+	last  *keypackage.Candidate
+	read  int
+}
+
+// readOldest reads the next page, oldest first. Pages double, so that a long stretch of documents that do not serve
+// takes few round trips. At the scan limit the stock counts as ended.
+func (r *stockReader) readOldest(ctx context.Context) error {
+	limit := min(r.page, scanLimit-r.read)
+	page, err := r.store.Oldest(ctx, r.owner, r.last, limit)
+	if err != nil {
+		return err
+	}
+	r.add(page)
+	r.read += len(page)
+	r.ended = len(page) < limit
+	if !r.ended {
+		r.last = page[len(page)-1]
+		r.limited = r.read >= scanLimit
+		r.ended = r.limited
+	}
+	r.page *= 2
+	return nil
+}
+
+// readNewest reads the newest documents, from which the reserve is taken when the budget is used up.
+func (r *stockReader) readNewest(ctx context.Context) error {
+	newest, err := r.store.Newest(ctx, r.owner, newestLimit)
+	if err != nil {
+		return err
+	}
+	r.newest = make(map[string]bool, len(newest))
+	for _, c := range newest {
+		r.newest[c.ID] = true
+	}
+	r.add(newest)
+	return nil
+}
+
+// add appends the documents that were not read before.
+func (r *stockReader) add(page []*keypackage.Candidate) {
+	known := make(map[string]bool, len(r.documents))
+	for _, c := range r.documents {
+		known[c.ID] = true
+	}
+	for _, c := range page {
+		if !known[c.ID] {
+			r.documents = append(r.documents, c)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package claiming
+
+import (
+	"context"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Store keeps requests' records, the stock, and everything that a claim decides on. All methods may be called
+// concurrently, also from other processes. What View, Oldest and Newest return may be outdated at once; Commit alone
+// decides whether it still holds.
+type Store interface {
+	// Records returns those of the records that exist, in any order.
+	Records(ctx context.Context, ids []string) ([]keypackage.Record, error)
+
+	// View reads what is known about the owner and the requesters of the units, except the stock. Its Records hold the
+	// units that were answered before, and the records of whole requests.
+	View(ctx context.Context, owner string, units []Unit) (*View, error)
+
+	// Oldest reads up to limit documents of the owner's stock, oldest created_at first, ties by lower id, from behind
+	// `after` (nil: from the start). Fewer than limit means that the stock ends there.
+	Oldest(ctx context.Context, owner string, after *keypackage.Candidate, limit int) ([]*keypackage.Candidate, error)
+
+	// Newest reads up to limit documents of the owner's stock, newest first.
+	Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error)
+
+	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that
+	// the plan changes or relies on is as it was read. After any other error the plan may have been written all the same.
+	Commit(ctx context.Context, plan *Plan) error
+
+	// Settle creates the record of a whole request (rejected, observed) unless it or one of the units' records exists;
+	// then it returns keypackage.ErrConflict.
+	Settle(ctx context.Context, record keypackage.Record, unitIDs []string) error
+
+	// NoteOutcome copies the outcome to the request's document, for people and for the relay. A document that is gone
+	// is no error.
+	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record) error
+}
+
+// View is what a claim knows about one owner besides the stock.
+type View struct {
+	Owner   keypackage.Owner
+	Pairs   map[string]keypackage.Pair  // by requester; all requesters of the units
+	Open    map[string]keypackage.Found // by delivery id: what the pairs' open deliveries point to
+	Records []keypackage.Record
+}
+
+// Unit is one request's share in one owner: it is answered as a whole or not at all.
+type Unit struct {
+	Request *keypackage.Request
+	Owner   string
+}
+
+// RecordID returns the document id of the unit's record.
+func (u Unit) RecordID() string { return keypackage.RecordID(u.Request.ID, u.Owner) }
+
+// Plan is what a claim of one owner's packages, for any number of units, will write, and what it relies on.
+//
+// The rule that makes claims both safe and fast: what a plan changes is read before the transaction and written under the
+// condition that it has not changed since; what it only relies on is read again by id inside the transaction. Reading in
+// the transaction what is also written would make concurrent claims wait for each other's locks until one is aborted;
+// conditions make the loser fail at once. Queries never run inside: they would lock the collection.
+type Plan struct {
+	Owner      keypackage.Owner
+	WriteOwner bool // packages were consumed, so the budget changed
+	RelyOwner  bool // the budget was too small, which must still be so
+	Pairs      []keypackage.Pair
+	Records    []keypackage.Record
+	Created    []*keypackage.Delivery
+	Joined     []*keypackage.Delivery
+	Consumed   []Handout
+	Exposed    []Handout
+	// Behind holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
+	// each consume what the other leaves behind can not both commit: each deletes what the other reads.
+	Behind  []*keypackage.Candidate
+	Removed []*keypackage.Candidate // expired, tombstoned or used up
+	Flagged []*keypackage.Candidate // not verified
+}
+
+// Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.
+type Handout struct {
+	Candidate *keypackage.Candidate
+	Ledger    keypackage.Ledger
+	NewUse    bool
+}

@@ -1,0 +1,101 @@
+package claiming
+
+import (
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// taken is what one unit gets from stock.
+type taken struct {
+	oneTime      []*keypackage.Candidate
+	reserve      *keypackage.Candidate
+	overBudget   bool // more was wanted than the owner's budget allows
+	unknownSuite bool // no package can match, whatever is in stock
+}
+
+// take selects up to need packages. It reads no further than it must: with enough fresh packages, oldest first, and
+// another valid one of each ciphersuite staying behind, the rest of the stock cannot change the choice. Only at the end of
+// the stock does the order of use decide what the owner's reserve is.
+func (d *decision) take(req *keypackage.Request, need int, hasReserve bool) (taken, error) {
+	if need <= 0 {
+		return taken{}, nil
+	}
+	if !req.AnySuite && req.Suite == 0 {
+		return taken{unknownSuite: true}, nil
+	}
+	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
+	t := taken{overBudget: need > budget}
+	allowed := min(need, budget)
+	if d.stock.ended {
+		t.oneTime = d.oneTimeOfAll(req, allowed)
+	} else if t.oneTime = d.oneTimeOfRead(req, allowed); len(t.oneTime) < allowed {
+		return taken{}, errMoreStock
+	}
+	if len(t.oneTime) < need && !hasReserve {
+		t.reserve = d.reserveFor(req, t.oneTime)
+	}
+	return t, nil
+}
+
+// oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, exposed packages
+// excepted.
+func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackage.Candidate {
+	reserves := keypackage.Reserves(d.valid)
+	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+		return c.OneTime() && reserves[c.Suite] != c
+	})
+}
+
+// oneTimeOfRead selects from the oldest part of the stock: fresh packages only, as long as another valid package of the
+// same ciphersuite is known to stay behind.
+func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
+	left := make(map[mls.Ciphersuite]int)
+	for _, c := range d.valid {
+		left[c.Suite]++
+	}
+	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+		if !c.OneTime() || c.Marked || left[c.Suite] < 2 {
+			return false
+		}
+		left[c.Suite]--
+		return true
+	})
+}
+
+// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
+// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves.
+func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
+	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
+		return slices.Contains(consumed, c) || (!d.stock.ended && !d.stock.newest[c.ID])
+	})
+	var reserve *keypackage.Candidate
+	for suite, c := range keypackage.Reserves(pool) {
+		if req.Matches(suite) && (reserve == nil || keypackage.CompareUse(c, reserve) < 0) {
+			reserve = c
+		}
+	}
+	return reserve
+}
+
+// matching returns the valid packages that answer the request, in the order of use.
+func (d *decision) matching(req *keypackage.Request) []*keypackage.Candidate {
+	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool { return !req.Matches(c.Suite) })
+	slices.SortFunc(pool, keypackage.CompareUse)
+	return pool
+}
+
+// first returns up to limit of the candidates that are wanted.
+func first(limit int, pool []*keypackage.Candidate, wanted func(*keypackage.Candidate) bool) []*keypackage.Candidate {
+	var chosen []*keypackage.Candidate
+	for _, c := range pool {
+		if len(chosen) == limit {
+			break
+		}
+		if wanted(c) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}

@@ -1,0 +1,97 @@
+package claiming
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// wholeRecord is the record of a request that is rejected or only observed. req is nil if not even its signature is known.
+func (c *Claimer) wholeRecord(
+	doc keypackage.RequestDocument, req *keypackage.Request, status keypackage.Status, reason string,
+) keypackage.Record {
+	now := c.now()
+	record := keypackage.Record{
+		RequestID: doc.ID, Status: status, Reason: reason, CreatedAt: now,
+		KeepUntil: keypackage.KeepRecordUntil(now.Add(keypackage.MaxRequestTTL)),
+	}
+	if req != nil {
+		record.Requester, record.Owners, record.Requested = req.Requester, req.Owners, req.Min
+		record.Authentic = status == keypackage.StatusObserved || keypackage.Rejection(reason).Authentic()
+	}
+	return record
+}
+
+// settle records the answer to a whole request, unless another answer stands.
+func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *keypackage.Request) ([]keypackage.Record, error) {
+	var units []string
+	if req != nil {
+		units = unitIDs(req)
+	}
+	err := retryTransient(ctx, func() error { return c.store.Settle(ctx, record, units) })
+	if err == nil {
+		return []keypackage.Record{record}, nil
+	}
+	if !errors.Is(err, keypackage.ErrConflict) {
+		return nil, err
+	}
+	return c.store.Records(ctx, append(units, record.ID()))
+}
+
+// observe records what would be claimed if the mode were deliver. Nothing is consumed.
+func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request) ([]keypackage.Record, error) {
+	record := c.wholeRecord(doc, req, keypackage.StatusObserved, "")
+	for _, owner := range req.Owners {
+		units := []Unit{{Request: req, Owner: owner}}
+		plan, known, err := c.plan(ctx, owner, units)
+		if err != nil {
+			return nil, err
+		}
+		if len(known) > 0 { // a unit was answered in mode deliver: the rest is claimed as well
+			return c.claim(ctx, req)
+		}
+		record.Observed = append(record.Observed, plan.Records[0].Row())
+	}
+	return c.settle(ctx, record, req)
+}
+
+func unitIDs(req *keypackage.Request) []string {
+	ids := make([]string, len(req.Owners))
+	for i, owner := range req.Owners {
+		ids[i] = keypackage.RecordID(req.ID, owner)
+	}
+	return ids
+}
+
+// Attempts against a store or a publisher that fails for a moment. A nack costs seconds, a second try milliseconds.
+const (
+	transientAttempts = 3
+	transientPause    = 100 * time.Millisecond
+)
+
+// retryTransient repeats do while it fails for a reason that may pass. A lost race does not pass by itself.
+func retryTransient(ctx context.Context, do func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if err == nil || errors.Is(err, keypackage.ErrConflict) || !fault.IsRetryable(err) || attempt == transientAttempts {
+			return err
+		}
+		if pause(ctx, time.Duration(attempt)*transientPause) != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,143 @@
+// Package delivering is the use case of DeliverKeyPackages: it pushes what is pending to the relay and records what
+// became of it.
+//
+// deliverer.go finds out what a message asks for, session.go goes through the deliveries of one
+// request, push.go makes one push safely (the conditional write before it, the record of the answer after it), and ports.go is the contract with store and relay.
+package delivering
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// OutcomeAge is how old an outcome may be to be still told.
+const OutcomeAge = 5 * time.Minute
+
+// openLimit bounds what one message makes us push. What is beyond it waits for the next message or tick.
+const openLimit = 500
+
+// Deliverer pushes deliveries. It is safe for concurrent use.
+type Deliverer struct {
+	store Store
+	relay Relay
+	mode  keypackage.Mode
+	now   func() time.Time
+}
+
+// New returns a Deliverer. now is the clock.
+func New(store Store, relay Relay, mode keypackage.Mode, now func() time.Time) *Deliverer {
+	return &Deliverer{store: store, relay: relay, mode: mode, now: now}
+}
+
+// Result says what a message brought about, for the log.
+type Result struct {
+	Pushes    int
+	Delivered int
+	Waiting   int // nobody there, or nobody listening: still pending
+	Unclear   int
+	Alerts    []string // results that somebody has to look at
+	// Latencies holds, for each delivery completed, the time from its claim.
+	Latencies []time.Duration
+}
+
+// ForRequest delivers what is pending of a request and tells its outcome. A nil error acknowledges the message; all
+// errors are retryable.
+func (d *Deliverer) ForRequest(ctx context.Context, requestID string) (Result, error) {
+	if d.mode != keypackage.ModeDeliver {
+		return Result{}, nil
+	}
+	var result Result
+	err := d.pushRequest(ctx, &result, requestID, nil)
+	return result, err
+}
+
+// ForRequester delivers everything that is pending for a requester. Errors are as for ForRequest.
+func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result, error) {
+	if d.mode != keypackage.ModeDeliver {
+		return Result{}, nil
+	}
+	var result Result
+	open, err := d.store.OpenFor(ctx, requester, openLimit)
+	if err != nil {
+		return result, err
+	}
+	var errs []error
+	for _, group := range byRequest(open) {
+		errs = append(errs, d.pushRequest(ctx, &result, group[0].LatestRequest(), group))
+	}
+	return result, errors.Join(errs...)
+}
+
+// byRequest groups deliveries by the last request that asked for them, oldest first.
+func byRequest(found []keypackage.Found) [][]keypackage.Found {
+	slices.SortFunc(found, func(a, b keypackage.Found) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.LatestRequest(), b.LatestRequest()))
+	})
+	var groups [][]keypackage.Found
+	index := make(map[string]int)
+	for _, f := range found {
+		i, ok := index[f.LatestRequest()]
+		if !ok {
+			i = len(groups)
+			index[f.LatestRequest()] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], f)
+	}
+	return groups
+}
+
+// pushRequest pushes deliveries under one request; nil stands for all that the request was granted.
+func (d *Deliverer) pushRequest(ctx context.Context, result *Result, requestID string, found []keypackage.Found) error {
+	records, err := d.store.RequestRecords(ctx, requestID)
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		return nil // older than the records that are kept, or not ours
+	}
+	if found == nil {
+		if found, err = d.store.Deliveries(ctx, deliveryIDs(records)); err != nil {
+			return err
+		}
+	}
+	session := &session{
+		Deliverer: d, result: result, tried: make(map[string]bool),
+		push:        Push{RequestID: requestID, Requester: records[0].Requester, Outcome: d.outcome(records)},
+		outcomeEnds: records[0].CreatedAt.Add(OutcomeAge),
+	}
+	return session.run(ctx, found)
+}
+
+// outcome returns the rows to tell, or none if it is too late or the requester never signed the request.
+func (d *Deliverer) outcome(records []keypackage.Record) []keypackage.Row {
+	if !records[0].Authentic || d.now().Sub(records[0].CreatedAt) >= OutcomeAge {
+		return nil
+	}
+	rows := make([]keypackage.Row, len(records))
+	for i := range records {
+		rows[i] = records[i].Row()
+	}
+	return rows
+}
+
+func deliveryIDs(records []keypackage.Record) []string {
+	var ids []string
+	for _, r := range records {
+		ids = append(ids, r.DeliveryIDs...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// retryLater is the error that asks for the message once more.
+func retryLater(reason string, err error) error {
+	return fault.Retryable(reason, fmt.Errorf("push is not finished: %w", err))
+}

@@ -1,0 +1,120 @@
+package expiring
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Sizes of a batch: what one query reads, and what one transaction writes.
+const (
+	queryBatch  = 200
+	expireBatch = 25
+)
+
+// nudgeAfter is how old a pending delivery must be before its nudge counts as lost.
+const nudgeAfter = 30 * time.Second
+
+// expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock.
+func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
+	for {
+		due, err := e.store.Due(ctx, e.now().Add(-keypackage.Fence), queryBatch)
+		if err != nil {
+			return err
+		}
+		progress := false
+		for len(due) > 0 {
+			n := min(len(due), expireBatch)
+			expired, err := e.expireBatch(ctx, due[:n])
+			if err != nil {
+				return err
+			}
+			report.count(expired)
+			progress = progress || len(expired) > 0
+			due = due[n:]
+		}
+		if !progress {
+			return nil // nothing was due, or another run is at it
+		}
+	}
+}
+
+// expireBatch expires deliveries in one transaction, or one by one if that lost a race.
+func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.Found) ([]*keypackage.Delivery, error) {
+	expired := make([]*keypackage.Delivery, len(found))
+	for i := range found {
+		d := found[i].Delivery
+		d.Expire(found[i].Tombstoned, e.now())
+		expired[i] = &d
+	}
+	err := e.store.Expire(ctx, expired)
+	if err == nil {
+		return expired, nil
+	}
+	if !errors.Is(err, keypackage.ErrConflict) {
+		return nil, err
+	}
+	if len(found) == 1 {
+		return nil, nil // changed meanwhile: delivered, expired by another run, or read again by the next query
+	}
+	var all []*keypackage.Delivery
+	for i := range found {
+		one, err := e.expireBatch(ctx, found[i:i+1])
+		if err != nil {
+			return all, err
+		}
+		all = append(all, one...)
+	}
+	return all, nil
+}
+
+func (r *Report) count(expired []*keypackage.Delivery) {
+	for _, d := range expired {
+		switch d.Reason {
+		case keypackage.ExpiredReturned:
+			r.Returned++
+		case keypackage.ExpiredReserve:
+			r.Reserves++
+		default:
+			r.Burned[d.Reason]++
+		}
+	}
+}
+
+// repeatNudges asks again for the delivery of everything that has been pending for a while: its message may have been
+// lost, or the requester's next session may have opened unnoticed.
+func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
+	var last *keypackage.Delivery
+	for {
+		waiting, err := e.store.Waiting(ctx, e.now(), last, queryBatch)
+		if err != nil || len(waiting) == 0 {
+			return err
+		}
+		requesters := e.toNudge(waiting)
+		if err := e.publisher.PublishRequesters(ctx, requesters); err != nil {
+			return err
+		}
+		report.Nudged += len(requesters)
+		if len(waiting) < queryBatch {
+			return nil
+		}
+		last = &waiting[len(waiting)-1].Delivery
+	}
+}
+
+// toNudge returns the distinct requesters of deliveries that could be pushed now.
+func (e *Expirer) toNudge(waiting []keypackage.Found) []string {
+	var requesters []string
+	seen := make(map[string]bool)
+	for i := range waiting {
+		d, now := &waiting[i], e.now()
+		if seen[d.Requester] || d.Tombstoned || !d.Pushable(now) || now.Sub(d.CreatedAt) < nudgeAfter {
+			continue
+		}
+		seen[d.Requester] = true
+		requesters = append(requesters, d.Requester)
+	}
+	return requesters
+}

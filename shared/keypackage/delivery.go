@@ -1,0 +1,189 @@
+package keypackage
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is the state of a pending delivery:
+//
+//	pending ──(BeginPush, committed before each push)──> sending ──(delivered)──> delivered
+//	   ▲                                                    │
+//	   └──────────────(any other recorded end)──────────────┘
+//	pending | sending ──(ExpiresAt + Fence)──> expired
+type State string
+
+// The states. Delivered and expired are terminal.
+const (
+	StatePending   State = "pending"
+	StateSending   State = "sending"
+	StateDelivered State = "delivered"
+	StateExpired   State = "expired"
+)
+
+// Times of a push. The fence is longer than the longest lease, so that at its end no push can be under way.
+const (
+	PushTimeout = 10 * time.Second
+	Lease       = PushTimeout + 5*time.Second
+	Fence       = 2 * Lease
+)
+
+// Results of a push that are recorded besides the relay's own statuses.
+const (
+	ResultDelivered      = "delivered"
+	ResultNoSession      = "no_session"
+	ResultNoSubscription = "no_subscription"
+	ResultUnknownEvent   = "unknown_event"
+	ResultRejected       = "rejected"
+	ResultUnknown        = "unknown"
+	ResultRefused        = "refused"  // the relay refused the whole push: 401, 403, 404, 413, 425, 429
+	ResultNotSent        = "not_sent" // no byte of the push left this process
+)
+
+// Delivery is one KeyPackage on its way to one requester.
+type Delivery struct {
+	ID              string    `firestore:"-"` // RequestID_PackageID
+	Requester       string    `firestore:"requester_pubkey"`
+	Owner           string    `firestore:"keypackage_owner_pubkey"`
+	PackageID       string    `firestore:"keypackage_event_id"`
+	RequestID       string    `firestore:"request_event_id"` // the request that claimed the package
+	RequestIDs      []string  `firestore:"request_ids"`      // and those that joined it later
+	Hash            string    `firestore:"ledger_id"`        // key of the package's ledger entry
+	LastResort      bool      `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
+	Package         Document  `firestore:"package"`          // the package's document: what is delivered, or returned to stock
+	PackageExpires  time.Time `firestore:"package_expires,omitempty"`
+	CreatedAt       time.Time `firestore:"created_at,omitempty"`
+	ExpiresAt       time.Time `firestore:"expires_at,omitempty"`
+	State           State     `firestore:"state"`
+	PushNo          int       `firestore:"push_no"` // raised by every BeginPush: names one push
+	LeaseUntil      time.Time `firestore:"lease_until,omitempty"`
+	ExposureUnknown bool      `firestore:"exposure_unknown"` // a push ended without a definite answer: the package never returns to stock
+	Parked          bool      `firestore:"parked"`           // the relay cannot deliver it: never pushed again
+	Attempts        int       `firestore:"attempts"`         // pushes that left this process
+	LastResult      string    `firestore:"last_result"`
+	Reason          string    `firestore:"reason"` // how it expired
+	DeliveredAt     time.Time `firestore:"delivered_at,omitempty"`
+	FinishedAt      time.Time `firestore:"finished_at,omitempty"` // zero while open
+	KeepUntil       time.Time `firestore:"keep_until,omitempty"`  // zero while open
+	Version         time.Time `firestore:"-"`                     // update time of the document
+}
+
+// Found is a delivery as it was read, with what else decides about it.
+type Found struct {
+	Delivery
+	Tombstoned bool // the owner deleted the package: it is not pushed, and not returned to stock
+}
+
+// DeliveryID returns the document id of the delivery of a package for a request.
+func DeliveryID(requestID, packageID string) string { return requestID + "_" + packageID }
+
+// PackageOf returns the package's id out of a delivery's.
+func PackageOf(deliveryID string) string {
+	_, id, _ := strings.Cut(deliveryID, "_")
+	return id
+}
+
+// NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.
+func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
+	return &Delivery{
+		ID: DeliveryID(req.ID, p.ID), Requester: req.Requester, Owner: p.Owner, PackageID: p.ID,
+		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, LastResort: lastResort,
+		Package: p.Document, PackageExpires: p.ExpiresAt, CreatedAt: now,
+		ExpiresAt: slices.MinFunc([]time.Time{now.Add(ttl), p.ExpiresAt, req.ValidUntil}, time.Time.Compare),
+		State:     StatePending,
+	}
+}
+
+// Event returns the signed event to deliver, or "" if the relay keeps it elsewhere.
+func (d *Delivery) Event() string { return d.Package.Text(FieldEvent) }
+
+// Open reports whether the delivery has not ended.
+func (d *Delivery) Open() bool { return d.State == StatePending || d.State == StateSending }
+
+// Joinable reports whether a repeated request may join the delivery.
+func (d *Delivery) Joinable(now time.Time) bool {
+	return d.Open() && !d.Parked && d.ExpiresAt.Sub(now) >= JoinMargin
+}
+
+// Leased reports whether somebody may be pushing the delivery right now. Nobody else may.
+func (d *Delivery) Leased(now time.Time) bool {
+	return d.State == StateSending && now.Before(d.LeaseUntil)
+}
+
+// Pushable reports whether a push may begin.
+func (d *Delivery) Pushable(now time.Time) bool {
+	return d.Open() && !d.Parked && !d.Leased(now) && now.Before(d.ExpiresAt)
+}
+
+// BeginPush is the conditional write before a push: whoever commits it may push until the lease ends. A push that was
+// begun before and never recorded may have reached the requester. The delivery must be Pushable.
+func (d *Delivery) BeginPush(now time.Time) {
+	d.ExposureUnknown = d.ExposureUnknown || d.State == StateSending
+	d.State = StateSending
+	d.PushNo++
+	d.LeaseUntil = now.Add(Lease)
+}
+
+// MaySend reports whether the writer of BeginPush may still send: it looks at the clock again just before it does.
+func (d *Delivery) MaySend(now time.Time) bool {
+	return now.Before(d.ExpiresAt) && now.Add(PushTimeout).Before(d.LeaseUntil)
+}
+
+// Finish records how the push with that number ended. It reports whether the delivery changed.
+//
+// Only a delivery ends a delivery: "delivered" counts whatever push it answers. Everything else counts only for the push
+// that is under way, because another one may have begun since and its exposure is not ours to deny. What comes after the
+// end changes nothing but LastResult.
+func (d *Delivery) Finish(pushNo int, result string, now time.Time) bool {
+	switch {
+	case d.State == StateExpired:
+		return d.note(result)
+	case d.State == StateDelivered:
+		return false
+	case result == ResultDelivered:
+		d.DeliveredAt, d.LastResult, d.Attempts = now, result, d.Attempts+1
+		d.end(StateDelivered, now)
+		return true
+	case d.State != StateSending || d.PushNo != pushNo:
+		return false
+	}
+	d.State, d.LastResult = StatePending, result
+	switch result {
+	case ResultNotSent:
+	case ResultUnknownEvent, ResultRejected:
+		d.Parked = true
+		d.Attempts++
+	case ResultNoSession, ResultNoSubscription, ResultRefused:
+		d.Attempts++
+	default:
+		d.ExposureUnknown = true
+		d.Attempts++
+	}
+	return true
+}
+
+// retention is how long the document of an ended delivery is kept, for people who ask what became of it.
+const retention = 7 * 24 * time.Hour
+
+func (d *Delivery) end(state State, now time.Time) {
+	d.State, d.FinishedAt, d.KeepUntil = state, now, now.Add(retention)
+}
+
+func (d *Delivery) note(result string) bool {
+	changed := d.LastResult != result
+	d.LastResult = result
+	return changed
+}
+
+// Join adds a request to an open delivery. Its end does not move. It reports whether the delivery changed.
+func (d *Delivery) Join(requestID string) bool {
+	if slices.Contains(d.RequestIDs, requestID) {
+		return false
+	}
+	d.RequestIDs = append(slices.Clone(d.RequestIDs), requestID)
+	return true
+}
+
+// LatestRequest is the request under which a push that names none is made: the last that joined.
+func (d *Delivery) LatestRequest() string { return d.RequestIDs[len(d.RequestIDs)-1] }

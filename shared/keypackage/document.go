@@ -1,0 +1,36 @@
+package keypackage
+
+import "time"
+
+// Document is a document of the KeyPackages collection as the relay wrote it: field names to values as Firestore returns
+// them. It is kept whole with a delivery, because a return to stock writes it back.
+type Document map[string]any
+
+// Field names of a KeyPackage document. The relay writes all of them but FieldFlaw.
+const (
+	FieldEventID     = "event_id"
+	FieldOwner       = "owner_pubkey"
+	FieldContent     = "content"
+	FieldCiphersuite = "ciphersuite"
+	FieldCreatedAt   = "created_at"
+	FieldExpiresAt   = "expires_at"
+	FieldEvent       = "event"
+	FieldFlaw        = "flaw" // ours, a hint for people: why this package is not handed out
+)
+
+// Text returns the field as a string, or "" if it is missing or of another type.
+func (d Document) Text(field string) string {
+	s, _ := d[field].(string)
+	return s
+}
+
+// Time returns a field that holds integer Unix seconds or a Firestore timestamp.
+func (d Document) Time(field string) (t time.Time, ok bool) {
+	switch v := d[field].(type) {
+	case int64:
+		return time.Unix(v, 0).UTC(), true
+	case time.Time:
+		return v.UTC(), true
+	}
+	return time.Time{}, false
+}

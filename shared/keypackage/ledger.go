@@ -1,0 +1,60 @@
+package keypackage
+
+import (
+	"slices"
+	"time"
+)
+
+// Use says how the bytes of a KeyPackage were handed out.
+type Use string
+
+// The values of Use.
+const (
+	UseNone    Use = ""         // never
+	UseOneTime Use = "one_time" // as a one-time package: never again
+	UseShared  Use = "shared"   // as a reserve: again, but only as a reserve
+)
+
+// Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can
+// publish it again, under any event id and in any encoding; the ledger is what makes "used once" true.
+type Ledger struct {
+	Hash       string    `firestore:"-"`
+	Owner      string    `firestore:"owner_pubkey"`
+	Use        Use       `firestore:"use"`
+	DeliveryID string    `firestore:"delivery_id"` // the delivery that used the package; a return removes the entry only for this one
+	PackageID  string    `firestore:"keypackage_event_id"`
+	FirstUse   time.Time `firestore:"first_use,omitempty"`
+	KeepUntil  time.Time `firestore:"keep_until,omitempty"`
+	Retirable  bool      `firestore:"retirable"`          // exposed, unmarked and, as far as is known, still in stock
+	CheckAt    time.Time `firestore:"check_at,omitempty"` // when to look again whether it can be retired
+	Version    time.Time `firestore:"-"`                  // update time of the document
+}
+
+// Retention of a ledger entry: at least this long after the first use, and this long beyond the last moment at which a
+// document with these bytes could be valid.
+const (
+	ledgerMinimum = 90 * 24 * time.Hour
+	ledgerBeyond  = 24 * time.Hour
+)
+
+// NewLedger returns the entry for the use of a package at that time.
+func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
+	entry := Ledger{
+		Hash: p.Hash, Owner: p.Owner, Use: use, DeliveryID: deliveryID, PackageID: p.ID,
+		FirstUse: now, KeepUntil: keepLedgerUntil(p, now),
+	}
+	if use == UseShared && !p.Marked && !p.Addressable {
+		entry.Retirable, entry.CheckAt = true, now.Add(RetireAfter)
+	}
+	return entry
+}
+
+// keepLedgerUntil returns the zero time, which means for ever, for opaque content: nothing in it ends, so the same bytes
+// may be signed anew at any time.
+func keepLedgerUntil(p *Package, now time.Time) time.Time {
+	if p.NotAfter.IsZero() {
+		return time.Time{}
+	}
+	ends := []time.Time{now.Add(ledgerMinimum), p.ExpiresAt.Add(ledgerBeyond), p.NotAfter.Add(ledgerBeyond)}
+	return slices.MaxFunc(ends, time.Time.Compare)
+}

@@ -1,0 +1,12 @@
+package keypackage
+
+// Mode says what the functions may do. The values are those of the setting ROLLOUT_MODE, in the order in which an
+// operator would dare them.
+type Mode string
+
+// The modes. In every mode deliveries expire and packages return to stock.
+const (
+	ModeOff     Mode = "off"     // no claims, no pushes: events are acknowledged and left alone
+	ModeObserve Mode = "observe" // what would be claimed is recorded, and is final for that request
+	ModeDeliver Mode = "deliver" // everything
+)

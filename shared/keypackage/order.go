@@ -1,0 +1,79 @@
+package keypackage
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// The order of use. Packages that were never exposed come first, so that a requester gets a key nobody else has; packages
+// marked as last resort come late, because only for those does the owner keep the private key after the first use. An
+// addressable package is never used up and comes last of all.
+const (
+	classFresh = iota
+	classExposed
+	classMarked
+	classMarkedExposed
+	classAddressable
+)
+
+func (c *Candidate) class() int {
+	switch exposed := c.Use == UseShared; {
+	case c.Addressable:
+		return classAddressable
+	case c.Marked && exposed:
+		return classMarkedExposed
+	case c.Marked:
+		return classMarked
+	case exposed:
+		return classExposed
+	}
+	return classFresh
+}
+
+// OneTime reports whether the candidate may be handed out as a one-time package: nobody has seen it yet, and it is meant
+// to be used once.
+func (c *Candidate) OneTime() bool { return c.Use == UseNone && !c.Addressable }
+
+// CompareUse orders candidates by use: class first, then the oldest, because the oldest private key is the next one that
+// the owner discards; ties by the lower event id.
+func CompareUse(a, b *Candidate) int {
+	return cmp.Or(
+		cmp.Compare(a.class(), b.class()),
+		cmp.Compare(a.CreatedAt, b.CreatedAt),
+		cmp.Compare(a.ID, b.ID),
+	)
+}
+
+// Distinct returns the candidates without those whose bytes already stand earlier in the list: documents with the same
+// owner and bytes are one package. If any of the documents is addressable, so is the package.
+func Distinct(candidates []*Candidate) []*Candidate {
+	first := make(map[string]*Candidate, len(candidates))
+	distinct := make([]*Candidate, 0, len(candidates))
+	for _, c := range candidates {
+		twin, seen := first[c.Hash]
+		if !seen {
+			first[c.Hash] = c
+			distinct = append(distinct, c)
+			continue
+		}
+		if c.Addressable && !twin.Addressable {
+			first[c.Hash] = c
+			distinct[slices.Index(distinct, twin)] = c
+		}
+	}
+	return distinct
+}
+
+// Reserves returns the reserve of each ciphersuite among valid, distinct candidates that are the owner's whole stock: the
+// last one in the order of use. It is never consumed.
+func Reserves(stock []*Candidate) map[mls.Ciphersuite]*Candidate {
+	reserves := make(map[mls.Ciphersuite]*Candidate)
+	for _, c := range stock {
+		if last, ok := reserves[c.Suite]; !ok || CompareUse(c, last) > 0 {
+			reserves[c.Suite] = c
+		}
+	}
+	return reserves
+}

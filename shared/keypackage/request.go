@@ -1,0 +1,260 @@
+package keypackage
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// Limits of a request.
+const (
+	MaxOwners     = 32
+	MaxRequestTTL = 7 * 24 * time.Hour
+	MaxClockAhead = 15 * time.Minute // how far in the future created_at may lie
+)
+
+// Rejection says why a request is not served at all. The values are recorded and used as metric labels.
+type Rejection string
+
+// The reasons of a rejection. The last three depend on time: they apply only to a request that has no record yet.
+const (
+	RejectMalformedDocument Rejection = "malformed_document" // a field is missing or of the wrong type
+	RejectTooLarge          Rejection = "too_large"
+	RejectMalformedEvent    Rejection = "malformed_event"
+	RejectWrongID           Rejection = "wrong_id" // the id is not the event's hash
+	RejectBadSignature      Rejection = "bad_signature"
+	RejectDocumentID        Rejection = "document_id_mismatch" // the document is not named after the event
+	RejectWrongKind         Rejection = "wrong_kind"           // the document says 447, the signed event does not
+	RejectNoOwner           Rejection = "no_owner"
+	RejectMalformedOwner    Rejection = "malformed_owner"
+	RejectTooManyOwners     Rejection = "too_many_owners"
+	RejectSelf              Rejection = "self_request"
+	RejectFuture            Rejection = "future"
+	RejectExpired           Rejection = "expired" // created_at + ttl has passed
+	RejectStale             Rejection = "stale"   // taken up too late: nobody is waiting any more
+)
+
+// Error makes a Rejection usable as an error.
+func (r Rejection) Error() string { return "request rejected: " + string(r) }
+
+// Authentic reports whether the requester really signed the request, so that the requester may be told about the rejection.
+func (r Rejection) Authentic() bool {
+	switch r {
+	case RejectMalformedDocument, RejectTooLarge, RejectMalformedEvent, RejectWrongID, RejectBadSignature, RejectDocumentID:
+		return false
+	}
+	return true
+}
+
+// RequestDocument is a document of the requests collection as the relay wrote it. Fields that were missing or of the
+// wrong type are at their zero value.
+type RequestDocument struct {
+	ID         string
+	Event      string // the signed 447 as JSON
+	Kind       int64  // HasKind tells whether the field was there
+	HasKind    bool
+	ReceivedAt time.Time // Firestore create time when the field is missing
+}
+
+// Field names of a request document.
+const (
+	FieldKind       = "kind"
+	FieldReceivedAt = "received_at"
+)
+
+// ReadRequestDocument reads a request document. created is the time at which the document was created; it stands in for a
+// missing time of receipt.
+func ReadRequestDocument(id string, fields map[string]any, created time.Time) RequestDocument {
+	doc := RequestDocument{ID: id, ReceivedAt: created}
+	doc.Event, _ = fields[FieldEvent].(string)
+	doc.Kind, doc.HasKind = fields[FieldKind].(int64)
+	if at, ok := fields[FieldReceivedAt].(time.Time); ok {
+		doc.ReceivedAt = at
+	}
+	return doc
+}
+
+// Request is a valid kind-447 request.
+type Request struct {
+	ID         string
+	Requester  string
+	Owners     []string // in the order of the p tags, without duplicates
+	Min        int      // KeyPackages wanted per owner, at least 1
+	Suite      mls.Ciphersuite
+	AnySuite   bool   // no ciphersuite was asked for
+	Ask        string // names what was asked (suite and group) for joining; a hash, since the group hint is opaque
+	CreatedAt  time.Time
+	ValidUntil time.Time // created_at + ttl
+	ReceivedAt time.Time
+}
+
+// ErrOtherKind says that a document holds another kind of event. It is ignored, not rejected, so that the trigger may sit
+// on a general events collection.
+var ErrOtherKind = errors.New("not a kind-447 document")
+
+// ParseRequest checks everything about a request that does not depend on the time of day. It returns ErrOtherKind, or a
+// Rejection. With an authentic Rejection the returned request is not nil and names at least its id, its requester and the
+// well-formed owners. maxMin is the ceiling of `min`.
+func ParseRequest(doc RequestDocument, maxMin int) (*Request, error) {
+	if doc.HasKind && doc.Kind != KindRequest {
+		return nil, ErrOtherKind
+	}
+	event, err := VerifyEvent(doc.Event)
+	if event != nil && !doc.HasKind && event.Kind != KindRequest {
+		return nil, ErrOtherKind
+	}
+	if err != nil {
+		return nil, rejectEvent(doc, err)
+	}
+	if event.ID != doc.ID {
+		return nil, RejectDocumentID
+	}
+	req := readRequest(event, doc.ReceivedAt, maxMin)
+	if event.Kind != KindRequest {
+		return req, RejectWrongKind
+	}
+	if rejection := readOwners(req, event.Tags); rejection != "" {
+		return req, rejection
+	}
+	return req, nil
+}
+
+func rejectEvent(doc RequestDocument, err error) Rejection {
+	switch {
+	case doc.Event == "":
+		return RejectMalformedDocument
+	case errors.Is(err, ErrEventTooLarge):
+		return RejectTooLarge
+	case errors.Is(err, ErrEventID):
+		return RejectWrongID
+	case errors.Is(err, ErrEventSignature):
+		return RejectBadSignature
+	}
+	return RejectMalformedEvent
+}
+
+func readRequest(event *nostr.Event, receivedAt time.Time, maxMin int) *Request {
+	req := &Request{
+		ID:         event.ID,
+		Requester:  event.PubKey,
+		Min:        parseMin(event, maxMin),
+		CreatedAt:  event.CreatedAt.Time(),
+		ReceivedAt: receivedAt,
+	}
+	req.ValidUntil = req.CreatedAt.Add(parseTTL(event))
+	cs, asked := tagValue(event, "cs")
+	req.AnySuite = !asked || cs == ""
+	if !req.AnySuite {
+		req.Suite, _ = mls.ParseCiphersuite(cs) // 0, which no package has, when the suite is unknown
+	}
+	group, _ := tagValue(event, "h")
+	req.Ask = askKey(req.Suite, group)
+	return req
+}
+
+// parseMin follows the contract of `min`: what cannot be read, or is below 1, is 1; what is above the ceiling is the ceiling.
+func parseMin(event *nostr.Event, ceiling int) int {
+	value, _ := tagValue(event, "min")
+	n, err := strconv.Atoi(strings.TrimSpace(value))
+	if errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(strings.TrimSpace(value), "-") {
+		return ceiling
+	}
+	if err != nil || n < 1 {
+		return 1
+	}
+	return min(n, ceiling)
+}
+
+func parseTTL(event *nostr.Event) time.Duration {
+	value, asked := tagValue(event, "ttl")
+	seconds, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+	if !asked || (err != nil && !errors.Is(err, strconv.ErrRange)) {
+		return MaxRequestTTL
+	}
+	// ParseInt returns the nearest representable number with ErrRange, which the clamp below then brings into range.
+	seconds = max(1, min(seconds, int64(MaxRequestTTL/time.Second)))
+	return time.Duration(seconds) * time.Second
+}
+
+// readOwners fills in the owners and reports the first reason to reject them. One bad owner rejects the whole request.
+func readOwners(req *Request, tags nostr.Tags) Rejection {
+	var rejection Rejection
+	for _, tag := range tags {
+		if len(tag) == 0 || tag[0] != "p" {
+			continue
+		}
+		switch {
+		case len(tag) < 2 || !IsPubkey(tag[1]):
+			rejection = RejectMalformedOwner
+		case slices.Contains(req.Owners, tag[1]):
+		case len(req.Owners) == MaxOwners:
+			return RejectTooManyOwners
+		default:
+			req.Owners = append(req.Owners, tag[1])
+		}
+	}
+	switch {
+	case rejection != "":
+		return rejection
+	case len(req.Owners) == 0:
+		return RejectNoOwner
+	case slices.Contains(req.Owners, req.Requester):
+		return RejectSelf
+	}
+	return ""
+}
+
+// Untimely returns the reason why a request that has no record yet is not served at this time, or "". maxAge is how long
+// after the relay received it a request may still be taken up.
+func (r *Request) Untimely(now time.Time, maxAge time.Duration) Rejection {
+	switch {
+	case r.CreatedAt.After(now.Add(MaxClockAhead)):
+		return RejectFuture
+	case !r.ValidUntil.After(now):
+		return RejectExpired
+	case now.Sub(r.ReceivedAt) > maxAge:
+		return RejectStale
+	}
+	return ""
+}
+
+// Matches reports whether a package of that ciphersuite answers the request. The number decides, not its spelling.
+func (r *Request) Matches(suite mls.Ciphersuite) bool {
+	return r.AnySuite || (r.Suite != 0 && r.Suite == suite)
+}
+
+func askKey(suite mls.Ciphersuite, group string) string {
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%04x|%s", uint16(suite), group)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Unverified returns the ids of the records that answer a document once all its owners are answered, without verifying
+// anything, and whether it is a request at all. It is for finding documents without an answer among many that have one.
+func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
+	if doc.HasKind && doc.Kind != KindRequest {
+		return nil, false
+	}
+	event, err := parseEvent(doc.Event)
+	if err != nil {
+		return nil, true
+	}
+	if !doc.HasKind && event.Kind != KindRequest {
+		return nil, false
+	}
+	var req Request
+	if readOwners(&req, event.Tags) == "" {
+		for _, owner := range req.Owners {
+			units = append(units, RecordID(doc.ID, owner))
+		}
+	}
+	return units, true
+}

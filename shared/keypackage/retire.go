@@ -1,0 +1,35 @@
+package keypackage
+
+import (
+	"slices"
+	"time"
+)
+
+// RetireAfter is how long the packages that replace an exposed one must have been in stock. An owner who uploads and
+// deletes again at once keeps what she had.
+const RetireAfter = 10 * time.Minute
+
+// retireWith is how many packages must be there to replace an exposed one.
+const retireWith = 2
+
+// maxRetireInterval bounds how long a replaced package stays in stock unnoticed.
+const maxRetireInterval = time.Hour
+
+// Replacements returns the packages that allow the retirement of an exposed, unmarked one: valid, unexposed ones of its
+// ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
+func Replacements(exposed *Candidate, stock []*Candidate, now time.Time) []*Candidate {
+	others := slices.DeleteFunc(Distinct(stock), func(c *Candidate) bool {
+		return c.Hash == exposed.Hash || c.Suite != exposed.Suite || !c.Valid(now) || !c.OneTime() ||
+			now.Sub(c.Stored) < RetireAfter
+	})
+	if len(others) < retireWith {
+		return nil
+	}
+	return others[:retireWith]
+}
+
+// Postpone sets when to look again: soon while the exposure is fresh, since its owner is likely to upload now, and ever
+// more rarely afterwards.
+func (l *Ledger) Postpone(now time.Time) {
+	l.CheckAt = now.Add(min(max(RetireAfter, now.Sub(l.FirstUse)/4), maxRetireInterval))
+}

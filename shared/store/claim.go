@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Commit implements claiming.Store.
+func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
+	t := s.begin()
+	s.commitRecords(t, plan)
+	s.commitOwner(t, plan)
+	s.commitDeliveries(t, plan)
+	s.commitHandouts(t, plan)
+	s.relyOnBehind(t, plan)
+	s.commitCleaning(t, plan)
+	_, err := t.commit(ctx, "claim")
+	return err
+}
+
+// commitRecords creates the records of the units. The record of the whole request must not exist: whichever is first
+// stands.
+func (s *Store) commitRecords(t *transaction, plan *claiming.Plan) {
+	for _, record := range plan.Records {
+		t.rely(s.claims.Doc(keypackage.RecordID(record.RequestID, "")), missing)
+		t.create(s.claims.Doc(record.ID()), record)
+	}
+	for _, pair := range plan.Pairs {
+		t.createOrUpdate(s.pair(pair.Requester, pair.Owner), pair.Version, pair, []firestore.Update{
+			{Path: "requests", Value: pair.Requests}, {Path: "open", Value: pair.Open}, {Path: "keep_until", Value: pair.KeepUntil},
+		})
+	}
+}
+
+func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
+	owner := plan.Owner
+	switch ref := s.ownerRecords.Doc(owner.Pubkey); {
+	case plan.WriteOwner:
+		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
+			{Path: "handed_out", Value: owner.HandedOut}, {Path: "keep_until", Value: owner.KeepUntil},
+		})
+	case plan.RelyOwner:
+		t.rely(ref, unchanged(owner.Version))
+	}
+}
+
+func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
+	for _, d := range plan.Created {
+		t.create(s.deliveries.Doc(d.ID), d)
+	}
+	for _, d := range plan.Joined {
+		t.rely(s.tombstones.Doc(d.PackageID), missing)
+		t.update(s.deliveries.Doc(d.ID), d.Version, []firestore.Update{{Path: "request_ids", Value: d.RequestIDs}})
+	}
+}
+
+// commitHandouts takes one-time packages out of stock and leaves reserves in it. The ledger entry of a first use is
+// created, which fails if the same bytes were handed out meanwhile from another document.
+func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
+	for _, h := range plan.Consumed {
+		t.rely(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.remove(s.keyPackages.Doc(h.Candidate.ID), h.Candidate.Version)
+		t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
+	}
+	for _, h := range plan.Exposed {
+		t.rely(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.rely(s.keyPackages.Doc(h.Candidate.ID), unchanged(h.Candidate.Version))
+		if h.NewUse {
+			t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
+		} else {
+			t.rely(s.ledger.Doc(h.Ledger.Hash), used(keypackage.UseShared))
+		}
+	}
+}
+
+// relyOnBehind makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at.
+func (s *Store) relyOnBehind(t *transaction, plan *claiming.Plan) {
+	exposed := make(map[string]bool)
+	for _, h := range plan.Exposed {
+		exposed[h.Candidate.ID] = true
+	}
+	for _, c := range plan.Behind {
+		if !exposed[c.ID] {
+			s.relyOnStock(t, c)
+		}
+	}
+}
+
+// relyOnStock makes sure that a package is still in stock and as valid as it was when it was read.
+func (s *Store) relyOnStock(t *transaction, c *keypackage.Candidate) {
+	t.rely(s.keyPackages.Doc(c.ID), unchanged(c.Version))
+	t.rely(s.tombstones.Doc(c.ID), missing)
+	t.rely(s.ledger.Doc(c.Hash), used(c.Use))
+}
+
+// commitCleaning removes documents that are of no use and flags those that do not verify. The reason for a removal is
+// read again: the update time alone would not show that a return has put the package back with the same content, since a
+// write that changes nothing keeps it.
+func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
+	for _, c := range plan.Removed {
+		switch {
+		case c.Tombstoned:
+			t.rely(s.tombstones.Doc(c.ID), exists)
+		case c.Use == keypackage.UseOneTime:
+			t.rely(s.ledger.Doc(c.Hash), used(keypackage.UseOneTime))
+		}
+		t.remove(s.keyPackages.Doc(c.ID), c.Version)
+	}
+	for _, c := range plan.Flagged {
+		t.update(s.keyPackages.Doc(c.ID), c.Version, []firestore.Update{{Path: keypackage.FieldFlaw, Value: c.Flaw}})
+	}
+}
+
+// Settle implements claiming.Store.
+func (s *Store) Settle(ctx context.Context, record keypackage.Record, unitIDs []string) error {
+	t := s.begin()
+	for _, id := range unitIDs {
+		t.rely(s.claims.Doc(id), missing)
+	}
+	t.create(s.claims.Doc(record.ID()), record)
+	_, err := t.commit(ctx, "record the answer to a request")
+	return err
+}
+
+// NoteOutcome implements claiming.Store.
+func (s *Store) NoteOutcome(
+	ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record,
+) error {
+	rows := make([]keypackage.Row, 0, len(records))
+	for i := range records {
+		rows = append(rows, records[i].Row())
+	}
+	updates := []firestore.Update{{Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows}}}
+	if observed := records[0].Observed; len(observed) > 0 {
+		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
+	}
+	_, err := s.requests.Doc(documentID).Update(ctx, updates)
+	if err = failed("note the outcome", err); errors.Is(err, keypackage.ErrConflict) {
+		return nil // the relay removed the document
+	}
+	return err
+}
+
+func (s *Store) pair(requester, owner string) *firestore.DocumentRef {
+	return s.pairs.Doc(requester + "_" + owner)
+}

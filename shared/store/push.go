@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// openStates are the states of deliveries that have not ended.
+var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
+
+// RequestRecords implements delivering.Store.
+func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Record, error) {
+	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
+	if err != nil {
+		return nil, failed("read the records of a request", err)
+	}
+	return decodeRecords(snaps)
+}
+
+// Deliveries implements delivering.Store.
+func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.Found, error) {
+	refs := make([]*firestore.DocumentRef, 0, 2*len(ids))
+	for _, id := range ids {
+		refs = append(refs, s.deliveries.Doc(id), s.tombstones.Doc(keypackage.PackageOf(id)))
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]keypackage.Found, 0, len(ids))
+	for i := 0; i < len(snaps); i += 2 {
+		delivery, err := decodeDelivery(snaps[i])
+		if err != nil {
+			return nil, err
+		}
+		if delivery != nil {
+			found = append(found, keypackage.Found{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()})
+		}
+	}
+	return found, nil
+}
+
+// OpenFor implements delivering.Store.
+func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.Found, error) {
+	snaps, err := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
+		Limit(limit).Documents(ctx).GetAll()
+	if err != nil {
+		return nil, failed("read the open deliveries of a requester", err)
+	}
+	return s.withTombstones(ctx, snaps)
+}
+
+// withTombstones decodes deliveries found by a query, and reads by id whether their packages were deleted.
+func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.Found, error) {
+	refs := make([]*firestore.DocumentRef, len(snaps))
+	for i, snap := range snaps {
+		refs[i] = s.tombstones.Doc(keypackage.PackageOf(snap.Ref.ID))
+	}
+	tombstones, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]keypackage.Found, len(snaps))
+	for i, snap := range snaps {
+		delivery, err := decodeDelivery(snap)
+		if err != nil {
+			return nil, err
+		}
+		found[i] = keypackage.Found{Delivery: *delivery, Tombstoned: tombstones[i].Exists()}
+	}
+	return found, nil
+}
+
+// BeginPush implements delivering.Store.
+func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	t := s.begin()
+	for _, d := range deliveries {
+		t.rely(s.tombstones.Doc(d.PackageID), missing)
+		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
+	}
+	at, err := t.commit(ctx, "begin a push")
+	setVersion(deliveries, at)
+	return err
+}
+
+// SaveResults implements delivering.Store.
+func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	if len(deliveries) == 0 {
+		return nil
+	}
+	t := s.begin()
+	for _, d := range deliveries {
+		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
+	}
+	_, err := t.commit(ctx, "record a push")
+	return err
+}
+
+// setVersion notes that the documents were written at that time.
+func setVersion(deliveries []*keypackage.Delivery, at time.Time) {
+	for _, d := range deliveries {
+		d.Version = at
+	}
+}
+
+// progress lists the fields that change in the life of a delivery. Zero times are not written.
+func progress(d *keypackage.Delivery) []firestore.Update {
+	updates := []firestore.Update{
+		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo},
+		{Path: "exposure_unknown", Value: d.ExposureUnknown}, {Path: "parked", Value: d.Parked},
+		{Path: "attempts", Value: d.Attempts}, {Path: "last_result", Value: d.LastResult}, {Path: "reason", Value: d.Reason},
+	}
+	times := map[string]time.Time{
+		"lease_until": d.LeaseUntil, "delivered_at": d.DeliveredAt, "finished_at": d.FinishedAt, "keep_until": d.KeepUntil,
+	}
+	for path, at := range times {
+		if !at.IsZero() {
+			updates = append(updates, firestore.Update{Path: path, Value: at})
+		}
+	}
+	return updates
+}

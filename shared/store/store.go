@@ -1,0 +1,74 @@
+// Package store keeps everything in Firestore. It is the only package that knows Firestore.
+//
+// One rule governs all its transactions: a document that is written is read before and written under the condition that
+// it has not changed (its update time, or that it does not exist); a document that is only relied on is read by id inside
+// the transaction. Reading inside what is also written makes concurrent writers wait for each other's locks until one of
+// them is aborted, which took the Firestore emulator from 400 claims a second to 2; conditions make the loser fail at
+// once. Queries stay outside, because a query in a transaction locks more than the documents it finds.
+//
+// Nothing here decides anything: packages claiming, delivering and expiring do, and this one says whether what they
+// relied on still holds. A lost race is keypackage.ErrConflict; every other failure is a retryable fault.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cloud.google.com/go/firestore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Store implements the stores of the use cases. It is safe for concurrent use.
+type Store struct {
+	client *firestore.Client
+	policy keypackage.Policy
+
+	keyPackages, requests, tombstones               *firestore.CollectionRef // the relay's
+	deliveries, claims, ledger, pairs, ownerRecords *firestore.CollectionRef // ours
+}
+
+// New returns a Store on the client's database.
+func New(client *firestore.Client, collections config.Collections, policy keypackage.Policy) *Store {
+	return &Store{
+		client: client, policy: policy,
+		keyPackages: client.Collection(collections.KeyPackages), requests: client.Collection(collections.Requests),
+		tombstones: client.Collection(collections.Tombstones), deliveries: client.Collection(collections.Deliveries),
+		claims: client.Collection(collections.Claims), ledger: client.Collection(collections.Ledger),
+		pairs: client.Collection(collections.Pairs), ownerRecords: client.Collection(collections.Owners),
+	}
+}
+
+// get reads documents by id, outside any transaction, and returns one snapshot for each, in order.
+func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*firestore.DocumentSnapshot, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	snaps, err := s.client.GetAll(ctx, refs)
+	return snaps, failed("read documents", err)
+}
+
+// failed wraps an error of Firestore; nil stays nil.
+func failed(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case lostRace(err), errors.Is(err, keypackage.ErrConflict):
+		return fmt.Errorf("%s: %w", doing, keypackage.ErrConflict)
+	}
+	return fault.Retryable("firestore", fmt.Errorf("%s: %w", doing, err))
+}
+
+// lostRace reports whether a condition of a write did not hold, or the transaction was aborted in favour of another.
+func lostRace(err error) bool {
+	switch status.Code(err) {
+	case codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound, codes.Aborted:
+		return true
+	}
+	return false
+}

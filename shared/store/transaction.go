@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// transaction collects what a transaction relies on and what it writes, and then runs as a whole.
+type transaction struct {
+	store   *Store
+	relied  []reliance
+	pending []func(*firestore.Transaction) error
+}
+
+// reliance is a document that is read inside the transaction, and what must be true of it.
+type reliance struct {
+	ref   *firestore.DocumentRef
+	holds func(*firestore.DocumentSnapshot) bool
+}
+
+func (s *Store) begin() *transaction { return &transaction{store: s} }
+
+func (t *transaction) rely(ref *firestore.DocumentRef, holds func(*firestore.DocumentSnapshot) bool) {
+	t.relied = append(t.relied, reliance{ref, holds})
+}
+
+func (t *transaction) create(ref *firestore.DocumentRef, data any) {
+	t.pending = append(t.pending, func(tx *firestore.Transaction) error { return tx.Create(ref, data) })
+}
+
+func (t *transaction) set(ref *firestore.DocumentRef, data any) {
+	t.pending = append(t.pending, func(tx *firestore.Transaction) error { return tx.Set(ref, data) })
+}
+
+func (t *transaction) update(ref *firestore.DocumentRef, version time.Time, updates []firestore.Update) {
+	t.pending = append(t.pending, func(tx *firestore.Transaction) error {
+		return tx.Update(ref, updates, firestore.LastUpdateTime(version))
+	})
+}
+
+func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
+	t.pending = append(t.pending, func(tx *firestore.Transaction) error {
+		return tx.Delete(ref, firestore.LastUpdateTime(version))
+	})
+}
+
+// createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
+func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Time, data any, updates []firestore.Update) {
+	if version.IsZero() {
+		t.create(ref, data)
+		return
+	}
+	t.update(ref, version, updates)
+}
+
+// commit runs the transaction once. A lost race is keypackage.ErrConflict, and nothing is written; after any other error
+// it may have been written all the same. It is not repeated here: whoever decided must decide anew.
+func (t *transaction) commit(ctx context.Context, doing string) (time.Time, error) {
+	var response firestore.CommitResponse
+	err := t.store.client.RunTransaction(ctx, t.run, firestore.MaxAttempts(1), firestore.WithCommitResponseTo(&response))
+	if err != nil {
+		return time.Time{}, failed(doing, err)
+	}
+	return response.CommitTime(), nil
+}
+
+func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
+	if len(t.relied) > 0 {
+		if err := t.check(tx); err != nil {
+			return err
+		}
+	}
+	for _, write := range t.pending {
+		if err := write(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) check(tx *firestore.Transaction) error {
+	refs := make([]*firestore.DocumentRef, len(t.relied))
+	for i, r := range t.relied {
+		refs[i] = r.ref
+	}
+	snaps, err := tx.GetAll(refs)
+	if err != nil {
+		return err
+	}
+	for i, r := range t.relied {
+		if !r.holds(snaps[i]) {
+			return keypackage.ErrConflict
+		}
+	}
+	return nil
+}
+
+// What may be relied on.
+
+func missing(snap *firestore.DocumentSnapshot) bool { return !snap.Exists() }
+
+func exists(snap *firestore.DocumentSnapshot) bool { return snap.Exists() }
+
+// unchanged holds as long as the document has that update time; the zero time stands for no document.
+func unchanged(version time.Time) func(*firestore.DocumentSnapshot) bool {
+	return func(snap *firestore.DocumentSnapshot) bool {
+		return snap.Exists() == !version.IsZero() && (!snap.Exists() || snap.UpdateTime.Equal(version))
+	}
+}
+
+// used holds as long as the ledger says so about a package.
+func used(use keypackage.Use) func(*firestore.DocumentSnapshot) bool {
+	return func(snap *firestore.DocumentSnapshot) bool { return ledgerUse(snap) == use }
+}
+
+func ledgerUse(snap *firestore.DocumentSnapshot) keypackage.Use {
+	if !snap.Exists() {
+		return keypackage.UseNone
+	}
+	use, _ := snap.Data()["use"].(string)
+	return keypackage.Use(use)
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Records implements claiming.Store.
+func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Record, error) {
+	refs := make([]*firestore.DocumentRef, len(ids))
+	for i, id := range ids {
+		refs[i] = s.claims.Doc(id)
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	return decodeRecords(snaps)
+}
+
+// View implements claiming.Store. It costs one round trip, and another if a request may be joined.
+func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (*claiming.View, error) {
+	requesters, recordIDs := askers(units)
+	refs := []*firestore.DocumentRef{s.ownerRecords.Doc(owner)}
+	for _, requester := range requesters {
+		refs = append(refs, s.pair(requester, owner))
+	}
+	for _, id := range recordIDs {
+		refs = append(refs, s.claims.Doc(id))
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	view := &claiming.View{Owner: keypackage.Owner{Pubkey: owner}, Pairs: make(map[string]keypackage.Pair)}
+	if err := decode(snaps[0], &view.Owner); err != nil {
+		return nil, err
+	}
+	view.Owner.Version = version(snaps[0])
+	for i, requester := range requesters {
+		snap, pair := snaps[1+i], keypackage.Pair{}
+		if err := decode(snap, &pair); err != nil {
+			return nil, err
+		}
+		pair.Version = version(snap)
+		view.Pairs[requester] = pair
+	}
+	if view.Records, err = decodeRecords(snaps[1+len(requesters):]); err != nil {
+		return nil, err
+	}
+	view.Open, err = s.joinable(ctx, units, view.Pairs)
+	return view, err
+}
+
+// askers returns the distinct requesters of the units, and the ids of the records that may hold their answers.
+func askers(units []claiming.Unit) (requesters, recordIDs []string) {
+	for _, u := range units {
+		requesters = append(requesters, u.Request.Requester)
+		recordIDs = append(recordIDs, u.RecordID(), keypackage.RecordID(u.Request.ID, ""))
+	}
+	slices.Sort(requesters)
+	slices.Sort(recordIDs)
+	return slices.Compact(requesters), slices.Compact(recordIDs)
+}
+
+// joinable reads the open deliveries that one of the units asks for again.
+func (s *Store) joinable(
+	ctx context.Context, units []claiming.Unit, pairs map[string]keypackage.Pair,
+) (map[string]keypackage.Found, error) {
+	var refs []*firestore.DocumentRef
+	seen := make(map[string]bool)
+	for _, u := range units {
+		for _, open := range pairs[u.Request.Requester].Open {
+			if open.Ask == u.Request.Ask && !seen[open.DeliveryID] {
+				seen[open.DeliveryID] = true
+				refs = append(refs, s.deliveries.Doc(open.DeliveryID), s.tombstones.Doc(keypackage.PackageOf(open.DeliveryID)))
+			}
+		}
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]keypackage.Found)
+	for i := 0; i < len(snaps); i += 2 {
+		delivery, err := decodeDelivery(snaps[i])
+		if err != nil {
+			return nil, err
+		}
+		if delivery != nil {
+			found[delivery.ID] = keypackage.Found{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()}
+		}
+	}
+	return found, nil
+}
+
+// decode reads a document of ours; a missing one leaves the value alone.
+func decode(snap *firestore.DocumentSnapshot, into any) error {
+	if !snap.Exists() {
+		return nil
+	}
+	if err := snap.DataTo(into); err != nil {
+		return fault.Retryable("document_unreadable", fmt.Errorf("document %s: %w", snap.Ref.ID, err))
+	}
+	return nil
+}
+
+func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Record, error) {
+	var records []keypackage.Record
+	for _, snap := range snaps {
+		if !snap.Exists() {
+			continue
+		}
+		var record keypackage.Record
+		if err := decode(snap, &record); err != nil {
+			return nil, err
+		}
+		records = append(records, record)
+	}
+	return records, nil
+}
+
+// decodeDelivery returns nil for a document that does not exist.
+func decodeDelivery(snap *firestore.DocumentSnapshot) (*keypackage.Delivery, error) {
+	if !snap.Exists() {
+		return nil, nil
+	}
+	delivery := &keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
+	return delivery, decode(snap, delivery)
+}
