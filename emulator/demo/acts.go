@@ -1,0 +1,169 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+)
+
+// whileOwnerIsOffline is the main job: what MLS was made for.
+func whileOwnerIsOffline(ctx context.Context, a *act) error {
+	const stocked, wanted = 5, 3
+	bob, published, err := a.owner(ctx, "Bob", stocked)
+	if err != nil {
+		return err
+	}
+	alice, err := a.requester(ctx, "Alice", bob.Key)
+	if err != nil {
+		return err
+	}
+	defer alice.Disconnect()
+	request, err := a.ask(ctx, "Alice", alice, bob.Key, wanted)
+	if err != nil {
+		return err
+	}
+	if err := a.receive(ctx, "Alice", alice, published[:wanted]); err != nil {
+		return err
+	}
+	if err := a.outcome(ctx, "Alice", alice, request, wanted, false); err != nil {
+		return err
+	}
+	if err := a.stage.awaitDeliveries(ctx, request, wanted, delivered); err != nil {
+		return err
+	}
+	a.log.saw("all %d deliveries are recorded as delivered", wanted)
+	return a.stock(ctx, "Bob", bob.Key, published[wanted:])
+}
+
+// whileRequesterIsOffline shows that a delivery waits for a requester whose phone has lost its network.
+func whileRequesterIsOffline(ctx context.Context, a *act) error {
+	const stocked, wanted = 3, 2
+	carol, published, err := a.owner(ctx, "Carol", stocked)
+	if err != nil {
+		return err
+	}
+	alice := actors.NewRequester(a.stage.Relay, actors.NewKey())
+	if err := alice.Connect(ctx); err != nil {
+		return err
+	}
+	defer alice.Disconnect()
+	request, err := a.ask(ctx, "Alice", alice, carol.Key, wanted)
+	if err != nil {
+		return err
+	}
+	alice.Disconnect()
+	a.log.say("Alice's connection breaks before anything reaches her")
+	if err := a.stage.awaitDeliveries(ctx, request, wanted, tried); err != nil {
+		return err
+	}
+	a.log.saw("her %d KeyPackages are set aside and wait for her", wanted)
+
+	if err := alice.Connect(ctx); err != nil {
+		return err
+	}
+	a.log.clock("Alice is back and subscribes to Carol's KeyPackages; she does not ask again")
+	if err := alice.Listen(ctx, carol.Pubkey); err != nil {
+		return err
+	}
+	if err := a.receive(ctx, "Alice", alice, published[:wanted]); err != nil {
+		return err
+	}
+	if err := a.outcome(ctx, "Alice", alice, request, wanted, false); err != nil {
+		return err
+	}
+	return a.stock(ctx, "Carol", carol.Key, published[wanted:])
+}
+
+// lastKeyPackage shows the reserve: it goes to everybody who asks, and is never used up.
+func lastKeyPackage(ctx context.Context, a *act) error {
+	dave, published, err := a.owner(ctx, "Dave", 1)
+	if err != nil {
+		return err
+	}
+	names := []string{"Frank", "Grace"}
+	strangers, requests := make([]*actors.Requester, len(names)), make([]string, len(names))
+	for i, name := range names {
+		if strangers[i], err = a.requester(ctx, name, dave.Key); err != nil {
+			return err
+		}
+		defer strangers[i].Disconnect()
+	}
+	a.log.clock("Frank and Grace each ask for one KeyPackage (kind 447)")
+	for i, stranger := range strangers {
+		if requests[i], err = stranger.Ask(ctx, actors.Question{Owners: []string{dave.Pubkey}}); err != nil {
+			return err
+		}
+	}
+	for i, name := range names {
+		if err := a.receive(ctx, name, strangers[i], published); err != nil {
+			return err
+		}
+		if err := a.outcome(ctx, name, strangers[i], requests[i], 1, true); err != nil {
+			return err
+		}
+	}
+	return a.stock(ctx, "Dave", dave.Key, published)
+}
+
+// noKeyPackage shows that "nothing" is an answer, and a quick one.
+func noKeyPackage(ctx context.Context, a *act) error {
+	erin := actors.NewKey()
+	alice, err := a.requester(ctx, "Alice", erin)
+	if err != nil {
+		return err
+	}
+	defer alice.Disconnect()
+	request, err := a.ask(ctx, "Alice", alice, erin, 1)
+	if err != nil {
+		return err
+	}
+	answer, err := alice.AwaitOutcome(ctx, request)
+	if err != nil {
+		return err
+	}
+	a.log.at(answer.At, "the relay tells Alice how her request ended")
+	if len(answer.Rows) != 1 || answer.Rows[0].Granted != 0 || answer.Rows[0].Reason != "none" {
+		return fmt.Errorf("the answer should be that there are none, and is %+v", answer.Rows)
+	}
+	a.log.saw("she knows that Erin has no KeyPackage, instead of waiting in vain")
+	return nil
+}
+
+// owner stocks an owner up, and then the owner goes offline.
+func (a *act) owner(ctx context.Context, name string, n int) (*actors.Owner, []*nostr.Event, error) {
+	owner, err := actors.ConnectOwner(ctx, a.stage.Relay, actors.NewKey())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer owner.Disconnect()
+	published, err := owner.Stockpile(ctx, n)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	a.log.say("%s publishes %s (kind 443) and goes offline", name, keyPackages(n))
+	return owner, published, nil
+}
+
+// requester brings a requester online who listens to the owner's KeyPackages.
+func (a *act) requester(ctx context.Context, name string, owner actors.Key) (*actors.Requester, error) {
+	requester := actors.NewRequester(a.stage.Relay, actors.NewKey())
+	if err := requester.Connect(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := requester.Listen(ctx, owner.Pubkey); err != nil {
+		requester.Disconnect()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	a.log.say("%s connects, authenticates (NIP-42) and subscribes", name)
+	return requester, nil
+}
+
+func keyPackages(n int) string {
+	if n == 1 {
+		return "one KeyPackage"
+	}
+	return fmt.Sprintf("%d KeyPackages", n)
+}

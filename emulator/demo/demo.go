@@ -1,0 +1,62 @@
+// Package demo plays the main job of KeyPackage delivery, and three harder cases, with real MLS KeyPackages over real
+// websockets, and checks every promise that its audience can see.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/firestore"
+)
+
+// Stage is the running system that the demo is played on.
+type Stage struct {
+	Relay      string            // websocket URL
+	Firestore  *firestore.Client // to look at the state of deliveries; the demo writes nothing
+	Deliveries string            // their collection
+	Patience   time.Duration     // how long an act may take
+}
+
+// acts are played in this order, each with people of its own.
+var acts = []struct {
+	title string
+	play  func(context.Context, *act) error
+}{
+	{"Alice adds Bob to a group while he is offline", whileOwnerIsOffline},
+	{"Alice asks, loses her connection, and comes back", whileRequesterIsOffline},
+	{"Two strangers want Dave's last KeyPackage", lastKeyPackage},
+	{"Erin has never published a KeyPackage", noKeyPackage},
+}
+
+// Play plays the acts until one fails, and prints what happens while it happens.
+func Play(ctx context.Context, stage Stage, printer *Printer) *Report {
+	report := &Report{printer: printer, begun: time.Now()}
+	for i, scene := range acts {
+		act := &act{stage: &stage, log: report.begin(fmt.Sprintf("%d. %s", i+1, scene.title))}
+		if err := act.perform(ctx, scene.play); err != nil {
+			act.log.fail(err)
+			break
+		}
+		act.log.OK = true
+	}
+	report.end(len(acts))
+	return report
+}
+
+// act is what an act needs while it is played.
+type act struct {
+	stage *Stage
+	log   *actLog
+}
+
+func (a *act) perform(ctx context.Context, play func(context.Context, *act) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.stage.Patience,
+		fmt.Errorf("gave up after %v", a.stage.Patience))
+	defer cancel()
+	err := play(ctx, a)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	return err
+}
