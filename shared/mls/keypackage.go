@@ -81,7 +81,7 @@ const (
 // strictly: lengths have one encoding, no extension appears twice in a list, no key is empty, nothing follows the signature.
 // Whatever it accepts, Marshal gives back byte for byte. The result aliases b.
 //
-// The error is ErrTooLarge or ErrMalformed.
+// The error is ErrTooLarge, ErrMalformed or ErrVersion.
 func Parse(b []byte) (*KeyPackage, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
@@ -93,6 +93,9 @@ func Parse(b []byte) (*KeyPackage, error) {
 	}
 	if !s.Empty() {
 		return nil, fmt.Errorf("%w: %d bytes after the end", ErrMalformed, len(s))
+	}
+	if kp.Version != VersionMLS10 {
+		return nil, ErrVersion
 	}
 	return &kp, nil
 }

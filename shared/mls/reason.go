@@ -13,23 +13,23 @@ const (
 	ErrEncoding  Reason = "encoding"  // the content is neither hex nor base64
 	ErrTooLarge  Reason = "too_large" // more than MaxSize bytes
 	ErrMalformed Reason = "malformed" // not the structure of a KeyPackage, or bytes left over
+	ErrVersion   Reason = "version"   // the structure of a KeyPackage, but not of mls10
 )
 
 // What Verify refuses.
 const (
-	ErrVersion         Reason = "version"            // not mls10
-	ErrLeafNodeSource  Reason = "leaf_node_source"   // the leaf was not made for a KeyPackage
-	ErrCredentialType  Reason = "credential_type"    // not a BasicCredential
-	ErrIdentity        Reason = "identity"           // the credential names someone else
-	ErrIdentityHex     Reason = "identity_hex"       // the credential names the owner, in hex text instead of 32 bytes
-	ErrCapabilities    Reason = "capabilities"       // the package uses what its leaf does not list
-	ErrLifetimeLength  Reason = "lifetime_length"    // longer than MaxLifetime, or it ends before it begins
-	ErrCiphersuite     Reason = "ciphersuite"        // a suite that RFC 9420 does not define
-	ErrPublicKey       Reason = "public_key"         // a key that is not one of the suite
-	ErrInitKeyReused   Reason = "init_key_reused"    // init key and encryption key are the same
-	ErrLeafSignature   Reason = "leaf_signature"     // the leaf's signature is wrong
-	ErrSignature       Reason = "package_signature"  // the package's signature is wrong
-	ErrUnverifiableSig Reason = "signature_unproven" // all else is right, but the suite signs with Ed448
+	ErrLeafNodeSource Reason = "leaf_node_source"     // the leaf was not made for a KeyPackage
+	ErrCredentialType Reason = "credential_type"      // not a BasicCredential
+	ErrIdentity       Reason = "identity"             // the credential names someone else
+	ErrIdentityHex    Reason = "identity_hex"         // the credential names the owner, in hex text instead of 32 bytes
+	ErrCapabilities   Reason = "capabilities"         // the package uses what its leaf does not list
+	ErrLifetimeLength Reason = "lifetime_length"      // longer than MaxLifetime, or it ends before it begins
+	ErrCiphersuite    Reason = "ciphersuite"          // a suite that RFC 9420 does not define
+	ErrPublicKey      Reason = "public_key"           // a key that is not one of the suite
+	ErrInitKeyReused  Reason = "init_key_reused"      // init key and encryption key are the same
+	ErrLeafSignature  Reason = "leaf_signature"       // the leaf's signature is wrong
+	ErrSignature      Reason = "package_signature"    // the package's signature is wrong
+	ErrUnverified     Reason = "signature_unverified" // all else is right, but the suite signs with Ed448
 )
 
 // What Lifetime.Current refuses.

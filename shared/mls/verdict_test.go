@@ -65,7 +65,6 @@ func TestVerdictsOnEditedPackages(t *testing.T) {
 		{"untouched suite 2", 2, func(*mls.KeyPackage) {}, ""},
 		{"untouched suite 5", 5, func(*mls.KeyPackage) {}, ""},
 		{"untouched suite 7", 7, func(*mls.KeyPackage) {}, ""},
-		{"version 2", 1, func(kp *mls.KeyPackage) { kp.Version = 2 }, mls.ErrVersion},
 		{"version not listed", 1, func(kp *mls.KeyPackage) { kp.LeafNode.Capabilities.Versions = nil }, mls.ErrCapabilities},
 		{"leaf of an update", 1, func(kp *mls.KeyPackage) { kp.LeafNode.Source = mls.SourceUpdate }, mls.ErrLeafNodeSource},
 		{"leaf of a commit", 1, func(kp *mls.KeyPackage) { kp.LeafNode.Source = mls.SourceCommit }, mls.ErrLeafNodeSource},
@@ -118,6 +117,9 @@ func TestVerdictsOnContent(t *testing.T) {
 	huge := generate(t, 1, func(kp *mls.KeyPackage) {
 		kp.Extensions = []mls.Extension{{Type: 0xf2ee, Data: make([]byte, mls.MaxSize)}}
 	})
+	noInitKey := generate(t, 1, func(kp *mls.KeyPackage) { kp.InitKey = nil })
+	otherCredential := generate(t, 1, func(kp *mls.KeyPackage) { kp.LeafNode.Credential.Type = 3 })
+	otherSource := generate(t, 1, func(kp *mls.KeyPackage) { kp.LeafNode.Source = 4 })
 	twice := generate(t, 1, func(kp *mls.KeyPackage) {
 		kp.Extensions = []mls.Extension{{Type: 0xf2ee}, {Type: 0xf2ee, Data: []byte{1}}}
 	})
@@ -140,9 +142,11 @@ func TestVerdictsOnContent(t *testing.T) {
 		{"suite 5 truncated", hex.EncodeToString(ofSuite5[:200]), mls.ErrMalformed},
 		{"too large", base64.StdEncoding.EncodeToString(huge), mls.ErrTooLarge},
 		{"extension twice", hex.EncodeToString(twice), mls.ErrMalformed},
-		{"empty init key", hex.EncodeToString(generate(t, 1, func(kp *mls.KeyPackage) { kp.InitKey = nil })), mls.ErrMalformed},
-		{"unknown credential type", hex.EncodeToString(generate(t, 1, func(kp *mls.KeyPackage) { kp.LeafNode.Credential.Type = 3 })), mls.ErrMalformed},
-		{"unknown leaf source", hex.EncodeToString(generate(t, 1, func(kp *mls.KeyPackage) { kp.LeafNode.Source = 4 })), mls.ErrMalformed},
+		{"version 2", hex.EncodeToString(generate(t, 1, setVersion(2))), mls.ErrVersion},
+		{"version 2 framed", hex.EncodeToString(mlsgen.Frame(generate(t, 1, setVersion(2)))), mls.ErrMalformed},
+		{"empty init key", hex.EncodeToString(noInitKey), mls.ErrMalformed},
+		{"unknown credential type", hex.EncodeToString(otherCredential), mls.ErrMalformed},
+		{"unknown leaf source", hex.EncodeToString(otherSource), mls.ErrMalformed},
 		{"length in two bytes that fits one", hex.EncodeToString(lengthen(good, 0x40)), mls.ErrMalformed},
 		{"length in eight bytes", hex.EncodeToString(lengthen(good, 0xc0)), mls.ErrMalformed},
 	} {
@@ -221,6 +225,10 @@ func lengthen(b []byte, prefix byte) []byte {
 	longer := append([]byte(nil), b[:at]...)
 	longer = append(longer, prefix, b[at])
 	return append(longer, b[at+1:]...)
+}
+
+func setVersion(v uint16) func(*mls.KeyPackage) {
+	return func(kp *mls.KeyPackage) { kp.Version = v }
 }
 
 func setSuite(c mls.Ciphersuite) func(*mls.KeyPackage) {

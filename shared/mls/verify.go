@@ -7,21 +7,20 @@ import (
 	"strings"
 )
 
-// Verify tells whether a client would add the owner of kp to a group: nil, or an error whose Reason says why not. It makes
-// the checks of RFC 9420 sections 7.3 and 10.1 that need no group, and those of Marmot: the credential is the owner's Nostr
-// public key, as 32 bytes, and the lifetime is at most MaxLifetime. ownerPubkey is the 64 hex digits of that key.
+// Verify tells whether a client would add the owner of kp, a package that Parse returned, to a group: nil, or an error whose
+// Reason says why not. It makes the checks of RFC 9420 sections 7.3 and 10.1 that need no group, and those of Marmot: the
+// credential is the owner's Nostr public key, as 32 bytes, and the lifetime is at most MaxLifetime. ownerPubkey is the 64 hex
+// digits of that key.
 //
 // The verdict does not depend on the time, so it holds for ever for the same bytes and owner; ask Lifetime.Current as well.
 //
-// Cheap checks come first and signatures last: ErrUnverifiableSig, for suites 4 and 6, means that nothing else is wrong.
+// Cheap checks come first and signatures last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
-	switch {
-	case kp.Version != VersionMLS10:
-		return ErrVersion
-	case leaf.Source != SourceKeyPackage:
+	if leaf.Source != SourceKeyPackage {
 		return ErrLeafNodeSource
-	case !leaf.Lifetime.acceptable():
+	}
+	if !leaf.Lifetime.acceptable() {
 		return ErrLifetimeLength
 	}
 	if err := verifyIdentity(&leaf.Credential, ownerPubkey); err != nil {
@@ -87,7 +86,7 @@ func verifyKeys(kp *KeyPackage) error {
 	case !suite.kem(kp.InitKey), !suite.kem(leaf.EncryptionKey), !suite.signature.validKey(leaf.SignatureKey):
 		return ErrPublicKey
 	case suite.signature.verify == nil:
-		return ErrUnverifiableSig
+		return ErrUnverified
 	case !suite.signature.verify(leaf.SignatureKey, leaf.SignedContent(), leaf.Signature):
 		return ErrLeafSignature
 	case !suite.signature.verify(leaf.SignatureKey, kp.SignedContent(), kp.Signature):
