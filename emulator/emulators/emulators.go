@@ -76,6 +76,9 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		logFile: filepath.Join(logDir, "pubsub.log"),
 		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, port) },
 	}
+	if err := errors.Join(e.Firestore.choosePort(), e.PubSub.choosePort()); err != nil {
+		return err // before either has taken its time to start
+	}
 	return startBoth(ctx, opts.Progress, e.Firestore, e.PubSub)
 }
 
@@ -165,6 +168,7 @@ func (e *Emulator) Start(ctx context.Context) error {
 	return p.AwaitReady(ctx, process.ServesHTTP("http://"+process.Addr(e.port)+"/"))
 }
 
+// choosePort makes sure that the emulator has a port and that it is free. The caller holds mu or is the only user.
 func (e *Emulator) choosePort() error {
 	if e.port == 0 {
 		port, err := process.FreePort()

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrPortInUse reports a port that another program listens on.
-var ErrPortInUse = errors.New("port is in use")
+var ErrPortInUse = errors.New("another program is using it")
 
 // Ports below the range that systems give to outgoing connections (32768 and up on Linux): a port found free here can
 // then only be taken by another listener in the moment before the child opens it.
@@ -37,7 +37,7 @@ func FreePort() (int, error) {
 func CheckPort(port int) error {
 	l, err := net.Listen("tcp", Addr(port))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%d: %w", port, ErrPortInUse)
+		return fmt.Errorf("port %d: %w", port, ErrPortInUse)
 	}
 	if err != nil {
 		return fmt.Errorf("port %d: %w", port, err)

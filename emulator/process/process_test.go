@@ -1,0 +1,183 @@
+package process
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is also the child: its first argument says how to behave.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if child, ok := map[string]func(){"serve": serve, "fail": fail, "stubborn": stubborn, "parent": parent}[os.Args[1]]; ok {
+			child()
+			return
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func serve() {
+	_ = http.ListenAndServe(os.Args[2], http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+func fail() {
+	fmt.Println("no configuration")
+	os.Exit(3)
+}
+
+func stubborn() {
+	signal.Ignore(syscall.SIGTERM)
+	serve()
+}
+
+// parent starts a child of its own, says its pid, and waits to be killed.
+func parent() {
+	child, err := Start(Spec{Name: "child", Path: os.Args[0], Args: []string{"serve", os.Args[2]}, LogFile: os.Args[3]})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(child.PID())
+	select {}
+}
+
+func TestStopEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	p, addr := startServing(t, "serve")
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	assertGone(t, p, addr)
+}
+
+func TestKillEndsAProcessThatIgnoresSIGTERM(t *testing.T) {
+	t.Parallel()
+	p, addr := startServing(t, "stubborn")
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	assertGone(t, p, addr)
+	if err := p.Stop(); err != nil {
+		t.Errorf("Stop of an ended process: %v", err)
+	}
+}
+
+func TestAwaitReadyShowsWhyTheProcessEnded(t *testing.T) {
+	t.Parallel()
+	p := start(t, "fail")
+	err := p.AwaitReady(t.Context(), Listens(Addr(freePort(t))))
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no configuration") {
+		t.Errorf("error %v, want exit status and output", err)
+	}
+}
+
+func TestChildDiesWithItsParent(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can promise this")
+	}
+	addr := Addr(freePort(t))
+	cmd := exec.Command(os.Args[0], "parent", addr, filepath.Join(t.TempDir(), "log"))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatalf("the parent said %q", line)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+
+	eventually(t, "the child is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) })
+}
+
+func TestCheckPortNamesATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	err = CheckPort(port)
+	if !errors.Is(err, ErrPortInUse) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+		t.Errorf("error %v, want ErrPortInUse with the port's number", err)
+	}
+}
+
+func start(t *testing.T, args ...string) *Process {
+	t.Helper()
+	p, err := Start(Spec{Name: args[0], Path: os.Args[0], Args: args, LogFile: filepath.Join(t.TempDir(), "log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Kill() })
+	return p
+}
+
+func startServing(t *testing.T, how string) (*Process, string) {
+	t.Helper()
+	addr := Addr(freePort(t))
+	p := start(t, how, addr)
+	if err := p.AwaitReady(t.Context(), ServesHTTP("http://"+addr)); err != nil {
+		t.Fatal(err)
+	}
+	return p, addr
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func assertGone(t *testing.T, p *Process, addr string) {
+	t.Helper()
+	if err := syscall.Kill(p.PID(), 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("process %d is still there: %v", p.PID(), err)
+	}
+	if err := Listens(addr)(t.Context()); err == nil {
+		t.Errorf("something still listens at %s", addr)
+	}
+	if err := p.Err(); err != nil {
+		t.Errorf("a stopped process counts as failed: %v", err)
+	}
+}
+
+// zombie reports a process that has ended but that nobody has waited for, as orphans in a container may stay.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") Z ")
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not reached: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
