@@ -44,7 +44,7 @@ func TestParseCiphersuite(t *testing.T) {
 		{"X25519", 0, false},
 	} {
 		got, ok := mls.ParseCiphersuite(c.in)
-		if ok != c.ok || ok && got != c.want {
+		if ok != c.ok || got != c.want {
 			t.Errorf("ParseCiphersuite(%q) = %v, %v; want %v, %v", c.in, got, ok, c.want, c.ok)
 		}
 	}
