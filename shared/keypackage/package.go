@@ -136,7 +136,7 @@ func parseContent(content string) (*mls.KeyPackage, error) {
 // looked at here: that depends on the time.
 func verifyContent(kp *mls.KeyPackage, owner string, policy Policy) string {
 	err := mls.Verify(kp, owner)
-	if err == nil || (policy == PolicyWarn && errors.Is(err, mls.ErrUnverifiableSig)) {
+	if err == nil || (policy == PolicyWarn && errors.Is(err, mls.ErrUnverified)) {
 		return ""
 	}
 	if reason, ok := errors.AsType[mls.Reason](err); ok {
