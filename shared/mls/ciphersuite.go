@@ -60,8 +60,7 @@ func (c Ciphersuite) String() string {
 // name up to the KEM or any later component, in any case and with white space around it. Where a beginning fits several
 // suites the lowest number is meant: "MLS_128_DHKEMX25519" is suite 1, which every implementation has, and not suite 3.
 //
-// A number need not be of a known suite; a name must be. For anything else, the empty string
-// included, it returns 0 and false.
+// A number need not be of a known suite; a name must be. For anything else, the empty string included, it returns 0 and false.
 func ParseCiphersuite(s string) (Ciphersuite, bool) {
 	s = strings.ToUpper(strings.TrimSpace(s))
 	if strings.HasPrefix(s, "MLS_") {
