@@ -54,6 +54,14 @@ type Result struct {
 	Age       time.Duration // from the relay's receipt to the answer
 }
 
+// Label is the outcome as a word for the log.
+func (r Result) Label() string {
+	if r.Outcome == "" {
+		return "ignored"
+	}
+	return string(r.Outcome)
+}
+
 // Take takes up one request document, which may have been taken up before: then the recorded answer stands and only its
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.

@@ -43,7 +43,7 @@ type Result struct {
 	Waiting   int // nobody there, or nobody listening: still pending
 	Unclear   int
 	Alerts    []string // results that somebody has to look at
-	// Latencies holds, for each delivery completed, the time from its claim.
+	// Latencies holds, for each delivery completed, the time from the relay's receipt of the request.
 	Latencies []time.Duration
 }
 

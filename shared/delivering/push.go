@@ -136,7 +136,7 @@ func (s *session) note(batch []*keypackage.Delivery, verdicts map[string]keypack
 		switch v.Result {
 		case keypackage.ResultDelivered:
 			s.result.Delivered++
-			s.result.Latencies = append(s.result.Latencies, s.now().Sub(d.CreatedAt))
+			s.result.Latencies = append(s.result.Latencies, s.now().Sub(d.RequestedAt))
 		case keypackage.ResultUnknown:
 			s.result.Unclear++
 		default:

@@ -53,6 +53,7 @@ type Delivery struct {
 	LastResort      bool      `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
 	Package         Document  `firestore:"package"`          // the package's document: what is delivered, or returned to stock
 	PackageExpires  time.Time `firestore:"package_expires,omitempty"`
+	RequestedAt     time.Time `firestore:"requested_at,omitempty"` // when the relay received the request
 	CreatedAt       time.Time `firestore:"created_at,omitempty"`
 	ExpiresAt       time.Time `firestore:"expires_at,omitempty"`
 	State           State     `firestore:"state"`
@@ -89,7 +90,7 @@ func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, n
 	return &Delivery{
 		ID: DeliveryID(req.ID, p.ID), Requester: req.Requester, Owner: p.Owner, PackageID: p.ID,
 		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, LastResort: lastResort,
-		Package: p.Document, PackageExpires: p.ExpiresAt, CreatedAt: now,
+		Package: p.Document, PackageExpires: p.ExpiresAt, RequestedAt: req.ReceivedAt, CreatedAt: now,
 		ExpiresAt: slices.MinFunc([]time.Time{now.Add(ttl), p.ExpiresAt, req.ValidUntil}, time.Time.Compare),
 		State:     StatePending,
 	}

@@ -3,6 +3,7 @@ package logging
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Line struct {
 	fields    []slog.Attr
 	counts    []slog.Attr
 	durations []slog.Attr
+	alerts    []string
 }
 
 // Begin starts the invocation's clock.
@@ -56,12 +58,36 @@ func (l *Line) Stage(name string) (done func()) {
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.durations = append(l.durations, milliseconds(name, begun))
+		l.durations = append(l.durations, milliseconds(name, time.Since(begun)))
 	}
 }
 
-func milliseconds(name string, begun time.Time) slog.Attr {
-	return slog.Float64(name, float64(time.Since(begun).Microseconds())/1000)
+// Measure adds a duration that began elsewhere. Of several with one name the longest stays.
+func (l *Line) Measure(name string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.durations, func(a slog.Attr) bool { return a.Key == name }); i >= 0 {
+		l.durations[i] = milliseconds(name, max(d, fromMilliseconds(l.durations[i])))
+		return
+	}
+	l.durations = append(l.durations, milliseconds(name, d))
+}
+
+// Alert notes something, a constant, that somebody has to look at: the line becomes an ERROR.
+func (l *Line) Alert(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(l.alerts, what) {
+		l.alerts = append(l.alerts, what)
+	}
+}
+
+func milliseconds(name string, d time.Duration) slog.Attr {
+	return slog.Float64(name, float64(d.Microseconds())/1000)
+}
+
+func fromMilliseconds(a slog.Attr) time.Duration {
+	return time.Duration(a.Value.Float64() * float64(time.Millisecond))
 }
 
 // End writes the line. The outcome is a constant, such as "granted". With an error the line also has its reason (see
@@ -73,11 +99,16 @@ func (l *Line) End(ctx context.Context, outcome string, err error) {
 	if err != nil {
 		attrs = append(attrs, slog.String("reason", fault.Reason(err)), slog.String("error", shorten(err.Error())))
 	}
+	severity := level(err)
+	if len(l.alerts) > 0 {
+		severity = slog.LevelError
+		attrs = append(attrs, slog.Any("alerts", l.alerts))
+	}
 	attrs = append(attrs,
 		slog.GroupAttrs("counts", l.counts...),
-		slog.GroupAttrs("durations_ms", append(l.durations, milliseconds("total", l.begun))...),
+		slog.GroupAttrs("durations_ms", append(l.durations, milliseconds("total", time.Since(l.begun)))...),
 	)
-	l.logger.LogAttrs(ctx, level(err), outcome, attrs...)
+	l.logger.LogAttrs(ctx, severity, outcome, attrs...)
 }
 
 func level(err error) slog.Level {

@@ -1,0 +1,28 @@
+// Package keypackagedelivery hands out one-time MLS KeyPackages: serverless functions that turn each stored request
+// (Nostr kind 447) into deliveries of stored KeyPackages (kind 443) to the requester's live session.
+//
+// This file is all that the Go buildpack needs to see at the root: importing a function's package registers it with
+// functions-framework, and importing the framework's package makes the buildpack generate its main. Every deployment
+// contains all three functions and serves the one that its entry point names.
+//
+// A tour of the code, along the way of a request:
+//
+//   - functions/claim: the Firestore trigger. It decodes the event and calls
+//   - shared/claiming: takes up a request, decides what each owner gives, and commits that in one transaction
+//   - shared/keypackage: the rules that all three use cases share, free of I/O
+//   - shared/mls: what the bytes of a KeyPackage say, and whether they are right
+//   - functions/deliver and shared/delivering: pushes what is pending to the relay, and records what became of it
+//   - functions/expire and shared/expiring: ends what is over, takes up what was lost
+//   - shared/store, shared/topic, shared/relay: Firestore, Pub/Sub and the relay's endpoint, each behind one package
+//   - shared/config, shared/fault, shared/logging, shared/invocation: settings, errors, logs, acknowledgement
+//   - emulator: the whole system on one machine, with a reference relay
+//   - tests: the whole system under test, and a formal model of its rules
+package keypackagedelivery
+
+import (
+	_ "github.com/GoogleCloudPlatform/functions-framework-go/functions"
+
+	_ "github.com/keypackage-delivery/keypackage-delivery/functions/claim"
+	_ "github.com/keypackage-delivery/keypackage-delivery/functions/deliver"
+	_ "github.com/keypackage-delivery/keypackage-delivery/functions/expire"
+)

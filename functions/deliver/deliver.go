@@ -1,0 +1,81 @@
+// Package deliver is the function DeliverKeyPackages: it receives the messages of the delivery topic, as pushes of a
+// subscription or as CloudEvents.
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/invocation"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+)
+
+// EntryPoint is the name under which the function is deployed.
+const EntryPoint = "DeliverKeyPackages"
+
+func init() {
+	functions.HTTP(EntryPoint, invocation.Lazily(EntryPoint, build, config.RelayDeliveryURL))
+}
+
+func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
+	deliverer, err := assembly.Deliverer(context.Background(), cfg)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, r *http.Request, line *logging.Line) (string, []byte, error) {
+		message, err := topic.Decode(r)
+		if err != nil {
+			return "undecodable", nil, err
+		}
+		if trace := logging.ParseTraceParent(message.TraceParent); trace.ID != "" {
+			ctx = logging.WithTrace(ctx, trace)
+		}
+		result, err := deliver(ctx, deliverer, message, line)
+		describe(line, result)
+		return outcome(result, err), nil, err
+	}, nil
+}
+
+func deliver(
+	ctx context.Context, d *delivering.Deliverer, message topic.Message, line *logging.Line,
+) (delivering.Result, error) {
+	if message.RequestEventID != "" {
+		line.Set("request_event_id", message.RequestEventID)
+		return d.ForRequest(ctx, message.RequestEventID)
+	}
+	line.Set("requester_pubkey", message.RequesterPubkey)
+	return d.ForRequester(ctx, message.RequesterPubkey)
+}
+
+func describe(line *logging.Line, result delivering.Result) {
+	line.Count("pushes", result.Pushes)
+	line.Count("delivered", result.Delivered)
+	line.Count("waiting", result.Waiting)
+	line.Count("unclear", result.Unclear)
+	for _, alert := range result.Alerts {
+		line.Alert(alert)
+	}
+	for _, latency := range result.Latencies {
+		line.Measure("request_to_delivery", latency)
+	}
+}
+
+// outcome is the invocation's word in the log.
+func outcome(result delivering.Result, err error) string {
+	switch {
+	case err != nil:
+		return "retry"
+	case result.Delivered > 0:
+		return "delivered"
+	case result.Waiting > 0:
+		return "waiting"
+	}
+	return "nothing_pending"
+}

@@ -1,0 +1,65 @@
+// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It answers with a report.
+package expire
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+
+	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/invocation"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+)
+
+// EntryPoint is the name under which the function is deployed.
+const EntryPoint = "ExpireDeliveries"
+
+func init() {
+	functions.HTTP(EntryPoint, invocation.Lazily(EntryPoint, build))
+}
+
+func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
+	expirer, err := assembly.Expirer(context.Background(), cfg, func(ctx context.Context, r claiming.Result, err error) {
+		line := logging.Begin(logger)
+		assembly.Describe(line, r)
+		line.End(ctx, r.Label(), err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _ *http.Request, line *logging.Line) (string, []byte, error) {
+		report, err := expirer.Run(ctx)
+		describe(line, report)
+		body, encodeErr := json.Marshal(report)
+		if err == nil {
+			err = encodeErr
+		}
+		return outcome(report), body, err
+	}, nil
+}
+
+func describe(line *logging.Line, report expiring.Report) {
+	line.Count("returned", report.Returned)
+	for reason, n := range report.Burned {
+		line.Count("burned_"+reason, n)
+	}
+	line.Count("reserves", report.Reserves)
+	line.Count("nudged", report.Nudged)
+	line.Count("taken_up", report.TakenUp)
+	line.Count("failed", report.Failed)
+	line.Count("removed", report.Removed)
+	line.Count("retired", report.Retired)
+}
+
+func outcome(report expiring.Report) string {
+	if report.More {
+		return "more"
+	}
+	return "done"
+}

@@ -1,0 +1,81 @@
+// Package assembly builds the use cases out of the settings. It is the one place where the adapters meet the ports.
+package assembly
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+)
+
+// Store connects to Firestore. The context bounds the set-up only.
+func Store(ctx context.Context, cfg config.Config) (*store.Store, error) {
+	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Firestore: %w", err)
+	}
+	return store.New(client, cfg.Collections, cfg.Policy), nil
+}
+
+// Claimer builds the use case of ClaimKeyPackages.
+func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) {
+	documents, err := Store(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := topic.NewPublisher(ctx, cfg.Project, cfg.DeliveryTopic)
+	if err != nil {
+		return nil, err
+	}
+	return claimer(cfg, documents, publisher{messages}), nil
+}
+
+func claimer(cfg config.Config, documents *store.Store, messages publisher) *claiming.Claimer {
+	return claiming.New(documents, messages, claiming.Settings{
+		Limits: claiming.Limits{
+			DeliveryTTL:        cfg.DeliveryTTL,
+			PairLimitPerHour:   cfg.PairLimitPerHour,
+			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
+		},
+		Mode: cfg.Mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
+	}, time.Now)
+}
+
+// Deliverer builds the use case of DeliverKeyPackages.
+func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, error) {
+	documents, err := Store(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := relay.New(cfg.RelayDeliveryURL, cfg.RelayAudience)
+	if err != nil {
+		return nil, err
+	}
+	return delivering.New(documents, endpoint{client}, cfg.Mode, time.Now), nil
+}
+
+// Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
+func Expirer(
+	ctx context.Context, cfg config.Config, takenUp func(context.Context, claiming.Result, error),
+) (*expiring.Expirer, error) {
+	documents, err := Store(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := topic.NewPublisher(ctx, cfg.Project, cfg.DeliveryTopic)
+	if err != nil {
+		return nil, err
+	}
+	requests := requests{claimer(cfg, documents, publisher{messages}), takenUp}
+	settings := expiring.Settings{Mode: cfg.Mode, RequestMaxAge: cfg.RequestMaxAge}
+	return expiring.New(documents, requests, publisher{messages}, settings, time.Now), nil
+}

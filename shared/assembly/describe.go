@@ -1,0 +1,19 @@
+package assembly
+
+import (
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+)
+
+// Describe adds what became of a request to a log line.
+func Describe(line *logging.Line, r claiming.Result) {
+	line.Set("request_event_id", r.RequestID)
+	if r.Reason != "" {
+		line.Set("request_reason", r.Reason)
+	}
+	line.Count("owners", r.Owners)
+	line.Count("granted", r.Granted)
+	if r.Age > 0 {
+		line.Measure("receipt_to_answer", r.Age)
+	}
+}

@@ -1,0 +1,100 @@
+package assembly
+
+import (
+	"context"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+)
+
+// publisher is the topic as the use cases see it. Messages carry the trace of the invocation that published them.
+type publisher struct{ topic *topic.Publisher }
+
+// PublishRequest implements claiming.Publisher.
+func (p publisher) PublishRequest(ctx context.Context, requestID string) error {
+	return p.topic.Publish(ctx, topic.Message{RequestEventID: requestID, TraceParent: logging.TraceFrom(ctx).Parent()})
+}
+
+// PublishRequesters implements expiring.Publisher.
+func (p publisher) PublishRequesters(ctx context.Context, requesters []string) error {
+	messages := make([]topic.Message, len(requesters))
+	for i, requester := range requesters {
+		messages[i] = topic.Message{RequesterPubkey: requester}
+	}
+	return p.topic.Publish(ctx, messages...)
+}
+
+// requests is the claimer as the scheduled function sees it.
+type requests struct {
+	*claiming.Claimer
+	takenUp func(context.Context, claiming.Result, error)
+}
+
+// TakeUp implements expiring.Claimer.
+func (r requests) TakeUp(ctx context.Context, doc keypackage.RequestDocument) error {
+	result, err := r.Take(ctx, doc)
+	r.takenUp(ctx, result, err)
+	return err
+}
+
+// endpoint is the relay as the use case sees it.
+type endpoint struct{ client *relay.Client }
+
+// Push implements delivering.Relay.
+func (e endpoint) Push(ctx context.Context, push delivering.Push) delivering.Answer {
+	answer := e.client.Deliver(ctx, relay.DeliveryRequest{
+		RequestEventID: push.RequestID, RequesterPubkey: push.Requester, ExpiresAt: push.ExpiresAt.Unix(),
+		Outcome: relay.Outcome{Rows: outcomeRows(push.Outcome)}, Deliveries: pushedDeliveries(push.Deliveries),
+		TraceParent: logging.TraceFrom(ctx).Parent(),
+	})
+	statuses := make(map[string]string, len(answer.Results))
+	for id, result := range answer.Results {
+		statuses[id] = string(result.Status)
+	}
+	return delivering.Answer{Answer: kindOf(answer), Statuses: statuses, Err: answer.Err}
+}
+
+func outcomeRows(rows []keypackage.Row) []relay.OutcomeRow {
+	var out []relay.OutcomeRow
+	for _, row := range rows {
+		r := relay.OutcomeRow{
+			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.LastResort, Reason: row.Reason,
+		}
+		if !row.RetryAt.IsZero() {
+			r.RetryAt = row.RetryAt.Unix()
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func pushedDeliveries(deliveries []*keypackage.Delivery) []relay.Delivery {
+	out := make([]relay.Delivery, len(deliveries))
+	for i, d := range deliveries {
+		out[i] = relay.Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
+	}
+	return out
+}
+
+// kindOf translates what the client knows into what follows from it. Of the statuses that refuse a whole push, 404 and
+// 413 will not go away by trying again.
+func kindOf(answer relay.Answer) keypackage.Answer {
+	switch answer.Class {
+	case relay.Answered:
+		return keypackage.AnswerResults
+	case relay.NotSent:
+		return keypackage.AnswerNotSent
+	case relay.Refused:
+		if answer.Code == 404 || answer.Code == 413 {
+			return keypackage.AnswerMisplaced
+		}
+		return keypackage.AnswerRefused
+	case relay.Unexpected:
+		return keypackage.AnswerUnexpected
+	}
+	return keypackage.AnswerUnclear
+}

@@ -1,0 +1,75 @@
+// Package invocation is the edge that all functions have in common: it begins and ends the log line, carries the trace,
+// and is the one place that turns an error into an acknowledgement or a retry.
+package invocation
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+)
+
+// Run handles one invocation. outcome is a constant for the log. A nil or permanent error acknowledges the event, a
+// retryable one asks for it again. body, if not nil, is the JSON answer of an acknowledged invocation.
+type Run func(ctx context.Context, r *http.Request, line *logging.Line) (outcome string, body []byte, err error)
+
+// Handler serves a function. The logger must not be nil.
+//
+// Functions are registered over HTTP and read their CloudEvents themselves, because the receiver of the CloudEvents SDK
+// can lose a request when several are in flight (github.com/cloudevents/sdk-go, issues 1224 and 1332).
+func Handler(logger *slog.Logger, run Run) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		line := logging.Begin(logger)
+		ctx := logging.WithTrace(r.Context(), logging.TraceOf(r.Header))
+		outcome, body, err := run(ctx, r, line)
+		line.End(ctx, outcome, err)
+		reply(w, body, err)
+	}
+}
+
+// reply acknowledges with 200 or 204, which mean the same to Pub/Sub, to Eventarc and to their emulators. What is worth
+// trying again gets 503.
+func reply(w http.ResponseWriter, body []byte, err error) {
+	switch {
+	case fault.IsRetryable(err):
+		http.Error(w, fault.Reason(err), http.StatusServiceUnavailable)
+	case body == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body) // whoever asked has gone; the work is done
+	}
+}
+
+// Lazily returns a handler that is built with the process's settings when the first request comes, and kept. Every
+// deployment registers all functions, so registering one must cost nothing. If it cannot be built the event is tried
+// again, and so is the building: a setting may be wrong in one revision only.
+func Lazily(entryPoint string, build func(config.Config, *slog.Logger) (Run, error), required ...string) http.HandlerFunc {
+	var mu sync.Mutex
+	var handler http.HandlerFunc
+	get := func() http.HandlerFunc {
+		mu.Lock()
+		defer mu.Unlock()
+		if handler != nil {
+			return handler
+		}
+		cfg, err := config.Load(os.LookupEnv, required...)
+		logger := logging.New(os.Stdout, cfg.Project, entryPoint)
+		if err == nil {
+			var run Run
+			if run, err = build(cfg, logger); err == nil {
+				handler = Handler(logger, run)
+				return handler
+			}
+		}
+		return Handler(logger, func(context.Context, *http.Request, *logging.Line) (string, []byte, error) {
+			return "not_configured", nil, fault.Retryable("not_configured", err)
+		})
+	}
+	return func(w http.ResponseWriter, r *http.Request) { get()(w, r) }
+}
