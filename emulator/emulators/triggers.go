@@ -82,18 +82,11 @@ func (e *Emulators) Forget(trigger Trigger) {
 }
 
 func register(ctx context.Context, firestoreAddr string, trigger Trigger) error {
-	type filter struct {
-		Attribute string `json:"attribute"`
-		Value     string `json:"value"`
-		Operator  string `json:"operator,omitempty"`
-	}
-	body, err := json.Marshal(map[string]any{"eventTrigger": map[string]any{
+	body, err := json.Marshal(map[string]any{
 		"eventType": "google.cloud.firestore.document.v1.created",
-		"eventFilters": []filter{
-			{Attribute: "database", Value: trigger.Database},
-			{Attribute: "document", Value: trigger.Document, Operator: "match-path-pattern"},
-		},
-	}})
+		"database":  trigger.Database,
+		"document":  map[string]string{"value": trigger.Document, "matchType": "PATH_PATTERN"},
+	})
 	if err != nil {
 		return err
 	}

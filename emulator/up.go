@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+)
+
+// localProject is the project id of `up`, fixed like its ports.
+const localProject = "keypackage-local"
+
+// up starts the suite on fixed ports and leaves it running until ctx ends.
+func up(ctx context.Context, args []string) (err error) {
+	opts := suite.Options{Project: localProject, FunctionEnv: settings(), Progress: report}
+	flags := flag.NewFlagSet("up", flag.ContinueOnError)
+	asJSON := flags.Bool("json", false, "print all addresses as one JSON line on standard output when ready")
+	flags.BoolVar(&opts.RelayCompat, "compat", false, "relay: ignore since and until of a requester's filters, and take #e as naming the request")
+	ports := portFlags(flags, &opts.Ports)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := checkPorts(ports); err != nil {
+		return err
+	}
+	s, err := suite.Start(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		report("stopping")
+		err = errors.Join(err, s.Stop())
+	}()
+	if err := announce(os.Stdout, s.Addresses(), *asJSON); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.Failed():
+		return err
+	}
+}
+
+// report shows progress; standard output is for results.
+func report(what string) { fmt.Fprintln(os.Stderr, what) }
+
+// settings returns the functions' settings that are set in the environment: whatever config.Load asks for, except what the
+// suite itself decides.
+func settings() map[string]string {
+	found := map[string]string{}
+	_, _ = config.Load(func(name string) (string, bool) { // faults are reported when the suite loads them
+		value, ok := os.LookupEnv(name)
+		if ok {
+			found[name] = value
+		}
+		return value, ok
+	})
+	delete(found, config.Project)
+	delete(found, config.RelayDeliveryURL)
+	return found
+}
+
+// portFlag is a flag that chooses a port.
+type portFlag struct {
+	name string
+	what string
+	port *int
+}
+
+func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
+	all := []struct {
+		portFlag
+		standard int
+	}{
+		{portFlag{"relay-port", "relay", &ports.Relay}, 7447},
+		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
+		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},
+		{portFlag{"claim-port", suite.Claim, &ports.Claim}, 8091},
+		{portFlag{"deliver-port", suite.Deliver, &ports.Deliver}, 8092},
+		{portFlag{"expire-port", suite.Expire, &ports.Expire}, 8093},
+	}
+	var out []portFlag
+	for _, p := range all {
+		flags.IntVar(p.port, p.name, p.standard, "port of the "+p.what+"; 0 chooses a free one")
+		out = append(out, p.portFlag)
+	}
+	return out
+}
+
+// checkPorts names every port that is taken, with the cure, before anything is started.
+func checkPorts(ports []portFlag) error {
+	var errs []error
+	for _, p := range ports {
+		err := process.CheckPort(*p.port)
+		if errors.Is(err, process.ErrPortInUse) {
+			err = fmt.Errorf("%s: %w; stop it (`lsof -i :%d` shows it) or choose another port with -%s", p.what, err, *p.port, p.name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func announce(w io.Writer, a suite.Addresses, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(a)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(what, where, note string) { fmt.Fprintf(table, "  %s\t%s\t%s\n", what, where, note) }
+	fmt.Fprintln(table, "\nReady; Ctrl-C stops everything.")
+	row("relay", a.Relay, "for any Nostr client")
+	row("its delivery endpoint", a.RelayDelivery, "ID token of DeliverKeyPackages")
+	for _, entryPoint := range []string{suite.Claim, suite.Deliver, suite.Expire} {
+		row(entryPoint, a.Functions[entryPoint], "ID token of its caller")
+	}
+	row("Firestore", a.Firestore, "FIRESTORE_EMULATOR_HOST")
+	row("Pub/Sub", a.PubSub, "PUBSUB_EMULATOR_HOST")
+	row("metadata server", a.Metadata, "GCE_METADATA_HOST")
+	row("project", a.Project, "GOOGLE_CLOUD_PROJECT")
+	row("logs", a.Logs, "until it stops")
+	fmt.Fprintln(table)
+	return table.Flush()
+}
