@@ -99,7 +99,7 @@ func (in *inbox) await(ctx context.Context, enough func() bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (in *inbox) awaitKeyPackages(ctx context.Context, n int) ([]KeyPackage, err
 	defer in.mu.Unlock()
 	received := slices.Clone(in.keyPackages)
 	if err != nil {
-		return received, fmt.Errorf("%d of %d KeyPackages: %w", len(received), n, err)
+		return received, fmt.Errorf("received %d of %d KeyPackages: %w", len(received), n, err)
 	}
 	return received, nil
 }

@@ -86,7 +86,7 @@ func (s *session) authenticate(ctx context.Context, url string, key Key) error {
 	case <-s.done:
 		return s.err()
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	event := newEvent(nostr.KindClientAuthentication, "", nostr.Tag{"relay", url}, nostr.Tag{"challenge", challenge})
 	if err := key.Sign(event); err != nil {
@@ -162,7 +162,7 @@ func (s *session) exchange(ctx context.Context, message message, answer <-chan e
 	case <-s.done:
 		return s.err()
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

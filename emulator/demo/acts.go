@@ -7,6 +7,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // whileOwnerIsOffline is the main job: what MLS was made for.
@@ -25,10 +26,7 @@ func whileOwnerIsOffline(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	if err := a.receive(ctx, "Alice", alice, published[:wanted]); err != nil {
-		return err
-	}
-	if err := a.outcome(ctx, "Alice", alice, request, wanted, false); err != nil {
+	if err := a.receive(ctx, "Alice", alice, request, answer{published[:wanted], false}); err != nil {
 		return err
 	}
 	if err := a.stage.awaitDeliveries(ctx, request, wanted, delivered); err != nil {
@@ -68,10 +66,7 @@ func whileRequesterIsOffline(ctx context.Context, a *act) error {
 	if err := alice.Listen(ctx, carol.Pubkey); err != nil {
 		return err
 	}
-	if err := a.receive(ctx, "Alice", alice, published[:wanted]); err != nil {
-		return err
-	}
-	if err := a.outcome(ctx, "Alice", alice, request, wanted, false); err != nil {
+	if err := a.receive(ctx, "Alice", alice, request, answer{published[:wanted], false}); err != nil {
 		return err
 	}
 	return a.stock(ctx, "Carol", carol.Key, published[wanted:])
@@ -98,10 +93,7 @@ func lastKeyPackage(ctx context.Context, a *act) error {
 		}
 	}
 	for i, name := range names {
-		if err := a.receive(ctx, name, strangers[i], published); err != nil {
-			return err
-		}
-		if err := a.outcome(ctx, name, strangers[i], requests[i], 1, true); err != nil {
+		if err := a.receive(ctx, name, strangers[i], requests[i], answer{published, true}); err != nil {
 			return err
 		}
 	}
@@ -120,15 +112,15 @@ func noKeyPackage(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	answer, err := alice.AwaitOutcome(ctx, request)
+	outcome, err := alice.AwaitOutcome(ctx, request)
 	if err != nil {
 		return err
 	}
-	a.log.at(answer.At, "the relay tells Alice how her request ended")
-	if len(answer.Rows) != 1 || answer.Rows[0].Granted != 0 || answer.Rows[0].Reason != "none" {
-		return fmt.Errorf("the answer should be that there are none, and is %+v", answer.Rows)
+	a.log.at(outcome.At, "Alice is told how the request ended")
+	if rows := outcome.Rows; len(rows) != 1 || rows[0].Granted != 0 || rows[0].Reason != string(keypackage.StatusNone) {
+		return fmt.Errorf("the outcome should be that there are none, and is %+v", rows)
 	}
-	a.log.saw("she knows that Erin has no KeyPackage, instead of waiting in vain")
+	a.log.saw("she knows that Erin has none, instead of waiting in vain")
 	return nil
 }
 

@@ -54,9 +54,5 @@ func (a *act) perform(ctx context.Context, play func(context.Context, *act) erro
 	ctx, cancel := context.WithTimeoutCause(ctx, a.stage.Patience,
 		fmt.Errorf("gave up after %v", a.stage.Patience))
 	defer cancel()
-	err := play(ctx, a)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
-	}
-	return err
+	return play(ctx, a)
 }

@@ -59,25 +59,26 @@ func (p *Printer) failure(err error) {
 func (p *Printer) summary(r *Report, passed, wanted int) {
 	p.printf("\n%s\n\n", p.paint(bold, "Summary"))
 	for _, log := range r.Acts {
-		mark := p.paint(green, "✓")
+		mark, end := p.paint(green, "✓"), log.duration()
 		if !log.OK {
-			mark = p.paint(red, "✗")
+			mark, end = p.paint(red, "✗"), "failed"
 		}
-		p.printf("  %s %-52s %s\n", mark, log.Title, p.paint(dim, log.lastDelivery()))
+		p.printf("  %s %-52s %8s\n", mark, log.Title, end)
 	}
 	verdict := p.paint(green, "Everything promised was seen")
 	if !r.OK {
-		verdict = p.paint(red, fmt.Sprintf("Not everything promised was seen: %d of %d acts succeeded", passed, wanted))
+		verdict = p.paint(red, "Not everything promised was seen")
 	}
-	p.printf("\n  %s: %d promises in %.1f s.\n", verdict, r.Promises, r.Seconds)
+	p.printf("\n  %s: %d of %d acts, %d promises, in %.1f s.\n", verdict, passed, wanted, r.Promises, r.Seconds)
 }
 
-// lastDelivery is the time of the act's last step since its request.
-func (l *actLog) lastDelivery() string {
-	for i := len(l.Steps) - 1; i >= 0; i-- {
-		if l.Steps[i].Millis != nil {
-			return fmt.Sprintf("complete after %.0f ms", *l.Steps[i].Millis)
+// duration is when the last of the timed steps happened.
+func (l *actLog) duration() string {
+	last := 0.0
+	for _, s := range l.Steps {
+		if s.Millis != nil {
+			last = max(last, *s.Millis)
 		}
 	}
-	return ""
+	return fmt.Sprintf("%.0f ms", last)
 }

@@ -4,63 +4,95 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
 )
 
 // ask sends the kind-447 request; later steps are timed from here.
 func (a *act) ask(ctx context.Context, name string, requester *actors.Requester, owner actors.Key, n int) (string, error) {
 	a.log.clock("%s asks for %s (kind 447)", name, keyPackages(n))
-	return requester.Ask(ctx, actors.Question{Owners: []string{owner.Pubkey}, Min: n})
+	request, err := requester.Ask(ctx, actors.Question{Owners: []string{owner.Pubkey}, Min: n})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	a.log.at(time.Now(), "the relay accepts the request")
+	return request, nil
 }
 
-// receive waits for exactly the wanted KeyPackages. The actors have verified what they received; here it is compared
-// with what the owner published.
-func (a *act) receive(ctx context.Context, name string, requester *actors.Requester, wanted []*nostr.Event) error {
-	var received []actors.KeyPackage
-	for i := range wanted {
-		var err error
-		if received, err = requester.AwaitKeyPackages(ctx, i+1); err != nil {
-			return fmt.Errorf("%s holds %w", name, err)
-		}
-		a.log.at(received[i].At, "%s receives KeyPackage %s…", name, received[i].Event.ID[:8])
+// answer is what a requester is to get.
+type answer struct {
+	keyPackages []*nostr.Event
+	lastResort  bool
+}
+
+// receive waits for the answer: exactly the wanted KeyPackages and the notice of the outcome. It tells what comes in the
+// order in which it came.
+func (a *act) receive(ctx context.Context, name string, requester *actors.Requester, request string, want answer) error {
+	received, err := requester.AwaitKeyPackages(ctx, len(want.keyPackages))
+	var arrivals []arrival
+	for _, k := range received {
+		arrivals = append(arrivals, arrival{k.At, "receives KeyPackage " + k.Event.ID[:8] + "…"})
 	}
+	var outcome actors.Outcome
+	if err == nil {
+		outcome, err = requester.AwaitOutcome(ctx, request)
+		arrivals = append(arrivals, arrival{outcome.At, "is told how the request ended"})
+	}
+	a.tell(name, arrivals)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := a.compare(received, want.keyPackages); err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	return a.compareOutcome(outcome.Rows, want)
+}
+
+type arrival struct {
+	at   time.Time
+	text string
+}
+
+func (a *act) tell(name string, arrivals []arrival) {
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return a.at.Compare(b.at) })
+	for _, arrival := range arrivals {
+		a.log.at(arrival.at, "%s %s", name, arrival.text)
+	}
+}
+
+// compare compares what was received, and verified then, with what the owner published.
+func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error {
 	if len(received) != len(wanted) {
-		return fmt.Errorf("%s received %d events instead of %d", name, len(received), len(wanted))
+		return fmt.Errorf("received %d events instead of %d", len(received), len(wanted))
 	}
 	for _, event := range wanted {
 		if !slices.ContainsFunc(received, func(k actors.KeyPackage) bool { return k.Event.ID == event.ID }) {
-			return fmt.Errorf("%s did not receive %s, whose turn it was", name, event.ID)
+			return fmt.Errorf("did not receive %s, whose turn it was", event.ID)
 		}
 	}
 	if len(wanted) == 1 {
 		a.log.saw("it verifies: event id, event signature, MLS signatures, and its owner's identity")
 		return nil
 	}
-	a.log.saw("they are different and all verify: event id, event signature, MLS signatures, and their owner's identity")
+	a.log.saw("all are different and verify: event id, event signature, MLS signatures, and their owner's identity")
 	a.log.saw("they are the oldest %d", len(wanted))
 	return nil
 }
 
-// outcome waits for the relay's notice and compares it with what was granted.
-func (a *act) outcome(
-	ctx context.Context, name string, requester *actors.Requester, request string, granted int, lastResort bool,
-) error {
-	outcome, err := requester.AwaitOutcome(ctx, request)
-	if err != nil {
-		return err
+func (a *act) compareOutcome(rows []relay.OutcomeRow, want answer) error {
+	granted := len(want.keyPackages)
+	if len(rows) != 1 || rows[0].Granted != granted || rows[0].LastResort != want.lastResort {
+		return fmt.Errorf("the outcome should be %d granted, last resort %v, and is %+v", granted, want.lastResort, rows)
 	}
-	a.log.at(outcome.At, "the relay tells %s how the request ended", name)
-	if len(outcome.Rows) != 1 || outcome.Rows[0].Granted != granted || outcome.Rows[0].LastResort != lastResort {
-		return fmt.Errorf("the outcome should be %d granted, last resort %v, and is %+v", granted, lastResort, outcome.Rows)
-	}
-	if lastResort {
-		a.log.saw("%d granted, marked as last resort", granted)
+	if want.lastResort {
+		a.log.saw("the outcome says %d granted, as the last resort", granted)
 		return nil
 	}
-	a.log.saw("%d of %d granted", granted, outcome.Rows[0].Requested)
+	a.log.saw("the outcome says %d of %d granted", granted, rows[0].Requested)
 	return nil
 }
 

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/demo"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+var errNotSeen = errors.New("not everything promised was seen")
+
+// playDemo starts the suite on free ports, plays the demo on it, and stops it. It fails unless everything promised was
+// seen.
+func playDemo(ctx context.Context, args []string) (err error) {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	asJSON := flags.Bool("json", false, "print one JSON document on standard output, and the story on standard error")
+	patience := flags.Duration("patience", 20*time.Second, "how long an act may take")
+	logs := flags.String("logs", "", "existing directory in which the logs of all processes stay")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	story := os.Stdout
+	if *asJSON {
+		story = os.Stderr
+	}
+	printer := demo.NewPrinter(story, isTerminal(story))
+	running, err := suite.Start(ctx, suite.Options{FunctionEnv: settings(), Dir: *logs, Progress: printer.Progress})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Stop()) }()
+
+	report, err := play(ctx, running, printer, *patience)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		err = printJSON(os.Stdout, report)
+	}
+	if !report.OK {
+		hint(story, running, *logs)
+		err = errors.Join(err, errNotSeen)
+	}
+	return err
+}
+
+func play(ctx context.Context, running *suite.Suite, printer *demo.Printer, patience time.Duration) (*demo.Report, error) {
+	settings := running.Config()
+	client, err := firestore.NewClientWithDatabase(ctx, settings.Project, settings.Database,
+		option.WithEndpoint(running.Addresses().Firestore),
+		option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
+	}
+	stage := demo.Stage{
+		Relay:      running.Addresses().Relay,
+		Firestore:  client,
+		Deliveries: settings.Collections.Deliveries,
+		Patience:   patience,
+	}
+	return demo.Play(ctx, stage, printer), client.Close()
+}
+
+// hint says where to look when something promised was not seen.
+func hint(w io.Writer, running *suite.Suite, logs string) {
+	if mode := running.Config().Mode; mode != keypackage.ModeDeliver {
+		fmt.Fprintf(w, "  ROLLOUT_MODE is %q: the functions are told not to deliver.\n", mode)
+	}
+	if logs == "" {
+		fmt.Fprintln(w, "  With -logs DIR the logs of all processes stay in DIR.")
+		return
+	}
+	fmt.Fprintf(w, "  The logs of all processes are in %s.\n", logs)
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// isTerminal reports whether colors make sense: not in a file, and not where NO_COLOR (https://no-color.org) forbids them.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
+}
