@@ -30,9 +30,9 @@ type Options struct {
 type Emulators struct {
 	Firestore *Emulator
 	PubSub    *Emulator
-	Triggers  *Triggers
 
-	tempDir string
+	triggers *triggers
+	tempDir  string
 }
 
 // Start finds and starts both emulators and returns when they serve. The caller must call Stop; should this program
@@ -59,7 +59,7 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		e.tempDir, logDir = dir, dir
 	}
 	var err error
-	if e.Triggers, err = newTriggers(); err != nil {
+	if e.triggers, err = newTriggers(); err != nil {
 		return err
 	}
 	e.Firestore = &Emulator{
@@ -67,7 +67,7 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		port:    opts.FirestorePort,
 		logFile: filepath.Join(logDir, "firestore.log"),
 		command: func(port int) (string, []string) {
-			return installed.Java, firestoreArgs(installed.Firestore, port, e.Triggers.addr())
+			return installed.Java, firestoreArgs(installed.Firestore, port, e.triggers.addr())
 		},
 	}
 	e.PubSub = &Emulator{
@@ -120,8 +120,8 @@ func (e *Emulators) Stop() error {
 			errs = append(errs, emulator.Stop())
 		}
 	}
-	if e.Triggers != nil {
-		errs = append(errs, e.Triggers.close())
+	if e.triggers != nil {
+		errs = append(errs, e.triggers.close())
 	}
 	if e.tempDir != "" {
 		errs = append(errs, os.RemoveAll(e.tempDir))

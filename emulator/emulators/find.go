@@ -91,7 +91,7 @@ type place struct {
 // places are asked in this order.
 func (s search) places() []place {
 	return []place{
-		{"the environment variable", s.inEnvironment},
+		{"the environment", s.inEnvironment},
 		{"the installed Google Cloud CLI", s.inCloudCLI},
 		{"the emulator cache of firebase-tools", s.inFirebaseCache},
 	}
@@ -109,11 +109,11 @@ func (s search) jar(p product) (string, error) {
 		}
 		looked = append(looked, at.name)
 	}
-	return "", fmt.Errorf("the %s is not installed (looked in %s %s). Install it with one of\n"+
+	return "", fmt.Errorf("the %s is not installed (looked in %s). Install it with one of\n"+
 		"    gcloud components install %s\n"+
 		"    npx firebase-tools %s\n"+
 		"or set %s to the path of its jar",
-		p.title, strings.Join(looked, ", "), p.variable, p.component, p.setup, p.variable)
+		p.title, strings.Join(looked, ", "), p.component, p.setup, p.variable)
 }
 
 func (s search) inEnvironment(p product) (string, error) {

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// Triggers receives the events of the Firestore emulator and hands them to who registered for them.
+// triggers receives the events of the Firestore emulator and hands them to who registered for them.
 //
 // An emulator knows one address for all its triggers, and calls them strictly one after another: a slow handler delays
 // every other trigger of every project. Handlers must therefore answer at once.
-type Triggers struct {
+type triggers struct {
 	server *http.Server
 	listen net.Listener
 
@@ -38,26 +38,26 @@ func (t Trigger) path() string {
 	return fmt.Sprintf("/functions/projects/%s/triggers/%s", t.Project, t.ID)
 }
 
-func newTriggers() (*Triggers, error) {
+func newTriggers() (*triggers, error) {
 	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for triggers: %w", err)
 	}
-	t := &Triggers{listen: listen, handlers: map[string]http.Handler{}}
+	t := &triggers{listen: listen, handlers: map[string]http.Handler{}}
 	t.server = &http.Server{Handler: t, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = t.server.Serve(listen) }()
 	return t, nil
 }
 
-func (t *Triggers) addr() string { return t.listen.Addr().String() }
+func (t *triggers) addr() string { return t.listen.Addr().String() }
 
-func (t *Triggers) close() error { return t.server.Close() }
+func (t *triggers) close() error { return t.server.Close() }
 
 // ServeHTTP takes an event from the emulator.
-func (t *Triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.mu.RLock()
+	defer t.mu.RUnlock() // held during the call, so that Forget can wait for it
 	handler := t.handlers[r.URL.Path]
-	t.mu.RUnlock()
 	if handler == nil {
 		http.NotFound(w, r)
 		return
@@ -68,17 +68,17 @@ func (t *Triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // OnCreate registers a trigger with the Firestore emulator: from now on every created document that matches is posted to
 // handler, at most once and with the emulator's deviations from production. A restarted emulator has forgotten it.
 func (e *Emulators) OnCreate(ctx context.Context, trigger Trigger, handler http.Handler) error {
-	e.Triggers.mu.Lock()
-	e.Triggers.handlers[trigger.path()] = handler
-	e.Triggers.mu.Unlock()
+	e.triggers.mu.Lock()
+	e.triggers.handlers[trigger.path()] = handler
+	e.triggers.mu.Unlock()
 	return register(ctx, e.Firestore.Addr(), trigger)
 }
 
-// Forget stops handing a trigger's events to its handler.
+// Forget stops handing a trigger's events to its handler, and returns when no call of it is running.
 func (e *Emulators) Forget(trigger Trigger) {
-	e.Triggers.mu.Lock()
-	defer e.Triggers.mu.Unlock()
-	delete(e.Triggers.handlers, trigger.path())
+	e.triggers.mu.Lock()
+	defer e.triggers.mu.Unlock()
+	delete(e.triggers.handlers, trigger.path())
 }
 
 func register(ctx context.Context, firestoreAddr string, trigger Trigger) error {

@@ -85,7 +85,7 @@ func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
 		return err
 	}
 	url := "http://" + listener.Addr().String()
-	wrap := func(function http.Handler) http.Handler { return function }
+	var wrap func(http.Handler) http.Handler
 	if s.opts.Middleware != nil {
 		wrap = func(function http.Handler) http.Handler { return s.opts.Middleware(entryPoint, function) }
 	}

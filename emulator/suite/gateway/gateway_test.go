@@ -152,16 +152,19 @@ func pushed(p *Push, id string) int {
 
 func TestPushMapsWhatAcknowledges(t *testing.T) {
 	t.Parallel()
+	var answer int
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) })
+	push := NewPush(f.caller, quiet)
 	for status, acknowledged := range map[int]bool{
 		200: true, 201: true, 202: true, 204: true,
 		203: false, 206: false, 301: false, 400: false, 404: false, 409: false, 429: false, 500: false, 503: false,
 	} {
-		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		answer = status
 		want := http.StatusServiceUnavailable
 		if acknowledged {
 			want = http.StatusNoContent
 		}
-		if got := pushed(NewPush(f.caller, quiet), "1"); got != want {
+		if got := pushed(push, "1"); got != want {
 			t.Errorf("the function answered %d: the emulator got %d, want %d", status, got, want)
 		}
 	}
