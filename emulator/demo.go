@@ -43,6 +43,15 @@ func playDemo(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, running.Stop()) }()
 
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // an act would wait in vain for what a process that has ended was to do
+		select {
+		case err := <-running.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
 	report, err := play(ctx, running, printer, *patience)
 	if err != nil {
 		return err

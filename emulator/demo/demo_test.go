@@ -1,0 +1,132 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+)
+
+func newAct(out *bytes.Buffer) *act {
+	report := &Report{printer: NewPrinter(out, false), begun: time.Now()}
+	return &act{stage: &Stage{Patience: time.Minute}, log: report.begin("1. A test")}
+}
+
+func TestReportTellsPeopleAndMachines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := newAct(&out)
+	a.log.say("Bob publishes")
+	a.log.clock("Alice asks")
+	a.log.at(a.log.clocked.Add(1500*time.Microsecond), "Alice receives")
+	a.log.saw("it verifies")
+	a.log.OK = true
+	a.log.report.end(1)
+
+	for _, line := range []string{"1. A test\n", "              Bob publishes\n", "      +0.0 ms Alice asks\n", "      +1.5 ms Alice receives\n", "            ✓ it verifies\n", "Everything promised was seen: 1 of 1 acts, 1 promises"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("%q is missing in\n%s", line, &out)
+		}
+	}
+	if strings.Contains(out.String(), "\x1b") {
+		t.Error("colors where none were wanted")
+	}
+	encoded, err := json.Marshal(a.log.report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `"acts":[{"title":"1. A test","ok":true,"steps":[{"text":"Bob publishes"},{"text":"Alice asks","ms":0},{"text":"Alice receives","ms":1.5},{"text":"it verifies","promise":true}]}]`
+	if !strings.Contains(string(encoded), want) || !strings.HasPrefix(string(encoded), `{"ok":true,"promises":1,`) {
+		t.Errorf("JSON is %s", encoded)
+	}
+}
+
+func TestAFailedActFailsTheDemo(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := newAct(&out)
+	a.log.fail(errors.New("Alice holds nothing"))
+	a.log.report.end(1)
+	if a.log.report.OK || !strings.Contains(out.String(), "✗ Alice holds nothing") || !strings.Contains(out.String(), "Not everything") {
+		t.Errorf("ok %v after a failure:\n%s", a.log.report.OK, &out)
+	}
+	other := newAct(&out).log.report
+	other.Acts[0].OK = true
+	other.end(4)
+	if other.OK {
+		t.Error("ok although three acts were not played")
+	}
+}
+
+func TestAnActRunsOutOfPatience(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := newAct(&out)
+	a.stage.Patience = time.Nanosecond
+	err := a.perform(t.Context(), func(ctx context.Context, _ *act) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if err == nil || err.Error() != "gave up after 1ns" {
+		t.Errorf("perform = %v", err)
+	}
+}
+
+func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
+	t.Parallel()
+	events := []*nostr.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}}
+	received := func(events ...*nostr.Event) (list []actors.KeyPackage) {
+		for _, event := range events {
+			list = append(list, actors.KeyPackage{Event: event})
+		}
+		return list
+	}
+	tests := map[string]struct {
+		received []actors.KeyPackage
+		fails    bool
+	}{
+		"as promised":      {received(events[1], events[0]), false},
+		"one twice":        {received(events[0], events[0]), true},
+		"one too many":     {received(events...), true},
+		"one out of order": {received(events[0], events[2]), true},
+		"none":             {nil, true},
+	}
+	for name, test := range tests {
+		err := newAct(new(bytes.Buffer)).compare(test.received, events[:2])
+		if (err != nil) != test.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
+	t.Parallel()
+	two := answer{keyPackages: make([]*nostr.Event, 2)}
+	reserve := answer{keyPackages: make([]*nostr.Event, 1), lastResort: true}
+	tests := map[string]struct {
+		rows  []relay.OutcomeRow
+		want  answer
+		fails bool
+	}{
+		"granted":              {[]relay.OutcomeRow{{Requested: 2, Granted: 2}}, two, false},
+		"reserve":              {[]relay.OutcomeRow{{Requested: 1, Granted: 1, LastResort: true}}, reserve, false},
+		"no rows":              {nil, two, true},
+		"fewer granted":        {[]relay.OutcomeRow{{Requested: 2, Granted: 1}}, two, true},
+		"reserve not marked":   {[]relay.OutcomeRow{{Requested: 1, Granted: 1}}, reserve, true},
+		"marked without cause": {[]relay.OutcomeRow{{Requested: 2, Granted: 2, LastResort: true}}, two, true},
+	}
+	for name, test := range tests {
+		err := newAct(new(bytes.Buffer)).compareOutcome(test.rows, test.want)
+		if (err != nil) != test.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
