@@ -24,7 +24,8 @@ const (
 	maxDeliveryAttempts = 20 // then the message goes to the dead letters; a tick publishes another one
 )
 
-// createTopics creates the delivery topic with its push subscription to DeliverKeyPackages, and the dead letters.
+// createTopics creates the delivery topic with its push subscription to DeliverKeyPackages, the dead letters, and the
+// notice topic with the subscription from which the relay learns what to tell owners.
 func (s *Suite) createTopics(ctx context.Context) error {
 	push, err := listen(0)
 	if err != nil {
@@ -40,13 +41,17 @@ func (s *Suite) createTopics(ctx context.Context) error {
 	prefix, id := "projects/"+s.config.Project, s.config.DeliveryTopic
 	topic, subscription := prefix+"/topics/"+id, prefix+"/subscriptions/"+id+"-push"
 	deadTopic, deadSubscription := prefix+"/topics/"+id+"-dead", prefix+"/subscriptions/"+id+"-dead"
-	for _, name := range []string{topic, deadTopic} {
+	notices := prefix + "/topics/" + s.config.NoticeTopic
+	relayNotices := prefix + "/subscriptions/" + s.config.NoticeTopic + "-relay"
+	for _, name := range []string{topic, deadTopic, notices} {
 		if err := admin.createTopic(ctx, name); err != nil {
 			return err
 		}
 	}
-	if err := admin.createSubscription(ctx, &pubsubpb.Subscription{Name: deadSubscription, Topic: deadTopic}); err != nil {
-		return err
+	for name, topic := range map[string]string{deadSubscription: deadTopic, relayNotices: notices} {
+		if err := admin.createSubscription(ctx, &pubsubpb.Subscription{Name: name, Topic: topic}); err != nil {
+			return err
+		}
 	}
 	s.onStop(func() error { return s.deleteSubscription(subscription) })
 	return admin.createSubscription(ctx, &pubsubpb.Subscription{

@@ -55,6 +55,7 @@ func describe(line *logging.Line, report expiring.Report) {
 	line.Count("failed", report.Failed)
 	line.Count("removed", report.Removed)
 	line.Count("retired", report.Retired)
+	line.Count("notices", report.Notices)
 }
 
 func outcome(report expiring.Report) string {

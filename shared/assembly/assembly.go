@@ -36,7 +36,7 @@ func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return claimer(cfg, documents, publisher{messages}), nil
+	return claimer(cfg, documents, publisher{topic: messages}), nil
 }
 
 func claimer(cfg config.Config, documents *store.Store, messages publisher) *claiming.Claimer {
@@ -75,7 +75,12 @@ func Expirer(
 	if err != nil {
 		return nil, err
 	}
-	requests := requests{claimer(cfg, documents, publisher{messages}), takenUp}
+	notices, err := topic.NewPublisher(ctx, cfg.Project, cfg.NoticeTopic)
+	if err != nil {
+		return nil, err
+	}
+	both := publisher{topic: messages, notices: notices}
+	requests := requests{claimer(cfg, documents, both), takenUp}
 	settings := expiring.Settings{Mode: cfg.Mode, RequestMaxAge: cfg.RequestMaxAge}
-	return expiring.New(documents, requests, publisher{messages}, settings, time.Now), nil
+	return expiring.New(documents, requests, both, settings, time.Now), nil
 }

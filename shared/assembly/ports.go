@@ -11,8 +11,11 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
-// publisher is the topic as the use cases see it. Messages carry the trace of the invocation that published them.
-type publisher struct{ topic *topic.Publisher }
+// publisher is the topics as the use cases see them. Messages carry the trace of the invocation that published them.
+type publisher struct {
+	topic   *topic.Publisher
+	notices *topic.Publisher // nil where none are published
+}
 
 // PublishRequest implements claiming.Publisher.
 func (p publisher) PublishRequest(ctx context.Context, requestID string) error {
@@ -26,6 +29,18 @@ func (p publisher) PublishRequesters(ctx context.Context, requesters []string) e
 		messages[i] = topic.Message{RequesterPubkey: requester}
 	}
 	return p.topic.Publish(ctx, messages...)
+}
+
+// PublishNotices implements expiring.Publisher.
+func (p publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
+	messages := make([]topic.Notice, len(notices))
+	for i, n := range notices {
+		messages[i] = topic.Notice{
+			ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level),
+			Count: n.Count, Epoch: n.Epoch, At: n.At.Unix(),
+		}
+	}
+	return p.notices.PublishNotices(ctx, messages...)
 }
 
 // requests is the claimer as the scheduled function sees it.

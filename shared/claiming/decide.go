@@ -54,11 +54,14 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 			return nil, err
 		}
 	}
+	if err := d.supplies(); err != nil {
+		return nil, err
+	}
 	d.plan.Behind = d.behind()
 	d.clean()
-	d.plan.Owner.KeepUntil = now.Add(keypackage.CountsRetention)
+	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
 	for _, pair := range d.pairs {
-		pair.KeepUntil = now.Add(keypackage.CountsRetention)
+		pair.KeepUntil = now.Add(keypackage.PairRetention)
 		d.plan.Pairs = append(d.plan.Pairs, *pair)
 	}
 	return d.plan, nil
@@ -75,7 +78,7 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 			d.valid = append(d.valid, &own)
 		}
 	}
-	d.valid = keypackage.Distinct(d.valid)
+	d.valid = keypackage.Distinct(keypackage.Current(d.valid))
 	for id, open := range view.Open {
 		d.open[id] = joinable{delivery: &open.Delivery, tombstoned: open.Tombstoned}
 	}

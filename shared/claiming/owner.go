@@ -16,10 +16,12 @@ import (
 
 // Bounds of one claim.
 const (
-	scanLimit      = 512 // documents of one owner that a claim reads at the most
-	newestLimit    = 64  // documents read instead when the owner's budget is used up
-	pageSlack      = 2   // documents read beyond what is wanted: the one that stays behind, and one that is skipped
-	commitAttempts = 16  // lost races before the event is handed back to the platform
+	scanLimit   = 512 // documents of one owner that a claim reads at the most
+	newestLimit = 64  // documents read instead when the owner's budget is used up
+	// pageSlack is how many documents are read beyond what is wanted: enough to see that a package stays behind, and
+	// that the owner has no reason to be told about her stock.
+	pageSlack      = keypackage.RefilledStock
+	commitAttempts = 16 // lost races before the event is handed back to the platform
 )
 
 // answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
@@ -63,7 +65,8 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 	if len(open) == 0 {
 		return &Plan{}, view.Records, nil
 	}
-	if wanted(open) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()) {
+	overBudget := wanted(open) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now())
+	if overBudget || slices.ContainsFunc(open, func(u Unit) bool { return u.Request.PreferAddressable }) {
 		if err := reader.readNewest(ctx); err != nil {
 			return nil, nil, err
 		}

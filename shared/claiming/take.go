@@ -25,18 +25,36 @@ func (d *decision) take(req *keypackage.Request, need int, hasReserve bool) (tak
 	if !req.AnySuite && req.Suite == 0 {
 		return taken{unknownSuite: true}, nil
 	}
+	var t taken
+	if req.PreferAddressable && !hasReserve {
+		if t.reserve = d.addressableFor(req); t.reserve != nil {
+			need--
+		}
+	}
 	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
-	t := taken{overBudget: need > budget}
+	t.overBudget = need > budget
 	allowed := min(need, budget)
 	if d.stock.ended {
 		t.oneTime = d.oneTimeOfAll(req, allowed)
 	} else if t.oneTime = d.oneTimeOfRead(req, allowed); len(t.oneTime) < allowed {
 		return taken{}, errMoreStock
 	}
-	if len(t.oneTime) < need && !hasReserve {
+	if len(t.oneTime) < need && !hasReserve && t.reserve == nil {
 		t.reserve = d.reserveFor(req, t.oneTime)
 	}
 	return t, nil
+}
+
+// addressableFor selects the newest addressable package that answers the request. Addressable packages are looked for
+// among the newest documents, because their owners keep replacing them.
+func (d *decision) addressableFor(req *keypackage.Request) *keypackage.Candidate {
+	var newest *keypackage.Candidate
+	for _, c := range d.matching(req) {
+		if c.Addressable && (newest == nil || c.CreatedAt > newest.CreatedAt) {
+			newest = c
+		}
+	}
+	return newest
 }
 
 // oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, exposed packages

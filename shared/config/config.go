@@ -27,6 +27,7 @@ type Config struct {
 	RequestMaxAge time.Duration // REQUEST_MAX_AGE: a request taken up later than this after its receipt is stale
 
 	DeliveryTopic    string // DELIVERY_TOPIC: Pub/Sub topic id
+	NoticeTopic      string // NOTICE_TOPIC: Pub/Sub topic id of what owners are told about their stock
 	RelayDeliveryURL string // RELAY_DELIVERY_URL: the relay's delivery endpoint; https, or http to a loopback host
 	RelayAudience    string // RELAY_AUDIENCE: audience of the ID token; empty (from "none") means that no token is sent
 
@@ -76,6 +77,7 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		Collections:        r.collections(),
 		RequestMaxAge:      r.duration("REQUEST_MAX_AGE", 15*time.Minute, minRequestMaxAge, maxRequestMaxAge),
 		DeliveryTopic:      r.text("DELIVERY_TOPIC", "keypackage-deliveries", topicID),
+		NoticeTopic:        r.text("NOTICE_TOPIC", "keypackage-notices", topicID),
 		RelayDeliveryURL:   r.text(RelayDeliveryURL, "", relayURL),
 		Mode:               choice(r, "ROLLOUT_MODE", keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff),
 		DeliveryTTL:        r.duration("DELIVERY_TTL", 5*time.Minute, minDeliveryTTL, maxDeliveryTTL),
@@ -85,6 +87,9 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		Policy:             choice(r, "KEYPACKAGE_POLICY", keypackage.PolicyStrict, keypackage.PolicyWarn),
 	}
 	c.RelayAudience = r.audience(c.RelayDeliveryURL)
+	if c.NoticeTopic != "" && c.NoticeTopic == c.DeliveryTopic {
+		r.fault("NOTICE_TOPIC", "is also the DELIVERY_TOPIC; its messages would be taken for deliveries")
+	}
 	if len(r.faults) > 0 {
 		return Config{}, errors.Join(r.faults...)
 	}

@@ -43,6 +43,7 @@ func TestDefaults(t *testing.T) {
 		},
 		RequestMaxAge:      15 * time.Minute,
 		DeliveryTopic:      "keypackage-deliveries",
+		NoticeTopic:        "keypackage-notices",
 		Mode:               keypackage.ModeDeliver,
 		DeliveryTTL:        5 * time.Minute,
 		MaxPerOwner:        10,

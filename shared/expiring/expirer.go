@@ -47,6 +47,7 @@ type Report struct {
 	Failed   int            `json:"failed"`   // requests that could not be taken up; the next run tries again
 	Removed  int            `json:"removed"`  // expired packages removed from stock
 	Retired  int            `json:"retired"`  // exposed packages removed from stock
+	Notices  int            `json:"notices"`  // levels of stock that owners were told of
 	More     bool           `json:"more"`     // the time was over before the work was
 }
 
@@ -57,7 +58,7 @@ func (e *Expirer) Run(ctx context.Context) (Report, error) {
 	report := Report{Burned: make(map[string]int)}
 	jobs := []func(context.Context, *Report) error{e.expireDeliveries, e.takeUpRequests}
 	if e.settings.Mode == keypackage.ModeDeliver {
-		jobs = append(jobs, e.repeatNudges, e.removeExpired, e.retireExposed)
+		jobs = append(jobs, e.repeatNudges, e.removeExpired, e.retireExposed, e.announceLevels)
 	}
 	var errs []error
 	for _, job := range jobs {

@@ -42,6 +42,12 @@ type Store interface {
 	// Postpone saves when the ledger entry is looked at again.
 	Postpone(ctx context.Context, entry keypackage.Ledger) error
 
+	// PendingOwners returns up to limit owners with notices that nobody is known to have published.
+	PendingOwners(ctx context.Context, limit int) ([]keypackage.Owner, error)
+
+	// SaveSupplies saves the supplies of an owner, provided that nothing about the owner has changed since it was read.
+	SaveSupplies(ctx context.Context, owner keypackage.Owner) error
+
 	// Sweep returns the state of the walk through the requests; the zero value if there was none.
 	Sweep(ctx context.Context) (Sweep, error)
 
@@ -64,9 +70,13 @@ type Claimer interface {
 	TakeUp(ctx context.Context, doc keypackage.RequestDocument) error
 }
 
-// Publisher asks for the delivery of everything that is pending for requesters.
+// Publisher publishes messages. It returns nil once they are safely kept; otherwise some may have been.
 type Publisher interface {
+	// PublishRequesters asks for the delivery of everything that is pending for requesters.
 	PublishRequesters(ctx context.Context, requesters []string) error
+
+	// PublishNotices tells owners about their stock.
+	PublishNotices(ctx context.Context, notices []keypackage.Notice) error
 }
 
 // Sweep is how far the walk through the requests has come.

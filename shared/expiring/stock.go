@@ -10,6 +10,31 @@ import (
 // newestLimit is how many documents are looked at for packages that replace an exposed one: an owner's last uploads.
 const newestLimit = 64
 
+// announceLevels publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
+// but not lost; its id is the same each time.
+func (e *Expirer) announceLevels(ctx context.Context, report *Report) error {
+	for {
+		owners, err := e.store.PendingOwners(ctx, queryBatch)
+		if err != nil {
+			return err
+		}
+		for _, owner := range owners {
+			notices := owner.Unannounced()
+			if err := e.publisher.PublishNotices(ctx, notices); err != nil {
+				return err
+			}
+			report.Notices += len(notices)
+			owner.Announce(notices)
+			if err := e.store.SaveSupplies(ctx, owner); err != nil && !errors.Is(err, keypackage.ErrConflict) {
+				return err
+			}
+		}
+		if len(owners) < queryBatch {
+			return nil
+		}
+	}
+}
+
 // removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that
 // meets them.
 func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {

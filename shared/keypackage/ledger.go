@@ -20,6 +20,7 @@ const (
 type Ledger struct {
 	Hash       string    `firestore:"-"`
 	Owner      string    `firestore:"owner_pubkey"`
+	Suite      string    `firestore:"ciphersuite"` // SuiteKey
 	Use        Use       `firestore:"use"`
 	DeliveryID string    `firestore:"delivery_id"` // the delivery that used the package; a return removes the entry only for this one
 	PackageID  string    `firestore:"keypackage_event_id"`
@@ -40,7 +41,7 @@ const (
 // NewLedger returns the entry for the use of a package at that time.
 func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
 	entry := Ledger{
-		Hash: p.Hash, Owner: p.Owner, Use: use, DeliveryID: deliveryID, PackageID: p.ID,
+		Hash: p.Hash, Owner: p.Owner, Suite: SuiteKey(p.Suite), Use: use, DeliveryID: deliveryID, PackageID: p.ID,
 		FirstUse: now, KeepUntil: keepLedgerUntil(p, now),
 	}
 	if use == UseShared && !p.Marked && !p.Addressable {

@@ -66,6 +66,21 @@ func Distinct(candidates []*Candidate) []*Candidate {
 	return distinct
 }
 
+// Current returns the candidates without addressable packages that a newer one of the same slot has replaced (NIP-01:
+// the newest counts, of equally old ones the one with the lower id).
+func Current(candidates []*Candidate) []*Candidate {
+	newest := make(map[string]*Candidate)
+	for _, c := range candidates {
+		other, ok := newest[c.Slot]
+		if c.Addressable && (!ok || c.CreatedAt > other.CreatedAt || (c.CreatedAt == other.CreatedAt && c.ID < other.ID)) {
+			newest[c.Slot] = c
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(candidates), func(c *Candidate) bool {
+		return c.Addressable && newest[c.Slot] != c
+	})
+}
+
 // Reserves returns the reserve of each ciphersuite among valid, distinct candidates that are the owner's whole stock: the
 // last one in the order of use. It is never consumed.
 func Reserves(stock []*Candidate) map[mls.Ciphersuite]*Candidate {

@@ -16,9 +16,12 @@ type Pair struct {
 	Version   time.Time      `firestore:"-"` // update time of the document; zero if there is none
 }
 
-// CountsRetention is how long the documents of pairs and owners are kept after their last change: longer than the window
-// and than any open delivery.
-const CountsRetention = 24 * time.Hour
+// Retention of the documents of pairs and owners after their last change. A pair's outlives the window and any open
+// delivery; an owner's outlives any package that its levels speak of.
+const (
+	PairRetention  = 24 * time.Hour
+	OwnerRetention = 90 * 24 * time.Hour
+)
 
 // OpenDelivery points to a delivery that a repeated request may join.
 type OpenDelivery struct {
@@ -37,8 +40,12 @@ func (p *Pair) Prune(now time.Time) {
 
 // Owner is what is known about one owner across requests.
 type Owner struct {
-	Pubkey    string    `firestore:"owner_pubkey"`
-	HandedOut Window    `firestore:"handed_out"` // one-time packages
+	Pubkey    string `firestore:"owner_pubkey"`
+	HandedOut Window `firestore:"handed_out"` // one-time packages
+
+	Supplies map[string]Supply `firestore:"supplies"` // by ciphersuite (SuiteKey)
+	Pending  bool              `firestore:"pending"`  // there are unannounced supplies
+
 	KeepUntil time.Time `firestore:"keep_until,omitempty"`
 	Version   time.Time `firestore:"-"` // update time of the document; zero if there is none
 }

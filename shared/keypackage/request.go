@@ -85,16 +85,19 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 
 // Request is a valid kind-447 request.
 type Request struct {
-	ID         string
-	Requester  string
-	Owners     []string // in the order of the p tags, without duplicates
-	Min        int      // KeyPackages wanted per owner, at least 1
-	Suite      mls.Ciphersuite
-	AnySuite   bool   // no ciphersuite was asked for
-	Ask        string // names what was asked (suite and group) for joining; a hash, since the group hint is opaque
-	CreatedAt  time.Time
-	ValidUntil time.Time // created_at + ttl
-	ReceivedAt time.Time
+	ID        string
+	Requester string
+	Owners    []string // in the order of the p tags, without duplicates
+	Min       int      // KeyPackages wanted per owner, at least 1
+	Suite     mls.Ciphersuite
+	AnySuite  bool   // no ciphersuite was asked for
+	Ask       string // names what was asked (suite and group) for joining; a hash, since the group hint is opaque
+	// PreferAddressable says that the requester wants an addressable KeyPackage (kind 30443) first, if the owner has one:
+	// the tag ["k", "30443"]. Without it one-time packages come first.
+	PreferAddressable bool
+	CreatedAt         time.Time
+	ValidUntil        time.Time // created_at + ttl
+	ReceivedAt        time.Time
 }
 
 // ErrOtherKind says that a document holds another kind of event. It is ignored, not rejected, so that the trigger may sit
@@ -156,6 +159,8 @@ func readRequest(event *nostr.Event, receivedAt time.Time, maxMin int) *Request 
 	if !req.AnySuite {
 		req.Suite, _ = mls.ParseCiphersuite(cs) // 0, which no package has, when the suite is unknown
 	}
+	kind, _ := tagValue(event, "k")
+	req.PreferAddressable = kind == strconv.Itoa(KindAddressableKeyPackage)
 	group, _ := tagValue(event, "h")
 	req.Ask = askKey(req.Suite, group)
 	return req

@@ -42,7 +42,8 @@ func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
 	switch ref := s.ownerRecords.Doc(owner.Pubkey); {
 	case plan.WriteOwner:
 		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
-			{Path: "handed_out", Value: owner.HandedOut}, {Path: "keep_until", Value: owner.KeepUntil},
+			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
+			{Path: "pending", Value: owner.Pending}, {Path: "keep_until", Value: owner.KeepUntil},
 		})
 	case plan.RelyOwner:
 		t.rely(ref, unchanged(owner.Version))

@@ -49,8 +49,13 @@ func (p *Publisher) Publish(ctx context.Context, messages ...Message) error {
 	if err != nil {
 		return fault.Permanent(BadMessage, err)
 	}
-	results := make([]*pubsub.PublishResult, len(encoded))
-	for i, message := range encoded {
+	return p.publish(ctx, encoded)
+}
+
+// publish returns nil only when the server has acknowledged all messages.
+func (p *Publisher) publish(ctx context.Context, messages []*pubsub.Message) error {
+	results := make([]*pubsub.PublishResult, len(messages))
+	for i, message := range messages {
 		results[i] = p.topic.Publish(ctx, message)
 	}
 	var faults []error

@@ -1,0 +1,99 @@
+package keypackage
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// Level says how much an owner still has of a ciphersuite.
+type Level string
+
+// The levels, from the best to the worst.
+const (
+	LevelOK      Level = "ok"
+	LevelLow     Level = "low"     // at most LowStock valid packages, the reserve included
+	LevelLast    Level = "last"    // one
+	LevelReserve Level = "reserve" // one, and it has been handed out
+	LevelEmpty   Level = "empty"   // none
+)
+
+// LowStock is the threshold of LevelLow. Only RefilledStock or more packages lift a level again, so that an owner who
+// moves about the threshold is not told over and over.
+const (
+	LowStock      = 3
+	RefilledStock = 5
+)
+
+var badness = map[Level]int{"": 0, LevelOK: 0, LevelLow: 1, LevelLast: 2, LevelReserve: 3, LevelEmpty: 4}
+
+// Supply is what is recorded about one ciphersuite of an owner.
+type Supply struct {
+	Level     Level     `firestore:"level"`
+	Epoch     int       `firestore:"epoch"` // raised with every refill: a level is told once in each
+	Count     int       `firestore:"count"` // valid packages left when the level was reached
+	At        time.Time `firestore:"at,omitempty"`
+	Announced bool      `firestore:"announced"`
+}
+
+// Sink returns the supply after a claim that left count valid packages, and whether a worse level was reached. reserve
+// says that the last one was handed out.
+func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
+	level := levelOf(count, reserve)
+	if count >= RefilledStock && badness[s.Level] > 0 {
+		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Announced: true}, true
+	}
+	if badness[level] <= badness[s.Level] {
+		return s, false
+	}
+	return Supply{Level: level, Epoch: s.Epoch, Count: count, At: now}, true
+}
+
+func levelOf(count int, reserve bool) Level {
+	switch {
+	case count == 0:
+		return LevelEmpty
+	case reserve:
+		return LevelReserve
+	case count == 1:
+		return LevelLast
+	case count <= LowStock:
+		return LevelLow
+	}
+	return LevelOK
+}
+
+// SuiteKey names a ciphersuite as documents and messages do: 0x0001.
+func SuiteKey(suite mls.Ciphersuite) string { return fmt.Sprintf("0x%04x", uint16(suite)) }
+
+// Notice tells an owner that a level was reached. It may be told more than once; ID is the same each time.
+type Notice struct {
+	Owner string
+	Suite string // SuiteKey
+	Supply
+}
+
+// ID names the crossing of a level: owner, ciphersuite, level and epoch.
+func (n Notice) ID() string { return fmt.Sprintf("%s:%s:%s:%d", n.Owner, n.Suite, n.Level, n.Epoch) }
+
+// Unannounced returns the notices that nobody is known to have published.
+func (o *Owner) Unannounced() []Notice {
+	var notices []Notice
+	for suite, supply := range o.Supplies {
+		if !supply.Announced {
+			notices = append(notices, Notice{Owner: o.Pubkey, Suite: suite, Supply: supply})
+		}
+	}
+	return notices
+}
+
+// Announce marks the notices as published, unless something worse has happened since.
+func (o *Owner) Announce(notices []Notice) {
+	for _, n := range notices {
+		if supply := o.Supplies[n.Suite]; supply == n.Supply {
+			supply.Announced = true
+			o.Supplies[n.Suite] = supply
+		}
+	}
+}

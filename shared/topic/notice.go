@@ -1,0 +1,34 @@
+package topic
+
+import (
+	"context"
+	"encoding/json"
+
+	"cloud.google.com/go/pubsub/v2"
+)
+
+// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level.
+// The relay tells the owner. The same notice may be published more than once; ID, which is also an attribute, is the same
+// each time.
+type Notice struct {
+	ID          string `json:"id"` // owner, ciphersuite, level and epoch
+	OwnerPubkey string `json:"owner_pubkey"`
+	Ciphersuite string `json:"ciphersuite"` // 0x0001
+	Level       string `json:"level"`       // low, last, reserve or empty
+	Count       int    `json:"count"`       // valid KeyPackages left when the level was reached
+	Epoch       int    `json:"epoch"`       // raised with every refill
+	At          int64  `json:"at"`          // when the level was reached, Unix seconds
+}
+
+// PublishNotices publishes notices to a notice topic. Errors are as for Publish.
+func (p *Publisher) PublishNotices(ctx context.Context, notices ...Notice) error {
+	messages := make([]*pubsub.Message, len(notices))
+	for i, n := range notices {
+		data, err := json.Marshal(n)
+		if err != nil {
+			return err
+		}
+		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID}}
+	}
+	return p.publish(ctx, messages)
+}
