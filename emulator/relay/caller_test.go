@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -24,12 +25,20 @@ type issuer struct {
 	url string
 }
 
-func newIssuer(t *testing.T) issuer {
-	t.Helper()
+// Making keys takes long under the race detector, so all tests share them.
+var ourKey, otherKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return key
+}
+
+func newIssuer(t *testing.T) issuer {
+	t.Helper()
+	key := ourKey()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"k1","n":%q,"e":%q}]}`,
 			encodeURL(key.N.Bytes()), encodeURL(big.NewInt(int64(key.E)).Bytes()))
@@ -100,7 +109,7 @@ func (i issuer) swapped() string {
 
 func TestDoor(t *testing.T) {
 	t.Parallel()
-	ours, other := newIssuer(t), newIssuer(t)
+	ours := newIssuer(t)
 	door, err := newDoor(ours.caller())
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +128,7 @@ func TestDoor(t *testing.T) {
 		"empty":                {"Bearer ", 401},
 		"rubbish":              {"Bearer x.y.z", 401},
 		"two tokens":           {"Bearer " + ours.token(nil) + " " + ours.token(nil), 401},
-		"issuer":               {"Bearer " + ours.token(claims{"iss": other.url}), 401},
+		"issuer":               {"Bearer " + ours.token(claims{"iss": "http://127.0.0.1:1"}), 401},
 		"no issuer":            {"Bearer " + ours.token(claims{"iss": nil}), 401},
 		"audience":             {"Bearer " + ours.token(claims{"aud": "https://relay.example.org"}), 401},
 		"no audience":          {"Bearer " + ours.token(claims{"aud": nil}), 401},
@@ -127,7 +136,7 @@ func TestDoor(t *testing.T) {
 		"no expiry":            {"Bearer " + ours.token(claims{"exp": nil}), 401},
 		"not yet":              {"Bearer " + ours.token(claims{"nbf": soon}), 401},
 		"claim of wrong type":  {"Bearer " + ours.token(claims{"email": 7}), 401},
-		"signature":            {"Bearer " + signRS256(other.key, `{"alg":"RS256","kid":"k1"}`, ours.claims(nil)), 401},
+		"signature":            {"Bearer " + signRS256(otherKey(), `{"alg":"RS256","kid":"k1"}`, ours.claims(nil)), 401},
 		"unknown key":          {"Bearer " + signRS256(ours.key, `{"alg":"RS256","kid":"k2"}`, ours.claims(nil)), 401},
 		"swapped claims":       {"Bearer " + ours.swapped(), 401},
 		"unsigned":             {"Bearer " + unsigned(`{"alg":"none"}`, ours.claims(nil)) + ".", 401},

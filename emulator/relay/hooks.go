@@ -60,8 +60,9 @@ func (r *Relay) awaitLogin(s *session) {
 	select {
 	case <-s.ctx.Done():
 	case <-s.login.done:
-		awaits := func(f nostr.Filter) bool { return awaitsKeyPackages(f, s.identity()) }
-		r.attend(s.identity(), len(s.subscribed(awaits)) > 0)
+		requester := s.identity()
+		awaits := func(f nostr.Filter) bool { return awaitsKeyPackages(f, requester) }
+		r.attend(requester, len(s.subscribed(awaits)) > 0)
 	}
 }
 

@@ -116,7 +116,8 @@ func (s *session) unsubscribe(ctx context.Context, id string) {
 	}
 }
 
-// subscribed returns the ids of the subscriptions with a filter that is wanted, in lexical order.
+// subscribed returns the ids of the subscriptions with a filter that is wanted, in lexical order. The session is locked
+// while wanted is called.
 func (s *session) subscribed(wanted func(nostr.Filter) bool) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
