@@ -85,10 +85,12 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 	events := []*nostr.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}}
 	received := func(events ...*nostr.Event) (list []actors.KeyPackage) {
 		for _, event := range events {
-			list = append(list, actors.KeyPackage{Event: event})
+			list = append(list, actors.KeyPackage{Event: event, Raw: event.String()})
 		}
 		return list
 	}
+	changed := received(events[0], events[1])
+	changed[1].Raw += " "
 	tests := map[string]struct {
 		received []actors.KeyPackage
 		fails    bool
@@ -97,6 +99,7 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 		"one twice":        {received(events[0], events[0]), true},
 		"one too many":     {received(events...), true},
 		"one out of order": {received(events[0], events[2]), true},
+		"other bytes":      {changed, true},
 		"none":             {nil, true},
 	}
 	for name, test := range tests {

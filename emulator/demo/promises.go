@@ -70,16 +70,20 @@ func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error
 		return fmt.Errorf("received %d events instead of %d", len(received), len(wanted))
 	}
 	for _, event := range wanted {
-		if !slices.ContainsFunc(received, func(k actors.KeyPackage) bool { return k.Event.ID == event.ID }) {
+		i := slices.IndexFunc(received, func(k actors.KeyPackage) bool { return k.Event.ID == event.ID })
+		if i < 0 {
 			return fmt.Errorf("did not receive %s, whose turn it was", event.ID)
+		}
+		if received[i].Raw != event.String() {
+			return fmt.Errorf("received other bytes of %s than were published", event.ID)
 		}
 	}
 	if len(wanted) == 1 {
-		a.log.saw("it verifies: event id, event signature, MLS signatures, and its owner's identity")
+		a.log.saw("it is what was published and verifies: event id, event signature, MLS signatures, and its owner's identity")
 		return nil
 	}
 	a.log.saw("all are different and verify: event id, event signature, MLS signatures, and their owner's identity")
-	a.log.saw("they are the oldest %d", len(wanted))
+	a.log.saw("they are the oldest %d, byte for byte as they were published", len(wanted))
 	return nil
 }
 
