@@ -13,6 +13,8 @@ func Describe(line *logging.Line, r claiming.Result) {
 	}
 	line.Count("owners", r.Owners)
 	line.Count("granted", r.Granted)
+	line.Count("reserves", r.Reserves)
+	line.Count("empty", r.Empty)
 	if r.Age > 0 {
 		line.Measure("receipt_to_answer", r.Age)
 	}

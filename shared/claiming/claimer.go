@@ -51,6 +51,8 @@ type Result struct {
 	Reason    string
 	Granted   int
 	Owners    int
+	Reserves  int           // owners who gave their reserve: their stock is used up
+	Empty     int           // owners without any valid package
 	Age       time.Duration // from the relay's receipt to the answer
 }
 
@@ -91,6 +93,12 @@ func (r *Result) fill(records []keypackage.Record, doc keypackage.RequestDocumen
 		r.Granted += record.Granted
 		if record.Owner != "" {
 			r.Owners++
+		}
+		if record.LastResort {
+			r.Reserves++
+		}
+		if record.Status == keypackage.StatusNone && record.Reason == "" {
+			r.Empty++
 		}
 		if r.Reason == "" {
 			r.Reason = record.Reason
