@@ -162,7 +162,7 @@ func readRequest(event *nostr.Event, receivedAt time.Time, maxMin int) *Request 
 	kind, _ := tagValue(event, "k")
 	req.PreferAddressable = kind == strconv.Itoa(KindAddressableKeyPackage)
 	group, _ := tagValue(event, "h")
-	req.Ask = askKey(req.Suite, group)
+	req.Ask = askKey(req, group)
 	return req
 }
 
@@ -237,8 +237,14 @@ func (r *Request) Matches(suite mls.Ciphersuite) bool {
 	return r.AnySuite || (r.Suite != 0 && r.Suite == suite)
 }
 
-func askKey(suite mls.Ciphersuite, group string) string {
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%04x|%s", uint16(suite), group)))
+// askKey tells the wish for any ciphersuite from that for one which is unknown: nothing answers the latter, not even a
+// delivery that is open for the former.
+func askKey(req *Request, group string) string {
+	suite := "any"
+	if !req.AnySuite {
+		suite = fmt.Sprintf("%04x", uint16(req.Suite))
+	}
+	sum := sha256.Sum256([]byte(suite + "|" + group))
 	return hex.EncodeToString(sum[:16])
 }
 
