@@ -81,7 +81,9 @@ func plain(value *firestoredata.Value) any {
 	case *firestoredata.Value_IntegerValue:
 		return v.IntegerValue
 	case *firestoredata.Value_TimestampValue:
-		return v.TimestampValue.AsTime()
+		if v.TimestampValue.IsValid() { // otherwise it is no time that could be stored again
+			return v.TimestampValue.AsTime()
+		}
 	}
 	return nil
 }

@@ -24,11 +24,15 @@ func (d Document) Text(field string) string {
 	return s
 }
 
-// Time returns a field that holds integer Unix seconds or a Firestore timestamp.
+// endOfTime is the last second that Firestore can store as a timestamp, in the year 9999.
+const endOfTime = 253402300799
+
+// Time returns a field that holds integer Unix seconds or a Firestore timestamp. Seconds before 1970 or after the year
+// 9999 are no time: nobody means them, and what is derived from them could not be stored.
 func (d Document) Time(field string) (t time.Time, ok bool) {
 	switch v := d[field].(type) {
 	case int64:
-		return time.Unix(v, 0).UTC(), true
+		return time.Unix(v, 0).UTC(), v >= 0 && v <= endOfTime
 	case time.Time:
 		return v.UTC(), true
 	}

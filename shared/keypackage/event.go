@@ -30,11 +30,15 @@ var (
 // VerifyEvent parses a signed event and verifies its id and its signature (NIP-01). It returns one of the ErrEvent errors;
 // with ErrEventID and ErrEventSignature the parsed event comes along, because its kind may still matter.
 //
-// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id.
+// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a public
+// key in upper case, under which one person would be many.
 func VerifyEvent(raw string) (*nostr.Event, error) {
 	event, err := parseEvent(raw)
 	if err != nil {
 		return nil, err
+	}
+	if !IsPubkey(event.PubKey) {
+		return nil, ErrEventMalformed
 	}
 	if !event.CheckID() {
 		return event, ErrEventID
