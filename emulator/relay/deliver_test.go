@@ -26,7 +26,7 @@ func TestEventArrivesVerbatim(t *testing.T) {
 	alice.stored(`s"<é`, nostr.Filter{Kinds: []int{443}, Authors: []string{bob.pubkey}, Limit: 1})
 	for i := range 3 { // more than the limit
 		e := bob.event(443, "a/b")
-		e.CreatedAt -= nostr.Timestamp(i)
+		e.CreatedAt = nostr.Timestamp(1795415479 + i)
 		bob.sign(e)
 		d := deliveryOf(e)
 		d.Event = spread(e)

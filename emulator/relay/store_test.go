@@ -90,9 +90,10 @@ func TestAddressableKeyPackageReplaces(t *testing.T) {
 	t.Parallel()
 	l := serve(t, func(c *Config) { c.WithoutEvent = true }) // makes no difference to this kind
 	bob := l.join(t).login()
-	version := func(slot string, age int) *nostr.Event {
+	now := nostr.Now()
+	version := func(slot string, age nostr.Timestamp) *nostr.Event {
 		e := bob.event(30443, "", nostr.Tag{"d", slot})
-		e.CreatedAt -= nostr.Timestamp(age)
+		e.CreatedAt = now - age
 		bob.sign(e)
 		return bob.mustPublish(e)
 	}
