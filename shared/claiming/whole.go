@@ -3,6 +3,7 @@ package claiming
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
@@ -25,21 +26,35 @@ func (c *Claimer) wholeRecord(
 	return record
 }
 
-// settle records the answer to a whole request, unless another answer stands.
+// settle records the answer to a whole request, unless another answer stands. If one of its units was answered meanwhile,
+// so are the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
 func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *keypackage.Request) ([]keypackage.Record, error) {
 	var units []string
 	if req != nil {
 		units = unitIDs(req)
 	}
-	err := retryTransient(ctx, func() error { return c.store.Settle(ctx, record, units) })
-	if err == nil {
-		return []keypackage.Record{record}, nil
+	for attempt := 1; ; attempt++ {
+		err := retryTransient(ctx, func() error { return c.store.Settle(ctx, record, units) })
+		if err == nil {
+			return []keypackage.Record{record}, nil
+		}
+		if !errors.Is(err, keypackage.ErrConflict) || attempt == commitAttempts {
+			return nil, fault.Retryable("settle_failed", err)
+		}
+		known, err := c.store.Records(ctx, append([]string{record.ID()}, units...))
+		switch {
+		case err != nil || slices.ContainsFunc(known, isWhole):
+			return known, err
+		case len(known) > 0:
+			return c.claim(ctx, req)
+		}
+		if err := pause(ctx, backoff(attempt)); err != nil {
+			return nil, err
+		}
 	}
-	if !errors.Is(err, keypackage.ErrConflict) {
-		return nil, err
-	}
-	return c.store.Records(ctx, append(units, record.ID()))
 }
+
+func isWhole(r keypackage.Record) bool { return r.Owner == "" }
 
 // observe records what would be claimed if the mode were deliver. Nothing is consumed.
 func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request) ([]keypackage.Record, error) {
