@@ -54,15 +54,19 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 }
 
 // left counts what stays of a ciphersuite as far as the stock was read. endless says that an addressable package is among
-// it, which never runs out; reserve that a one-time package has become a reserve.
+// it, which never runs out; reserve that all of it has been handed out as a reserve. One that was handed out so before the
+// owner uploaded others says nothing about these.
 func (d *decision) left(suite mls.Ciphersuite) (count int, endless, reserve bool) {
+	exposed := 0
 	for _, c := range d.valid {
 		if c.Suite != suite {
 			continue
 		}
 		count++
 		endless = endless || c.Addressable
-		reserve = reserve || c.Use == keypackage.UseShared
+		if c.Use == keypackage.UseShared {
+			exposed++
+		}
 	}
-	return count, endless, reserve
+	return count, endless, count > 0 && exposed == count
 }
