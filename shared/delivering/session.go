@@ -73,7 +73,8 @@ func (s *session) sort(found []keypackage.Found) (ready []*keypackage.Delivery, 
 func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) error {
 	for _, batch := range batches(ready) {
 		err := s.pushBatch(ctx, batch)
-		if errors.Is(err, keypackage.ErrConflict) && s.conflicts < maxConflicts {
+		begun := s.tried[batch[0].ID] // then the race was for the record of the answer, which is still owed
+		if errors.Is(err, keypackage.ErrConflict) && !begun && s.conflicts < maxConflicts {
 			s.conflicts++
 			continue
 		}
@@ -99,13 +100,28 @@ func (s *session) finish(ctx context.Context) error {
 	if !s.told && len(s.push.Outcome) > 0 {
 		push := s.push
 		push.ExpiresAt = s.outcomeEnds
-		answer := s.call(ctx, push)
-		if answer.Answer != keypackage.AnswerResults && keypackage.Judge(answer.Answer, "").Retry {
-			return retryLater("outcome_not_told", answer.Err)
+		if err := s.tell(ctx, push); err != nil {
+			return err
 		}
 	}
 	if s.retry {
 		return retryLater("unfinished", errUnfinished)
+	}
+	return nil
+}
+
+// tell makes a push without deliveries, about which there is nothing to say but whether it arrived.
+func (s *session) tell(ctx context.Context, push Push) error {
+	answer := s.call(ctx, push)
+	if answer.Answer == keypackage.AnswerResults {
+		return nil
+	}
+	verdict := keypackage.Judge(answer.Answer, "")
+	if verdict.Alert {
+		s.result.Alerts = append(s.result.Alerts, verdict.Result)
+	}
+	if verdict.Retry {
+		return retryLater("outcome_not_told", answer.Err)
 	}
 	return nil
 }
