@@ -28,10 +28,10 @@ func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
 		for len(due) > 0 {
 			n := min(len(due), expireBatch)
 			expired, err := e.expireBatch(ctx, due[:n])
+			report.count(expired)
 			if err != nil {
 				return err
 			}
-			report.count(expired)
 			progress = progress || len(expired) > 0
 			due = due[n:]
 		}

@@ -62,27 +62,11 @@ func (e *Expirer) Run(ctx context.Context) (Report, error) {
 	}
 	var errs []error
 	for _, job := range jobs {
-		errs = append(errs, job(ctx, &report))
-	}
-	if ctx.Err() != nil {
-		report.More = true
-		errs = withoutTimeouts(errs)
-	}
-	return report, errors.Join(errs...)
-}
-
-// withoutTimeouts drops the errors of jobs that only ran out of time: the next run goes on.
-func withoutTimeouts(errs []error) []error {
-	var kept []error
-	for _, err := range errs {
-		if err != nil && !isTimeout(err) {
-			kept = append(kept, err)
+		// What fails once the time is over fails because of that, in words of its own; the next run goes on.
+		if err := job(ctx, &report); err != nil && ctx.Err() == nil {
+			errs = append(errs, err)
 		}
 	}
-	return kept
-}
-
-// isTimeout recognises the end of the run's time, which the store reports in its own words.
-func isTimeout(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded)
+	report.More = ctx.Err() != nil
+	return report, errors.Join(errs...)
 }
