@@ -21,8 +21,9 @@ var errMoreStock = errors.New("more stock is needed")
 
 // stock is the part of an owner's documents that was read.
 type stock struct {
-	documents []*keypackage.Candidate // oldest first; then the newest, if they were read
+	documents []*keypackage.Candidate // oldest first
 	newest    map[string]bool         // ids among the newest documents, read when the budget does not suffice
+	apart     map[string]bool         // those of them between which and the oldest there may be others, not read
 	ended     bool                    // there are no more, or no more are read
 	limited   bool                    // no more are read: the scan limit
 }

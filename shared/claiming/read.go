@@ -2,6 +2,7 @@ package claiming
 
 import (
 	"context"
+	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -25,6 +26,9 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 		return err
 	}
 	r.add(page)
+	for _, c := range page {
+		delete(r.apart, c.ID)
+	}
 	r.read += len(page)
 	r.ended = len(page) < limit
 	if !r.ended {
@@ -36,21 +40,24 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 	return nil
 }
 
-// readNewest reads the newest documents, from which the reserve is taken when the budget is used up.
+// readNewest reads the newest documents, from which the reserve is taken when the budget is used up. Few of them are the
+// whole stock.
 func (r *stockReader) readNewest(ctx context.Context) error {
 	newest, err := r.store.Newest(ctx, r.owner, newestLimit)
 	if err != nil {
 		return err
 	}
-	r.newest = make(map[string]bool, len(newest))
+	r.newest, r.apart = make(map[string]bool, len(newest)), make(map[string]bool, len(newest))
 	for _, c := range newest {
 		r.newest[c.ID] = true
+		r.apart[c.ID] = !slices.ContainsFunc(r.documents, func(old *keypackage.Candidate) bool { return old.ID == c.ID })
 	}
 	r.add(newest)
+	r.ended = r.ended || len(newest) < newestLimit
 	return nil
 }
 
-// add appends the documents that were not read before.
+// add inserts the documents that were not read before.
 func (r *stockReader) add(page []*keypackage.Candidate) {
 	known := make(map[string]bool, len(r.documents))
 	for _, c := range r.documents {
@@ -61,4 +68,5 @@ func (r *stockReader) add(page []*keypackage.Candidate) {
 			r.documents = append(r.documents, c)
 		}
 	}
+	slices.SortFunc(r.documents, keypackage.CompareAge)
 }

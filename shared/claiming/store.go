@@ -21,7 +21,7 @@ type Store interface {
 	// `after` (nil: from the start). Fewer than limit means that the stock ends there.
 	Oldest(ctx context.Context, owner string, after *keypackage.Candidate, limit int) ([]*keypackage.Candidate, error)
 
-	// Newest reads up to limit documents of the owner's stock, newest first.
+	// Newest reads up to limit documents of the owner's stock, newest first. Fewer than limit are the whole stock.
 	Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error)
 
 	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that

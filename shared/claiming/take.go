@@ -11,7 +11,7 @@ import (
 type taken struct {
 	oneTime      []*keypackage.Candidate
 	reserve      *keypackage.Candidate
-	overBudget   bool // more was wanted than the owner's budget allows
+	overBudget   bool // there are more one-time packages, as far as is known, than the owner's budget allows
 	unknownSuite bool // no package can match, whatever is in stock
 }
 
@@ -32,12 +32,15 @@ func (d *decision) take(req *keypackage.Request, need int, hasReserve bool) (tak
 		}
 	}
 	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
-	t.overBudget = need > budget
-	allowed := min(need, budget)
 	if d.stock.ended {
-		t.oneTime = d.oneTimeOfAll(req, allowed)
-	} else if t.oneTime = d.oneTimeOfRead(req, allowed); len(t.oneTime) < allowed {
-		return taken{}, errMoreStock
+		t.oneTime = d.oneTimeOfAll(req, need)
+		t.overBudget = len(t.oneTime) > budget
+		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
+	} else {
+		t.overBudget = need > budget
+		if t.oneTime = d.oneTimeOfRead(req, min(need, budget)); len(t.oneTime) < min(need, budget) {
+			return taken{}, errMoreStock
+		}
 	}
 	if len(t.oneTime) < need && !hasReserve && t.reserve == nil {
 		t.reserve = d.reserveFor(req, t.oneTime)
@@ -66,15 +69,15 @@ func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackag
 	})
 }
 
-// oneTimeOfRead selects from the oldest part of the stock: fresh packages only, as long as another valid package of the
-// same ciphersuite is known to stay behind.
+// oneTimeOfRead selects from the oldest part of the stock, which has no gap: fresh packages only, as long as another valid
+// package of the same ciphersuite is known to stay behind.
 func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
 	left := make(map[mls.Ciphersuite]int)
 	for _, c := range d.valid {
 		left[c.Suite]++
 	}
 	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
-		if !c.OneTime() || c.Marked || left[c.Suite] < 2 {
+		if !c.OneTime() || c.Marked || d.stock.apart[c.ID] || left[c.Suite] < 2 {
 			return false
 		}
 		left[c.Suite]--

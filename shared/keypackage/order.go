@@ -39,11 +39,12 @@ func (c *Candidate) OneTime() bool { return c.Use == UseNone && !c.Addressable }
 // CompareUse orders candidates by use: class first, then the oldest, because the oldest private key is the next one that
 // the owner discards; ties by the lower event id.
 func CompareUse(a, b *Candidate) int {
-	return cmp.Or(
-		cmp.Compare(a.class(), b.class()),
-		cmp.Compare(a.CreatedAt, b.CreatedAt),
-		cmp.Compare(a.ID, b.ID),
-	)
+	return cmp.Or(cmp.Compare(a.class(), b.class()), CompareAge(a, b))
+}
+
+// CompareAge orders candidates by age, the oldest first; ties by the lower event id.
+func CompareAge(a, b *Candidate) int {
+	return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }
 
 // Distinct returns the candidates without those whose bytes already stand earlier in the list: documents with the same
