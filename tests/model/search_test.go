@@ -1,0 +1,32 @@
+package main
+
+import "testing"
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	const held = "State-vector 84 byte, depth reached 80, errors: 0\n  3393231 states, stored\n"
+	const broken = "pan:1: assertion violated I1 (at depth 25)\nWarning: Search not completed\ndepth reached 68, errors: 1\n"
+	const bounded = "error: max search depth too small\n" + held
+	const noMemory = "Warning: Search not completed\n" + held
+	for _, c := range []struct {
+		name, breaks, out string
+		fine              bool
+	}{
+		{"a model that holds", "", held, true},
+		{"a model that fails", "", broken, false},
+		{"a search that was too shallow", "", bounded, false},
+		{"a search that ran out of memory", "", noMemory, false},
+		{"a mutation caught", "I1", broken, true},
+		{"a mutation caught by the wrong invariant", "I2", broken, false},
+		{"a mutation that survives", "I1", held, false},
+		{"no output", "", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := parse(check{breaks: c.breaks}, []byte(c.out))
+			if fine := r.problem() == ""; fine != c.fine {
+				t.Errorf("problem() = %q, want fine = %v", r.problem(), c.fine)
+			}
+		})
+	}
+}
