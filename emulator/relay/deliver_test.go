@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -99,6 +101,34 @@ func TestManyDeliveriesAtOnce(t *testing.T) {
 		if _, frame := alice.next("EVENT"); frame != `["EVENT","s",`+d.Event+`]` {
 			t.Errorf("%d: received %s", i, frame)
 		}
+	}
+}
+
+// TestStuckClient has a client that stops reading, and more to write than the kernel buffers.
+func TestStuckClient(t *testing.T) {
+	t.Parallel()
+	l := serve(t, nil)
+	bob, alice := l.join(t), l.join(t)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return conn, conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	}
+	alice.dialer = &http.Client{Transport: &http.Transport{DialContext: dial}}
+	alice.connect()
+	alice.login().stored("s", nostr.Filter{Kinds: []int{443}})
+	push := wire.DeliveryRequest{RequesterPubkey: alice.pubkey}
+	for i := range 60 {
+		push.Deliveries = append(push.Deliveries, deliveryOf(bob.event(443, fmt.Sprint(i)+strings.Repeat("A", 120<<10))))
+	}
+	counts := map[wire.Status]int{}
+	for _, status := range l.push(t, push) {
+		counts[status]++
+	}
+	if counts[wire.Delivered] == 0 || counts[wire.Unknown] != 1 || counts[wire.NoSession] == 0 || len(counts) != 3 {
+		t.Errorf("got %v, want some delivered, one unknown, and the rest not begun", counts)
 	}
 }
 

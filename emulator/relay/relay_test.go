@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -102,6 +103,7 @@ type user struct {
 	t              *testing.T
 	secret, pubkey string
 	address        string
+	dialer         *http.Client // nil: the default
 	conn           *websocket.Conn
 	challenge      string // of the connection
 }
@@ -123,7 +125,7 @@ func (u *user) again() *user {
 
 func (u *user) connect() {
 	u.t.Helper()
-	conn, _, err := websocket.Dial(u.t.Context(), "ws://"+u.address, nil)
+	conn, _, err := websocket.Dial(u.t.Context(), "ws://"+u.address, &websocket.DialOptions{HTTPClient: u.dialer})
 	if err != nil {
 		u.t.Fatal(err)
 	}

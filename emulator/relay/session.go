@@ -121,11 +121,11 @@ func (s *session) unsubscribe(ctx context.Context, id string) {
 func (s *session) subscribed(wanted func(nostr.Filter) bool) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.matching(wanted)
+	return s.subscribedLocked(wanted)
 }
 
-// matching is subscribed for callers that hold the lock.
-func (s *session) matching(wanted func(nostr.Filter) bool) []string {
+// subscribedLocked is subscribed for callers that hold the lock.
+func (s *session) subscribedLocked(wanted func(nostr.Filter) bool) []string {
 	var ids []string
 	for id, subscription := range s.subscriptions {
 		if slices.ContainsFunc(subscription.filters, wanted) {
@@ -147,7 +147,7 @@ func (s *session) push(p parcel, m matching, sent func()) *write {
 	}
 	w := newWrite(func() ([]byte, wire.Status) { return s.frame(p, m) })
 	w.sent = sent
-	if len(s.matching(m.wants(p))) == 0 {
+	if len(s.subscribedLocked(m.wants(p))) == 0 {
 		w.drop(wire.NoSubscription) // now, because a session that is stuck has no turns
 		return w
 	}

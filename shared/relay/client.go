@@ -139,7 +139,7 @@ func read(response *http.Response, asked []Delivery) Answer {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes+1)) // read to the end, so the connection is kept
 	if response.StatusCode != http.StatusOK {
 		answer.Class = classify(response.StatusCode)
-		answer.Err = fmt.Errorf("relay answered %s", response.Status)
+		answer.Err = fmt.Errorf("relay answered %d", response.StatusCode)
 		return answer
 	}
 	var decoded DeliveryResponse
