@@ -12,6 +12,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/invocation"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
@@ -39,6 +40,9 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 		}
 		result, err := deliver(ctx, deliverer, message, line)
 		describe(line, result)
+		if err != nil && message.RequesterPubkey != "" {
+			return leaveToTick(line, err), nil, nil
+		}
 		return outcome(result, err), nil, err
 	}, nil
 }
@@ -52,6 +56,15 @@ func deliver(
 	}
 	line.Set("requester_pubkey", message.RequesterPubkey)
 	return d.ForRequester(ctx, message.RequesterPubkey)
+}
+
+// leaveToTick acknowledges a failed message that names a requester. The next tick asks for the same again, as long as
+// anything is pending, so that neither a retry nor a dead letter would add anything: only a claim's message becomes one,
+// which makes at most one for each request.
+func leaveToTick(line *logging.Line, err error) string {
+	line.Set("left_reason", fault.Reason(err))
+	line.Set("left_error", err.Error())
+	return "left_to_tick"
 }
 
 func describe(line *logging.Line, result delivering.Result) {
