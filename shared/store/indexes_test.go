@@ -1,0 +1,123 @@
+package store_test
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// indexesJSON declares the composite indexes that the queries need, in the format of Firestore's own tools, for the
+// default names of the collections. A deployment creates these and no others. Firestore refuses a query without its
+// index; the emulator answers it, but keeps a list of what it would have needed.
+//
+//go:embed indexes.json
+var indexesJSON []byte
+
+// index is a composite index, as indexes.json and the emulator describe it.
+type index struct {
+	Collection string `json:"collectionGroup"` // in indexes.json
+	Name       string `json:"name"`            // from the emulator: .../collectionGroups/COLLECTION/indexes/_
+	QueryScope string `json:"queryScope"`
+	Fields     []struct {
+		Path  string `json:"fieldPath"`
+		Order string `json:"order"`
+	} `json:"fields"`
+}
+
+// String names the index in one line. The document's name, which ends every index, is left out.
+func (i index) String() string {
+	collection := i.Collection
+	if collection == "" {
+		collection = strings.Split(i.Name, "/")[5]
+	}
+	var fields []string
+	for _, f := range i.Fields {
+		if f.Path != "__name__" {
+			fields = append(fields, f.Path+" "+f.Order)
+		}
+	}
+	return fmt.Sprintf("%s (%s) %s", collection, strings.Join(fields, ", "), i.QueryScope)
+}
+
+func TestQueriesUseTheDeclaredIndexesAndNoOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	askEverything(w)
+	used := usedIndexes(w)
+	for _, index := range declaredIndexes(t) {
+		if !slices.Contains(used, index) {
+			t.Errorf("no query uses the declared index %s", index)
+		}
+	}
+}
+
+// askEverything makes every query that there is. One that is missing here is still checked for undeclared indexes by the
+// test that it has.
+func askEverything(w *world) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
+	_, newest := w.store.Newest(ctx, "owner", 1)
+	_, records := w.store.RequestRecords(ctx, "request")
+	_, open := w.store.OpenFor(ctx, "requester", 1)
+	_, due := w.store.Due(ctx, w.now, 1)
+	_, waiting := w.store.Waiting(ctx, w.now, &keypackage.Delivery{ID: "delivery", ExpiresAt: w.now}, 1)
+	_, _, expired := w.store.RemoveExpired(ctx, w.now, 1)
+	_, retirable := w.store.Retirable(ctx, w.now, 1)
+	_, requests := w.store.Requests(ctx, w.now, w.now, &keypackage.RequestDocument{ID: "request", ReceivedAt: w.now}, 1)
+	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests} {
+		w.must(err)
+	}
+}
+
+// checkIndexes fails the test if one of its queries needs an index that is not declared.
+func (w *world) checkIndexes() {
+	w.t.Helper()
+	declared := declaredIndexes(w.t)
+	for _, index := range usedIndexes(w) {
+		if !slices.Contains(declared, index) {
+			w.t.Errorf("a query needs the index %s, which indexes.json does not declare", index)
+		}
+	}
+}
+
+func declaredIndexes(t *testing.T) []string {
+	t.Helper()
+	var declared struct{ Indexes []index }
+	if err := json.Unmarshal(indexesJSON, &declared); err != nil {
+		t.Fatal(err)
+	}
+	return names(declared.Indexes)
+}
+
+// usedIndexes asks the emulator which composite indexes the queries of the test's project have needed.
+func usedIndexes(w *world) []string {
+	w.t.Helper()
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s:indexUsage?database=projects/%[2]s/databases/%s",
+		os.Getenv("FIRESTORE_EMULATOR_HOST"), w.Project, w.Database)
+	response, err := http.Get(url)
+	w.must(err)
+	defer response.Body.Close()
+	var usage struct{ Reports []struct{ Index index } }
+	w.must(json.NewDecoder(response.Body).Decode(&usage))
+	var indexes []index
+	for _, report := range usage.Reports {
+		indexes = append(indexes, report.Index)
+	}
+	return names(indexes)
+}
+
+func names(indexes []index) []string {
+	var list []string
+	for _, i := range indexes {
+		list = append(list, i.String())
+	}
+	return list
+}

@@ -1,0 +1,121 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+)
+
+func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
+
+// The three contracts that the store keeps. Every sentence of their comments is a case in contract_*_test.go.
+var (
+	_ claiming.Store   = (*store.Store)(nil)
+	_ delivering.Store = (*store.Store)(nil)
+	_ expiring.Store   = (*store.Store)(nil)
+)
+
+// world is a database of a test's own, and a store on it.
+type world struct {
+	*stage.Stage
+	t     *testing.T
+	store *store.Store
+	now   time.Time // to the microsecond, as Firestore keeps it
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	s := stage.New(t)
+	w := &world{Stage: s, t: t, store: s.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
+	t.Cleanup(func() { w.checkIndexes() })
+	return w
+}
+
+// Paths of documents.
+
+func (w *world) stockPath(p keypackage.Document) string {
+	return w.Collections.KeyPackages + "/" + stage.ID(p)
+}
+
+func (w *world) tombstonePath(packageID string) string {
+	return w.Collections.Tombstones + "/" + packageID
+}
+
+func (w *world) ledgerPath(p keypackage.Document) string {
+	return w.Collections.Ledger + "/" + hashOf(p)
+}
+
+func (w *world) recordPath(requestID, owner string) string {
+	return w.Collections.Claims + "/" + keypackage.RecordID(requestID, owner)
+}
+
+func (w *world) pairPath(requester, owner string) string {
+	return w.Collections.Pairs + "/" + requester + "_" + owner
+}
+
+func (w *world) ownerPath(owner string) string { return w.Collections.Owners + "/" + owner }
+
+func (w *world) deliveryPath(id string) string { return w.Collections.Deliveries + "/" + id }
+
+func hashOf(p keypackage.Document) string {
+	return mls.ContentHash(p.Text(keypackage.FieldOwner), p.Text(keypackage.FieldContent))
+}
+
+// Checks.
+
+// writesNothing runs do, which has to lose a race and leave every document as it is.
+func (w *world) writesNothing(do func() error) {
+	w.t.Helper()
+	before := w.All()
+	if err := do(); !errors.Is(err, keypackage.ErrConflict) {
+		w.t.Errorf("the error is %v, not a conflict", err)
+	}
+	after := w.All()
+	for path, stored := range after {
+		if !reflect.DeepEqual(before[path], stored) {
+			w.t.Errorf("%s was written", path)
+		}
+	}
+	for path := range before {
+		if _, ok := after[path]; !ok {
+			w.t.Errorf("%s was deleted", path)
+		}
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// must returns the value of a call that has to succeed.
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %.1000s\nwant %.1000s", what, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want))
+	}
+}

@@ -1,0 +1,221 @@
+package store_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+)
+
+// claiming.Store: Records returns those of the records that exist, in any order.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	id := keypackage.RecordID(s.earlierFromCarol.ID, s.bob.Pubkey)
+	found := must(s.store.Records(t.Context(), []string{"missing_", id, "missing_too"}))(t)
+	equal(t, "ids", recordIDs(found), []string{id})
+	equal(t, "of none", len(must(s.store.Records(t.Context(), nil))(t)), 0)
+}
+
+func recordIDs(records []keypackage.Record) []string {
+	var ids []string
+	for _, r := range records {
+		ids = append(ids, r.ID())
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// View reads what is known about the owner and the requesters of the units.
+func TestViewOfWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.must(s.store.Commit(t.Context(), s.plan))
+	view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
+	all := s.All()
+
+	equal(t, "owner", view.Owner.Pubkey, s.bob.Pubkey)
+	equal(t, "owner's version", view.Owner.Version, all[s.ownerPath(s.bob.Pubkey)].Updated)
+	for _, requester := range []string{s.alice.Pubkey, s.carol.Pubkey} {
+		pair := view.Pairs[requester]
+		equal(t, "pair", []string{pair.Requester, pair.Owner}, []string{requester, s.bob.Pubkey})
+		equal(t, "pair's version", pair.Version, all[s.pairPath(requester, s.bob.Pubkey)].Updated)
+	}
+	equal(t, "records", recordIDs(view.Records), sorted(s.units[0].RecordID(), s.units[1].RecordID()))
+}
+
+// What is not known is at its zero value, and its Version says that there was no document.
+func TestViewOfStrangers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner, requester := actors.NewKey(), actors.NewKey()
+	req := stage.Parse(t, stage.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}}))
+	view := must(w.store.View(t.Context(), owner.Pubkey, []claiming.Unit{{Request: req, Owner: owner.Pubkey}}))(t)
+	equal(t, "owner", view.Owner, keypackage.Owner{Pubkey: owner.Pubkey})
+	equal(t, "pairs", view.Pairs, map[string]keypackage.Pair{requester.Pubkey: {}})
+	equal(t, "records and open deliveries", len(view.Records)+len(view.Open), 0)
+}
+
+// View's Records hold the records of whole requests as well.
+func TestViewOfWholeRequests(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.answer(s.fromAlice.ID, "")
+	view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
+	equal(t, "records", recordIDs(view.Records), []string{keypackage.RecordID(s.fromAlice.ID, "")})
+}
+
+// View's Open holds the open deliveries to which the pairs point and for which a unit asks.
+func TestViewOfJoinableDeliveries(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		before     func(*scene)
+		found      bool
+		tombstoned bool
+	}{
+		"open":             {found: true},
+		"tombstoned":       {before: func(s *scene) { s.tombstone(s.joined) }, found: true, tombstoned: true},
+		"gone":             {before: func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) }},
+		"asked otherwise":  {before: func(s *scene) { s.units[1].Request.Ask = "another suite" }},
+		"asked by another": {before: func(s *scene) { s.units = s.units[:1] }},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			if c.before != nil {
+				c.before(s)
+			}
+			view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
+			id := keypackage.DeliveryID(s.earlierFromCarol.ID, stage.ID(s.joined))
+			open, found := view.Open[id]
+			equal(t, "found", found, c.found)
+			equal(t, "tombstoned", open.Tombstoned, c.tombstoned)
+			if found {
+				equal(t, "id", open.ID, id)
+				equal(t, "version", open.Version, s.All()[s.deliveryPath(id)].Updated)
+			}
+		})
+	}
+}
+
+// Candidates carry what decides about them.
+func TestCandidates(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	candidates, all := s.candidates(), s.All()
+	uses := map[string]keypackage.Use{
+		stage.ID(s.usedUp): keypackage.UseOneTime, stage.ID(s.exposedAgain): keypackage.UseShared,
+		stage.ID(s.behindShared): keypackage.UseShared,
+	}
+	equal(t, "stock", len(candidates), len(s.stock()))
+	for _, p := range s.stock() {
+		c, stored := candidates[stage.ID(p)], all[s.stockPath(p)]
+		equal(t, "use", c.Use, uses[c.ID])
+		equal(t, "tombstoned", c.Tombstoned, c.ID == stage.ID(s.tombstoned))
+		equal(t, "flawed", c.Flaw != "", c.ID == stage.ID(s.flawed))
+		equal(t, "create and update time", []time.Time{c.Stored, c.Version}, []time.Time{stored.Created, stored.Updated})
+		equal(t, "document", c.Document, p)
+	}
+}
+
+// Oldest reads oldest created_at first, ties by lower id, and Newest the other way round.
+func TestOrderOfStock(t *testing.T) {
+	t.Parallel()
+	packages := tied(t, func(created int64) any { return created })
+	w := newWorld(t)
+	w.PutPackages(packages...)
+	w.PutPackages(stage.Packages(t, actors.NewKey(), 2)...) // somebody else's
+	owner := packages[0].Text(keypackage.FieldOwner)
+
+	want := idsOfPackages(packages)
+	equal(t, "oldest", idsOf(must(w.store.Oldest(t.Context(), owner, nil, 100))(t)), want)
+	equal(t, "the two oldest", idsOf(must(w.store.Oldest(t.Context(), owner, nil, 2))(t)), want[:2])
+	slices.Reverse(want)
+	equal(t, "newest", idsOf(must(w.store.Newest(t.Context(), owner, 100))(t)), want)
+	equal(t, "the two newest", idsOf(must(w.store.Newest(t.Context(), owner, 2))(t)), want[:2])
+}
+
+// Oldest goes on from behind `after`, and fewer than limit means that the stock ends there. Documents that hold
+// created_at as a timestamp come behind those that hold a number: Firestore sorts by type first, and a relay writes one.
+func TestPagesOfStock(t *testing.T) {
+	t.Parallel()
+	for name, convert := range map[string]func(int64) any{
+		"numbers":    func(created int64) any { return created },
+		"timestamps": func(created int64) any { return time.Unix(created, 0).UTC() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			packages := tied(t, convert)
+			w := newWorld(t)
+			w.PutPackages(packages...)
+			equal(t, "pages", w.pages(packages[0].Text(keypackage.FieldOwner), 2), idsOfPackages(packages))
+		})
+	}
+	t.Run("mixed", func(t *testing.T) {
+		t.Parallel()
+		packages := tied(t, func(created int64) any { return created })
+		w := newWorld(t)
+		for _, p := range packages[:2] {
+			created, _ := p.Time(keypackage.FieldCreatedAt)
+			p[keypackage.FieldCreatedAt] = created
+		}
+		w.PutPackages(packages...)
+		want := idsOfPackages(append(packages[2:], packages[:2]...))
+		equal(t, "pages", w.pages(packages[2].Text(keypackage.FieldOwner), 2), want)
+	})
+}
+
+// pages reads an owner's whole stock page by page.
+func (w *world) pages(owner string, limit int) []string {
+	w.t.Helper()
+	var ids []string
+	var last *keypackage.Candidate
+	for {
+		page := must(w.store.Oldest(w.t.Context(), owner, last, limit))(w.t)
+		ids = append(ids, idsOf(page)...)
+		if len(page) < limit {
+			return ids
+		}
+		last = page[limit-1]
+	}
+}
+
+// tied makes five packages of one owner in the order of their age, of which the three in the middle are equally old.
+func tied(t *testing.T, convert func(created int64) any) []keypackage.Document {
+	t.Helper()
+	now, owner := time.Now().Unix(), actors.NewKey()
+	var packages []keypackage.Document
+	for i, event := range stage.Packages(t, owner, 5) {
+		age := []int64{30, 20, 20, 20, 10}[i]
+		event[keypackage.FieldCreatedAt] = convert(now - age)
+		packages = append(packages, event)
+	}
+	stage.SortByAge(packages)
+	return packages
+}
+
+func idsOfPackages(packages []keypackage.Document) []string {
+	var ids []string
+	for _, p := range packages {
+		ids = append(ids, stage.ID(p))
+	}
+	return ids
+}
+
+func idsOf(candidates []*keypackage.Candidate) []string {
+	var ids []string
+	for _, c := range candidates {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+func sorted(ids ...string) []string {
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,187 @@
+package store_test
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+)
+
+const deliveryTTL = 5 * time.Minute
+
+// cast is who and what appears in the scenes. Making it takes many signatures, so all tests share it.
+type cast struct {
+	bob, alice, carol actors.Key
+
+	// Bob's stock, named after what becomes of it in the scene's plan.
+	consumed, exposed, exposedAgain, behind, behindShared, tombstoned, usedUp, expired, flawed keypackage.Document
+	joined                                                                                     keypackage.Document // Carol's, not in stock
+
+	fromAlice, fromCarol keypackage.RequestDocument // Carol's asks for the same as her earlier one
+	earlierFromCarol     keypackage.RequestDocument
+}
+
+var (
+	castOnce  sync.Once
+	castValue *cast
+)
+
+func theCast(t *testing.T) *cast {
+	t.Helper()
+	castOnce.Do(func() { castValue = newCast(t) })
+	return castValue
+}
+
+func newCast(t *testing.T) *cast {
+	c := &cast{bob: actors.NewKey(), alice: actors.NewKey(), carol: actors.NewKey()}
+	packages := stage.Packages(t, c.bob, 9)
+	for i, p := range []*keypackage.Document{
+		&c.consumed, &c.exposed, &c.exposedAgain, &c.behind, &c.behindShared, &c.tombstoned, &c.usedUp, &c.flawed, &c.joined,
+	} {
+		*p = packages[i]
+	}
+	c.flawed[keypackage.FieldOwner] = c.bob.Pubkey
+	c.flawed[keypackage.FieldEvent] = "not an event"
+	c.expired = stage.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
+	question := actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
+	c.fromAlice = stage.Request(t, c.alice, question)
+	c.fromCarol, c.earlierFromCarol = stage.Request(t, c.carol, question), stage.Request(t, c.carol, question)
+	return c
+}
+
+func (c *cast) stock() []keypackage.Document {
+	return []keypackage.Document{
+		c.consumed, c.exposed, c.exposedAgain, c.behind, c.behindShared, c.tombstoned, c.usedUp, c.expired, c.flawed,
+	}
+}
+
+// scene is a world in which the plan of one claim relies on, creates, changes and removes something of every kind.
+// Alice asks for the first time and takes from stock; Carol asks again and joins her open delivery.
+type scene struct {
+	*world
+	*cast
+	units []claiming.Unit
+	plan  *claiming.Plan
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{world: newWorld(t), cast: theCast(t)}
+	s.PutPackages(s.stock()...)
+	s.Put(s.history())
+	s.units = []claiming.Unit{
+		{Request: stage.Parse(t, s.fromAlice), Owner: s.bob.Pubkey},
+		{Request: stage.Parse(t, s.fromCarol), Owner: s.bob.Pubkey},
+	}
+	s.plan = s.decide()
+	return s
+}
+
+// history is what earlier claims have left.
+func (s *scene) history() stage.Documents {
+	earlier := stage.Parse(s.t, s.earlierFromCarol)
+	delivery := s.delivery(earlier, s.joined)
+	pair := keypackage.Pair{Requester: s.carol.Pubkey, Owner: s.bob.Pubkey, Open: []keypackage.OpenDelivery{
+		{DeliveryID: delivery.ID, Ask: earlier.Ask, ExpiresAt: delivery.ExpiresAt},
+	}}
+	owner := keypackage.Owner{Pubkey: s.bob.Pubkey}
+	owner.HandedOut = owner.HandedOut.Add(s.now, 1)
+	return stage.Documents{
+		s.tombstonePath(stage.ID(s.tombstoned)):       map[string]any{keypackage.FieldEventID: stage.ID(s.tombstoned)},
+		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
+		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseShared),
+		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseShared),
+		s.ledgerPath(s.joined):                        s.entry(s.joined, keypackage.UseOneTime),
+		s.deliveryPath(delivery.ID):                   delivery,
+		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
+		s.ownerPath(s.bob.Pubkey):                     owner,
+		s.recordPath(earlier.ID, s.bob.Pubkey):        s.record(earlier, delivery),
+		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event},
+	}
+}
+
+func (w *world) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
+	inspected := keypackage.Inspect(stage.ID(p), p, w.Policy)
+	return keypackage.NewDelivery(req, &inspected, false, deliveryTTL, w.now)
+}
+
+func (w *world) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
+	inspected := keypackage.Inspect(stage.ID(p), p, w.Policy)
+	return keypackage.NewLedger(&inspected, use, "some delivery", w.now)
+}
+
+func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Record {
+	record := keypackage.Record{
+		RequestID: req.ID, Requester: req.Requester, Owner: s.bob.Pubkey, Owners: req.Owners, Requested: req.Min,
+		Status: keypackage.StatusFull, Authentic: true, CreatedAt: s.now, KeepUntil: s.now.Add(time.Hour),
+	}
+	for _, d := range deliveries {
+		record.Granted++
+		record.DeliveryIDs = append(record.DeliveryIDs, d.ID)
+	}
+	return record
+}
+
+// candidates reads Bob's stock, by event id.
+func (s *scene) candidates() map[string]*keypackage.Candidate {
+	s.t.Helper()
+	byID := make(map[string]*keypackage.Candidate)
+	for _, c := range must(s.store.Oldest(s.t.Context(), s.bob.Pubkey, nil, 100))(s.t) {
+		byID[c.ID] = c
+	}
+	return byID
+}
+
+// decide reads what a claim reads, and plans something of every kind.
+func (s *scene) decide() *claiming.Plan {
+	s.t.Helper()
+	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
+	stock := s.candidates()
+	find := func(p keypackage.Document) *keypackage.Candidate { return stock[stage.ID(p)] }
+	alice, carol := s.units[0].Request, s.units[1].Request
+
+	consumed := keypackage.NewDelivery(alice, &find(s.consumed).Package, false, deliveryTTL, s.now)
+	exposed := keypackage.NewDelivery(alice, &find(s.exposed).Package, true, deliveryTTL, s.now)
+	again := keypackage.NewDelivery(carol, &find(s.exposedAgain).Package, true, deliveryTTL, s.now)
+	joined := slices.Collect(maps.Values(view.Open))[0].Delivery
+	joined.Join(carol.ID)
+
+	plan := &claiming.Plan{
+		Owner: view.Owner, WriteOwner: true,
+		Records: []keypackage.Record{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
+		Created: []*keypackage.Delivery{consumed, exposed, again},
+		Joined:  []*keypackage.Delivery{&joined},
+		Consumed: []claiming.Handout{{
+			Candidate: find(s.consumed), NewUse: true,
+			Ledger: keypackage.NewLedger(&find(s.consumed).Package, keypackage.UseOneTime, consumed.ID, s.now),
+		}},
+		Exposed: []claiming.Handout{
+			{
+				Candidate: find(s.exposed), NewUse: true,
+				Ledger: keypackage.NewLedger(&find(s.exposed).Package, keypackage.UseShared, exposed.ID, s.now),
+			},
+			{
+				Candidate: find(s.exposedAgain),
+				Ledger:    keypackage.NewLedger(&find(s.exposedAgain).Package, keypackage.UseShared, again.ID, s.now),
+			},
+		},
+		Behind:  []*keypackage.Candidate{find(s.behind), find(s.behindShared)},
+		Removed: []*keypackage.Candidate{find(s.tombstoned), find(s.usedUp), find(s.expired)},
+		Flagged: []*keypackage.Candidate{find(s.flawed)},
+	}
+	plan.Owner.HandedOut = plan.Owner.HandedOut.Add(s.now, 1)
+	for _, u := range s.units {
+		pair := view.Pairs[u.Request.Requester]
+		pair.Requester, pair.Owner = u.Request.Requester, u.Owner
+		pair.Requests = pair.Requests.Add(s.now, 1)
+		plan.Pairs = append(plan.Pairs, pair)
+	}
+	return plan
+}
