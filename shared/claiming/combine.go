@@ -7,8 +7,12 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// combineLimit bounds the units of one transaction. Each brings about six writes; a batch of up to 500 is safe.
-const combineLimit = 50
+// Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe; a
+// package is at most 64 KiB, and a transaction of up to 10 MiB is allowed.
+const (
+	combineUnits    = 50
+	combinePackages = 100
+)
 
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
@@ -107,7 +111,11 @@ func (w *waiter) answered() bool {
 func (c *combiner) take(q *queue) []*waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := min(len(q.waiting), combineLimit)
+	n, packages := 0, 0
+	for n < min(len(q.waiting), combineUnits) && packages < combinePackages {
+		packages += q.waiting[n].unit.Request.Min
+		n++
+	}
 	batch := q.waiting[:n:n]
 	q.waiting = q.waiting[n:]
 	return batch

@@ -73,13 +73,13 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
 		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair),
 	}
-	for _, c := range s.documents {
+	for _, c := range keypackage.Current(s.documents) {
 		if c.Valid(now) {
 			own := *c
 			d.valid = append(d.valid, &own)
 		}
 	}
-	d.valid = keypackage.Distinct(keypackage.Current(d.valid))
+	d.valid = keypackage.Distinct(d.valid)
 	for id, open := range view.Open {
 		d.open[id] = joinable{delivery: &open.Delivery, tombstoned: open.Tombstoned}
 	}

@@ -52,20 +52,28 @@ const (
 // Flaws found outside the KeyPackage itself; the others are the reasons of package mls.
 const (
 	FlawMalformed  = "malformed_document" // no content, no creation time
+	FlawTooLarge   = "too_large"
 	FlawEvent      = "event_not_verified"
 	FlawMismatch   = "event_mismatch" // the event is not the one that the document says
 	FlawReference  = "reference_mismatch"
 	FlawUnparsable = "unparsable"
-
-	fallbackExpiry = 84 * 24 * time.Hour
 )
+
+// MaxPackageBytes bounds event and content of a package that is handed out. Real ones have about 2 KB; the bound keeps a
+// transaction that hands out many of them far below Firestore's 10 MiB.
+const MaxPackageBytes = 64 << 10
+
+// fallbackExpiry is the life of a package that says nothing about its end.
+const fallbackExpiry = 84 * 24 * time.Hour
 
 // Inspect reads a stored document. It verifies the event's id and signature if the event is there, and the KeyPackage
 // itself as far as the policy wants. It costs up to three signature checks, about 0.4 ms.
 func Inspect(id string, doc Document, policy Policy) Package {
 	p := Package{ID: id, Owner: doc.Text(FieldOwner), Event: doc.Text(FieldEvent), Kind: KindKeyPackage, Document: doc}
 	content, event := doc.Text(FieldContent), (*nostr.Event)(nil)
-	if p.Event != "" {
+	if len(p.Event)+len(content) > MaxPackageBytes {
+		p.flaw(FlawTooLarge)
+	} else if p.Event != "" {
 		event, p.Flaw = p.verifyEvent()
 		if event != nil {
 			content = event.Content

@@ -100,15 +100,21 @@ type Request struct {
 	ReceivedAt        time.Time
 }
 
-// ErrOtherKind says that a document holds another kind of event. It is ignored, not rejected, so that the trigger may sit
-// on a general events collection.
+// ErrOtherKind says that a document holds another kind of event, or has a name from which no record's name can be made.
+// It is ignored, not rejected, so that the trigger may sit on a general events collection.
 var ErrOtherKind = errors.New("not a kind-447 document")
+
+// recordable reports whether records can be named after the document: Firestore bounds names to 1,500 bytes and reserves
+// those that begin and end with two underscores.
+func (doc RequestDocument) recordable() bool {
+	return len(doc.ID) <= 1400 && !strings.HasPrefix(doc.ID, "__")
+}
 
 // ParseRequest checks everything about a request that does not depend on the time of day. It returns ErrOtherKind, or a
 // Rejection. With an authentic Rejection the returned request is not nil and names at least its id, its requester and the
 // well-formed owners. maxMin is the ceiling of `min`.
 func ParseRequest(doc RequestDocument, maxMin int) (*Request, error) {
-	if doc.HasKind && doc.Kind != KindRequest {
+	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
 		return nil, ErrOtherKind
 	}
 	event, err := VerifyEvent(doc.Event)
@@ -251,7 +257,7 @@ func askKey(req *Request, group string) string {
 // Unverified returns the ids of the records that answer a document once all its owners are answered, without verifying
 // anything, and whether it is a request at all. It is for finding documents without an answer among many that have one.
 func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
-	if doc.HasKind && doc.Kind != KindRequest {
+	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
 		return nil, false
 	}
 	event, err := parseEvent(doc.Event)
