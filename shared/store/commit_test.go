@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // claiming.Store: "Commit writes the whole plan in one transaction".
@@ -20,7 +20,7 @@ func TestCommitWritesTheWholePlan(t *testing.T) {
 
 	for _, p := range []keypackage.Document{s.consumed, s.tombstoned, s.usedUp, s.expired} {
 		if _, ok := after[s.stockPath(p)]; ok {
-			t.Errorf("%s is still in stock", stage.ID(p))
+			t.Errorf("%s is still in stock", fixture.ID(p))
 		}
 	}
 	for _, p := range []keypackage.Document{s.exposed, s.exposedAgain, s.behind, s.behindShared} {
@@ -89,7 +89,7 @@ func TestCommitConflicts(t *testing.T) {
 		"joined: changed":                func(s *scene) { s.Touch(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: gone":                   func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: tombstone":              func(s *scene) { s.tombstone(s.joined) },
-		"removed: tombstone gone":        func(s *scene) { s.Delete(s.tombstonePath(stage.ID(s.tombstoned))) },
+		"removed: tombstone gone":        func(s *scene) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned))) },
 		"removed: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.tombstoned)) },
 		"removed: deleted":               func(s *scene) { s.Delete(s.stockPath(s.tombstoned)) },
 		"removed: returned to stock":     func(s *scene) { s.Delete(s.ledgerPath(s.usedUp)) },
@@ -98,14 +98,14 @@ func TestCommitConflicts(t *testing.T) {
 		"removed, expired: rewritten":    func(s *scene) { s.Touch(s.stockPath(s.expired)) },
 		"flagged: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.flawed)) },
 		"flagged: deleted":               func(s *scene) { s.Delete(s.stockPath(s.flawed)) },
-		"pair: created":                  func(s *scene) { s.Put(stage.Documents{s.pairPath(s.alice.Pubkey, s.bob.Pubkey): keypackage.Pair{}}) },
+		"pair: created":                  func(s *scene) { s.Put(fixture.Documents{s.pairPath(s.alice.Pubkey, s.bob.Pubkey): keypackage.Pair{}}) },
 		"pair: changed":                  func(s *scene) { s.Touch(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
 		"pair: gone":                     func(s *scene) { s.Delete(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
 		"owner: changed":                 func(s *scene) { s.Touch(s.ownerPath(s.bob.Pubkey)) },
 		"owner: gone":                    func(s *scene) { s.Delete(s.ownerPath(s.bob.Pubkey)) },
 		"unit: answered":                 func(s *scene) { s.answer(s.fromAlice.ID, s.bob.Pubkey) },
 		"request: answered as a whole":   func(s *scene) { s.answer(s.fromCarol.ID, "") },
-		"delivery: exists":               func(s *scene) { s.Put(stage.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
+		"delivery: exists":               func(s *scene) { s.Put(fixture.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -119,18 +119,18 @@ func TestCommitConflicts(t *testing.T) {
 
 func (s *scene) tombstone(p keypackage.Document) {
 	s.t.Helper()
-	s.Put(stage.Documents{s.tombstonePath(stage.ID(p)): map[string]any{keypackage.FieldEventID: stage.ID(p)}})
+	s.Put(fixture.Documents{s.tombstonePath(fixture.ID(p)): map[string]any{keypackage.FieldEventID: fixture.ID(p)}})
 }
 
 func (s *scene) use(p keypackage.Document, use keypackage.Use) {
 	s.t.Helper()
-	s.Put(stage.Documents{s.ledgerPath(p): s.entry(p, use)})
+	s.Put(fixture.Documents{s.ledgerPath(p): s.entry(p, use)})
 }
 
 func (s *scene) answer(requestID, owner string) {
 	s.t.Helper()
 	record := keypackage.Record{RequestID: requestID, Owner: owner}
-	s.Put(stage.Documents{s.recordPath(requestID, owner): record})
+	s.Put(fixture.Documents{s.recordPath(requestID, owner): record})
 }
 
 // A plan that only relies on the owner's budget being used up does not write the owner's document.
@@ -146,7 +146,7 @@ func TestCommitReliesOnTheBudget(t *testing.T) {
 		"gone":          {meanwhile: (*scene).forgetOwner, conflict: true},
 		"created": {
 			before:    (*scene).forgetOwner,
-			meanwhile: func(s *scene) { s.Put(stage.Documents{s.ownerPath(s.bob.Pubkey): keypackage.Owner{}}) },
+			meanwhile: func(s *scene) { s.Put(fixture.Documents{s.ownerPath(s.bob.Pubkey): keypackage.Owner{}}) },
 			conflict:  true,
 		},
 	}

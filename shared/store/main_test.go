@@ -15,7 +15,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
@@ -29,7 +29,7 @@ var (
 
 // world is a database of a test's own, and a store on it.
 type world struct {
-	*stage.Stage
+	*fixture.Database
 	t     *testing.T
 	store *store.Store
 	now   time.Time // to the microsecond, as Firestore keeps it
@@ -37,8 +37,8 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s := stage.New(t)
-	w := &world{Stage: s, t: t, store: s.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
+	s := fixture.New(t)
+	w := &world{Database: db, t: t, store: db.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
 	t.Cleanup(func() { w.checkIndexes() })
 	return w
 }
@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 // Paths of documents.
 
 func (w *world) stockPath(p keypackage.Document) string {
-	return w.Collections.KeyPackages + "/" + stage.ID(p)
+	return w.Collections.KeyPackages + "/" + fixture.ID(p)
 }
 
 func (w *world) tombstonePath(packageID string) string {

@@ -8,7 +8,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // claiming.Store: Records returns those of the records that exist, in any order.
@@ -53,7 +53,7 @@ func TestViewOfStrangers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	owner, requester := actors.NewKey(), actors.NewKey()
-	req := stage.Parse(t, stage.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}}))
+	req := fixture.Parse(t, fixture.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}}))
 	view := must(w.store.View(t.Context(), owner.Pubkey, []claiming.Unit{{Request: req, Owner: owner.Pubkey}}))(t)
 	equal(t, "owner", view.Owner, keypackage.Owner{Pubkey: owner.Pubkey})
 	equal(t, "pairs", view.Pairs, map[string]keypackage.Pair{requester.Pubkey: {}})
@@ -91,7 +91,7 @@ func TestViewOfJoinableDeliveries(t *testing.T) {
 				c.before(s)
 			}
 			view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
-			id := keypackage.DeliveryID(s.earlierFromCarol.ID, stage.ID(s.joined))
+			id := keypackage.DeliveryID(s.earlierFromCarol.ID, fixture.ID(s.joined))
 			open, found := view.Open[id]
 			equal(t, "found", found, c.found)
 			equal(t, "tombstoned", open.Tombstoned, c.tombstoned)
@@ -109,15 +109,15 @@ func TestCandidates(t *testing.T) {
 	s := newScene(t)
 	candidates, all := s.candidates(), s.All()
 	uses := map[string]keypackage.Use{
-		stage.ID(s.usedUp): keypackage.UseOneTime, stage.ID(s.exposedAgain): keypackage.UseShared,
-		stage.ID(s.behindShared): keypackage.UseShared,
+		fixture.ID(s.usedUp): keypackage.UseOneTime, fixture.ID(s.exposedAgain): keypackage.UseShared,
+		fixture.ID(s.behindShared): keypackage.UseShared,
 	}
 	equal(t, "stock", len(candidates), len(s.stock()))
 	for _, p := range s.stock() {
-		c, stored := candidates[stage.ID(p)], all[s.stockPath(p)]
+		c, stored := candidates[fixture.ID(p)], all[s.stockPath(p)]
 		equal(t, "use", c.Use, uses[c.ID])
-		equal(t, "tombstoned", c.Tombstoned, c.ID == stage.ID(s.tombstoned))
-		equal(t, "flawed", c.Flaw != "", c.ID == stage.ID(s.flawed))
+		equal(t, "tombstoned", c.Tombstoned, c.ID == fixture.ID(s.tombstoned))
+		equal(t, "flawed", c.Flaw != "", c.ID == fixture.ID(s.flawed))
 		equal(t, "create and update time", []time.Time{c.Stored, c.Version}, []time.Time{stored.Created, stored.Updated})
 		equal(t, "document", c.Document, p)
 	}
@@ -129,7 +129,7 @@ func TestOrderOfStock(t *testing.T) {
 	packages := tied(t, func(created int64) any { return created })
 	w := newWorld(t)
 	w.PutPackages(packages...)
-	w.PutPackages(stage.Packages(t, actors.NewKey(), 2)...) // somebody else's
+	w.PutPackages(fixture.Packages(t, actors.NewKey(), 2)...) // somebody else's
 	owner := packages[0].Text(keypackage.FieldOwner)
 
 	want := idsOfPackages(packages)
@@ -190,19 +190,19 @@ func tied(t *testing.T, convert func(created int64) any) []keypackage.Document {
 	t.Helper()
 	now, owner := time.Now().Unix(), actors.NewKey()
 	var packages []keypackage.Document
-	for i, event := range stage.Packages(t, owner, 5) {
+	for i, event := range fixture.Packages(t, owner, 5) {
 		age := []int64{30, 20, 20, 20, 10}[i]
 		event[keypackage.FieldCreatedAt] = convert(now - age)
 		packages = append(packages, event)
 	}
-	stage.SortByAge(packages)
+	fixture.SortByAge(packages)
 	return packages
 }
 
 func idsOfPackages(packages []keypackage.Document) []string {
 	var ids []string
 	for _, p := range packages {
-		ids = append(ids, stage.ID(p))
+		ids = append(ids, fixture.ID(p))
 	}
 	return ids
 }

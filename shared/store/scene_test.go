@@ -11,7 +11,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 const deliveryTTL = 5 * time.Minute
@@ -41,7 +41,7 @@ func theCast(t *testing.T) *cast {
 
 func newCast(t *testing.T) *cast {
 	c := &cast{bob: actors.NewKey(), alice: actors.NewKey(), carol: actors.NewKey()}
-	packages := stage.Packages(t, c.bob, 9)
+	packages := fixture.Packages(t, c.bob, 9)
 	for i, p := range []*keypackage.Document{
 		&c.consumed, &c.exposed, &c.exposedAgain, &c.behind, &c.behindShared, &c.tombstoned, &c.usedUp, &c.flawed, &c.joined,
 	} {
@@ -49,10 +49,10 @@ func newCast(t *testing.T) *cast {
 	}
 	c.flawed[keypackage.FieldOwner] = c.bob.Pubkey
 	c.flawed[keypackage.FieldEvent] = "not an event"
-	c.expired = stage.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
+	c.expired = fixture.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
 	question := actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
-	c.fromAlice = stage.Request(t, c.alice, question)
-	c.fromCarol, c.earlierFromCarol = stage.Request(t, c.carol, question), stage.Request(t, c.carol, question)
+	c.fromAlice = fixture.Request(t, c.alice, question)
+	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, question), fixture.Request(t, c.carol, question)
 	return c
 }
 
@@ -77,24 +77,24 @@ func newScene(t *testing.T) *scene {
 	s.PutPackages(s.stock()...)
 	s.Put(s.history())
 	s.units = []claiming.Unit{
-		{Request: stage.Parse(t, s.fromAlice), Owner: s.bob.Pubkey},
-		{Request: stage.Parse(t, s.fromCarol), Owner: s.bob.Pubkey},
+		{Request: fixture.Parse(t, s.fromAlice), Owner: s.bob.Pubkey},
+		{Request: fixture.Parse(t, s.fromCarol), Owner: s.bob.Pubkey},
 	}
 	s.plan = s.decide()
 	return s
 }
 
 // history is what earlier claims have left.
-func (s *scene) history() stage.Documents {
-	earlier := stage.Parse(s.t, s.earlierFromCarol)
+func (s *scene) history() fixture.Documents {
+	earlier := fixture.Parse(s.t, s.earlierFromCarol)
 	delivery := s.delivery(earlier, s.joined)
 	pair := keypackage.Pair{Requester: s.carol.Pubkey, Owner: s.bob.Pubkey, Open: []keypackage.OpenDelivery{
 		{DeliveryID: delivery.ID, Ask: earlier.Ask, ExpiresAt: delivery.ExpiresAt},
 	}}
 	owner := keypackage.Owner{Pubkey: s.bob.Pubkey}
 	owner.HandedOut = owner.HandedOut.Add(s.now, 1)
-	return stage.Documents{
-		s.tombstonePath(stage.ID(s.tombstoned)):       map[string]any{keypackage.FieldEventID: stage.ID(s.tombstoned)},
+	return fixture.Documents{
+		s.tombstonePath(fixture.ID(s.tombstoned)):     map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
 		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
 		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseShared),
 		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseShared),
@@ -108,12 +108,12 @@ func (s *scene) history() stage.Documents {
 }
 
 func (w *world) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
-	inspected := keypackage.Inspect(stage.ID(p), p, w.Policy)
+	inspected := keypackage.Inspect(fixture.ID(p), p, w.Policy)
 	return keypackage.NewDelivery(req, &inspected, false, deliveryTTL, w.now)
 }
 
 func (w *world) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
-	inspected := keypackage.Inspect(stage.ID(p), p, w.Policy)
+	inspected := keypackage.Inspect(fixture.ID(p), p, w.Policy)
 	return keypackage.NewLedger(&inspected, use, "some delivery", w.now)
 }
 
@@ -144,7 +144,7 @@ func (s *scene) decide() *claiming.Plan {
 	s.t.Helper()
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	stock := s.candidates()
-	find := func(p keypackage.Document) *keypackage.Candidate { return stock[stage.ID(p)] }
+	find := func(p keypackage.Document) *keypackage.Candidate { return stock[fixture.ID(p)] }
 	alice, carol := s.units[0].Request, s.units[1].Request
 
 	consumed := keypackage.NewDelivery(alice, &find(s.consumed).Package, false, deliveryTTL, s.now)

@@ -1,0 +1,220 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
+)
+
+// shelf is a world with deliveries of invented packages: nothing here looks into them.
+type shelf struct {
+	*world
+	requester string
+}
+
+func newShelf(t *testing.T) *shelf { return &shelf{newWorld(t), actors.NewKey().Pubkey} }
+
+// deliver puts a pending delivery of a package with that id, after edit has changed it.
+func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keypackage.Delivery {
+	s.t.Helper()
+	d := &keypackage.Delivery{
+		ID: keypackage.DeliveryID("request", packageID), RequestID: "request", RequestIDs: []string{"request"},
+		Requester: s.requester, Owner: "owner", PackageID: packageID, Hash: "hash of " + packageID,
+		Package:     keypackage.Document{keypackage.FieldEventID: packageID, keypackage.FieldCreatedAt: int64(1)},
+		RequestedAt: s.now, CreatedAt: s.now, ExpiresAt: s.now.Add(deliveryTTL), PackageExpires: s.now.Add(time.Hour),
+		State: keypackage.StatePending,
+	}
+	if edit != nil {
+		edit(d)
+	}
+	s.Put(fixture.Documents{s.deliveryPath(d.ID): d})
+	return s.read(d.ID)
+}
+
+// read returns a delivery as the use cases read it.
+func (s *shelf) read(id string) *keypackage.Delivery {
+	s.t.Helper()
+	found := must(s.store.Deliveries(s.t.Context(), []string{id}))(s.t)
+	if len(found) != 1 {
+		s.t.Fatalf("%d deliveries instead of one", len(found))
+	}
+	return &found[0].Delivery
+}
+
+func (s *shelf) bury(packageID string) {
+	s.t.Helper()
+	s.Put(fixture.Documents{s.tombstonePath(packageID): map[string]any{keypackage.FieldEventID: packageID}})
+}
+
+func deliveryIDs(found []keypackage.Found) []string {
+	var ids []string
+	for _, f := range found {
+		ids = append(ids, f.ID)
+	}
+	return ids
+}
+
+// delivering.Store: RequestRecords returns the records of a request, in any order.
+func TestRequestRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	documents := make(fixture.Documents)
+	for _, id := range []string{"mine", "another"} {
+		for _, owner := range []string{"bob", "carol", ""} {
+			record := keypackage.Record{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
+			documents[w.recordPath(id, owner)] = record
+		}
+	}
+	w.Put(documents)
+	found := must(w.store.RequestRecords(t.Context(), "mine"))(t)
+	equal(t, "ids", recordIDs(found), []string{"mine_", "mine_bob", "mine_carol"})
+	equal(t, "created", found[0].CreatedAt, w.now)
+	equal(t, "of an unknown request", len(must(w.store.RequestRecords(t.Context(), "unknown"))(t)), 0)
+}
+
+// Deliveries returns those of the deliveries that exist, with what the tombstones say.
+func TestDeliveries(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
+	other := s.deliver("other", nil)
+	s.bury("buried")
+	found := must(s.store.Deliveries(t.Context(), []string{want.ID, "no_delivery", other.ID}))(t)
+	slices.SortFunc(found, func(a, b keypackage.Found) int { return len(b.ID) - len(a.ID) })
+	equal(t, "found", found, []keypackage.Found{{Delivery: *want, Tombstoned: true}, {Delivery: *other}})
+	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
+	equal(t, "of none", len(must(s.store.Deliveries(t.Context(), nil))(t)), 0)
+}
+
+// OpenFor returns up to limit open deliveries for the requester.
+func TestOpenFor(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	var open []string
+	for i, state := range []keypackage.State{
+		keypackage.StatePending, keypackage.StateSending, keypackage.StateDelivered, keypackage.StateExpired,
+	} {
+		d := s.deliver(fmt.Sprint(i), func(d *keypackage.Delivery) { d.State = state })
+		if d.Open() {
+			open = append(open, d.ID)
+		}
+	}
+	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = "another" })
+	s.bury("1")
+
+	found := must(s.store.OpenFor(t.Context(), s.requester, 10))(t)
+	equal(t, "open", sorted(deliveryIDs(found)...), open)
+	for _, f := range found {
+		equal(t, "tombstoned", f.Tombstoned, f.PackageID == "1")
+		equal(t, "delivery", f.Delivery, *s.read(f.ID))
+	}
+	equal(t, "up to the limit", len(must(s.store.OpenFor(t.Context(), s.requester, 1))(t)), 1)
+}
+
+// BeginPush saves the deliveries, in one transaction, and updates their Version to what the documents have.
+func TestBeginPush(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
+	for range 3 { // a push may follow another; each writes under the version of the one before
+		for _, d := range batch {
+			d.BeginPush(s.now)
+		}
+		s.must(s.store.BeginPush(t.Context(), batch))
+		for _, d := range batch {
+			equal(t, "saved", s.read(d.ID), d)
+		}
+	}
+	equal(t, "versions", batch[0].Version, batch[1].Version)
+}
+
+// SaveResults saves what Finish has changed, under the Version that BeginPush has set.
+func TestSaveResults(t *testing.T) {
+	t.Parallel()
+	results := []string{
+		keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultRejected, keypackage.ResultUnknown, keypackage.ResultNotSent,
+	}
+	s := newShelf(t)
+	var batch []*keypackage.Delivery
+	for _, result := range results {
+		d := s.deliver(result, nil)
+		d.BeginPush(s.now)
+		batch = append(batch, d)
+	}
+	s.must(s.store.BeginPush(t.Context(), batch))
+	for i, d := range batch {
+		if !d.Finish(d.PushNo, results[i], s.now) {
+			t.Fatalf("result %s changes nothing", results[i])
+		}
+	}
+	s.must(s.store.SaveResults(t.Context(), batch))
+	for _, d := range batch {
+		saved := s.read(d.ID)
+		saved.Version = d.Version
+		equal(t, d.LastResult, saved, d)
+	}
+	s.must(s.store.SaveResults(t.Context(), nil))
+}
+
+// Both writes of a push save all or none, provided that nothing has changed since it was read.
+func TestPushConflicts(t *testing.T) {
+	t.Parallel()
+	writes := map[string]func(*shelf, []*keypackage.Delivery) error{
+		"begin": func(s *shelf, d []*keypackage.Delivery) error { return s.store.BeginPush(s.t.Context(), d) },
+		"save":  func(s *shelf, d []*keypackage.Delivery) error { return s.store.SaveResults(s.t.Context(), d) },
+	}
+	type meanwhile = func(*shelf, *keypackage.Delivery)
+	common := map[string]meanwhile{
+		"changed":        func(s *shelf, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
+		"gone":           func(s *shelf, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
+		"pushed already": func(s *shelf, d *keypackage.Delivery) { s.pushElsewhere(d) },
+	}
+	for name, write := range writes {
+		cases := map[string]meanwhile{}
+		for k, v := range common {
+			cases[name+": "+k] = v
+		}
+		if name == "begin" {
+			cases["begin: tombstone"] = func(s *shelf, d *keypackage.Delivery) { s.bury(d.PackageID) }
+		}
+		for name, meanwhile := range cases {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := newShelf(t)
+				batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
+				meanwhile(s, batch[1])
+				for _, d := range batch {
+					d.BeginPush(s.now)
+				}
+				read := batch[0].Version
+				s.writesNothing(func() error { return write(s, batch) })
+				equal(t, "version after a conflict", batch[0].Version, read)
+			})
+		}
+	}
+}
+
+func (s *shelf) pushElsewhere(d *keypackage.Delivery) {
+	s.t.Helper()
+	other := *d
+	other.BeginPush(s.now)
+	s.must(s.Store().BeginPush(s.t.Context(), []*keypackage.Delivery{&other}))
+}
+
+// An answer is recorded even if the owner has deleted the package meanwhile.
+func TestSaveResultsOfATombstonedPackage(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	batch := []*keypackage.Delivery{s.deliver("a", nil)}
+	batch[0].BeginPush(s.now)
+	s.must(s.store.BeginPush(t.Context(), batch))
+	s.bury("a")
+	batch[0].Finish(batch[0].PushNo, keypackage.ResultDelivered, s.now)
+	s.must(s.store.SaveResults(t.Context(), batch))
+	equal(t, "state", s.read(batch[0].ID).State, keypackage.StateDelivered)
+}
