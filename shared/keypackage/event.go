@@ -3,7 +3,6 @@ package keypackage
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/nbd-wtf/go-nostr"
 )
@@ -49,18 +48,25 @@ func VerifyEvent(raw string) (*nostr.Event, error) {
 	return event, nil
 }
 
+// parseEvent reads the fields of NIP-01 and ignores others, as relays and clients do. go-nostr's own decoder fails at a
+// field that it does not know, and lets invalid syntax pass.
 func parseEvent(raw string) (*nostr.Event, error) {
 	if len(raw) > MaxEventBytes {
 		return nil, ErrEventTooLarge
 	}
-	// encoding/json refuses what follows the object and invalid syntax, which go-nostr's own decoder lets pass.
-	if !json.Valid([]byte(raw)) {
+	var fields struct {
+		ID        string          `json:"id"`
+		PubKey    string          `json:"pubkey"`
+		CreatedAt nostr.Timestamp `json:"created_at"`
+		Kind      int             `json:"kind"`
+		Tags      nostr.Tags      `json:"tags"`
+		Content   string          `json:"content"`
+		Sig       string          `json:"sig"`
+	}
+	if json.Unmarshal([]byte(raw), &fields) != nil { // its error would repeat parts of the event
 		return nil, ErrEventMalformed
 	}
-	var event nostr.Event
-	if err := event.UnmarshalJSON([]byte(raw)); err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrEventMalformed, "wrong field type")
-	}
+	event := nostr.Event(fields)
 	return &event, nil
 }
 
