@@ -37,7 +37,7 @@ func (r *Relay) nostr() http.Handler {
 func (r *Relay) information() *nip11.RelayInformationDocument {
 	return &nip11.RelayInformationDocument{
 		Name:          "KeyPackage delivery reference relay",
-		Description:   "Serves KeyPackages (kinds 443, 30443) to their authors, and to others in answer to a kind-447 request. Tells outcomes in kind 20447, signed by this relay's key.",
+		Description:   "Serves KeyPackages (kinds 443, 30443) to their authors, and to others in answer to a kind-447 request. Tells outcomes in kind 20447 and owners about their stock in kind 20448, signed by this relay's key.",
 		PubKey:        r.identity,
 		SupportedNIPs: []any{1, 9, 11, 42},
 		Software:      "https://github.com/keypackage-delivery/keypackage-delivery",
@@ -88,7 +88,7 @@ func (r *Relay) subscribe(ctx context.Context, filter *nostr.Filter) {
 // KeyPackages that wait in Firestore.
 func (r *Relay) attend(requester string, awaitsKeyPackages bool) {
 	if err := r.notices.tell(requester); err != nil {
-		r.log.Warn("outcome not told", "requester", requester, "error", err)
+		r.log.Warn("notice not told", "recipient", requester, "error", err)
 	}
 	if awaitsKeyPackages {
 		r.nudger.nudge(requester)

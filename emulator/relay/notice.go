@@ -1,114 +1,108 @@
 package relay
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
-
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
 )
 
-// KindOutcome is the kind of the ephemeral event that tells a requester how its request ended. The relay signs it; the
-// content is {"rows": [...]} as in the delivery endpoint's outcome, an `e` tag names the request, and a `p` tag the
-// requester, who alone is sent it.
-const KindOutcome = 20447
+// notice is what this relay has to tell one person: an ephemeral event that it signs itself.
+type notice struct {
+	id        string // told to the recipient once
+	recipient string // public key; the only one who is told
+	kind      int
+	tags      nostr.Tags
+	content   string
+	requestID string    // the request that it is about, if any
+	subject   string    // if not "", a notice that waits is replaced by the next one with the same recipient and subject
+	expires   time.Time // when the relay stops trying
+}
 
-const (
-	// noticeLife is how long the relay tries to tell an outcome.
-	noticeLife = 5 * time.Minute
-	// noticeMemory is how long the outcome of one request is not told again. Deliveries of a request, and with them its
-	// outcome, are pushed for an hour at most.
-	noticeMemory = 2 * time.Hour
-)
-
-// notices tells requesters how their requests ended.
+// notices tells people what concerns them as soon as they have a subscription for it, best effort: what waits is lost with
+// the process.
 type notices struct {
 	sessions  *sessions
 	secretKey string // signs, hex
 	now       func() time.Time
 
 	mu    sync.Mutex
-	heard recent[struct{}]   // request ids
-	open  recent[[]*outcome] // by requester
+	heard recent[struct{}]  // notice ids
+	open  recent[[]*notice] // by recipient
 }
 
-type outcome struct {
-	request, requester string
-	rows               []wire.OutcomeRow
-	expires            time.Time
-}
-
-// hear takes up an outcome and tells it as soon as the requester has a subscription for it. Of several outcomes of one
-// request the first counts.
-func (n *notices) hear(request, requester string, rows []wire.OutcomeRow) error {
-	if !n.note(request, requester, rows) {
+// take takes up a notice, unless one with the same id was taken up within the time of memory, and tells it if it can.
+func (ns *notices) take(n *notice, memory time.Duration) error {
+	if !ns.note(n, memory) {
 		return nil
 	}
-	return n.tell(requester)
+	return ns.tell(n.recipient)
 }
 
-// note reports whether the outcome is new.
-func (n *notices) note(request, requester string, rows []wire.OutcomeRow) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if _, known := n.heard.get(request); known {
+// note reports whether the notice is new.
+func (ns *notices) note(n *notice, memory time.Duration) bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if _, known := ns.heard.get(n.id); known {
 		return false
 	}
-	now := n.now()
-	o := &outcome{request, requester, rows, now.Add(noticeLife)}
-	waiting, _ := n.open.get(requester)
-	n.heard.put(request, struct{}{}, now.Add(noticeMemory), now)
-	n.open.put(requester, append(waiting, o), o.expires, now)
+	now := ns.now()
+	waiting, _ := ns.open.get(n.recipient)
+	waiting = slices.DeleteFunc(slices.Clone(waiting), func(other *notice) bool {
+		return n.subject != "" && other.subject == n.subject
+	})
+	ns.heard.put(n.id, struct{}{}, now.Add(memory), now)
+	ns.keep(n.recipient, append(waiting, n), now)
 	return true
 }
 
-// tell tries to tell the requester everything that it has not been told, and does not wait for its sessions.
-func (n *notices) tell(requester string) error {
-	for _, o := range n.untold(requester) {
-		p, err := n.parcel(o)
+// keep replaces what waits for a recipient. The caller holds the lock.
+func (ns *notices) keep(recipient string, waiting []*notice, now time.Time) {
+	until := now
+	for _, n := range waiting {
+		if n.expires.After(until) {
+			until = n.expires
+		}
+	}
+	ns.open.put(recipient, waiting, until, now)
+}
+
+// tell tries to tell the recipient everything that it has not been told, and does not wait for its sessions.
+func (ns *notices) tell(recipient string) error {
+	for _, n := range ns.untold(recipient) {
+		p, err := ns.parcel(n)
 		if err != nil {
 			return err
 		}
-		n.sessions.push(requester, p)
+		ns.sessions.push(recipient, p)
 	}
 	return nil
 }
 
-func (n *notices) untold(requester string) []*outcome {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	waiting, ok := n.open.get(requester)
+func (ns *notices) untold(recipient string) []*notice {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	waiting, ok := ns.open.get(recipient)
 	if !ok {
 		return nil
 	}
-	now := n.now()
-	waiting = slices.DeleteFunc(slices.Clone(waiting), func(o *outcome) bool {
-		return !now.Before(o.expires) || n.sessions.wasDelivered(o.parcelID())
+	now := ns.now()
+	waiting = slices.DeleteFunc(slices.Clone(waiting), func(n *notice) bool {
+		return !now.Before(n.expires) || ns.sessions.wasDelivered(n.id)
 	})
-	n.open.put(requester, waiting, now.Add(noticeLife), now)
+	ns.keep(recipient, waiting, now)
 	return waiting
 }
 
-func (o *outcome) parcelID() string { return "outcome of " + o.request }
-
 // parcel signs the notice anew for each attempt, because clients subscribe to what was created since a moment ago.
-func (n *notices) parcel(o *outcome) (parcel, error) {
-	content, err := json.Marshal(wire.Outcome{Rows: o.rows})
-	if err != nil {
-		return parcel{}, fmt.Errorf("encode outcome: %w", err)
-	}
+func (ns *notices) parcel(n *notice) (parcel, error) {
 	event := &nostr.Event{
-		Kind:      KindOutcome,
-		CreatedAt: nostr.Timestamp(n.now().Unix()),
-		Tags:      nostr.Tags{{"e", o.request}, {"p", o.requester}},
-		Content:   string(content),
+		Kind: n.kind, CreatedAt: nostr.Timestamp(ns.now().Unix()), Tags: slices.Clone(n.tags), Content: n.content,
 	}
-	if err := event.Sign(n.secretKey); err != nil {
-		return parcel{}, fmt.Errorf("sign outcome: %w", err)
+	if err := event.Sign(ns.secretKey); err != nil {
+		return parcel{}, fmt.Errorf("sign a notice: %w", err)
 	}
-	return parcel{o.parcelID(), event, event.String(), o.request, o.expires}, nil
+	return parcel{n.id, event, event.String(), n.requestID, n.expires}, nil
 }

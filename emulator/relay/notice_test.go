@@ -105,7 +105,7 @@ func TestOutcomeGrowsTooOld(t *testing.T) {
 	ss := newSessions(matching{}, clock)
 	n := outcomes(ss)
 	hear(t, n, "r1")
-	*now = start.Add(noticeLife)
+	*now = start.Add(outcomeLife)
 	hear(t, n, "r1") // the age counts from the first time
 	c := connect(t, ss, alice)
 	c.login()

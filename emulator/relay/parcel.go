@@ -8,12 +8,12 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 )
 
-// parcel is an event for one requester: a KeyPackage or the notice of an outcome. A session is sent each id once.
+// parcel is an event for one person: a KeyPackage or a notice. A session is sent each id once.
 type parcel struct {
 	id        string
 	event     *nostr.Event
 	raw       string // the signed event as it is to be written
-	requestID string // the kind-447 event that asked for it
+	requestID string // the kind-447 event that asked for it, if any
 	expires   time.Time
 }
 
