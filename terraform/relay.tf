@@ -1,0 +1,31 @@
+# The relay is not deployed here. These are the grants between it and the functions.
+
+# A relay on Cloud Run that admits invokers only must admit the delivery function.
+resource "google_cloud_run_v2_service_iam_member" "relay_invoker" {
+  count    = var.relay_cloud_run_service == null ? 0 : 1
+  name     = var.relay_cloud_run_service.name
+  location = var.relay_cloud_run_service.location
+  project  = coalesce(var.relay_cloud_run_service.project, var.project_id)
+  role     = "roles/run.invoker"
+  member   = google_service_account.deliver.member
+}
+
+# The relay publishes a nudge when a requester begins to listen.
+resource "google_pubsub_topic_iam_member" "relay_publisher" {
+  count  = var.relay_service_account == null ? 0 : 1
+  topic  = google_pubsub_topic.deliveries.id
+  role   = "roles/pubsub.publisher"
+  member = "serviceAccount:${var.relay_service_account}"
+}
+
+# In a database that was created here nobody else has given the relay its rights.
+resource "google_project_iam_member" "relay_firestore" {
+  count   = var.create_database && var.relay_service_account != null ? 1 : 0
+  project = var.project_id
+  role    = local.firestore_role
+  member  = "serviceAccount:${var.relay_service_account}"
+  condition {
+    title      = local.only_this_database.title
+    expression = local.only_this_database.expression
+  }
+}
