@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"cloud.google.com/go/firestore"
@@ -40,6 +41,7 @@ func runRelay(args []string) error {
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	documents, err := firestore.NewClientWithDatabase(ctx, settings.Project, settings.Database)
@@ -52,7 +54,7 @@ func runRelay(args []string) error {
 		return err
 	}
 	defer publisher.Close()
-	return serveRelay(ctx, flags, relay.Config{
+	r, err := relay.New(relay.Config{
 		Firestore:   documents,
 		Collections: settings.Collections,
 		Caller:      flags.caller,
@@ -61,8 +63,28 @@ func runRelay(args []string) error {
 		},
 		Compatible:   flags.compatible,
 		WithoutEvent: flags.legacy,
-		Log:          slog.New(slog.NewJSONHandler(os.Stderr, nil)),
+		Log:          log,
 	})
+	if err != nil {
+		return err
+	}
+	defer tellOwners(ctx, r, settings, log)()
+	return serveRelay(ctx, flags.listen, r)
+}
+
+// tellOwners tells owners what is published about their stock, until stop is called. The subscription is named after the
+// topic. Without it the relay serves all the same: notices are best effort.
+func tellOwners(ctx context.Context, r *relay.Relay, settings config.Config, log *slog.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	refuse := func(err error) { log.Warn("not a notice", "error", err) }
+	var receiving sync.WaitGroup
+	receiving.Go(func() {
+		subscription := settings.NoticeTopic + "-relay"
+		if err := topic.ReceiveNotices(ctx, settings.Project, subscription, r.TellOwner, refuse); err != nil {
+			log.Error("owners are not told about their stock", "subscription", subscription, "error", err)
+		}
+	})
+	return func() { cancel(); receiving.Wait() }
 }
 
 func parseRelayFlags(args []string) (relayFlags, error) {
@@ -92,12 +114,8 @@ func (f relayFlags) lookup(name string) (string, bool) {
 	return fromEnvironment, ok
 }
 
-func serveRelay(ctx context.Context, flags relayFlags, c relay.Config) error {
-	r, err := relay.New(c)
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", flags.listen)
+func serveRelay(ctx context.Context, address string, r *relay.Relay) error {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
