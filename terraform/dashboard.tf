@@ -27,8 +27,8 @@ locals {
         }
       },
       {
-        title   = "Stock: packages granted, owners on their reserve, owners without a package (10 min)"
-        queries = { for name in ["granted", "owners_on_reserve", "owners_empty"] : name => replace(local.sum[name], "WINDOW", "10m") }
+        title   = "Stock: packages granted, owners on their reserve, without a package, or told to refill (10 min)"
+        queries = { for name in ["granted", "owners_on_reserve", "owners_empty", "notices"] : name => replace(local.sum[name], "WINDOW", "10m") }
       },
       {
         title   = "Pushes: attempts, delivered, waiting, unclear (10 min)"

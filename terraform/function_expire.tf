@@ -37,6 +37,7 @@ resource "google_cloudfunctions2_function" "expire" {
     google_artifact_registry_repository_iam_member.build_images,
     google_project_iam_member.expire_firestore,
     google_pubsub_topic_iam_member.expire_publisher,
+    google_pubsub_topic_iam_member.expire_notices,
   ]
 }
 
@@ -62,7 +63,7 @@ resource "google_cloud_scheduler_job" "expire" {
   }
 }
 
-# The function itself: documents, and the messages that repeat lost ones.
+# The function itself: documents, the messages that repeat lost ones, and what owners are told.
 
 resource "google_service_account" "expire" {
   account_id   = "keypackage-expire"
@@ -82,6 +83,12 @@ resource "google_project_iam_member" "expire_firestore" {
 
 resource "google_pubsub_topic_iam_member" "expire_publisher" {
   topic  = google_pubsub_topic.deliveries.id
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.expire.member
+}
+
+resource "google_pubsub_topic_iam_member" "expire_notices" {
+  topic  = google_pubsub_topic.notices.id
   role   = "roles/pubsub.publisher"
   member = google_service_account.expire.member
 }

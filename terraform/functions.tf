@@ -18,6 +18,7 @@ locals {
     PAIRS_COLLECTION       = var.collections.pairs
     OWNERS_COLLECTION      = var.collections.owners
     DELIVERY_TOPIC         = google_pubsub_topic.deliveries.name
+    NOTICE_TOPIC           = google_pubsub_topic.notices.name
     RELAY_DELIVERY_URL     = var.relay_delivery_url
     RELAY_AUDIENCE         = var.relay_audience == null ? "" : var.relay_audience
     ROLLOUT_MODE           = var.rollout_mode

@@ -8,12 +8,15 @@ locals {
   }
   any_line = "resource.type=\"cloud_run_revision\" AND labels.function=(${join(" OR ", [for f in keys(local.lines) : "\"${f}\""])})"
 
+  # Lines about one request's answer: those of ClaimKeyPackages, and those that ExpireDeliveries writes for what it takes up.
+  answer_line = "${local.any_line} AND jsonPayload.request_event_id:* AND jsonPayload.counts.owners:*"
+
   # Sums of a number that lines carry under jsonPayload.counts.
   counts = {
-    owners_asked            = { lines = local.any_line, field = "owners", says = "Owners for whom a request was answered" }
-    owners_empty            = { lines = local.any_line, field = "empty", says = "Owners asked who had no valid package" }
-    owners_on_reserve       = { lines = local.any_line, field = "reserves", says = "Owners asked who had only their reserve left" }
-    granted                 = { lines = local.any_line, field = "granted", says = "Packages granted" }
+    owners_asked            = { lines = local.answer_line, field = "owners", says = "Owners for whom a request was answered" }
+    owners_empty            = { lines = local.answer_line, field = "empty", says = "Owners asked who had no valid package" }
+    owners_on_reserve       = { lines = local.answer_line, field = "reserves", says = "Owners asked who had only their reserve left" }
+    granted                 = { lines = local.answer_line, field = "granted", says = "Packages granted" }
     attempts                = { lines = local.lines.DeliverKeyPackages, field = "pushes", says = "Calls of the relay" }
     delivered               = { lines = local.lines.DeliverKeyPackages, field = "delivered", says = "Deliveries completed" }
     waiting                 = { lines = local.lines.DeliverKeyPackages, field = "waiting", says = "Pushes that found nobody, or were refused" }
@@ -23,6 +26,7 @@ locals {
     burned_parked           = { lines = local.lines.ExpireDeliveries, field = "burned_parked", says = "Packages lost because the relay refused them" }
     burned_tombstoned       = { lines = local.lines.ExpireDeliveries, field = "burned_tombstoned", says = "Packages lost because their owner deleted them" }
     burned_package_expired  = { lines = local.lines.ExpireDeliveries, field = "burned_package_expired", says = "Packages lost because their own time was over" }
+    notices                 = { lines = local.lines.ExpireDeliveries, field = "notices", says = "Levels of stock that owners were told of" }
     nudged                  = { lines = local.lines.ExpireDeliveries, field = "nudged", says = "Requesters whose delivery was asked for again" }
     taken_up                = { lines = local.lines.ExpireDeliveries, field = "taken_up", says = "Requests whose trigger was lost" }
     not_taken_up            = { lines = local.lines.ExpireDeliveries, field = "failed", says = "Requests without an answer that could not be taken up" }
@@ -33,7 +37,7 @@ locals {
   # How long things took, under jsonPayload.durations_ms.
   durations = {
     receipt_to_answer = {
-      lines = local.any_line, says = "From the relay's receipt of a request to its recorded answer"
+      lines = local.answer_line, says = "From the relay's receipt of a request to its recorded answer"
     }
     # Only messages that name a request. Those that name a requester come when somebody begins to listen, or by the minute:
     # their deliveries waited for the requester, not for us.
@@ -51,7 +55,7 @@ locals {
 resource "google_logging_metric" "requests" {
   name        = "keypackage/requests"
   description = "Requests answered, by outcome and reason"
-  filter      = "${local.any_line} AND jsonPayload.request_event_id:* AND jsonPayload.counts.owners:*"
+  filter      = local.answer_line
 
   metric_descriptor {
     metric_kind = "DELTA"

@@ -3,6 +3,11 @@ output "delivery_topic" {
   value       = google_pubsub_topic.deliveries.id
 }
 
+output "notice_subscription" {
+  description = "From which the relay pulls what owners are to be told about their stock; null if relay_service_account is."
+  value       = one(google_pubsub_subscription.relay_notices[*].id)
+}
+
 output "delivery_caller" {
   description = "Whose ID tokens the relay's delivery endpoint has to accept, with the audience relay_audience."
   value       = google_service_account.deliver.email

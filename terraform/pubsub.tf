@@ -70,3 +70,9 @@ resource "google_pubsub_subscription_iam_member" "dead_letters_subscriber" {
   role         = "roles/pubsub.subscriber"
   member       = local.pubsub_agent
 }
+
+# What owners are told about their stock. The relay pulls it and passes it on to whoever is connected; see relay.tf.
+resource "google_pubsub_topic" "notices" {
+  name       = "keypackage-notices"
+  depends_on = [google_project_service.this]
+}

@@ -18,6 +18,24 @@ resource "google_pubsub_topic_iam_member" "relay_publisher" {
   member = "serviceAccount:${var.relay_service_account}"
 }
 
+# It pulls what owners are to be told about their stock. That is soon out of date.
+resource "google_pubsub_subscription" "relay_notices" {
+  count                      = var.relay_service_account == null ? 0 : 1
+  name                       = "keypackage-notices-relay"
+  topic                      = google_pubsub_topic.notices.id
+  message_retention_duration = "600s"
+  expiration_policy {
+    ttl = ""
+  }
+}
+
+resource "google_pubsub_subscription_iam_member" "relay_notices" {
+  count        = var.relay_service_account == null ? 0 : 1
+  subscription = google_pubsub_subscription.relay_notices[0].id
+  role         = "roles/pubsub.subscriber"
+  member       = "serviceAccount:${var.relay_service_account}"
+}
+
 # In a database that was created here nobody else has given the relay its rights.
 resource "google_project_iam_member" "relay_firestore" {
   count   = var.create_database && var.relay_service_account != null ? 1 : 0

@@ -95,7 +95,7 @@ variable "relay_audience" {
 }
 
 variable "relay_service_account" {
-  description = "E-mail of the service account under which the relay runs. It may then publish nudges and, in a database created here, read and write documents. Null if the relay gets its grants elsewhere."
+  description = "E-mail of the service account under which the relay runs. It may then publish nudges, pull notices for owners and, in a database created here, read and write documents. Null if the relay gets its grants elsewhere."
   type        = string
   default     = null
   validation {

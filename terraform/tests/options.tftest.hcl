@@ -126,6 +126,10 @@ run "private_relay" {
     error_message = "The relay may use the database that was created for it."
   }
   assert {
+    condition     = google_pubsub_subscription_iam_member.relay_notices[0].role == "roles/pubsub.subscriber" && google_pubsub_subscription.relay_notices[0].expiration_policy[0].ttl == ""
+    error_message = "The relay may pull what owners are to be told."
+  }
+  assert {
     condition     = google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_egress == "VPC_EGRESS_PRIVATE_RANGES_ONLY" && length(google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_network_interface) == 1
     error_message = "The delivery function reaches the relay through the network."
   }

@@ -22,7 +22,7 @@ func parseRules(text string) ([]rule, error) {
 	var rules []rule
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
+		if line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#!") { // #!include is a directive
 			continue
 		}
 		var r rule

@@ -48,7 +48,7 @@ func TestListFollowsTheRulesOfGitignore(t *testing.T) {
 
 func TestLinesBeyondTheRulesAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"a/b", "**/x", "a[bc]", `\#x`, "a?", "!", "/", "!!a"} {
+	for _, line := range []string{"a/b", "**/x", "a[bc]", `\#x`, "a?", "!", "/", "!!a", "#!include:.gitignore"} {
 		if rules, err := parseRules("ok\n" + line); err == nil {
 			t.Errorf("%q was read as %+v", line, rules[1])
 		}
