@@ -211,8 +211,8 @@ func TestOutcomeReachesTheRequester(t *testing.T) {
 	}
 	validate(t, "Outcome", []byte(notice.Content))
 
-	marker := mallory.event(KindOutcome, "published by a client, for all")
-	mallory.mustPublish(marker)
+	marker := alice.event(KindOutcome, "published by a client, for all")
+	alice.mustPublish(marker)
 	if _, frame := mallory.next("EVENT"); frame != fmt.Sprintf(`["EVENT","s",%s]`, marker) {
 		t.Errorf("a stranger received %s", frame)
 	}
