@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -141,10 +144,10 @@ func (s *Store) NoteOutcome(
 		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
 	}
 	_, err := s.requests.Doc(documentID).Update(ctx, updates)
-	if err = failed("note the outcome", err); errors.Is(err, keypackage.ErrConflict) {
-		return nil // the relay removed the document
+	if err == nil || status.Code(err) == codes.NotFound {
+		return nil // noted, or the relay removed the document
 	}
-	return err
+	return fault.Retryable("firestore", fmt.Errorf("note the outcome: %w", err))
 }
 
 func (s *Store) pair(requester, owner string) *firestore.DocumentRef {

@@ -1,11 +1,15 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
@@ -296,4 +300,23 @@ func TestNoteOutcome(t *testing.T) {
 	if _, ok := s.In(s.Collections.Requests)["gone"]; ok {
 		t.Error("the document of a request that the relay removed was created")
 	}
+}
+
+// An outcome that could not be noted, because somebody else holds the document, is an error that may pass. It must not be
+// taken for a document that is gone.
+func TestNoteOutcomeOfALockedDocument(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	document := s.Client.Collection(s.Collections.Requests).Doc(s.fromAlice.ID)
+	records := []keypackage.Record{{RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey}}
+	s.must(s.Client.RunTransaction(t.Context(), func(ctx context.Context, tx *firestore.Transaction) error {
+		if _, err := tx.Get(document); err != nil {
+			return err
+		}
+		err := s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomeNone, records)
+		if !fault.IsRetryable(err) || errors.Is(err, keypackage.ErrConflict) {
+			t.Errorf("the error is %v, not a retryable fault", err)
+		}
+		return nil
+	}))
 }

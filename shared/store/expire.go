@@ -87,7 +87,11 @@ func (s *Store) ledgerOfReturned(
 // RemoveExpired implements expiring.Store. The field holds Unix seconds or a timestamp, which are found separately.
 func (s *Store) RemoveExpired(ctx context.Context, now time.Time, limit int) (found, removed int, err error) {
 	for _, end := range []any{now.Unix(), now} {
-		snaps, err := s.keyPackages.Where(keypackage.FieldExpiresAt, "<=", end).Limit(limit).Documents(ctx).GetAll()
+		if found == limit {
+			break
+		}
+		query := s.keyPackages.Where(keypackage.FieldExpiresAt, "<=", end).Limit(limit - found)
+		snaps, err := query.Documents(ctx).GetAll()
 		if err != nil {
 			return found, removed, failed("read expired packages", err)
 		}

@@ -83,8 +83,13 @@ func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
 	at, err := t.commit(ctx, "begin a push")
-	setVersion(deliveries, at)
-	return err
+	if err != nil {
+		return err
+	}
+	for _, d := range deliveries {
+		d.Version = at // one transaction, one update time for all its documents
+	}
+	return nil
 }
 
 // SaveResults implements delivering.Store.
@@ -98,13 +103,6 @@ func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delive
 	}
 	_, err := t.commit(ctx, "record a push")
 	return err
-}
-
-// setVersion notes that the documents were written at that time.
-func setVersion(deliveries []*keypackage.Delivery, at time.Time) {
-	for _, d := range deliveries {
-		d.Version = at
-	}
 }
 
 // progress lists the fields that change in the life of a delivery. Zero times are not written.
