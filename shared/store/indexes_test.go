@@ -72,7 +72,8 @@ func askEverything(w *world) {
 	_, _, expired := w.store.RemoveExpired(ctx, w.now, 1)
 	_, retirable := w.store.Retirable(ctx, w.now, 1)
 	_, requests := w.store.Requests(ctx, w.now, w.now, &keypackage.RequestDocument{ID: "request", ReceivedAt: w.now}, 1)
-	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests} {
+	_, pending := w.store.PendingOwners(ctx, 1)
+	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending} {
 		w.must(err)
 	}
 }

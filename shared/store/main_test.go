@@ -29,7 +29,7 @@ var (
 
 // world is a database of a test's own, and a store on it.
 type world struct {
-	*fixture.Database
+	*fixture.DB
 	t     *testing.T
 	store *store.Store
 	now   time.Time // to the microsecond, as Firestore keeps it
@@ -37,8 +37,8 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s := fixture.New(t)
-	w := &world{Database: db, t: t, store: db.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
+	db := fixture.New(t)
+	w := &world{DB: db, t: t, store: db.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
 	t.Cleanup(func() { w.checkIndexes() })
 	return w
 }

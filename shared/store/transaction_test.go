@@ -1,0 +1,138 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// These tests ask the database for what all transactions here rest on: a document that was read inside a transaction is
+// at the commit what it was when it was read, even if that was missing. Whoever writes it meanwhile comes before the read
+// or after the commit. The other side starts its write between the two.
+
+func TestWhatIsReliedOnHoldsAtTheCommit(t *testing.T) {
+	t.Parallel()
+	content := map[string]any{"by": "another"}
+	cases := map[string]struct {
+		before    func(*transaction, *firestore.DocumentRef)
+		exists    bool
+		meanwhile func(*transaction, *firestore.DocumentRef)
+	}{
+		"missing, then created": {
+			meanwhile: func(tx *transaction, ref *firestore.DocumentRef) { tx.create(ref, content) },
+		},
+		"there, then changed": {
+			before: func(tx *transaction, ref *firestore.DocumentRef) { tx.create(ref, nothing) }, exists: true,
+			meanwhile: func(tx *transaction, ref *firestore.DocumentRef) { tx.set(ref, content) },
+		},
+		"there, then deleted": {
+			before: func(tx *transaction, ref *firestore.DocumentRef) { tx.create(ref, nothing) }, exists: true,
+			meanwhile: func(tx *transaction, ref *firestore.DocumentRef) {
+				tx.pending = append(tx.pending, func(tx *firestore.Transaction) error { return tx.Delete(ref) })
+			},
+		},
+	}
+	for name, c := range cases {
+		for round := range 5 {
+			t.Run(fmt.Sprintf("%s/%d", name, round), func(t *testing.T) {
+				t.Parallel()
+				s := testStore(t)
+				relied := s.tombstones.Doc("relied on")
+				if c.before != nil {
+					if _, err := s.write(t, relied, c.before); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.race(t, relied, c.exists, c.meanwhile)
+			})
+		}
+	}
+}
+
+var nothing = map[string]any{}
+
+// race commits a transaction that relies on a document, while another one writes it.
+func (s *Store) race(
+	t *testing.T, relied *firestore.DocumentRef, exists bool, meanwhile func(*transaction, *firestore.DocumentRef),
+) {
+	var otherAt time.Time
+	var otherErr error
+	var other sync.WaitGroup
+	tx := s.begin()
+	tx.create(s.claims.Doc("written"), nothing)
+	tx.rely(relied, func(snap *firestore.DocumentSnapshot) bool {
+		other.Go(func() { otherAt, otherErr = s.write(t, relied, meanwhile) })
+		_, _ = s.claims.Doc("a moment for the other").Get(t.Context())
+		return snap.Exists() == exists
+	})
+	at, err := tx.commit(t.Context(), "test")
+	other.Wait()
+	for _, err := range []error{err, otherErr} {
+		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
+			t.Error(err)
+		}
+	}
+	if err == nil && otherErr == nil && !otherAt.After(at) {
+		t.Errorf("committed at %v, although what it relied on was changed at %v", at, otherAt)
+	}
+}
+
+func (s *Store) write(
+	t *testing.T, ref *firestore.DocumentRef, write func(*transaction, *firestore.DocumentRef),
+) (time.Time, error) {
+	tx := s.begin()
+	write(tx, ref)
+	return tx.commit(t.Context(), "test")
+}
+
+// Two transactions that each write what the other relies on: they do not both succeed.
+func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
+	t.Parallel()
+	s := testStore(t)
+	a, b := s.claims.Doc("a"), s.claims.Doc("b")
+	errs := make(chan error, 2)
+	for _, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
+		go func() {
+			tx := s.begin()
+			tx.rely(docs[0], missing)
+			tx.create(docs[1], map[string]any{"by": "us"})
+			_, err := tx.commit(t.Context(), "test")
+			errs <- err
+		}()
+	}
+	one, other := <-errs, <-errs
+	if one == nil && other == nil {
+		t.Error("both were committed")
+	}
+	for _, err := range []error{one, other} {
+		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
+			t.Error(err)
+		}
+	}
+}
+
+func testStore(t *testing.T) *Store {
+	t.Helper()
+	settings := map[string]string{config.Project: emutest.Project(t)}
+	cfg, err := config.Load(func(name string) (string, bool) {
+		value, ok := settings[name]
+		return value, ok
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := firestore.NewClient(t.Context(), cfg.Project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return New(client, cfg.Collections, cfg.Policy)
+}
