@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"cloud.google.com/go/firestore"
 
@@ -72,6 +73,9 @@ func runRelay(args []string) error {
 	return serveRelay(ctx, flags.listen, r)
 }
 
+// resubscribeAfter is how long the relay waits when it cannot read the notices' subscription, which may be missing.
+const resubscribeAfter = 5 * time.Second
+
 // tellOwners tells owners what is published about their stock, until stop is called. The subscription is named after the
 // topic. Without it the relay serves all the same: notices are best effort.
 func tellOwners(ctx context.Context, r *relay.Relay, settings config.Config, log *slog.Logger) (stop func()) {
@@ -80,8 +84,14 @@ func tellOwners(ctx context.Context, r *relay.Relay, settings config.Config, log
 	var receiving sync.WaitGroup
 	receiving.Go(func() {
 		subscription := settings.NoticeTopic + "-relay"
-		if err := topic.ReceiveNotices(ctx, settings.Project, subscription, r.TellOwner, refuse); err != nil {
-			log.Error("owners are not told about their stock", "subscription", subscription, "error", err)
+		for ctx.Err() == nil {
+			if err := topic.ReceiveNotices(ctx, settings.Project, subscription, r.TellOwner, refuse); err != nil {
+				log.Error("owners are not told about their stock", "subscription", subscription, "error", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(resubscribeAfter):
+			}
 		}
 	})
 	return func() { cancel(); receiving.Wait() }

@@ -15,7 +15,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
 )
 
-// KeyPackage is a kind-443 event as it reached a requester.
+// KeyPackage is a kind-443 or kind-30443 event as it reached a requester.
 type KeyPackage struct {
 	Event *nostr.Event
 	Raw   string // the event's bytes as the relay sent them

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,40 +12,25 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// NewKeyPackage makes a KeyPackage of the key's owner and returns it as a signed kind-443 event, in the form that MIP-00
-// clients use: base64 of the bare package, with the tags that say so. The relay is the URL at which requests for more are
-// to be sent.
+// NewKeyPackage makes a KeyPackage of the key's owner and returns it as a signed event in the form of MIP-00 clients. The
+// relay is the URL at which requests for more are to be sent.
 func NewKeyPackage(key Key, relay string, createdAt nostr.Timestamp, options mlsgen.Options) (*nostr.Event, error) {
 	options.Owner = key.Pubkey
 	encoded, err := mlsgen.New(options)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := mls.Parse(encoded)
-	if err != nil {
-		return nil, fmt.Errorf("read back a KeyPackage: %w", err)
-	}
-	event := newEvent(keypackage.KindKeyPackage, base64.StdEncoding.EncodeToString(encoded),
-		nostr.Tag{"mls_protocol_version", "1.0"},
-		nostr.Tag{"mls_ciphersuite", fmt.Sprintf("0x%04x", uint16(parsed.Ciphersuite))},
-		nostr.Tag{"mls_extensions", "0xf2ee", "0x000a"},
-		nostr.Tag{"encoding", "base64"},
-		nostr.Tag{"i", hex.EncodeToString(parsed.Ref())},
-		nostr.Tag{"relays", relay},
-		nostr.Tag{"client", "keypackage-delivery"},
-	)
-	event.CreatedAt = createdAt
-	return event, key.Sign(event)
+	return MIP00.Publish(key, encoded, relay, createdAt)
 }
 
-// verifyKeyPackage checks a kind-443 event as a client does before it adds somebody to a group: id and signature of the
-// event, then the KeyPackage with its own signatures, which has to be the author's.
+// verifyKeyPackage checks a kind-443 or kind-30443 event as a client does before it adds somebody to a group: id and
+// signature of the event, then the KeyPackage with its own signatures, which has to be the author's.
 func verifyKeyPackage(raw string) (*nostr.Event, error) {
 	event, err := keypackage.VerifyEvent(raw)
 	if err != nil {
 		return event, err
 	}
-	if event.Kind != keypackage.KindKeyPackage {
+	if event.Kind != keypackage.KindKeyPackage && event.Kind != keypackage.KindAddressableKeyPackage {
 		return event, fmt.Errorf("kind %d instead of a KeyPackage", event.Kind)
 	}
 	encoded, err := mls.DecodeContent(event.Content)

@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -10,7 +11,9 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
 // Owner is somebody who wants to be reachable: Bob. He publishes KeyPackages and sees his own stock.
@@ -67,6 +70,19 @@ func (o *Owner) Delete(ctx context.Context, ids ...string) error {
 		return err
 	}
 	return o.Publish(ctx, event)
+}
+
+// Hear subscribes to what the relay tells the owner about its stock. told is called for each notice that verifies, from the
+// goroutine that reads; it must not wait.
+func (o *Owner) Hear(ctx context.Context, told func(topic.Notice)) error {
+	filter := nostr.Filter{Kinds: []int{reference.KindStock}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
+	return o.session.subscribe(ctx, "stock", func(raw string) {
+		var notice topic.Notice
+		event, err := keypackage.VerifyEvent(raw)
+		if err == nil && json.Unmarshal([]byte(event.Content), &notice) == nil {
+			told(notice)
+		}
+	}, filter)
 }
 
 // Stock asks the relay for the owner's KeyPackages and returns them oldest first. All of them have been verified.

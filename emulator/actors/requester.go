@@ -71,7 +71,9 @@ func (r *Requester) Listen(ctx context.Context, owners ...string) error {
 	if err := session.subscribe(ctx, "outcomes", r.inbox.outcome, outcomes); err != nil {
 		return err
 	}
-	keyPackages := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: owners}
+	keyPackages := nostr.Filter{
+		Kinds: []int{keypackage.KindAddressableKeyPackage, keypackage.KindKeyPackage}, Authors: owners,
+	}
 	return r.Subscribe(ctx, "keypackages", keyPackages)
 }
 
@@ -91,6 +93,7 @@ type Question struct {
 	Ciphersuite string        // as clients write it, for example 0x0001
 	TTL         time.Duration // whole seconds
 	Group       string
+	Kind        int // 30443 asks for an addressable KeyPackage first
 }
 
 // NewRequest returns the question as an unsigned kind-447 event. Its content is random, because the same question twice in
@@ -109,6 +112,7 @@ func NewRequest(q Question) *nostr.Event {
 	add("cs", q.Ciphersuite, q.Ciphersuite != "")
 	add("ttl", strconv.Itoa(int(q.TTL.Seconds())), q.TTL != 0)
 	add("h", q.Group, q.Group != "")
+	add("k", strconv.Itoa(q.Kind), q.Kind != 0)
 	return event
 }
 
