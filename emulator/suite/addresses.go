@@ -22,7 +22,7 @@ type Addresses struct {
 // Addresses returns the addresses of a started suite.
 func (s *Suite) Addresses() Addresses {
 	return Addresses{
-		Relay:         websocketURL(s.relayURL),
+		Relay:         s.socketURL,
 		RelayDelivery: s.relayURL,
 		Firestore:     s.emulators.Firestore.Addr(),
 		PubSub:        s.emulators.PubSub.Addr(),
@@ -35,7 +35,7 @@ func (s *Suite) Addresses() Addresses {
 	}
 }
 
-// websocketURL is the relay's own address, of which the delivery endpoint is a path.
+// websocketURL is the address of a relay of the caller's, of which the delivery endpoint is a path.
 func websocketURL(delivery string) string {
 	u, err := url.Parse(delivery)
 	if err != nil {

@@ -24,41 +24,52 @@ const (
 	maxDeliveryAttempts = 20 // then the message goes to the dead letters; a tick publishes another one
 )
 
-// createTopics creates the delivery topic with its push subscription to DeliverKeyPackages, the dead letters, and the
-// notice topic with the subscription from which the relay learns what to tell owners.
-func (s *Suite) createTopics(ctx context.Context) error {
+// servePushes opens the way from the delivery topic's push subscription to DeliverKeyPackages.
+func (s *Suite) servePushes(context.Context) error {
 	push, err := listen(0)
 	if err != nil {
 		return fmt.Errorf("listen for pushes: %w", err)
 	}
 	s.serve(push, gateway.NewPush(s.caller(Deliver, pushAccount), s.log))
+	s.pushURL = "http://" + push.Addr().String() + "/" + s.name("topics", s.config.DeliveryTopic)
+	s.onStop(s.deletePushSubscription)
+	return nil
+}
 
+// name is the full name of a topic or subscription.
+func (s *Suite) name(kind, id string) string {
+	return "projects/" + s.config.Project + "/" + kind + "/" + id
+}
+
+// createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic with the
+// subscription from which the relay learns what to tell owners.
+func (s *Suite) createTopics(ctx context.Context) error {
 	admin, err := newPubsubAdmin(ctx, s.emulators.PubSub.Addr())
 	if err != nil {
 		return err
 	}
 	defer admin.close()
-	prefix, id := "projects/"+s.config.Project, s.config.DeliveryTopic
-	topic, subscription := prefix+"/topics/"+id, prefix+"/subscriptions/"+id+"-push"
-	deadTopic, deadSubscription := prefix+"/topics/"+id+"-dead", prefix+"/subscriptions/"+id+"-dead"
-	notices := prefix + "/topics/" + s.config.NoticeTopic
-	relayNotices := prefix + "/subscriptions/" + s.config.NoticeTopic + "-relay"
+	id, noticeID := s.config.DeliveryTopic, s.config.NoticeTopic
+	topic, deadTopic, notices := s.name("topics", id), s.name("topics", id+"-dead"), s.name("topics", noticeID)
+	pulled := map[string]string{
+		s.name("subscriptions", id+"-dead"):        deadTopic,
+		s.name("subscriptions", noticeID+"-relay"): notices,
+	}
 	for _, name := range []string{topic, deadTopic, notices} {
 		if err := admin.createTopic(ctx, name); err != nil {
 			return err
 		}
 	}
-	for name, topic := range map[string]string{deadSubscription: deadTopic, relayNotices: notices} {
+	for name, topic := range pulled {
 		if err := admin.createSubscription(ctx, &pubsubpb.Subscription{Name: name, Topic: topic}); err != nil {
 			return err
 		}
 	}
-	s.onStop(func() error { return s.deleteSubscription(subscription) })
 	return admin.createSubscription(ctx, &pubsubpb.Subscription{
-		Name:               subscription,
+		Name:               s.pushSubscription(),
 		Topic:              topic,
 		AckDeadlineSeconds: int32(ackDeadline.Seconds()),
-		PushConfig:         &pubsubpb.PushConfig{PushEndpoint: "http://" + push.Addr().String() + "/" + topic},
+		PushConfig:         &pubsubpb.PushConfig{PushEndpoint: s.pushURL},
 		RetryPolicy: &pubsubpb.RetryPolicy{
 			MinimumBackoff: durationpb.New(minimumBackoff), MaximumBackoff: durationpb.New(maximumBackoff),
 		},
@@ -66,8 +77,28 @@ func (s *Suite) createTopics(ctx context.Context) error {
 	})
 }
 
-// deleteSubscription keeps a shared emulator from pushing to a suite that is gone. One's own ends anyway.
-func (s *Suite) deleteSubscription(name string) error {
+func (s *Suite) pushSubscription() string {
+	return s.name("subscriptions", s.config.DeliveryTopic+"-push")
+}
+
+// restartPubSub loses all messages, and topics and subscriptions with them, which are created again.
+func (s *Suite) restartPubSub(ctx context.Context) error {
+	s.restarting.Lock()
+	defer s.restarting.Unlock()
+	if s.opts.Emulators != nil {
+		return errors.New("restart: the Pub/Sub emulator is shared with others")
+	}
+	if err := s.emulators.PubSub.Kill(); err != nil {
+		return err
+	}
+	if err := s.emulators.PubSub.Start(ctx); err != nil {
+		return err
+	}
+	return s.createTopics(ctx)
+}
+
+// deletePushSubscription keeps a shared emulator from pushing to a suite that is gone. One's own ends anyway.
+func (s *Suite) deletePushSubscription() error {
 	if s.opts.Emulators == nil {
 		return nil
 	}
@@ -78,7 +109,7 @@ func (s *Suite) deleteSubscription(name string) error {
 		return err
 	}
 	defer admin.close()
-	return admin.subscriptions.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: name})
+	return admin.subscriptions.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: s.pushSubscription()})
 }
 
 // pubsubAdmin talks to the emulator at a given address. The higher-level client would take the address from the

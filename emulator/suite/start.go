@@ -104,14 +104,8 @@ func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
 
 // configure decides the settings of the functions and the relay's address, which is one of them.
 func (s *Suite) configure(context.Context) error {
-	s.relayURL = s.opts.RelayURL
-	if s.relayURL == "" {
-		port, err := s.relayPort()
-		if err != nil {
-			return fmt.Errorf("relay: %w", err)
-		}
-		s.children[Relay] = &child{addr: process.Addr(port), failed: s.failed}
-		s.relayURL = "http://" + process.Addr(port) + relay.Path
+	if err := s.locateRelay(); err != nil {
+		return fmt.Errorf("relay: %w", err)
 	}
 	env := s.environment()
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
@@ -124,6 +118,31 @@ func (s *Suite) configure(context.Context) error {
 			c.spec.Env = append(c.spec.Env, name+"="+value)
 		}
 	}
+	return nil
+}
+
+// locateRelay gives the relay its addresses, with a process behind them that is yet to be started.
+func (s *Suite) locateRelay() error {
+	if s.opts.RelayURL != "" {
+		s.relayURL, s.socketURL = s.opts.RelayURL, websocketURL(s.opts.RelayURL)
+		return nil
+	}
+	port, err := s.relayPort()
+	if err != nil {
+		return err
+	}
+	endpoint := process.Addr(port)
+	s.children[Relay] = &child{addr: endpoint, failed: s.failed}
+	s.socketURL = "ws://" + endpoint
+	if s.opts.RelayFront != nil {
+		front, err := listen(0)
+		if err != nil {
+			return err
+		}
+		s.serve(front, s.opts.RelayFront(gateway.NewProxy(endpoint)))
+		endpoint = front.Addr().String()
+	}
+	s.relayURL = "http://" + endpoint + relay.Path
 	return nil
 }
 
@@ -165,6 +184,7 @@ func (s *Suite) startRelay(ctx context.Context) error {
 		"-jwks", s.issuer.KeysURL(),
 		"-caller-email", s.issuer.FunctionAccount(),
 		"-compat=" + strconv.FormatBool(s.opts.RelayCompat),
+		"-legacy=" + strconv.FormatBool(s.opts.RelayLegacy),
 	}
 	s.progress("starting the relay")
 	s.onStop(c.stop)

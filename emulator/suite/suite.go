@@ -35,10 +35,11 @@ const (
 	Expire  = "ExpireDeliveries"
 )
 
-// Names of further logs, see [Suite.Log].
+// Names of what else runs, see [Suite.Log] and [Suite.Restart].
 const (
 	Relay   = "relay"
 	Gateway = "gateway"
+	PubSub  = "pubsub"
 )
 
 // Options says what to run. The zero value runs everything on free ports, from this program's own binary.
@@ -51,6 +52,7 @@ type Options struct {
 	FunctionEnv map[string]string // settings of the functions, beside those that the suite itself decides
 	RelayURL    string            // delivery endpoint of a relay of the caller's; "" starts the reference relay
 	RelayCompat bool              // starts the reference relay with its compatibility setting
+	RelayLegacy bool              // starts it as a relay that writes KeyPackages without the signed event
 	Ports       Ports
 	TickEvery   time.Duration // interval of ExpireDeliveries; 0 is 2 s, negative is only on demand
 
@@ -59,6 +61,9 @@ type Options struct {
 
 	// Middleware is put in front of each function, inside its door: the place for faults. May be nil.
 	Middleware func(entryPoint string, function http.Handler) http.Handler
+
+	// RelayFront is put in front of the delivery endpoint of the reference relay, for the same purpose. May be nil.
+	RelayFront func(relay http.Handler) http.Handler
 
 	Dir      string       // for logs; "" is a temporary directory that Stop removes
 	Progress func(string) // told what is happening; may be nil, must allow concurrent calls
@@ -81,9 +86,13 @@ type Suite struct {
 	issuer    *identity.Issuer
 	scheduler *gateway.Scheduler
 	relayURL  string            // the delivery endpoint
+	socketURL string            // the relay for Nostr clients
+	pushURL   string            // where the delivery topic's subscription pushes to
 	doors     map[string]string // URL by entry point
 	children  map[string]*child // by entry point, and Relay
 	failed    chan error
+
+	restarting sync.Mutex // of the Pub/Sub emulator
 
 	stopOnce sync.Once
 	stopErr  error
@@ -99,7 +108,7 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 		failed:   make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.startEmulators, s.startIdentity, s.openDoors, s.configure, s.createTopics,
+		s.prepare, s.startEmulators, s.startIdentity, s.openDoors, s.configure, s.servePushes, s.createTopics,
 		s.startRelay, s.startFunctions, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {
@@ -139,13 +148,17 @@ func (s *Suite) Failed() <-chan error { return s.failed }
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does, and returns its answer, a JSON object.
 func (s *Suite) Tick(ctx context.Context) ([]byte, error) { return s.scheduler.Tick(ctx) }
 
-// Log returns what a process has written so far: an entry point, Relay or Gateway.
+// Log returns what a process has written so far: an entry point, Relay, Gateway or, if the suite has its own, PubSub.
 func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.logFile(name)) }
 
 func (s *Suite) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
-// Restart kills a process, an entry point or Relay, as a crash would, and starts it again at the same address.
+// Restart kills a process, an entry point, Relay or PubSub, as a crash would, and starts it again at the same address. All
+// messages end with the Pub/Sub emulator; only a suite that has its own may restart it.
 func (s *Suite) Restart(ctx context.Context, name string) error {
+	if name == PubSub {
+		return s.restartPubSub(ctx)
+	}
 	c, ok := s.children[name]
 	if !ok {
 		return fmt.Errorf("restart: no process is called %q", name)

@@ -34,19 +34,25 @@ type Door struct {
 // NewDoor returns the door of the function that listens at backend, host:port. Audience is the function's URL; invoker the
 // account that may call it. Wrap, if not nil, is put between door and function.
 func NewDoor(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Door {
+	proxy := NewProxy(backend)
+	door := &Door{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
+	if wrap != nil {
+		door.function = wrap(proxy)
+	}
+	return door
+}
+
+// NewProxy returns a handler that passes requests on to the process that listens at backend, host:port.
+func NewProxy(backend string) *httputil.ReverseProxy {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: backend})
 	proxy.Transport = &http.Transport{
 		MaxConnsPerHost:     maxConcurrent,
 		MaxIdleConnsPerHost: maxConcurrent,
 		IdleConnTimeout:     time.Minute,
 	}
-	// A function that is down is an ordinary event here: the caller sees 502 and retries.
+	// A process that is down is an ordinary event here: the caller sees 502 and retries.
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
-	door := &Door{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
-	if wrap != nil {
-		door.function = wrap(proxy)
-	}
-	return door
+	return proxy
 }
 
 // ServeHTTP hands an authorised request to the function.
