@@ -34,8 +34,9 @@ type decision struct {
 	limits Limits
 	view   *View
 	stock  *stock
-	valid  []*keypackage.Candidate // distinct valid packages that nobody was given as one-time yet; copies
-	open   map[string]joinable     // by delivery id
+	valid  []*keypackage.Candidate          // distinct valid packages that nobody was given as one-time yet; copies
+	twins  map[string]*keypackage.Candidate // by hash: kind-443 events, for packages that may also stand as kind 30443
+	open   map[string]joinable              // by delivery id
 	pairs  map[string]*keypackage.Pair
 	plan   *Plan
 }
@@ -72,6 +73,7 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 	d := &decision{
 		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
 		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair),
+		twins: make(map[string]*keypackage.Candidate),
 	}
 	for _, c := range keypackage.Current(s.documents) {
 		if c.Valid(now) {
@@ -180,9 +182,19 @@ func (d *decision) handOut(record *keypackage.Record, req *keypackage.Request, p
 		d.plan.WriteOwner = true
 	}
 	if c := t.reserve; c != nil {
-		delivery := d.deliver(record, req, pair, c, true)
-		d.expose(c, delivery.ID)
+		event := d.eventFor(req, c)
+		delivery := d.deliver(record, req, pair, event, true)
+		d.expose(c, event, delivery.ID)
 	}
+}
+
+// eventFor chooses among the events of a package. Clients that do not ask for kind 30443 may not subscribe to it, and would
+// never be sent an event of that kind.
+func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *keypackage.Candidate {
+	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && !req.PreferAddressable {
+		return twin
+	}
+	return c
 }
 
 func (d *decision) deliver(
@@ -198,13 +210,14 @@ func (d *decision) deliver(
 	return delivery
 }
 
-// expose hands out a reserve. It stays in stock, but from now on as shared; one exposure per plan and package is enough.
-func (d *decision) expose(c *keypackage.Candidate, deliveryID string) {
-	if slices.ContainsFunc(d.plan.Exposed, func(h Handout) bool { return h.Candidate == c }) {
+// expose hands out one of a reserve's events. It stays in stock, but from now on as shared; one exposure per plan and event
+// is enough.
+func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
+	if slices.ContainsFunc(d.plan.Exposed, func(h Handout) bool { return h.Candidate == event }) {
 		return
 	}
 	d.plan.Exposed = append(d.plan.Exposed, Handout{
-		Candidate: c, NewUse: c.Use == keypackage.UseNone,
+		Candidate: event, NewUse: c.Use == keypackage.UseNone,
 		Ledger: keypackage.NewLedger(&c.Package, keypackage.UseShared, deliveryID, d.now),
 	})
 	c.Use = keypackage.UseShared

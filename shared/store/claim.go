@@ -71,25 +71,30 @@ func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 		t.remove(s.keyPackages.Doc(h.Candidate.ID), h.Candidate.Version)
 		t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
 	}
+	seen := make(map[string]bool)
 	for _, h := range plan.Exposed {
 		t.rely(s.tombstones.Doc(h.Candidate.ID), missing)
 		t.rely(s.keyPackages.Doc(h.Candidate.ID), unchanged(h.Candidate.Version))
-		if h.NewUse {
+		switch {
+		case seen[h.Ledger.Hash]: // another event with the same bytes
+		case h.NewUse:
 			t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
-		} else {
+		default:
 			t.rely(s.ledger.Doc(h.Ledger.Hash), used(keypackage.UseShared))
 		}
+		seen[h.Ledger.Hash] = true
 	}
 }
 
-// relyOnBehind makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at.
+// relyOnBehind makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at,
+// in one of its events.
 func (s *Store) relyOnBehind(t *transaction, plan *claiming.Plan) {
 	exposed := make(map[string]bool)
 	for _, h := range plan.Exposed {
-		exposed[h.Candidate.ID] = true
+		exposed[h.Ledger.Hash] = true
 	}
 	for _, c := range plan.Behind {
-		if !exposed[c.ID] {
+		if !exposed[c.Hash] {
 			s.relyOnStock(t, c)
 		}
 	}
