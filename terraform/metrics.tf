@@ -73,7 +73,7 @@ resource "google_logging_metric" "requests" {
 
 resource "google_logging_metric" "invocations" {
   name        = "keypackage/invocations"
-  description = "Invocations, by function, severity (ERROR: will be tried again, or somebody has to look) and reason of the error"
+  description = "Invocations, by function, outcome, severity (ERROR: will be tried again, or somebody has to look) and reason of the error"
   filter      = "${local.any_line} AND jsonPayload.durations_ms.total:*"
 
   metric_descriptor {
@@ -81,11 +81,13 @@ resource "google_logging_metric" "invocations" {
     value_type  = "INT64"
     unit        = "1"
     labels { key = "function" }
+    labels { key = "outcome" }
     labels { key = "severity" }
     labels { key = "reason" }
   }
   label_extractors = {
     function = "EXTRACT(labels.function)"
+    outcome  = "EXTRACT(jsonPayload.outcome)"
     severity = "EXTRACT(severity)"
     reason   = "EXTRACT(jsonPayload.reason)"
   }

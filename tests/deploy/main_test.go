@@ -1,0 +1,17 @@
+package deploy
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+)
+
+func TestMain(m *testing.M) {
+	code := emutest.Main(m)
+	if err := os.RemoveAll(theImage.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}

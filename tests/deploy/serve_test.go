@@ -1,0 +1,242 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	pubsub "cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"github.com/googleapis/google-cloudevents-go/cloud/firestoredata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
+	"github.com/keypackage-delivery/keypackage-delivery/functions/claim"
+	"github.com/keypackage-delivery/keypackage-delivery/functions/deliver"
+	"github.com/keypackage-delivery/keypackage-delivery/functions/expire"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
+)
+
+// logLine is one line of a function's log, as Cloud Logging reads it.
+type logLine map[string]any
+
+// TestUploadServesEveryFunction builds the upload as the cloud does and plays one request through it: claimed by the
+// trigger's event, delivered by the push of its message, and nothing left for the schedule.
+func TestUploadServesEveryFunction(t *testing.T) {
+	t.Parallel()
+	lines := playOneRequest(t)
+	for entryPoint, want := range map[string]string{
+		claim.EntryPoint: "granted", deliver.EntryPoint: "delivered", expire.EntryPoint: "done",
+	} {
+		line := lines[entryPoint]
+		labels, _ := line["logging.googleapis.com/labels"].(map[string]any)
+		if line["outcome"] != want || line["severity"] != "INFO" || labels["function"] != entryPoint {
+			t.Errorf("%s logged %v, want %s", entryPoint, line, want)
+		}
+	}
+}
+
+// playOneRequest returns the line that each function logged.
+func playOneRequest(t *testing.T) map[string]logLine {
+	t.Helper()
+	program := build(t).program
+	db := fixture.New(t)
+	createTopics(t, db)
+	pushed := make(chan relay.DeliveryRequest, 1)
+	env := map[string]string{
+		"GOOGLE_CLOUD_PROJECT": db.Project, "RELAY_DELIVERY_URL": fakeRelay(t, pushed), "RELAY_AUDIENCE": "none",
+	}
+	owner, requester := actors.NewKey(), actors.NewKey()
+	packages := fixture.Packages(t, owner, 2)
+	db.PutPackages(packages...)
+	request := fixture.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}})
+	db.Put(fixture.Documents{db.Collections.Requests + "/" + request.ID: map[string]any{
+		"event": request.Event, "kind": request.Kind, "received_at": request.ReceivedAt,
+	}})
+
+	lines := make(map[string]logLine)
+	play := func(entryPoint string, status int, call func(url string) *http.Request) {
+		t.Helper()
+		f := start(t, program, entryPoint, env)
+		if response := f.call(t, call(f.url)); response.StatusCode != status {
+			t.Fatalf("%s answered %d, want %d; log:\n%s", entryPoint, response.StatusCode, status, f.log(t))
+		}
+		lines[entryPoint] = f.line(t)
+	}
+	play(claim.EntryPoint, http.StatusNoContent, func(url string) *http.Request { return created(t, url, db, request) })
+	play(deliver.EntryPoint, http.StatusNoContent, func(url string) *http.Request { return push(t, url, request.ID) })
+	if got := <-pushed; got.RequesterPubkey != requester.Pubkey || len(got.Deliveries) != 1 ||
+		got.Deliveries[0].Event != packages[0].Text(keypackage.FieldEvent) {
+		t.Errorf("the relay was sent %d deliveries for %s", len(got.Deliveries), got.RequesterPubkey)
+	}
+	play(expire.EntryPoint, http.StatusOK, func(url string) *http.Request { return post(t, url, "application/json", nil) })
+	return lines
+}
+
+func createTopics(t *testing.T, db *fixture.DB) {
+	t.Helper()
+	client, err := pubsub.NewClient(t.Context(), db.Project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, id := range []string{db.DeliveryTopic, db.NoticeTopic} {
+		topic := &pubsubpb.Topic{Name: "projects/" + db.Project + "/topics/" + id}
+		if _, err := client.TopicAdminClient.CreateTopic(t.Context(), topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fakeRelay delivers whatever it is sent, and shows it.
+func fakeRelay(t *testing.T, pushed chan<- relay.DeliveryRequest) (url string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request relay.DeliveryRequest
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		var response relay.DeliveryResponse
+		for _, d := range request.Deliveries {
+			response.Results = append(response.Results, relay.Result{ID: d.ID, Status: relay.Delivered})
+		}
+		_ = json.NewEncoder(w).Encode(response)
+		pushed <- request
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + relay.Path
+}
+
+// function is a started function.
+type function struct {
+	url, logFile string
+}
+
+// start runs the program as Cloud Run does: one entry point, a port, the settings, and nothing else of ours.
+func start(t *testing.T, program, entryPoint string, settings map[string]string) function {
+	t.Helper()
+	port, err := process.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"FUNCTION_TARGET": entryPoint, "PORT": fmt.Sprint(port)}
+	for _, name := range []string{"FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "HOME", "PATH"} {
+		env[name] = os.Getenv(name)
+	}
+	maps.Copy(env, settings)
+	spec := process.Spec{Name: entryPoint, Path: program, LogFile: filepath.Join(t.TempDir(), entryPoint+".log")}
+	for name, value := range env {
+		spec.Env = append(spec.Env, name+"="+value)
+	}
+	p, err := process.Start(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Stop() })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := p.AwaitReady(ctx, process.Listens(process.Addr(port))); err != nil {
+		t.Fatal(err)
+	}
+	return function{"http://" + process.Addr(port), spec.LogFile}
+}
+
+func (f function) call(t *testing.T, r *http.Request) *http.Response {
+	t.Helper()
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	return response
+}
+
+func (f function) log(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(f.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// line returns the last line that the function logged, which it does before it answers.
+func (f function) line(t *testing.T) logLine {
+	t.Helper()
+	text := strings.TrimSpace(f.log(t))
+	var line logLine
+	if err := json.Unmarshal([]byte(text[strings.LastIndex(text, "\n")+1:]), &line); err != nil {
+		t.Fatalf("the last line is not JSON: %v\n%s", err, text)
+	}
+	return line
+}
+
+func post(t *testing.T, url, contentType string, body []byte) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", contentType)
+	return r
+}
+
+// created is the event that Eventarc sends for a new document: a CloudEvent in binary mode.
+func created(t *testing.T, url string, db *fixture.DB, request keypackage.RequestDocument) *http.Request {
+	t.Helper()
+	path := "documents/" + db.Collections.Requests + "/" + request.ID
+	database := "projects/" + db.Project + "/databases/" + db.Database
+	body, err := proto.Marshal(&firestoredata.DocumentEventData{Value: &firestoredata.Document{
+		Name: database + "/" + path, CreateTime: timestamppb.New(request.ReceivedAt),
+		Fields: map[string]*firestoredata.Value{
+			"event":       {ValueType: &firestoredata.Value_StringValue{StringValue: request.Event}},
+			"kind":        {ValueType: &firestoredata.Value_IntegerValue{IntegerValue: request.Kind}},
+			"received_at": {ValueType: &firestoredata.Value_TimestampValue{TimestampValue: timestamppb.New(request.ReceivedAt)}},
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := post(t, url, "application/protobuf", body)
+	for name, value := range map[string]string{
+		"id": "1", "source": "//firestore.googleapis.com/" + database, "specversion": "1.0", "subject": path,
+		"type": "google.cloud.firestore.document.v1.created", "time": request.ReceivedAt.Format(time.RFC3339Nano),
+	} {
+		r.Header.Set("ce-"+name, value)
+	}
+	return r
+}
+
+// push is what a push subscription sends.
+func push(t *testing.T, url, requestID string) *http.Request {
+	t.Helper()
+	type message struct {
+		Data      []byte `json:"data"`
+		MessageID string `json:"messageId"`
+	}
+	body, err := json.Marshal(map[string]any{
+		"subscription": "projects/p/subscriptions/s",
+		"message":      message{[]byte(`{"request_event_id":"` + requestID + `"}`), "1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return post(t, url, "application/json", body)
+}
