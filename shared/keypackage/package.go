@@ -187,7 +187,7 @@ func (p *Package) Begun(now time.Time) bool {
 
 // Valid reports whether the candidate may be handed out, or counts as staying behind, at that time.
 func (c *Candidate) Valid(now time.Time) bool {
-	return c.Flaw == "" && !c.Tombstoned && c.Use != UseOneTime && !c.Expired(now) && c.Begun(now)
+	return c.unusable(now) == ""
 }
 
 // Removable reports whether the candidate can never be handed out again, so that its document only takes up room.

@@ -1,0 +1,97 @@
+package keypackage
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Holding is what an owner has, and had, of one ciphersuite. It counts packages, not documents: what stands twice with the
+// same bytes counts once. It says nothing of their content.
+type Holding struct {
+	Suite     string `json:"ciphersuite"` // SuiteKey; "" for what could not even be read
+	OneTime   int    `json:"one_time"`    // would be handed out once
+	Reserve   int    `json:"reserve"`     // are handed out again and again, as long as nothing else is left
+	HandedOut int    `json:"handed_out"`  // were handed out as one-time packages, since the ledger remembers
+	Shared    int    `json:"shared"`      // were handed out as reserves; they may still be in stock
+	// Unusable counts documents in stock that are not handed out, by reason: a flaw, or one of the constants below.
+	Unusable map[string]int `json:"unusable,omitempty"`
+}
+
+// Why a package without a flaw is not handed out.
+const (
+	UnusableDeleted  = "deleted"
+	UnusableUsed     = "used"
+	UnusableExpired  = "expired"
+	UnusableNotBegun = "not_begun"
+)
+
+// Holdings sums up an owner's whole stock and ledger, one entry per ciphersuite, sorted.
+func Holdings(stock []*Candidate, ledger []Ledger, now time.Time) []Holding {
+	bySuite := make(map[string]*Holding)
+	of := func(suite string) *Holding {
+		if bySuite[suite] == nil {
+			bySuite[suite] = &Holding{Suite: suite, Unusable: make(map[string]int)}
+		}
+		return bySuite[suite]
+	}
+	var valid []*Candidate
+	for _, c := range stock {
+		if reason := c.unusable(now); reason != "" {
+			of(c.suiteKey()).Unusable[reason]++
+		} else {
+			valid = append(valid, c)
+		}
+	}
+	valid = Distinct(Current(valid))
+	reserves := Reserves(valid)
+	for _, c := range valid {
+		if h := of(c.suiteKey()); c.OneTime() && reserves[c.Suite] != c {
+			h.OneTime++
+		} else {
+			h.Reserve++
+		}
+	}
+	for _, entry := range ledger {
+		if h := of(entry.Suite); entry.Use == UseOneTime {
+			h.HandedOut++
+		} else {
+			h.Shared++
+		}
+	}
+	return sorted(bySuite)
+}
+
+func sorted(bySuite map[string]*Holding) []Holding {
+	var all []Holding
+	for h := range maps.Values(bySuite) {
+		all = append(all, *h)
+	}
+	slices.SortFunc(all, func(a, b Holding) int { return cmp.Compare(a.Suite, b.Suite) })
+	return all
+}
+
+func (c *Candidate) suiteKey() string {
+	if c.Suite == 0 {
+		return ""
+	}
+	return SuiteKey(c.Suite)
+}
+
+// unusable returns why the candidate is not Valid, or "".
+func (c *Candidate) unusable(now time.Time) string {
+	switch {
+	case c.Flaw != "":
+		return c.Flaw
+	case c.Tombstoned:
+		return UnusableDeleted
+	case c.Use == UseOneTime:
+		return UnusableUsed
+	case c.Expired(now):
+		return UnusableExpired
+	case !c.Begun(now):
+		return UnusableNotBegun
+	}
+	return ""
+}
