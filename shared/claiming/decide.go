@@ -79,6 +79,9 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 		if c.Valid(now) {
 			own := *c
 			d.valid = append(d.valid, &own)
+			if !own.Addressable {
+				d.twins[own.Hash] = &own
+			}
 		}
 	}
 	d.valid = keypackage.Distinct(d.valid)
