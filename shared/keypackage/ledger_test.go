@@ -1,0 +1,103 @@
+package keypackage_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+const day = 24 * time.Hour
+
+// An entry outlives every moment at which a document with its bytes could be valid.
+func TestLedgerIsKept(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		expires, notAfter time.Duration // from now; 0: unknown
+		want              time.Duration // 0: for ever
+	}{
+		"at least 90 days":               {time.Hour, 10 * day, 90 * day},
+		"a day beyond the lifetime":      {time.Hour, 100 * day, 101 * day},
+		"a day beyond, by a minute":      {time.Hour, 89*day + time.Minute, 90*day + time.Minute},
+		"a day beyond the expiry":        {95 * day, 10 * day, 96 * day},
+		"opaque bytes may come back":     {time.Hour, 0, 0},
+		"opaque, said to expire in time": {200 * day, 0, 0},
+	} {
+		c := candidate("k", 1)
+		c.ExpiresAt = now.Add(tt.expires)
+		if tt.notAfter != 0 {
+			c.NotAfter = now.Add(tt.notAfter)
+		}
+		entry := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, "d", now)
+		if want := now.Add(tt.want); tt.want == 0 && !entry.KeepUntil.IsZero() || tt.want != 0 && !entry.KeepUntil.Equal(want) {
+			t.Errorf("%s: kept until %v", name, entry.KeepUntil)
+		}
+	}
+}
+
+func TestLedgerEntry(t *testing.T) {
+	t.Parallel()
+	c := candidate("k", 1)
+	entry := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, "d", now)
+	if entry.Hash != c.Hash || entry.Owner != bob.pubkey || entry.DeliveryID != "d" || entry.PackageID != "k" ||
+		entry.Use != keypackage.UseOneTime || !entry.FirstUse.Equal(now) || entry.Retirable {
+		t.Errorf("got %+v", entry)
+	}
+	for name, tt := range map[string]struct {
+		candidate *keypackage.Candidate
+		retirable bool
+	}{
+		"unmarked":    {candidate("k", 1), true},
+		"marked":      {candidate("k", 1, marked), false},
+		"addressable": {candidate("k", 1, addressable), false},
+	} {
+		entry := keypackage.NewLedger(&tt.candidate.Package, keypackage.UseShared, "d", now)
+		if entry.Retirable != tt.retirable || entry.CheckAt.IsZero() == tt.retirable {
+			t.Errorf("%s, exposed: retirable %v, to be looked at %v", name, entry.Retirable, entry.CheckAt)
+		}
+	}
+}
+
+// The watch over an exposed package becomes rarer, but never stops.
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]time.Duration{
+		0: keypackage.RetireAfter, 20 * time.Minute: keypackage.RetireAfter, 2 * time.Hour: 30 * time.Minute, 50 * day: time.Hour,
+	} {
+		entry := keypackage.Ledger{FirstUse: now.Add(-age)}
+		if entry.Postpone(now); !entry.CheckAt.Equal(now.Add(want)) {
+			t.Errorf("%v after the exposure: next look after %v, want %v", age, entry.CheckAt.Sub(now), want)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	type verdict = keypackage.Verdict
+	for name, tt := range map[string]struct {
+		answer keypackage.Answer
+		status string
+		want   verdict
+	}{
+		"delivered":       {keypackage.AnswerResults, "delivered", verdict{Result: "delivered"}},
+		"nobody there":    {keypackage.AnswerResults, "no_session", verdict{Result: "no_session"}},
+		"nobody listens":  {keypackage.AnswerResults, "no_subscription", verdict{Result: "no_subscription"}},
+		"not found":       {keypackage.AnswerResults, "unknown_event", verdict{Result: "unknown_event", Alert: true}},
+		"refused":         {keypackage.AnswerResults, "rejected", verdict{Result: "rejected", Alert: true}},
+		"write broke off": {keypackage.AnswerResults, "unknown", verdict{Result: "unknown", Retry: true}},
+		"no answer":       {keypackage.AnswerResults, "", verdict{Result: "unknown", Retry: true}},
+		"a new word":      {keypackage.AnswerResults, "queued", verdict{Result: "unknown", Retry: true}},
+		"our own word":    {keypackage.AnswerResults, "not_sent", verdict{Result: "unknown", Retry: true}},
+		"never written":   {keypackage.AnswerNotSent, "delivered", verdict{Result: "not_sent", Retry: true}},
+		"401":             {keypackage.AnswerRefused, "", verdict{Result: "refused", Retry: true}},
+		"404":             {keypackage.AnswerMisplaced, "", verdict{Result: "refused", Alert: true}},
+		"timeout":         {keypackage.AnswerUnclear, "no_session", verdict{Result: "unknown", Retry: true}},
+		"a redirect":      {keypackage.AnswerUnexpected, "", verdict{Result: "unknown", Alert: true}},
+		"nobody said":     {keypackage.Answer(0), "", verdict{Result: "unknown", Retry: true}},
+		"a new answer":    {keypackage.Answer(99), "delivered", verdict{Result: "unknown", Retry: true}},
+	} {
+		if got := keypackage.Judge(tt.answer, tt.status); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}
