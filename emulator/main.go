@@ -25,6 +25,7 @@ type command struct {
 
 var commands = []command{
 	{"demo", "play the main job and three harder cases, and check what was promised", playDemo},
+	{"bench", "measure it, next to the unavoidable and to a design that polls", measure},
 	{"up", "start everything on fixed ports and leave it running", up},
 	{"relay", "(a process of the suite) serve the reference relay", func(_ context.Context, args []string) error { return runRelay(args) }},
 	{"function", "(a process of the suite) serve one function: function <entry point>", function},

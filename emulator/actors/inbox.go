@@ -41,13 +41,14 @@ type inbox struct {
 func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
 
 func (in *inbox) keyPackage(raw string) {
+	at := time.Now() // verifying takes a while
 	event, err := verifyKeyPackage(raw)
 	in.arrive(func() {
 		if err != nil {
 			in.faults = append(in.faults, fmt.Errorf("received what does not verify: %w", err))
 			return
 		}
-		in.keyPackages = append(in.keyPackages, KeyPackage{event, raw, time.Now()})
+		in.keyPackages = append(in.keyPackages, KeyPackage{event, raw, at})
 	})
 }
 

@@ -1,0 +1,134 @@
+// Package bench measures the system on the official emulators: how long a request takes and what of that is ours, next to
+// the same hops with nothing in them and next to a design that polls; how many claims a second are possible; what stays
+// flat when stock, backlog and leftovers grow; what a request costs; how fast a function starts and how much memory it holds.
+//
+// Everything is measured in one run, because figures of different runs on a shared machine cannot be compared. What is to
+// be compared is measured in turns. Sections are files of their own; report.go prints them.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+)
+
+// Options of a run.
+type Options struct {
+	Short    bool         // every section with the smallest numbers: it shows that the bench works, and no times worth reading
+	Only     []string     // ids of the sections to run; none means all
+	Logs     string       // existing directory for the logs of all processes; "" keeps none
+	Progress func(string) // told what is happening; must allow concurrent calls
+}
+
+// section is one subject of the bench.
+type section struct {
+	id  string
+	run func(*bench, context.Context) error
+}
+
+// sections in the order in which they run: the most sensitive ones while the emulators are still empty.
+var sections = []section{
+	{"path", (*bench).path},
+	{"claims", (*bench).claims},
+	{"cost", (*bench).cost},
+	{"stock", (*bench).stock},
+	{"backlog", (*bench).backlog},
+	{"expiry", (*bench).expiry},
+	{"start", (*bench).start},
+	{"cpu", (*bench).cpu},
+}
+
+// SectionIDs lists what Options.Only may name.
+func SectionIDs() []string {
+	ids := make([]string, len(sections))
+	for i, s := range sections {
+		ids[i] = s.id
+	}
+	return ids
+}
+
+// bench is one run.
+type bench struct {
+	opts    Options
+	sizes   sizes
+	suite   *suite.Suite
+	stamps  *stamps
+	polling *gate // while open, the polling design delivers, not DeliverKeyPackages
+	report  *Report
+}
+
+// Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
+// variables of this process, by which Google's clients find the emulators.
+func Run(ctx context.Context, opts Options) (report *Report, err error) {
+	b := &bench{opts: opts, sizes: full, stamps: newStamps(), polling: &gate{}, report: newReport(opts.Short)}
+	if opts.Short {
+		b.sizes = short
+	}
+	if b.suite, err = suite.Start(ctx, b.suiteOptions()); err != nil {
+		return b.report, err
+	}
+	defer func() { err = errors.Join(err, b.suite.Stop()) }()
+	if err := b.useEmulators(); err != nil {
+		return b.report, err
+	}
+	begun := time.Now()
+	for _, s := range b.wanted() {
+		b.progress("section %s", s.id)
+		if err := s.run(b, ctx); err != nil {
+			return b.report, fmt.Errorf("section %s: %w", s.id, err)
+		}
+	}
+	b.report.Seconds = time.Since(begun).Seconds()
+	return b.report, nil
+}
+
+// raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
+var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDGET_PER_HOUR": "100000"}
+
+func (b *bench) suiteOptions() suite.Options {
+	return suite.Options{
+		FunctionEnv: raisedLimits,
+		Middleware:  b.middleware,
+		TickEvery:   time.Minute, // as in the cloud
+		Dir:         b.opts.Logs,
+		Progress:    b.opts.Progress,
+	}
+}
+
+// useEmulators makes the clients of this process find what the suite's processes find.
+func (b *bench) useEmulators() error {
+	addresses := b.suite.Addresses()
+	return errors.Join(
+		os.Setenv("FIRESTORE_EMULATOR_HOST", addresses.Firestore),
+		os.Setenv("PUBSUB_EMULATOR_HOST", addresses.PubSub),
+		os.Setenv("GCE_METADATA_HOST", addresses.Metadata))
+}
+
+func (b *bench) wanted() []section {
+	if len(b.opts.Only) == 0 {
+		return sections
+	}
+	var wanted []section
+	for _, s := range sections {
+		for _, id := range b.opts.Only {
+			if s.id == id {
+				wanted = append(wanted, s)
+			}
+		}
+	}
+	return wanted
+}
+
+func (b *bench) progress(format string, args ...any) {
+	if b.opts.Progress != nil {
+		b.opts.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// settle gives the garbage of one measurement to the collector before the next one begins.
+func settle() { runtime.GC() }

@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// design is one way to get a package from a request's document to the requester.
+type design interface {
+	// request makes one request as that requester and returns when its package has arrived.
+	request(ctx context.Context, requester int) (journey, error)
+}
+
+// path measures the way of a request: the system, the same hops with nothing in them, and the design that polls.
+func (b *bench) path(ctx context.Context) error {
+	most := b.sizes.levels[len(b.sizes.levels)-1]
+	system, err := b.newSystem(ctx, most)
+	if err != nil {
+		return err
+	}
+	defer system.close()
+	hollow, err := b.newHollow(ctx, most)
+	if err != nil {
+		return err
+	}
+	defer hollow.close()
+	for _, d := range []design{system, hollow} {
+		if _, err := run(ctx, d, min(10, most), b.sizes.warmup); err != nil {
+			return fmt.Errorf("warm up: %w", err)
+		}
+	}
+	measured, floor := make([][]journey, len(b.sizes.levels)), make([][]journey, len(b.sizes.levels))
+	for i, level := range b.sizes.levels {
+		for round := range b.sizes.rounds {
+			b.progress("%d in flight, round %d", level, round+1)
+			for d, into := range map[design]*[]journey{system: &measured[i], hollow: &floor[i]} {
+				settle()
+				journeys, err := run(ctx, d, level, b.sizes.requests[i])
+				if err != nil {
+					return fmt.Errorf("%d in flight: %w", level, err)
+				}
+				*into = append(*into, journeys...)
+			}
+		}
+	}
+	polled, err := b.polled(ctx, system)
+	if err != nil {
+		return err
+	}
+	b.reportPath(measured, floor, polled)
+	b.reportFloor(hollow)
+	return nil
+}
+
+// run makes n requests, always as many at a time as there are requesters.
+func run(ctx context.Context, d design, requesters, n int) ([]journey, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex
+	var journeys []journey
+	var begun atomic.Int64
+	var workers sync.WaitGroup
+	for requester := range requesters {
+		workers.Go(func() {
+			for ctx.Err() == nil && begun.Add(1) <= int64(n) {
+				j, err := d.request(ctx, requester)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				mu.Lock()
+				journeys = append(journeys, j)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return journeys, context.Cause(ctx)
+}

@@ -1,0 +1,5 @@
+package bench
+
+import "context"
+
+func (b *bench) start(context.Context) error { return nil }
