@@ -1,0 +1,118 @@
+package system
+
+import (
+	"slices"
+
+	"cloud.google.com/go/firestore"
+	"github.com/nbd-wtf/go-nostr"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// fields are a document's.
+type fields map[string]any
+
+// read returns a document, or nil if there is none.
+func (s *scene) read(collection, id string) fields {
+	s.t.Helper()
+	snap, err := s.firestore.Collection(collection).Doc(id).Get(s.ctx)
+	if status.Code(err) == codes.NotFound {
+		return nil
+	}
+	s.must(err)
+	return snap.Data()
+}
+
+func (s *scene) create(collection, id string, document fields) {
+	s.t.Helper()
+	_, err := s.firestore.Collection(collection).Doc(id).Create(s.ctx, map[string]any(document))
+	s.must(err)
+}
+
+func (s *scene) remove(collection, id string) {
+	s.t.Helper()
+	_, err := s.firestore.Collection(collection).Doc(id).Delete(s.ctx)
+	s.must(err)
+}
+
+func find[T any](s *scene, query firestore.Query) []T {
+	s.t.Helper()
+	snaps, err := query.Documents(s.ctx).GetAll()
+	s.must(err)
+	found := make([]T, len(snaps))
+	for i, snap := range snaps {
+		s.must(snap.DataTo(&found[i]))
+	}
+	return found
+}
+
+// records returns the recorded answers to a request.
+func (s *scene) records(request string) []keypackage.Record {
+	s.t.Helper()
+	return find[keypackage.Record](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
+}
+
+// answered waits until a request has its outcome and compares it.
+func (s *scene) answered(request string, want keypackage.Outcome) {
+	s.t.Helper()
+	var outcome keypackage.Outcome
+	s.eventually("the answer to "+request, func() (complete bool) {
+		outcome, complete = keypackage.Conclude(s.records(request))
+		return complete
+	})
+	if outcome != want {
+		s.t.Errorf("the outcome is %q, want %q", outcome, want)
+	}
+}
+
+// deliveries returns what is or was on its way for a request, what it joined included.
+func (s *scene) deliveries(request string) []keypackage.Delivery {
+	s.t.Helper()
+	return find[keypackage.Delivery](s,
+		s.firestore.Collection(s.names.Deliveries).Where("request_ids", "array-contains", request))
+}
+
+// reach waits until a request has n deliveries that are all as wanted.
+func (s *scene) reach(request string, n int, wanted func(keypackage.Delivery) bool) []keypackage.Delivery {
+	s.t.Helper()
+	var deliveries []keypackage.Delivery
+	s.eventually("the deliveries of "+request, func() bool {
+		deliveries = s.deliveries(request)
+		return len(deliveries) == n && !slices.ContainsFunc(deliveries, func(d keypackage.Delivery) bool { return !wanted(d) })
+	})
+	return deliveries
+}
+
+func delivered(d keypackage.Delivery) bool { return d.State == keypackage.StateDelivered }
+
+func expired(d keypackage.Delivery) bool { return d.State == keypackage.StateExpired }
+
+// waiting returns what a delivery looks like that was pushed with this result and may be pushed again.
+func waiting(result string) func(keypackage.Delivery) bool {
+	return func(d keypackage.Delivery) bool { return d.State == keypackage.StatePending && d.LastResult == result }
+}
+
+// left fails unless the owner's stock is these KeyPackages.
+func (s *scene) left(owner actors.Key, want ...*nostr.Event) {
+	s.t.Helper()
+	var stock []string
+	for _, p := range find[keypackage.Document](s,
+		s.firestore.Collection(s.names.KeyPackages).Where(keypackage.FieldOwner, "==", owner.Pubkey)) {
+		stock = append(stock, p.Text(keypackage.FieldEventID))
+	}
+	wanted := ids(want)
+	slices.Sort(stock)
+	slices.Sort(wanted)
+	if !slices.Equal(stock, wanted) {
+		s.t.Errorf("the owner has %v left, want %v", stock, wanted)
+	}
+}
+
+// claimed returns what the ledger knows of an owner.
+func (s *scene) claimed(owner actors.Key) []keypackage.Ledger {
+	s.t.Helper()
+	return find[keypackage.Ledger](s, s.firestore.Collection(s.names.Ledger).Where("owner_pubkey", "==", owner.Pubkey))
+}

@@ -1,0 +1,182 @@
+package system
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+)
+
+func TestModeOff(t *testing.T) {
+	t.Parallel()
+	s := onOwn(t, suite.Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "off"}})
+	bob, published := s.owner(2)
+	alice := s.requester(bob)
+	request := s.askFor(alice, bob, 1)
+	s.acknowledgedAtOnce(request)
+	s.acknowledgedAtOnce(s.message([]byte(`{"request_event_id":"`+request+`"}`), nil))
+	s.tick()
+
+	if records := s.records(request); len(records) != 0 {
+		t.Errorf("recorded %+v", records)
+	}
+	if outcome := s.read(s.names.Requests, request)["outcome"]; outcome != nil {
+		t.Errorf("the document got an outcome: %v", outcome)
+	}
+	s.reach(request, 0, nil)
+	s.left(bob, published...)
+	s.holds(alice)
+}
+
+// What was only observed stays so when the functions are allowed to deliver.
+func TestModeObserveAndThenDeliver(t *testing.T) {
+	t.Parallel()
+	observing := onOwn(t, suite.Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "observe"}})
+	bob, published := observing.owner(3)
+	alice := observing.requester(bob)
+	request := observing.askFor(alice, bob, 2)
+	observing.acknowledgedAtOnce(request)
+	observing.observed(request, bob, 2)
+	observing.left(bob, published...)
+	observing.holds(alice)
+
+	delivering := onOwn(t, suite.Options{Project: observing.Config().Project, FunctionEnv: map[string]string{
+		"DELIVERY_TOPIC": "deliveries-of-another-suite", "NOTICE_TOPIC": "notices-of-another-suite",
+	}})
+	again := delivering.read(delivering.names.Requests, request)
+	delivering.remove(delivering.names.Requests, request)
+	delivering.create(delivering.names.Requests, request, again)
+	delivering.acknowledgedAtOnce(request)
+	delivering.tick()
+	delivering.observed(request, bob, 2)
+	delivering.left(bob, published...)
+
+	carol := delivering.requester(bob)
+	delivering.askFor(carol, bob, 2)
+	delivering.holds(carol, published[:2]...)
+	delivering.left(bob, published[2])
+}
+
+// observed fails unless the request ended as observed, with that many KeyPackages of the owner.
+func (s *scene) observed(request string, owner actors.Key, n int) {
+	s.t.Helper()
+	s.answered(request, keypackage.OutcomeObserved)
+	s.reach(request, 0, nil)
+	var document struct {
+		Observed []keypackage.Row `firestore:"observed"`
+	}
+	snap, err := s.firestore.Collection(s.names.Requests).Doc(request).Get(s.ctx)
+	s.must(err)
+	s.must(snap.DataTo(&document))
+	want := keypackage.Row{Owner: owner.Pubkey, Requested: n, Granted: n}
+	if len(document.Observed) != 1 || document.Observed[0] != want {
+		s.t.Errorf("observed %+v, want %+v", document.Observed, want)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	whole := onOwn(t, suite.Options{FunctionEnv: map[string]string{"PAIR_LIMIT_PER_HOUR": "2", "OWNER_BUDGET_PER_HOUR": "1"}})
+	t.Run("of a pair", func(t *testing.T) {
+		s := whole.scene(t)
+		dave, published := s.owner(1)
+		alice := s.requester(dave)
+		for range 2 {
+			s.answered(s.askFor(alice, dave, 1), keypackage.OutcomeGranted)
+		}
+		third := s.askFor(alice, dave, 1)
+		s.answered(third, keypackage.OutcomeLimited)
+		s.inAnHour(s.records(third)[0])
+		s.reach(third, 0, nil)
+		s.left(dave, published...)
+		outcome, err := alice.AwaitOutcome(s.ctx, third)
+		s.must(err)
+		if row := outcome.Rows[0]; row.Reason != keypackage.ReasonPairLimit || row.Granted != 0 || row.RetryAt == 0 {
+			t.Errorf("she was told %+v", row)
+		}
+	})
+	t.Run("of an owner", func(t *testing.T) {
+		s := whole.scene(t)
+		bob, published := s.owner(3)
+		alice, carol := s.requester(bob), s.requester(bob)
+		s.askFor(alice, bob, 1)
+		s.holds(alice, published[0])
+		request := s.askFor(carol, bob, 1)
+		s.holds(carol, published[2])
+		record := s.records(request)[0]
+		if record.Reason != keypackage.ReasonBudget || !record.LastResort {
+			t.Errorf("recorded %+v, want the reserve for want of budget", record)
+		}
+		s.inAnHour(record)
+		s.left(bob, published[1:]...)
+	})
+}
+
+// inAnHour fails unless the requester is asked to come back when the sliding hour is over, give or take the test.
+func (s *scene) inAnHour(record keypackage.Record) {
+	s.t.Helper()
+	if wait := time.Until(record.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
+		s.t.Errorf("may be retried in %v", wait)
+	}
+}
+
+// The reference relay of today writes documents without the signed event, and its own client asks for what is newer than
+// ten seconds and names the request.
+func TestRelayAndClientsOfToday(t *testing.T) {
+	t.Parallel()
+	s := onOwn(t, suite.Options{RelayLegacy: true, RelayCompat: true})
+	bob := actors.NewKey()
+	published := []*nostr.Event{
+		s.keyPackage(bob, 0, mlsgen.Options{}), s.keyPackage(bob, time.Second, mlsgen.Options{}),
+		s.keyPackage(bob, 2*time.Second, mlsgen.Options{}),
+	}
+	s.publish(bob, published...)
+	if document := s.read(s.names.KeyPackages, published[0].ID); document == nil || document[keypackage.FieldEvent] != nil {
+		t.Fatalf("the relay wrote %v", document)
+	}
+
+	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
+	s.must(alice.Connect(s.ctx))
+	t.Cleanup(alice.Disconnect)
+	justNow := nostr.Now() - 10
+	s.must(alice.Subscribe(s.ctx, "recent", nostr.Filter{
+		Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}, Since: &justNow,
+	}))
+	request := s.askFor(alice, bob, 2)
+	s.holds(alice, published[:2]...)
+	s.reach(request, 2, delivered)
+	s.left(bob, published[2])
+
+	carol := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
+	s.must(carol.Connect(s.ctx))
+	t.Cleanup(carol.Disconnect)
+	event := s.question(carol.Key, actors.Question{Owners: []string{bob.Pubkey}})
+	s.must(carol.Subscribe(s.ctx, "answers", nostr.Filter{
+		Kinds: []int{keypackage.KindKeyPackage}, Tags: nostr.TagMap{"e": {event.ID}},
+	}))
+	s.must(carol.Publish(s.ctx, event))
+	s.holds(carol, published[2])
+}
+
+// Without the compatibility setting a delivery waits for a subscription that it satisfies.
+func TestDeliveryWaitsForAMatchingSubscription(t *testing.T) {
+	s := onEveryday(t)
+	bob := actors.NewKey()
+	first, second := s.keyPackage(bob, 0, mlsgen.Options{}), s.keyPackage(bob, time.Second, mlsgen.Options{})
+	s.publish(bob, first, second)
+	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
+	s.must(alice.Connect(s.ctx))
+	justNow := nostr.Now() - 10
+	s.must(alice.Subscribe(s.ctx, "recent", nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Since: &justNow}))
+	request := s.askFor(alice, bob, 1)
+	s.reach(request, 1, waiting(keypackage.ResultNoSubscription))
+	s.listen(alice, bob)
+	s.holds(alice, first)
+	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
+}

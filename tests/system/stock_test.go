@@ -1,0 +1,215 @@
+package system
+
+import (
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+)
+
+func TestNoStock(t *testing.T) {
+	s := onEveryday(t)
+	erin := actors.NewKey()
+	alice := s.requester(erin)
+	request := s.askFor(alice, erin, 2)
+	s.told(alice, request, relay.OutcomeRow{Owner: erin.Pubkey, Requested: 2, Reason: "none"})
+	s.answered(request, keypackage.OutcomeNone)
+	s.reach(request, 0, nil)
+}
+
+// I1 and I2: everybody gets the last KeyPackage, and it stays.
+func TestLastKeyPackageIsTheReserve(t *testing.T) {
+	s := onEveryday(t)
+	dave, published := s.owner(2)
+	frank, grace := s.requester(dave), s.requester(dave)
+
+	request := s.askFor(frank, dave, 2)
+	s.holds(frank, published...)
+	s.told(frank, request, relay.OutcomeRow{Owner: dave.Pubkey, Requested: 2, Granted: 2, LastResort: true})
+	s.left(dave, published[1])
+
+	request = s.askFor(grace, dave, 2)
+	s.holds(grace, published[1])
+	s.told(grace, request, relay.OutcomeRow{
+		Owner: dave.Pubkey, Requested: 2, Granted: 1, LastResort: true, Reason: "partial",
+	})
+	s.left(dave, published[1])
+}
+
+func TestCiphersuites(t *testing.T) {
+	s := onEveryday(t)
+	bob := actors.NewKey()
+	var published []*nostr.Event
+	for i, suite := range []mls.Ciphersuite{1, 2, 1, 2} {
+		published = append(published, s.keyPackage(bob, time.Duration(i)*time.Second, mlsgen.Options{Ciphersuite: suite}))
+	}
+	s.publish(bob, published...)
+	for _, missing := range []string{"0x0003", "MLS_256_PIGEON_SCYTALE"} { // a good one that Bob has not, and none at all
+		alice := s.requester(bob)
+		request := s.ask(alice, actors.Question{Owners: []string{bob.Pubkey}, Ciphersuite: missing})
+		s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Reason: "no_match"})
+		s.answered(request, keypackage.OutcomeNoMatch)
+	}
+	s.left(bob, published...)
+
+	alice, carol := s.requester(bob), s.requester(bob)
+	s.ask(alice, actors.Question{Owners: []string{bob.Pubkey}, Ciphersuite: "MLS_128_DHKEMP256_AES128GCM_SHA256_P256"})
+	s.holds(alice, published[1])
+	s.ask(carol, actors.Question{Owners: []string{bob.Pubkey}, Ciphersuite: "1"})
+	s.holds(carol, published[0])
+	s.left(bob, published[2:]...)
+}
+
+// What cannot be used is neither delivered nor counted, and does not keep anything else from being delivered.
+func TestUnusableKeyPackages(t *testing.T) {
+	s := onEveryday(t)
+	bob := actors.NewKey()
+	now := time.Now()
+	over := s.keyPackage(bob, 0, mlsgen.Options{NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-time.Hour)})
+	early := s.keyPackage(bob, time.Second, mlsgen.Options{NotBefore: now.Add(24 * time.Hour)})
+	foreign := s.keyPackage(bob, 2*time.Second, mlsgen.Options{Edit: func(kp *mls.KeyPackage) {
+		kp.LeafNode.Credential.Data[0]++
+	}})
+	broken := s.resigned(bob, s.keyPackage(bob, 3*time.Second, mlsgen.Options{}), func(event *nostr.Event) {
+		content, err := base64.StdEncoding.DecodeString(event.Content)
+		s.must(err)
+		content[len(content)-1]++ // of the package's signature
+		event.Content = base64.StdEncoding.EncodeToString(content)
+		event.Tags = event.Tags[:0]
+	})
+	opaque := s.resigned(bob, s.keyPackage(bob, 4*time.Second, mlsgen.Options{}), func(event *nostr.Event) {
+		event.Content = "not a KeyPackage"
+	})
+	good := s.keyPackage(bob, 5*time.Second, mlsgen.Options{})
+	s.publish(bob, over, early, foreign, broken, opaque, good)
+
+	alice := s.requester(bob)
+	request := s.askFor(alice, bob, 5)
+	s.holds(alice, good)
+	s.told(alice, request, relay.OutcomeRow{
+		Owner: bob.Pubkey, Requested: 5, Granted: 1, LastResort: true, Reason: "partial",
+	})
+	s.left(bob, early, foreign, broken, opaque, good)
+	for name, event := range map[string]*nostr.Event{"foreign": foreign, "broken": broken, "opaque": opaque} {
+		if flaw, _ := s.read(s.names.KeyPackages, event.ID)[keypackage.FieldFlaw].(string); flaw == "" {
+			t.Errorf("%s: nobody is told why it is not handed out", name)
+		}
+	}
+}
+
+// I1: whoever saw a KeyPackage can publish it again, but not have it handed out again.
+func TestUsedKeyPackageIsNotHandedOutAgain(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(3)
+	alice := s.requester(bob)
+	s.askFor(alice, bob, 1)
+	s.holds(alice, published[0])
+	again := s.resigned(bob, published[0], func(event *nostr.Event) { event.Tags = append(event.Tags, nostr.Tag{"again"}) })
+	s.publish(bob, published[0], again)
+	s.left(bob, published[0], again, published[1], published[2])
+
+	carol := s.requester(bob)
+	s.askFor(carol, bob, 1)
+	s.holds(carol, published[1])
+	s.left(bob, published[2])
+}
+
+func TestDeletedKeyPackageIsNotClaimed(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(3)
+	s.must(s.back(bob).Delete(s.ctx, published[0].ID))
+	s.create(s.names.Tombstones, published[1].ID, fields{"event_id": published[1].ID, "owner_pubkey": bob.Pubkey})
+
+	alice := s.requester(bob)
+	request := s.askFor(alice, bob, 3)
+	s.holds(alice, published[2])
+	s.told(alice, request, relay.OutcomeRow{
+		Owner: bob.Pubkey, Requested: 3, Granted: 1, LastResort: true, Reason: "partial",
+	})
+	s.left(bob, published[2])
+}
+
+func TestDeletedKeyPackageIsNotPushed(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(3)
+	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
+	s.must(alice.Connect(s.ctx))
+	request := s.askFor(alice, bob, 2)
+	s.reach(request, 2, waiting(keypackage.ResultNoSubscription))
+	s.must(s.back(bob).Delete(s.ctx, published[0].ID))
+
+	s.listen(alice, bob)
+	s.holds(alice, published[1])
+	s.expireNow(request)
+	s.tick()
+	ended := s.reach(request, 2, func(d keypackage.Delivery) bool { return !d.Open() })
+	for _, d := range ended {
+		if d.PackageID == published[0].ID && (d.Reason != keypackage.ExpiredTombstoned || d.PushNo != 1) {
+			t.Errorf("the deleted KeyPackage ended as %q after %d pushes", d.Reason, d.PushNo)
+		}
+	}
+	s.left(bob, published[2])
+	s.holds(alice, published[1])
+}
+
+func TestAddressableKeyPackages(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(2)
+	older, newer := s.addressable(bob, "slot", 0), s.addressable(bob, "slot", time.Second)
+	s.publish(bob, older, newer)
+	s.left(bob, newer, published[0], published[1])
+	both := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage}, Authors: []string{bob.Pubkey}}
+	preferring := actors.NewRequest(actors.Question{Owners: []string{bob.Pubkey}})
+	preferring.Tags = append(preferring.Tags, nostr.Tag{"k", "30443"})
+	ordinary := actors.NewRequest(actors.Question{Owners: []string{bob.Pubkey}})
+
+	for _, test := range []struct {
+		name    string
+		request *nostr.Event
+		want    *nostr.Event
+	}{{"preferred", preferring, newer}, {"not asked for", ordinary, published[0]}} {
+		alice := s.requester(bob)
+		s.must(alice.Subscribe(s.ctx, "both", both))
+		s.must(alice.Sign(test.request))
+		s.must(alice.Publish(s.ctx, test.request))
+		s.holds(alice, test.want)
+		s.told(alice, test.request.ID, relay.OutcomeRow{
+			Owner: bob.Pubkey, Requested: 1, Granted: 1, LastResort: test.want == newer,
+		})
+	}
+	s.left(bob, newer, published[1])
+}
+
+// keyPackage makes a KeyPackage of a minute ago and a bit.
+func (s *scene) keyPackage(owner actors.Key, later time.Duration, options mlsgen.Options) *nostr.Event {
+	s.t.Helper()
+	created := nostr.Timestamp(time.Now().Add(later - time.Minute).Unix())
+	event, err := actors.NewKeyPackage(owner, s.Addresses().Relay, created, options)
+	s.must(err)
+	return event
+}
+
+func (s *scene) addressable(owner actors.Key, slot string, later time.Duration) *nostr.Event {
+	s.t.Helper()
+	return s.resigned(owner, s.keyPackage(owner, later, mlsgen.Options{}), func(event *nostr.Event) {
+		event.Kind = keypackage.KindAddressableKeyPackage
+		event.Tags = append(event.Tags, nostr.Tag{"d", slot})
+	})
+}
+
+// resigned returns a changed copy of an event, signed.
+func (s *scene) resigned(key actors.Key, event *nostr.Event, change func(*nostr.Event)) *nostr.Event {
+	s.t.Helper()
+	changed := *event
+	changed.Tags = append(nostr.Tags{}, event.Tags...)
+	change(&changed)
+	s.must(key.Sign(&changed))
+	return &changed
+}
