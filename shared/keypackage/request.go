@@ -244,13 +244,13 @@ func (r *Request) Matches(suite mls.Ciphersuite) bool {
 }
 
 // askKey tells the wish for any ciphersuite from that for one which is unknown: nothing answers the latter, not even a
-// delivery that is open for the former.
+// delivery that is open for the former. Nor does the delivery of an event answer a wish for another kind of event.
 func askKey(req *Request, group string) string {
 	suite := "any"
 	if !req.AnySuite {
 		suite = fmt.Sprintf("%04x", uint16(req.Suite))
 	}
-	sum := sha256.Sum256([]byte(suite + "|" + group))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%t|%s", suite, req.PreferAddressable, group))
 	return hex.EncodeToString(sum[:16])
 }
 

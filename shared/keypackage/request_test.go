@@ -94,9 +94,10 @@ func TestAsk(t *testing.T) {
 	different := []string{
 		ask(), ask(nostr.Tag{"cs", "1"}), ask(nostr.Tag{"cs", "2"}), ask(nostr.Tag{"cs", "nonsense"}),
 		ask(nostr.Tag{"h", "g"}), ask(nostr.Tag{"h", "g/../é\x00"}), ask(nostr.Tag{"cs", "1"}, nostr.Tag{"h", "g"}),
+		ask(nostr.Tag{"k", "30443"}),
 	}
 	slices.Sort(different)
-	if len(slices.Compact(different)) != 7 {
+	if len(slices.Compact(different)) != 8 {
 		t.Error("different wishes have one name")
 	}
 	for _, name := range different {
