@@ -1,0 +1,116 @@
+package crashpoints
+
+import (
+	"context"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+)
+
+// flow is one thing that the functions do. Its calls are those of one invocation; what leads up to it goes well.
+type flow struct {
+	name    string
+	prepare func(ctx context.Context, s *stage.Stage)
+	invoke  func(ctx context.Context, s *stage.Stage, i *stage.Invocation)
+}
+
+var flows = []flow{
+	{"claim", asked(stage.Ask{Owners: []int{0}, Min: 2}), claim},
+	{"claim of two owners", asked(stage.Ask{Owners: []int{0, 1}, Min: 1}), claim},
+	{"claim of the reserve", asked(stage.Ask{Owners: []int{0}, Min: 9}), claim},
+	{"claim that joins", claimed(stage.Ask{Owners: []int{0}, Min: 2}, again), claim},
+	{"claim that removes a used copy", claimed(stage.Ask{Owners: []int{0}, Min: 1}, rebroadcast), claim},
+	{"claim without stock", asked(stage.Ask{Owners: []int{1}, Suite: "0x0002"}), claim},
+	{"rejection", asked(stage.Ask{Owners: []int{0}, Forged: true}), claim},
+	{"delivery", claimed(stage.Ask{Owners: []int{0}, Min: 2}, enter), deliver},
+	{"delivery for a session", claimed(stage.Ask{Owners: []int{0}, Min: 2}, comeLater), deliver},
+	{"delivery to nobody", claimed(stage.Ask{Owners: []int{0}, Min: 2}, nil), deliver},
+	{"delivery that is rejected", claimed(stage.Ask{Owners: []int{0}, Min: 2}, mood(stage.RejectingPackage)), deliver},
+	{"delivery of unknown end", claimed(stage.Ask{Owners: []int{0}, Min: 2}, mood(stage.FailingSent)), deliver},
+	{"outcome only", claimed(stage.Ask{Owners: []int{0}, Suite: "0x0002"}, nil), deliver},
+	{"tick repeats a nudge", claimed(stage.Ask{Owners: []int{0}, Min: 2}, later(40*time.Second)), tick},
+	{"tick takes up a lost request", asked(stage.Ask{Owners: []int{0}, Min: 2}, lost, later(2*time.Minute)), tick},
+	{"tick returns packages", claimed(stage.Ask{Owners: []int{0}, Min: 2}, undelivered, later(7*time.Minute)), tick},
+	{"tick burns packages", claimed(stage.Ask{Owners: []int{0}, Min: 2}, unresolved, later(7*time.Minute)), tick},
+	{"tick retires and removes", claimed(stage.Ask{Owners: []int{0}, Min: 9}, refill, later(30*time.Minute)), tick},
+}
+
+type act func(ctx context.Context, s *stage.Stage)
+
+// asked prepares a request that waits for its claim.
+func asked(ask stage.Ask, more ...act) act {
+	return func(ctx context.Context, s *stage.Stage) {
+		for owner := range stage.Owners {
+			for number := range 3 {
+				s.Publish(ctx, stage.Package{Owner: owner, Number: number})
+			}
+		}
+		s.Ask(ctx, ask)
+		for _, a := range more {
+			a(ctx, s)
+		}
+	}
+}
+
+// claimed prepares a request whose packages wait for their delivery.
+func claimed(ask stage.Ask, more ...act) act {
+	return func(ctx context.Context, s *stage.Stage) {
+		asked(ask)(ctx, s)
+		claim(ctx, s, new(stage.Invocation))
+		for _, a := range more {
+			if a != nil {
+				a(ctx, s)
+			}
+		}
+	}
+}
+
+func claim(ctx context.Context, s *stage.Stage, i *stage.Invocation)   { s.Claim(ctx, 0, false, i) }
+func deliver(ctx context.Context, s *stage.Stage, i *stage.Invocation) { s.Deliver(ctx, 0, false, i) }
+func tick(ctx context.Context, s *stage.Stage, i *stage.Invocation)    { s.Tick(ctx, i) }
+
+func again(ctx context.Context, s *stage.Stage) { s.Ask(ctx, stage.Ask{Owners: []int{0}, Min: 3}) }
+
+func rebroadcast(ctx context.Context, s *stage.Stage) {
+	s.Publish(ctx, stage.Package{Owner: 0, Number: 0, Variant: 0})
+	s.Publish(ctx, stage.Package{Owner: 0, Number: 0, Variant: 1})
+	s.Ask(ctx, stage.Ask{Requester: 1, Owners: []int{0}, Min: 1})
+}
+
+func enter(ctx context.Context, s *stage.Stage) { s.Relay.Open(s.Requester(0), true) }
+
+func comeLater(ctx context.Context, s *stage.Stage) {
+	s.Drop(ctx, 0)
+	s.Enter(ctx, 0, true)
+}
+
+func mood(m stage.Mood) act {
+	return func(ctx context.Context, s *stage.Stage) {
+		enter(ctx, s)
+		s.Relay.SetMood(m)
+	}
+}
+
+func later(d time.Duration) act {
+	return func(_ context.Context, s *stage.Stage) { s.Clock.Advance(d) }
+}
+
+func lost(_ context.Context, s *stage.Stage) { s.Lose(0) }
+
+// undelivered has a push that found nobody, so that the packages return.
+func undelivered(ctx context.Context, s *stage.Stage) { deliver(ctx, s, new(stage.Invocation)) }
+
+// unresolved has a push whose end nobody knows.
+func unresolved(ctx context.Context, s *stage.Stage) {
+	mood(stage.FailingSent)(ctx, s)
+	undelivered(ctx, s)
+	s.Drop(ctx, 0)
+	s.Leave(0)
+}
+
+// refill gives the owner new packages after the reserve went out, one of which ends soon.
+func refill(ctx context.Context, s *stage.Stage) {
+	for _, p := range []stage.Package{{Number: 4}, {Number: 5}, {Number: 3}, {Number: 0, Variant: 2}, {Number: 7, Variant: 1}} {
+		s.Publish(ctx, p)
+	}
+}

@@ -1,0 +1,197 @@
+// Package faults makes external calls go wrong, one at a time and in every way that an external call can: refused, done
+// but the answer lost, no answer in time, and a crash of the caller right after. It also lets other things happen in the
+// middle of an invocation, right before one of its calls.
+//
+// A call belongs to the Invocation in its context; calls without one pass. Dial adds this to the gRPC calls of a Firestore
+// client; ports that are not gRPC go through [Invocation.Call] themselves.
+package faults
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Kind is a way in which a call goes wrong.
+type Kind string
+
+// The kinds. What a library repeats by itself (codes.Unavailable) is told apart from what it hands on, because both happen.
+const (
+	Refused     Kind = "refused"     // an error instead of the effect
+	Lost        Kind = "lost answer" // the effect, and an error instead of the answer
+	Timeout     Kind = "timeout"     // no effect, and no answer until the caller's time was over
+	Crash       Kind = "crash"       // the effect, and then the caller is no more
+	Unavailable Kind = "unavailable" // like Refused, but the client library tries again
+	Repeated    Kind = "repeated"    // like Lost, but the client library tries again
+)
+
+// Kinds lists all of them.
+var Kinds = []Kind{Refused, Lost, Timeout, Crash, Unavailable, Repeated}
+
+// Point names a call of an invocation: the N-th (from 0) of that name. Calls of the same name may run concurrently; which
+// of them is the N-th is then open.
+type Point struct {
+	Name string
+	N    int
+}
+
+func (p Point) String() string { return fmt.Sprintf("%s #%d", p.Name, p.N+1) }
+
+// Errors that calls end with.
+var (
+	ErrCrashed = status.Error(codes.Canceled, "the caller has crashed")
+	errRefused = status.Error(codes.Unknown, "refused on purpose")
+	errAgain   = status.Error(codes.Unavailable, "unavailable on purpose")
+	errTimeout = status.Error(codes.DeadlineExceeded, "no answer in time")
+)
+
+// Invocation is one run of a function as its environment sees it: a sequence of external calls. It is safe for concurrent
+// use, and serves once.
+type Invocation struct {
+	// Fault, if Kind is set, befalls the call At.
+	Fault struct {
+		At   Point
+		Kind Kind
+	}
+	// Amid, if Do is set, is what happens right before the call At. Nothing happens inside a transaction: the database's
+	// locks would keep the others waiting anyway.
+	Amid struct {
+		At Point
+		Do func()
+	}
+	// Patience is called by [Invocation.Call] when a fault makes the caller wait until its time is over, with how long
+	// that takes. May be nil.
+	Patience func(time.Duration)
+
+	mu           sync.Mutex
+	cancel       context.CancelFunc
+	seen         map[string]int
+	order        []Point
+	struck       bool
+	dead         bool
+	crashed      chan struct{}
+	transactions map[string]func()
+}
+
+type contextKey struct{}
+
+// Begin returns the context of the invocation. The caller must call End.
+func (i *Invocation) Begin(ctx context.Context) context.Context {
+	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, contextKey{}, i))
+	i.seen, i.crashed, i.transactions = make(map[string]int), make(chan struct{}), make(map[string]func())
+	return ctx
+}
+
+// From returns the invocation that a context belongs to, or nil.
+func From(ctx context.Context) *Invocation {
+	i, _ := ctx.Value(contextKey{}).(*Invocation)
+	return i
+}
+
+// End frees what the invocation has left: a crashed caller's transactions are rolled back, as the database does after
+// their idle time.
+func (i *Invocation) End() {
+	i.cancel()
+	i.mu.Lock()
+	left := i.transactions
+	i.transactions = nil
+	i.mu.Unlock()
+	for _, rollback := range left {
+		rollback()
+	}
+}
+
+// Crashed is closed when the invocation crashes. What it does afterwards has no effect.
+func (i *Invocation) Crashed() <-chan struct{} { return i.crashed }
+
+// Calls returns the calls so far, in the order in which they began.
+func (i *Invocation) Calls() []Point {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return append([]Point(nil), i.order...)
+}
+
+// Struck reports whether the planned fault has happened.
+func (i *Invocation) Struck() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.struck
+}
+
+// timeouts are those of the callers: 60 s for a call of Firestore, less for the others.
+const (
+	databaseTimeout = 60 * time.Second
+	otherTimeout    = 10 * time.Second
+)
+
+// Call makes one external call, or makes it go wrong. do has the effect and returns the answer's error.
+func (i *Invocation) Call(name string, do func() error) error {
+	return i.call(name, otherTimeout, do)
+}
+
+func (i *Invocation) call(name string, timeout time.Duration, do func() error) error {
+	point, kind, err := i.begin(name)
+	if err != nil {
+		return err
+	}
+	if i.Amid.Do != nil && i.Amid.At == point {
+		i.Amid.Do()
+	}
+	switch kind {
+	case Refused:
+		return errRefused
+	case Unavailable:
+		return errAgain
+	case Timeout:
+		if i.Patience != nil {
+			i.Patience(timeout)
+		}
+		i.cancel()
+		return errTimeout
+	}
+	err = do()
+	switch kind {
+	case Lost:
+		if err == nil {
+			err = errRefused
+		}
+	case Repeated:
+		err = errAgain
+	case Crash:
+		i.die()
+		err = ErrCrashed
+	}
+	return err
+}
+
+// begin counts the call and says what befalls it.
+func (i *Invocation) begin(name string) (Point, Kind, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.dead {
+		return Point{}, "", ErrCrashed
+	}
+	point := Point{name, i.seen[name]}
+	i.seen[name]++
+	i.order = append(i.order, point)
+	if i.Fault.Kind == "" || i.Fault.At != point {
+		return point, "", nil
+	}
+	i.struck = true
+	return point, i.Fault.Kind, nil
+}
+
+func (i *Invocation) die() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dead = true
+	i.cancel()
+	close(i.crashed)
+}
+
+// Abandon ends the invocation's time from outside, as the platform does.
+func (i *Invocation) Abandon() { i.cancel() }

@@ -1,0 +1,188 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path"
+
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// Committed is told of every commit that took effect, whatever its caller learned, before the caller learns it.
+type Committed func(context.Context, *firestorepb.CommitRequest, *firestorepb.CommitResponse)
+
+// Dial returns the options with which a Firestore client's connection is made, so that its calls can go wrong. The name of
+// a call is its method and the collection that it is about first.
+func Dial(committed Committed) []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(unary(committed)),
+		grpc.WithChainStreamInterceptor(stream),
+	}
+}
+
+func unary(committed Committed) grpc.UnaryClientInterceptor {
+	return func(
+		ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+	) error {
+		do := func() error {
+			err := invoke(ctx, method, req, reply, cc, opts...)
+			if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
+				committed(ctx, commit, reply.(*firestorepb.CommitResponse))
+			}
+			return err
+		}
+		i := From(ctx)
+		if i == nil {
+			return do()
+		}
+		return i.call(nameOf(method, req), databaseTimeout, func() error {
+			err := do()
+			i.follow(ctx, cc, req, reply, err)
+			return err
+		})
+	}
+}
+
+// follow keeps the list of the invocation's open transactions.
+func (i *Invocation) follow(ctx context.Context, cc *grpc.ClientConn, req, reply any, err error) {
+	if err != nil {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch r := req.(type) {
+	case *firestorepb.CommitRequest:
+		delete(i.transactions, string(r.GetTransaction()))
+	case *firestorepb.RollbackRequest:
+		delete(i.transactions, string(r.GetTransaction()))
+	case *firestorepb.BeginTransactionRequest:
+		id := reply.(*firestorepb.BeginTransactionResponse).GetTransaction()
+		undo := func() { rollback(ctx, cc, r.GetDatabase(), id) }
+		if i.transactions == nil { // the caller crashed meanwhile
+			undo()
+			return
+		}
+		i.transactions[string(id)] = undo
+	}
+}
+
+func rollback(ctx context.Context, cc *grpc.ClientConn, database string, id []byte) {
+	headers, _ := metadata.FromOutgoingContext(ctx)
+	ctx = metadata.NewOutgoingContext(context.Background(), headers)
+	// Its failure means that the database has rolled the transaction back already.
+	_ = cc.Invoke(ctx, "/google.firestore.v1.Firestore/Rollback",
+		&firestorepb.RollbackRequest{Database: database, Transaction: id}, new(emptypb.Empty))
+}
+
+// stream makes a call with a stream of answers one call: it begins when the first answer is asked for, and all answers are
+// there before the first is given.
+func stream(
+	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	i := From(ctx)
+	if i == nil {
+		return open(ctx, desc, cc, method, opts...)
+	}
+	return &held{ctx: ctx, invocation: i, method: method, open: func() (grpc.ClientStream, error) {
+		return open(ctx, desc, cc, method, opts...)
+	}}, nil
+}
+
+// held is a server's stream whose answers are held back until all are there. One goroutine uses it.
+type held struct {
+	grpc.ClientStream // nil: its other methods are not used by the Firestore client
+	ctx               context.Context
+	invocation        *Invocation
+	method            string
+	open              func() (grpc.ClientStream, error)
+	request           proto.Message
+	done              bool
+	answers           []proto.Message
+	err               error
+}
+
+func (h *held) Context() context.Context     { return h.ctx }
+func (h *held) CloseSend() error             { return nil }
+func (h *held) Header() (metadata.MD, error) { return nil, nil }
+func (h *held) Trailer() metadata.MD         { return nil }
+
+func (h *held) SendMsg(m any) error {
+	h.request = proto.Clone(m.(proto.Message))
+	return nil
+}
+
+func (h *held) RecvMsg(m any) error {
+	into := m.(proto.Message)
+	if !h.done {
+		h.done = true
+		h.err = h.invocation.call(nameOf(h.method, h.request), databaseTimeout, func() error { return h.read(into) })
+		if h.err != nil {
+			h.answers = nil
+		}
+	}
+	if len(h.answers) == 0 {
+		if h.err != nil {
+			return h.err
+		}
+		return io.EOF
+	}
+	proto.Reset(into)
+	proto.Merge(into, h.answers[0])
+	h.answers = h.answers[1:]
+	return nil
+}
+
+// read makes the call and keeps its answers, which are of the type of like.
+func (h *held) read(like proto.Message) error {
+	s, err := h.open()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.SendMsg(h.request), s.CloseSend()); err != nil {
+		return err
+	}
+	for {
+		answer := like.ProtoReflect().New().Interface()
+		if err := s.RecvMsg(answer); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		h.answers = append(h.answers, answer)
+	}
+}
+
+// nameOf is the method and the collection that the call is about first.
+func nameOf(method string, req any) string {
+	name := path.Base(method)
+	if collection := collectionOf(req); collection != "" {
+		name += " " + collection
+	}
+	return name
+}
+
+func collectionOf(req any) string {
+	switch r := req.(type) {
+	case *firestorepb.BatchGetDocumentsRequest:
+		if r.GetTransaction() != nil {
+			return "in transaction"
+		}
+		return path.Base(path.Dir(r.GetDocuments()[0]))
+	case *firestorepb.RunQueryRequest:
+		return r.GetStructuredQuery().GetFrom()[0].GetCollectionId()
+	case *firestorepb.CommitRequest:
+		for _, w := range r.GetWrites() {
+			if w.GetDelete() != "" {
+				return path.Base(path.Dir(w.GetDelete()))
+			}
+			return path.Base(path.Dir(w.GetUpdate().GetName()))
+		}
+	}
+	return ""
+}

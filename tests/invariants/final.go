@@ -1,0 +1,186 @@
+package invariants
+
+import (
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Check returns the promises that a run has broken. Everything that is under way must have come to its end.
+func Check(run Run, end State, names config.Collections) []Violation {
+	var v violations
+	c := final{run: run, State: end, violations: &v, handedOut: make(map[string][]keypackage.Delivery)}
+	for _, d := range end.Deliveries {
+		c.handedOut[d.Hash] = append(c.handedOut[d.Hash], d)
+	}
+	c.checkExposure()
+	c.checkOutcomes()
+	c.checkDeliveries()
+	c.checkReceived()
+	if run.Commits != nil {
+		replay(run, end, names, &v)
+	}
+	return v
+}
+
+type final struct {
+	State
+	*violations
+	run       Run
+	handedOut map[string][]keypackage.Delivery // by hash of owner and bytes
+}
+
+// checkExposure is I1: of all hand-outs of the same bytes as one-time, all but one were taken back unseen, no hand-out as
+// a reserve came before one of them or beside one that stands, and no other requester has seen them.
+func (c *final) checkExposure() {
+	for hash, deliveries := range c.handedOut {
+		var standing []keypackage.Delivery
+		for _, d := range deliveries {
+			if !d.LastResort && d.Reason != keypackage.ExpiredReturned {
+				standing = append(standing, d)
+			}
+		}
+		if len(standing) > 1 {
+			c.add("I1", "package %s was handed out as one-time by %d deliveries that stand", short(hash), len(standing))
+		}
+		for _, one := range deliveries {
+			for _, other := range deliveries {
+				if one.LastResort || !other.LastResort {
+					continue
+				}
+				if other.CreatedAt.Before(one.CreatedAt) || one.Reason != keypackage.ExpiredReturned {
+					c.add("I1", "package %s was handed out as one-time and as a reserve", short(hash))
+				}
+			}
+		}
+	}
+	seen := make(map[string]map[string]bool)
+	for _, r := range c.run.Received {
+		d := c.Deliveries[r.DeliveryID]
+		if seen[d.Hash] == nil {
+			seen[d.Hash] = make(map[string]bool)
+		}
+		seen[d.Hash][r.Session] = true
+	}
+	for hash, requesters := range seen {
+		oneTime := slices.ContainsFunc(c.handedOut[hash], func(d keypackage.Delivery) bool {
+			return !d.LastResort && d.Reason != keypackage.ExpiredReturned
+		})
+		if oneTime && len(requesters) > 1 {
+			c.add("I1", "%d requesters have seen the one-time package %s", len(requesters), short(hash))
+		}
+	}
+}
+
+// checkOutcomes is I3 and I4 for requests: one record for each unit, or one for the whole request; and what the records
+// grant is what was delivered.
+func (c *final) checkOutcomes() {
+	byRequest := make(map[string][]keypackage.Record)
+	for _, r := range c.Records {
+		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
+	}
+	for _, request := range c.run.Requests {
+		c.checkRecords(request, byRequest[request.ID])
+	}
+}
+
+func (c *final) checkRecords(request Request, records []keypackage.Record) {
+	owners := make(map[string]int)
+	for _, r := range records {
+		owners[r.Owner]++
+		c.checkRecord(r)
+	}
+	switch {
+	case len(records) == 0:
+		c.add("I3", "request %s has no outcome", short(request.ID))
+	case owners[""] > 0 && len(records) > 1:
+		c.add("I3", "request %s has an outcome as a whole and others", short(request.ID))
+	case owners[""] > 0:
+	case len(owners) != len(request.Owners) || len(records) != len(owners):
+		c.add("I3", "request %s has %d answers for %d owners", short(request.ID), len(records), len(request.Owners))
+	}
+}
+
+func (c *final) checkRecord(r keypackage.Record) {
+	reserves := 0
+	for _, id := range r.DeliveryIDs {
+		d, ok := c.Deliveries[id]
+		if !ok || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester || d.Owner != r.Owner {
+			c.add("I3", "request %s was granted the delivery %s, which is not its own", short(r.RequestID), short(id))
+		}
+		if d.LastResort {
+			reserves++
+		}
+	}
+	if r.Granted != len(r.DeliveryIDs) || r.Granted > r.Requested || reserves > 1 {
+		c.add("I4", "request %s asked for %d, was granted %d by %d deliveries, %d of them reserves",
+			short(r.RequestID), r.Requested, r.Granted, len(r.DeliveryIDs), reserves)
+	}
+}
+
+// checkDeliveries is I3 for deliveries and stock: each has ended, each is somebody's, and no package vanishes.
+func (c *final) checkDeliveries() {
+	granted := make(map[string]bool)
+	for _, r := range c.Records {
+		for _, id := range r.DeliveryIDs {
+			granted[keypackage.RecordID(r.RequestID, id)] = true
+		}
+	}
+	for id, d := range c.Deliveries {
+		if d.State != keypackage.StateDelivered && d.State != keypackage.StateExpired {
+			c.add("I3", "delivery %s is still %s", short(id), d.State)
+		}
+		for _, request := range d.RequestIDs {
+			if !granted[keypackage.RecordID(request, id)] {
+				c.add("I3", "delivery %s belongs to no answer", short(id))
+			}
+		}
+	}
+	for hash, entry := range c.Ledger {
+		d, ok := c.Deliveries[entry.DeliveryID]
+		if !ok || (entry.Use == keypackage.UseOneTime && d.Reason == keypackage.ExpiredReturned) {
+			c.add("I3", "package %s counts as used by a delivery that is not there or gave it back", short(hash))
+		}
+	}
+	for hash, deliveries := range c.handedOut {
+		entry, used := c.Ledger[hash]
+		for _, d := range deliveries {
+			oneTime := !d.LastResort && d.Reason != keypackage.ExpiredReturned
+			if oneTime && (!used || entry.Use != keypackage.UseOneTime) || d.LastResort && !used {
+				c.add("I1", "package %s was handed out, and the ledger does not know", short(hash))
+			}
+		}
+	}
+}
+
+// checkReceived is I6 and I7, and the outer half of I8 and I5.
+func (c *final) checkReceived() {
+	for _, r := range c.run.Received {
+		d, ok := c.Deliveries[r.DeliveryID]
+		if !ok {
+			c.add("I3", "something arrived that no delivery knows")
+			continue
+		}
+		if c.run.Uploads[r.PackageID].Raw != r.Raw || r.Raw == "" || d.PackageID != r.PackageID {
+			c.add("I6", "delivery %s brought something else than the signed event", short(d.ID))
+		}
+		if d.Requester != r.Session {
+			c.add("I7", "delivery %s arrived in somebody else's session", short(d.ID))
+		}
+		if !r.At.Before(d.ExpiresAt) {
+			c.add("I8", "delivery %s arrived after its end", short(d.ID))
+		}
+		if d.Reason == keypackage.ExpiredReturned {
+			c.add("I5", "delivery %s arrived, and its package was returned to stock", short(d.ID))
+		}
+	}
+	for _, p := range c.run.Pushes {
+		if d := c.Deliveries[p.DeliveryID]; !p.At.Before(d.ExpiresAt) {
+			c.add("I8", "delivery %s was pushed after its end", short(d.ID))
+		}
+		if p.Contested {
+			c.add("I8", "delivery %s was pushed by two at once", short(p.DeliveryID))
+		}
+	}
+}

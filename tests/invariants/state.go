@@ -1,0 +1,64 @@
+package invariants
+
+import (
+	"context"
+	"fmt"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// State is what Firestore holds. Stock and Tombstones are keyed by event id, Ledger by the hash of owner and bytes.
+type State struct {
+	Deliveries map[string]keypackage.Delivery
+	Records    []keypackage.Record
+	Ledger     map[string]keypackage.Ledger
+	Stock      map[string]bool
+	Tombstones map[string]bool
+}
+
+// Load reads the whole state.
+func Load(ctx context.Context, client *firestore.Client, names config.Collections) (State, error) {
+	s := State{
+		Deliveries: make(map[string]keypackage.Delivery), Ledger: make(map[string]keypackage.Ledger),
+		Stock: make(map[string]bool), Tombstones: make(map[string]bool),
+	}
+	readers := map[string]func(*firestore.DocumentSnapshot) error{
+		names.Deliveries: func(snap *firestore.DocumentSnapshot) error {
+			d := keypackage.Delivery{ID: snap.Ref.ID}
+			err := snap.DataTo(&d)
+			s.Deliveries[d.ID] = d
+			return err
+		},
+		names.Ledger: func(snap *firestore.DocumentSnapshot) error {
+			l := keypackage.Ledger{Hash: snap.Ref.ID}
+			err := snap.DataTo(&l)
+			s.Ledger[l.Hash] = l
+			return err
+		},
+		names.Claims: func(snap *firestore.DocumentSnapshot) error {
+			var r keypackage.Record
+			err := snap.DataTo(&r)
+			if r.RequestID != "" { // the state of the walk through the requests has no request
+				s.Records = append(s.Records, r)
+			}
+			return err
+		},
+		names.KeyPackages: func(snap *firestore.DocumentSnapshot) error { s.Stock[snap.Ref.ID] = true; return nil },
+		names.Tombstones:  func(snap *firestore.DocumentSnapshot) error { s.Tombstones[snap.Ref.ID] = true; return nil },
+	}
+	for collection, read := range readers {
+		snaps, err := client.Collection(collection).Documents(ctx).GetAll()
+		if err != nil {
+			return s, fmt.Errorf("read %s: %w", collection, err)
+		}
+		for _, snap := range snaps {
+			if err := read(snap); err != nil {
+				return s, fmt.Errorf("read %s: %w", snap.Ref.Path, err)
+			}
+		}
+	}
+	return s, nil
+}
