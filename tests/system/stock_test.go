@@ -12,6 +12,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
 func TestNoStock(t *testing.T) {
@@ -162,29 +163,57 @@ func TestDeletedKeyPackageIsNotPushed(t *testing.T) {
 func TestAddressableKeyPackages(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(2)
-	older, newer := s.addressable(bob, "slot", 0), s.addressable(bob, "slot", time.Second)
-	s.publish(bob, older, newer)
+	older, newer := s.published(actors.Marmot, bob, 0), s.published(actors.Marmot, bob, time.Second)
+	s.publish(bob, older, newer) // into one slot
 	s.left(bob, newer, published[0], published[1])
-	both := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage}, Authors: []string{bob.Pubkey}}
-	preferring := actors.NewRequest(actors.Question{Owners: []string{bob.Pubkey}})
-	preferring.Tags = append(preferring.Tags, nostr.Tag{"k", "30443"})
-	ordinary := actors.NewRequest(actors.Question{Owners: []string{bob.Pubkey}})
 
 	for _, test := range []struct {
-		name    string
-		request *nostr.Event
-		want    *nostr.Event
-	}{{"preferred", preferring, newer}, {"not asked for", ordinary, published[0]}} {
+		kind int
+		want *nostr.Event
+	}{{keypackage.KindAddressableKeyPackage, newer}, {0, published[0]}} {
 		alice := s.requester(bob)
-		s.must(alice.Subscribe(s.ctx, "both", both))
-		s.must(alice.Sign(test.request))
-		s.must(alice.Publish(s.ctx, test.request))
+		request := s.ask(alice, actors.Question{Owners: []string{bob.Pubkey}, Kind: test.kind})
 		s.holds(alice, test.want)
-		s.told(alice, test.request.ID, relay.OutcomeRow{
+		s.told(alice, request, relay.OutcomeRow{
 			Owner: bob.Pubkey, Requested: 1, Granted: 1, LastResort: test.want == newer,
 		})
 	}
 	s.left(bob, newer, published[1])
+}
+
+func TestEveryGenerationOfClients(t *testing.T) {
+	s := onEveryday(t)
+	bob := actors.NewKey()
+	var published []*nostr.Event
+	for i, generation := range []actors.Generation{actors.NIPEE, actors.MIP00, actors.Framed, actors.MDK} {
+		published = append(published, s.published(generation, bob, time.Duration(i)*time.Second))
+	}
+	s.publish(bob, published...)
+	alice := s.requester(bob)
+	s.askFor(alice, bob, 4)
+	s.holds(alice, published...)
+	s.left(bob, published[3]) // which is addressable
+}
+
+func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(4)
+	told := make(chan topic.Notice, 10)
+	s.must(s.back(bob).Hear(s.ctx, func(notice topic.Notice) { told <- notice }))
+	alice := s.requester(bob)
+	for i, want := range []keypackage.Level{keypackage.LevelLow, keypackage.LevelLast} {
+		s.askFor(alice, bob, 1+i)
+		s.holds(alice, published[:1+2*i]...)
+		s.tick()
+		select {
+		case notice := <-told:
+			if notice.Level != string(want) || notice.Count != 3-2*i || notice.OwnerPubkey != bob.Pubkey {
+				t.Errorf("told %+v, want %s", notice, want)
+			}
+		case <-s.ctx.Done():
+			t.Fatalf("not told that the stock is %s", want)
+		}
+	}
 }
 
 // keyPackage makes a KeyPackage of a minute ago and a bit.
@@ -196,12 +225,14 @@ func (s *scene) keyPackage(owner actors.Key, later time.Duration, options mlsgen
 	return event
 }
 
-func (s *scene) addressable(owner actors.Key, slot string, later time.Duration) *nostr.Event {
+// published returns an event of a generation of clients, of a minute ago and a bit.
+func (s *scene) published(generation actors.Generation, owner actors.Key, later time.Duration) *nostr.Event {
 	s.t.Helper()
-	return s.resigned(owner, s.keyPackage(owner, later, mlsgen.Options{}), func(event *nostr.Event) {
-		event.Kind = keypackage.KindAddressableKeyPackage
-		event.Tags = append(event.Tags, nostr.Tag{"d", slot})
-	})
+	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey})
+	s.must(err)
+	event, err := generation.Publish(owner, encoded, s.Addresses().Relay, nostr.Timestamp(time.Now().Add(later-time.Minute).Unix()))
+	s.must(err)
+	return event
 }
 
 // resigned returns a changed copy of an event, signed.
