@@ -42,17 +42,19 @@ func NewDoor(verifier Verifier, audience, invoker, backend string, wrap func(htt
 	return door
 }
 
-// NewProxy returns a handler that passes requests on to the process that listens at backend, host:port.
+// NewProxy returns a handler that passes requests on, under its name, to the process that listens at backend, host:port.
 func NewProxy(backend string) *httputil.ReverseProxy {
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: backend})
-	proxy.Transport = &http.Transport{
-		MaxConnsPerHost:     maxConcurrent,
-		MaxIdleConnsPerHost: maxConcurrent,
-		IdleConnTimeout:     time.Minute,
+	target := &url.URL{Scheme: "http", Host: backend}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport: &http.Transport{
+			MaxConnsPerHost:     maxConcurrent,
+			MaxIdleConnsPerHost: maxConcurrent,
+			IdleConnTimeout:     time.Minute,
+		},
+		// A process that is down is an ordinary event here: the caller sees 502 and retries.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	// A process that is down is an ordinary event here: the caller sees 502 and retries.
-	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
-	return proxy
 }
 
 // ServeHTTP hands an authorised request to the function.
