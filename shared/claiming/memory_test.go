@@ -1,0 +1,238 @@
+package claiming
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// accuser is what *testing.T and *rapid.T have in common.
+type accuser interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
+// memory is a Store in maps. It keeps the contract of Store to the letter, and accuses whoever breaks it: see accuse.
+type memory struct {
+	accuser
+	mu         sync.Mutex
+	version    time.Time // of the last write
+	stock      map[string]keypackage.Candidate
+	ledger     map[string]keypackage.Ledger
+	tombstones map[string]bool
+	records    map[string]keypackage.Record
+	pairs      map[string]keypackage.Pair
+	owners     map[string]keypackage.Owner
+	deliveries map[string]keypackage.Delivery
+	outcomes   map[string]keypackage.Outcome
+	commits    int
+
+	// fault is asked before (false) and after (true) the work of each call. What it returns is the call's error: "failed"
+	// or "failed, but persisted".
+	fault func(call string, done bool) error
+}
+
+func newMemory(a accuser, documents ...*keypackage.Candidate) *memory {
+	m := &memory{
+		accuser: a, version: now.Add(-time.Hour), stock: make(map[string]keypackage.Candidate),
+		ledger: make(map[string]keypackage.Ledger), tombstones: make(map[string]bool),
+		records: make(map[string]keypackage.Record), pairs: make(map[string]keypackage.Pair),
+		owners: make(map[string]keypackage.Owner), deliveries: make(map[string]keypackage.Delivery),
+		outcomes: make(map[string]keypackage.Outcome),
+		fault:    func(string, bool) error { return nil },
+	}
+	for _, c := range documents {
+		m.put(*c)
+	}
+	return m
+}
+
+// put stores a document and, as it is marked, its ledger entry and its tombstone.
+func (m *memory) put(c keypackage.Candidate) {
+	c.Version = m.tick()
+	if c.Use != keypackage.UseNone {
+		m.ledger[c.Hash] = keypackage.Ledger{Hash: c.Hash, Use: c.Use, Version: c.Version}
+	}
+	if c.Tombstoned {
+		m.tombstones[c.ID] = true
+	}
+	m.stock[c.ID] = c
+}
+
+func (m *memory) tick() time.Time {
+	m.version = m.version.Add(time.Microsecond)
+	return m.version
+}
+
+// during runs the work of a call, with the faults before and after it.
+func (m *memory) during(call string, work func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fault(call, false); err != nil {
+		return err
+	}
+	if err := work(); err != nil {
+		return err
+	}
+	return m.fault(call, true)
+}
+
+// Records implements Store.
+func (m *memory) Records(_ context.Context, ids []string) (found []keypackage.Record, err error) {
+	err = m.during("Records", func() error {
+		found = m.known(ids)
+		return nil
+	})
+	return found, err
+}
+
+func (m *memory) known(ids []string) (found []keypackage.Record) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		if record, ok := m.records[id]; ok {
+			found = append(found, record)
+		}
+	}
+	return found
+}
+
+// View implements Store.
+func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View, err error) {
+	err = m.during("View", func() error {
+		view = &View{Owner: m.owners[owner], Pairs: make(map[string]keypackage.Pair), Open: make(map[string]keypackage.Found)}
+		view.Owner.Pubkey = owner
+		view.Owner.Supplies = maps.Clone(view.Owner.Supplies)
+		var ids []string
+		for _, u := range units {
+			if u.Owner != owner {
+				m.Errorf("a unit of %s is asked for among those of %s", u.Owner, owner)
+			}
+			ids = append(ids, u.RecordID(), keypackage.RecordID(u.Request.ID, ""))
+			pair := m.pairs[u.Request.Requester+"_"+owner]
+			view.Pairs[u.Request.Requester] = pair
+			for _, open := range pair.Open {
+				if d, ok := m.deliveries[open.DeliveryID]; ok && open.Ask == u.Request.Ask {
+					view.Open[d.ID] = keypackage.Found{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}
+				}
+			}
+		}
+		view.Records = m.known(ids)
+		return nil
+	})
+	return view, err
+}
+
+// Oldest implements Store.
+func (m *memory) Oldest(
+	_ context.Context, owner string, after *keypackage.Candidate, limit int,
+) (page []*keypackage.Candidate, err error) {
+	err = m.during("Oldest", func() error {
+		page = m.oldestFirst(owner)
+		if after != nil {
+			page = slices.DeleteFunc(page, func(c *keypackage.Candidate) bool { return keypackage.CompareAge(c, after) <= 0 })
+		}
+		page = m.first(page, limit)
+		return nil
+	})
+	return page, err
+}
+
+// Newest implements Store.
+func (m *memory) Newest(_ context.Context, owner string, limit int) (page []*keypackage.Candidate, err error) {
+	err = m.during("Newest", func() error {
+		page = m.oldestFirst(owner)
+		slices.Reverse(page)
+		page = m.first(page, limit)
+		return nil
+	})
+	return page, err
+}
+
+func (m *memory) first(page []*keypackage.Candidate, limit int) []*keypackage.Candidate {
+	if limit < 1 || limit > scanLimit {
+		m.Errorf("a page of %d documents is asked for", limit)
+	}
+	return page[:min(len(page), limit)]
+}
+
+// oldestFirst returns copies, with what ledger and tombstones say now.
+func (m *memory) oldestFirst(owner string) []*keypackage.Candidate {
+	var all []*keypackage.Candidate
+	for _, c := range m.stock {
+		if c.Owner == owner {
+			c.Use, c.Tombstoned, c.Document = m.ledger[c.Hash].Use, m.tombstones[c.ID], maps.Clone(c.Document)
+			all = append(all, &c)
+		}
+	}
+	slices.SortFunc(all, keypackage.CompareAge)
+	return all
+}
+
+// Settle implements Store.
+func (m *memory) Settle(_ context.Context, record keypackage.Record, unitIDs []string) error {
+	return m.during("Settle", func() error {
+		if record.Owner != "" || record.Granted != 0 || len(record.DeliveryIDs) > 0 || record.KeepUntil.IsZero() {
+			m.Errorf("not the record of a whole request: %+v", record)
+		}
+		if len(m.known(append(unitIDs, record.ID()))) > 0 {
+			return keypackage.ErrConflict
+		}
+		m.records[record.ID()] = record
+		return nil
+	})
+}
+
+// NoteOutcome implements Store.
+func (m *memory) NoteOutcome(
+	_ context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record,
+) error {
+	return m.during("NoteOutcome", func() error {
+		if before, ok := m.outcomes[documentID]; ok && before != outcome {
+			m.Errorf("request %s had the outcome %s and now has %s", documentID, before, outcome)
+		}
+		for _, record := range records {
+			if _, ok := m.records[record.ID()]; !ok {
+				m.Errorf("an outcome is told that is not recorded: %s", record.ID())
+			}
+		}
+		m.outcomes[documentID] = outcome
+		return nil
+	})
+}
+
+// Commit implements Store.
+func (m *memory) Commit(_ context.Context, plan *Plan) error {
+	return m.during("Commit", func() error {
+		accuse(m, plan)
+		if !m.holds(plan) {
+			return keypackage.ErrConflict
+		}
+		suites := m.suites(plan.Owner.Pubkey)
+		m.apply(plan)
+		m.commits++
+		for suite := range suites {
+			if !m.suites(plan.Owner.Pubkey)[suite] {
+				m.Errorf("the last package of %v is gone", suite)
+			}
+		}
+		return nil
+	})
+}
+
+// recordsOf returns the records of a request, sorted.
+func (m *memory) recordsOf(requestID string) (found []keypackage.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, record := range m.records {
+		if strings.HasPrefix(id, requestID+"_") {
+			found = append(found, record)
+		}
+	}
+	slices.SortFunc(found, func(a, b keypackage.Record) int { return cmp.Compare(a.Owner, b.Owner) })
+	return found
+}
