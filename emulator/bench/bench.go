@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
@@ -60,12 +61,15 @@ type bench struct {
 	stamps  *stamps
 	polling *gate // while open, the polling design delivers, not DeliverKeyPackages
 	report  *Report
+
+	calls       atomic.Int64 // of functions, at their doors
+	invocations float64      // per request, once the path has been measured
 }
 
 // Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
 // variables of this process, by which Google's clients find the emulators.
 func Run(ctx context.Context, opts Options) (report *Report, err error) {
-	b := &bench{opts: opts, sizes: full, stamps: newStamps(), polling: &gate{}, report: newReport(opts.Short)}
+	b := &bench{opts: opts, sizes: full, stamps: newStamps(), polling: &gate{}, report: newReport(opts.Short), invocations: nan}
 	if opts.Short {
 		b.sizes = short
 	}

@@ -78,7 +78,7 @@ func (b *bench) claimBurst(ctx context.Context, want burst) (burstResult, error)
 	if err != nil {
 		return burstResult{}, err
 	}
-	defer b.drop(ctx, db)
+	defer db.drop(ctx)
 	// Every request is granted, and what is left keeps all of them in the usual case.
 	owners, err := db.newOwners(ctx, want.owners, want.requests/want.owners+packagesPerOwner)
 	if err != nil {
@@ -118,7 +118,11 @@ func (b *bench) claimBurst(ctx context.Context, want burst) (burstResult, error)
 
 // claimer returns a Claimer that publishes nothing.
 func (db *database) claimer(store claiming.Store) *claiming.Claimer {
-	return claiming.New(store, mute{}, claiming.Settings{
+	return db.claimerTo(store, mute{})
+}
+
+func (db *database) claimerTo(store claiming.Store, publisher claiming.Publisher) *claiming.Claimer {
+	return claiming.New(store, publisher, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
 		},
@@ -129,6 +133,7 @@ func (db *database) claimer(store claiming.Store) *claiming.Claimer {
 // mute publishes nothing.
 type mute struct{}
 
+// PublishRequest implements claiming.Publisher.
 func (mute) PublishRequest(context.Context, string) error { return nil }
 
 // racing counts lost races.
@@ -137,6 +142,7 @@ type racing struct {
 	lost atomic.Int64
 }
 
+// Commit implements claiming.Store.
 func (r *racing) Commit(ctx context.Context, plan *claiming.Plan) error {
 	err := r.Store.Commit(ctx, plan)
 	if errors.Is(err, keypackage.ErrConflict) {

@@ -121,11 +121,19 @@ func packageDocument(owner actors.Key, created nostr.Timestamp) (keypackage.Docu
 	}, nil
 }
 
-// newRequests returns n requests of as many requesters, one for each of the owners in turn, stored as by the relay.
+// newRequests returns n requests of as many requesters for one package, of each of the owners in turn, stored as by the
+// relay.
 func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
+	return db.newRequestsFor(ctx, n, owners, 1)
+}
+
+// newRequestsFor returns requests for that many packages.
+func (db *database) newRequestsFor(
+	ctx context.Context, n int, owners []string, packages int,
+) ([]keypackage.RequestDocument, error) {
 	requests := make([]keypackage.RequestDocument, n)
 	err := db.put(ctx, n, func(i int) (write, error) {
-		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}})
+		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}, Min: packages})
 		if err := actors.NewKey().Sign(event); err != nil {
 			return write{}, err
 		}

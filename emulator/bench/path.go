@@ -31,6 +31,7 @@ func (b *bench) path(ctx context.Context) error {
 			return fmt.Errorf("warm up: %w", err)
 		}
 	}
+	calls := b.calls.Load()
 	measured, floor := make([][]journey, len(b.sizes.levels)), make([][]journey, len(b.sizes.levels))
 	for i, level := range b.sizes.levels {
 		for round := range b.sizes.rounds {
@@ -45,6 +46,7 @@ func (b *bench) path(ctx context.Context) error {
 			}
 		}
 	}
+	b.invocations = float64(b.calls.Load()-calls) / float64(count(measured))
 	polled, err := b.polled(ctx, system)
 	if err != nil {
 		return err
@@ -78,4 +80,11 @@ func run(ctx context.Context, d design, requesters, n int) ([]journey, error) {
 	}
 	workers.Wait()
 	return journeys, context.Cause(ctx)
+}
+
+func count(levels [][]journey) (n int) {
+	for _, journeys := range levels {
+		n += len(journeys)
+	}
+	return n
 }

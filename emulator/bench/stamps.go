@@ -85,12 +85,14 @@ func (b *bench) middleware(entryPoint string, function http.Handler) http.Handle
 	switch entryPoint {
 	case suite.Claim:
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b.calls.Add(1)
 			b.stamps.claiming(path.Base(r.Header.Get("Ce-Document")), time.Now())
 			function.ServeHTTP(w, r)
 		})
 	case suite.Deliver:
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			at := time.Now()
+			b.calls.Add(1)
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)

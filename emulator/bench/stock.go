@@ -37,7 +37,7 @@ func (b *bench) claimsBeside(ctx context.Context, packages int) (claims, queries
 	if err != nil {
 		return nil, nil, err
 	}
-	defer b.drop(ctx, db)
+	defer db.drop(ctx)
 	perOwner := max(1, packages/20) // claims that take no more than a twentieth of a stock
 	owners, err := db.newOwners(ctx, (b.sizes.stockClaims+perOwner-1)/perOwner, packages)
 	if err != nil {
