@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
 // Holding is what an owner has, and had, of one ciphersuite. It counts packages, not documents: what stands twice with the
@@ -24,7 +26,7 @@ const (
 	UnusableDeleted  = "deleted"
 	UnusableUsed     = "used"
 	UnusableExpired  = "expired"
-	UnusableNotBegun = "not_begun"
+	UnusableNotBegun = string(mls.ErrNotBegun)
 )
 
 // Holdings sums up an owner's whole stock and ledger, one entry per ciphersuite, sorted.

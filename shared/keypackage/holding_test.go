@@ -45,7 +45,7 @@ func TestHoldings(t *testing.T) {
 	want := []keypackage.Holding{
 		{Suite: "", Unusable: map[string]int{"unparsable": 1}},
 		{Suite: "0x0001", OneTime: 2, Reserve: 1, HandedOut: 2, Shared: 1,
-			Unusable: map[string]int{"used": 1, "deleted": 1, "expired": 1, "not_begun": 1}},
+			Unusable: map[string]int{"used": 1, "deleted": 1, "expired": 1, "lifetime_not_begun": 1}},
 		{Suite: "0x0002", Reserve: 1, Unusable: none},
 		{Suite: "0x0003", OneTime: 1, Reserve: 1, Unusable: none},
 		{Suite: "0x0007", HandedOut: 1, Unusable: none},
