@@ -3,7 +3,7 @@
 //
 // world_test.go is what the tests stand on; drain_test.go attacks an owner, levels_test.go empties and refills one,
 // twins_test.go and generations_test.go publish the same and different packages in every form, rubbish_test.go what is no
-// good.
+// good, and cost_test.go counts what a claim reads and writes.
 package trust
 
 import (
