@@ -2,6 +2,8 @@
 //
 //	go run ./emulator demo    see KeyPackages delivered: the main job and three harder cases
 //	go run ./emulator up      start everything on fixed ports and leave it running
+//	go run ./emulator deadletters  list what could not be delivered, and try again
+//	go run ./emulator soak         run it under load, with faults if wanted, and judge what was promised
 //	go run ./emulator soak    run it under load, with faults if wanted, and judge what was promised
 //
 // It is also the program of the suite's own processes, which is why it has commands that nobody types.
@@ -28,6 +30,7 @@ var commands = []command{
 	{"demo", "play the main job and three harder cases, and check what was promised", playDemo},
 	{"bench", "measure it, next to the unavoidable and to a design that polls", measure},
 	{"up", "start everything on fixed ports and leave it running", up},
+	{"deadletters", "list the messages that could not be delivered, here or in a real project; -replay tries again", handleDeadLetters},
 	{"soak", "run it under load, with -faults under fire, and judge what was promised", runSoak},
 	{"relay", "(a process of the suite) serve the reference relay", func(_ context.Context, args []string) error { return runRelay(args) }},
 	{"function", "(a process of the suite) serve one function: function <entry point>", function},
