@@ -33,7 +33,7 @@ type memory struct {
 	outcomes   map[string]keypackage.Outcome
 	commits    int
 
-	// fault is asked before (false) and after (true) the work of each call. What it returns is the call's error: "failed"
+	// fault is asked before (false) and after (true) the work of each call, which Commit names with its owner. What it returns is the call's error: "failed"
 	// or "failed, but persisted".
 	fault func(call string, done bool) error
 }
@@ -207,7 +207,7 @@ func (m *memory) NoteOutcome(
 
 // Commit implements Store.
 func (m *memory) Commit(_ context.Context, plan *Plan) error {
-	return m.during("Commit", func() error {
+	return m.during("Commit "+plan.Owner.Pubkey, func() error {
 		accuse(m, plan)
 		if !m.holds(plan) {
 			return keypackage.ErrConflict

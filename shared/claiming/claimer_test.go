@@ -1,0 +1,269 @@
+package claiming
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+var dave = fmt.Sprintf("%064x", 0xda7e)
+
+// post is a Publisher that remembers what was published.
+type post struct {
+	mu        sync.Mutex
+	published []string
+	err       error
+}
+
+func (p *post) PublishRequest(_ context.Context, requestID string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.published = append(p.published, requestID)
+	}
+	return p.err
+}
+
+// signed returns the document of a request that somebody signed now. The same number makes the same requester.
+func signed(t testing.TB, requester int, tags ...nostr.Tag) keypackage.RequestDocument {
+	t.Helper()
+	event := &nostr.Event{Kind: keypackage.KindRequest, CreatedAt: nostr.Timestamp(now.Unix()), Tags: tags}
+	if err := event.Sign(fmt.Sprintf("%064x", requester)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keypackage.RequestDocument{ID: event.ID, Event: string(raw), Kind: 447, HasKind: true, ReceivedAt: now}
+}
+
+var (
+	forBob  = nostr.Tag{"p", bob}
+	forDave = nostr.Tag{"p", dave}
+	three   = nostr.Tag{"min", "3"}
+)
+
+// desk is a Claimer with everything around it.
+type desk struct {
+	*memory
+	*post
+	first *Claimer
+	clock time.Time
+}
+
+func newDesk(t testing.TB, documents ...*keypackage.Candidate) *desk {
+	d := &desk{memory: newMemory(t, documents...), post: &post{}, clock: now}
+	d.first = d.claimer(keypackage.ModeDeliver)
+	return d
+}
+
+// claimer returns another process on the same store.
+func (d *desk) claimer(mode keypackage.Mode) *Claimer {
+	settings := Settings{Limits: generous, Mode: mode, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute}
+	return New(d.memory, d.post, settings, func() time.Time { return d.clock })
+}
+
+func takeUp(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
+	t.Helper()
+	result, err := c.Take(t.Context(), doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func TestTake(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob, three)
+	d.clock = now.Add(2 * time.Second)
+	want := Result{RequestID: doc.ID, Outcome: keypackage.OutcomeGranted, Granted: 3, Owners: 1, Age: 2 * time.Second}
+	if got := takeUp(t, d.first, doc); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if !slices.Equal(d.published, []string{doc.ID}) || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+		t.Errorf("published %v, noted %q", d.published, d.outcomes[doc.ID])
+	}
+	records, commits := d.recordsOf(doc.ID), d.commits
+	for range 3 {
+		if got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
+			t.Errorf("again: %+v", got)
+		}
+	}
+	if d.commits != commits || fmt.Sprint(d.recordsOf(doc.ID)) != fmt.Sprint(records) || len(d.deliveries) != 3 {
+		t.Errorf("repeating the event changed what is recorded")
+	}
+	if len(d.published) != 4 {
+		t.Errorf("the announcement is not repeated: %d", len(d.published))
+	}
+}
+
+func TestOutcomeOfManyOwners(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob, forDave)
+	if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 2 {
+		t.Errorf("got %+v", got)
+	}
+	records := d.recordsOf(doc.ID)
+	if len(records) != 2 || records[0].Status != keypackage.StatusFull || records[1].Status != keypackage.StatusNone {
+		t.Errorf("recorded %+v", records)
+	}
+}
+
+// What is not a request is left alone, and in mode off everything is.
+func TestLeftAlone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	other := signed(t, 1, forBob)
+	other.Kind = 1
+	for name, result := range map[string]Result{
+		"other kind": takeUp(t, d.first, other),
+		"off":        takeUp(t, d.claimer(keypackage.ModeOff), signed(t, 1, forBob)),
+	} {
+		if result.Outcome != "" || result.Label() != "ignored" || result.Reason == "" {
+			t.Errorf("%s: got %+v", name, result)
+		}
+	}
+	if len(d.records)+len(d.published)+len(d.outcomes) > 0 {
+		t.Errorf("recorded %v, published %v", d.records, d.published)
+	}
+}
+
+// Every rejected request has one record, and costs nobody anything. Who signed it is told.
+func TestRejected(t *testing.T) {
+	t.Parallel()
+	stale := signed(t, 1, forBob)
+	stale.ReceivedAt = now.Add(-16 * time.Minute)
+	forged := signed(t, 1, forBob)
+	forged.Event = forged.Event[:len(forged.Event)-5] + `00"}`
+	renamed := signed(t, 1, forBob)
+	renamed.ID = "another"
+	for _, tt := range []struct {
+		doc    keypackage.RequestDocument
+		reason keypackage.Rejection
+		told   bool
+	}{
+		{signed(t, 1), keypackage.RejectNoOwner, true},
+		{signed(t, 1, nostr.Tag{"p", "x"}), keypackage.RejectMalformedOwner, true},
+		{stale, keypackage.RejectStale, true},
+		{forged, keypackage.RejectBadSignature, false},
+		{renamed, keypackage.RejectDocumentID, false},
+		{keypackage.RequestDocument{ID: "rubbish", Event: "\xff", Kind: 447, HasKind: true, ReceivedAt: now}, keypackage.RejectMalformedEvent, false},
+		{keypackage.RequestDocument{ID: "nothing", Kind: 447, HasKind: true, ReceivedAt: now}, keypackage.RejectMalformedDocument, false},
+	} {
+		d := newDesk(t, fresh(5)...)
+		for range 2 {
+			got := takeUp(t, d.first, tt.doc)
+			if got.Outcome != keypackage.OutcomeRejected || got.Reason != string(tt.reason) || got.Granted != 0 {
+				t.Errorf("%s: got %+v", tt.reason, got)
+			}
+		}
+		records := d.recordsOf(tt.doc.ID)
+		if len(records) != 1 || records[0].ID() != tt.doc.ID+"_" || records[0].Authentic != tt.told {
+			t.Errorf("%s: recorded %+v", tt.reason, records)
+		}
+		if told := len(d.published) > 0; told != tt.told || d.outcomes[tt.doc.ID] != keypackage.OutcomeRejected {
+			t.Errorf("%s: told %v, noted %q", tt.reason, told, d.outcomes[tt.doc.ID])
+		}
+		if d.commits > 0 || len(d.stock) != 5 {
+			t.Errorf("%s: something was claimed", tt.reason)
+		}
+	}
+}
+
+// A request that was half answered before it became stale is answered to the end, or recorded as too late.
+func TestHalfAnswered(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		later  time.Duration
+		want   keypackage.Outcome
+		reason string
+	}{
+		"still valid": {time.Hour, keypackage.OutcomeGranted, ""},
+		"over":        {8 * 24 * time.Hour, keypackage.OutcomePartial, keypackage.ReasonStale},
+	} {
+		daves := candidate("d1", 1, func(c *keypackage.Candidate) { c.Owner = dave })
+		d := newDesk(t, append(fresh(5), daves)...)
+		doc := signed(t, 1, forBob, forDave)
+		d.fault = func(call string, _ bool) error {
+			if call == "Commit "+dave {
+				return errAway
+			}
+			return nil
+		}
+		if result, err := d.first.Take(t.Context(), doc); err == nil || len(d.recordsOf(doc.ID)) != 1 {
+			t.Fatalf("%s: the first try was to fail for one owner: %+v", name, result)
+		}
+		d.fault = func(string, bool) error { return nil }
+		d.clock = now.Add(tt.later)
+		daves.ExpiresAt = d.clock.Add(time.Hour)
+		d.put(*daves)
+		if got := takeUp(t, d.first, doc); got.Outcome != tt.want || got.Reason != tt.reason || got.Owners != 2 {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		if d.outcomes[doc.ID] != tt.want {
+			t.Errorf("%s: noted %q", name, d.outcomes[doc.ID])
+		}
+	}
+}
+
+// What would have been claimed is recorded, for good, and nothing is touched.
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(2)...)
+	doc := signed(t, 1, forBob, forDave, three)
+	for _, mode := range []keypackage.Mode{keypackage.ModeObserve, keypackage.ModeObserve, keypackage.ModeDeliver} {
+		if got := takeUp(t, d.claimer(mode), doc); got.Outcome != keypackage.OutcomeObserved || got.Granted != 0 {
+			t.Errorf("mode %s: got %+v", mode, got)
+		}
+	}
+	records := d.recordsOf(doc.ID)
+	want := []keypackage.Row{
+		{Owner: bob, Requested: 3, Granted: 2, LastResort: true, Reason: "partial"}, {Owner: dave, Requested: 3, Reason: "none"},
+	}
+	if len(records) != 1 || !slices.Equal(records[0].Observed, want) {
+		t.Errorf("recorded %+v", records)
+	}
+	if d.commits > 0 || len(d.stock) != 2 || len(d.deliveries) > 0 || len(d.published) > 0 {
+		t.Error("something was claimed or published")
+	}
+}
+
+func TestUnanswered(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	answered, rejected, open := signed(t, 1, forBob), signed(t, 2), signed(t, 3, forBob)
+	half := signed(t, 4, forBob, forDave)
+	other := signed(t, 5, forBob)
+	other.Kind = 1
+	rubbish := keypackage.RequestDocument{ID: "rubbish", Event: "x", Kind: 447, HasKind: true}
+	takeUp(t, d.first, answered)
+	takeUp(t, d.first, rejected)
+	takeUp(t, d.first, half)
+	delete(d.records, half.ID+"_"+dave)
+	all := []keypackage.RequestDocument{answered, open, rejected, half, other, rubbish}
+	got, err := d.first.Unanswered(t.Context(), all)
+	if want := []keypackage.RequestDocument{open, half, rubbish}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, doc := range got {
+		takeUp(t, d.first, doc)
+	}
+	if got, err := d.first.Unanswered(t.Context(), all); err != nil || len(got) > 0 {
+		t.Errorf("after taking them up: %v, %v", got, err)
+	}
+	d.fault = func(string, bool) error { return errAway }
+	if _, err := d.first.Unanswered(t.Context(), all); err == nil {
+		t.Error("what is not known is said to be answered")
+	}
+}

@@ -1,0 +1,189 @@
+package claiming
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// transaction stands for answerOwner: it accuses when two run for one owner at a time, or a unit comes twice in one.
+type transaction struct {
+	*testing.T
+	gate    chan struct{} // each transaction waits for one value; nil: none waits
+	err     error
+	mu      sync.Mutex
+	running map[string]bool
+	sizes   []int
+	most    atomic.Int32
+}
+
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error) {
+	x.mu.Lock()
+	if x.running == nil {
+		x.running = make(map[string]bool)
+	}
+	if x.running[owner] {
+		x.Errorf("two transactions for one owner at a time")
+	}
+	x.running[owner] = true
+	x.sizes = append(x.sizes, len(units))
+	x.most.Store(max(x.most.Load(), int32(len(x.running))))
+	x.mu.Unlock()
+	if x.gate != nil {
+		<-x.gate
+	}
+	records := make([]keypackage.Record, len(units))
+	seen := make(map[string]bool)
+	for i, u := range units {
+		if u.Owner != owner || seen[u.RecordID()] {
+			x.Errorf("unit %s in a transaction of %s, seen %v", u.RecordID(), owner, seen[u.RecordID()])
+		}
+		seen[u.RecordID()] = true
+		records[i] = keypackage.Record{RequestID: u.Request.ID, Owner: owner}
+	}
+	x.mu.Lock()
+	delete(x.running, owner)
+	x.mu.Unlock()
+	return records, errors.Join(x.err, ctx.Err())
+}
+
+func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
+	t.Parallel()
+	x := &transaction{T: t}
+	c := newCombiner(x.answerAll)
+	var callers sync.WaitGroup
+	for i := range 300 {
+		callers.Go(func() {
+			u := ask(fmt.Sprint("r", i/2%70), 1) // each of 70 requests several times
+			u.Owner = fmt.Sprint("owner", i%3)
+			record, err := c.answer(t.Context(), u)
+			if err != nil || record.RequestID != u.Request.ID || record.Owner != u.Owner {
+				t.Errorf("%s: got %+v, %v", u.RecordID(), record, err)
+			}
+		})
+	}
+	callers.Wait()
+	if len(c.owners) != 0 {
+		t.Errorf("%d queues are left", len(c.owners))
+	}
+}
+
+// What waits while a transaction runs is answered by the next one, in bounded batches, the same unit once.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		callers, wanted int
+		id              func(int) string
+		sizes           []int
+	}{
+		"one":                  {1, 1, distinct, []int{1}},
+		"those who wait":       {31, 1, distinct, []int{1, 30}},
+		"at most so many":      {121, 1, distinct, []int{1, 50, 50, 20}},
+		"at most for so much":  {21, 10, distinct, []int{1, 10, 10}},
+		"the same event again": {31, 1, func(i int) string { return fmt.Sprint(i % 5) }, []int{1, 5}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			x := &transaction{T: t, gate: make(chan struct{})}
+			c := newCombiner(x.answerAll)
+			for i := range tt.callers {
+				go func() {
+					if _, err := c.answer(t.Context(), ask(tt.id(i), tt.wanted)); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}()
+				synctest.Wait() // the first leads, the others wait
+			}
+			for range tt.sizes {
+				x.gate <- struct{}{}
+				synctest.Wait()
+			}
+			if fmt.Sprint(x.sizes) != fmt.Sprint(tt.sizes) {
+				t.Errorf("%s: transactions of %v units, want %v", name, x.sizes, tt.sizes)
+			}
+		})
+	}
+}
+
+func distinct(i int) string { return fmt.Sprint(i) }
+
+func TestOwnersDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := &transaction{T: t, gate: make(chan struct{})}
+		c := newCombiner(x.answerAll)
+		for i := range 4 {
+			u := ask("r", 1)
+			u.Owner = fmt.Sprint("owner", i)
+			go func() { _, _ = c.answer(t.Context(), u) }()
+		}
+		synctest.Wait()
+		if x.most.Load() != 4 {
+			t.Errorf("%d of 4 owners are answered at the same time", x.most.Load())
+		}
+		close(x.gate)
+	})
+}
+
+// One caller that goes away does not fail the others: neither as the one who leads, nor as one who waits.
+func TestCallerGoesAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := &transaction{T: t, gate: make(chan struct{})}
+		c := newCombiner(x.answerAll)
+		impatient, goAway := context.WithCancel(t.Context())
+		answers := make([]error, 4)
+		for i, ctx := range []context.Context{impatient, t.Context(), impatient, t.Context()} {
+			go func() { _, answers[i] = c.answer(ctx, ask(fmt.Sprint(i), 1)) }()
+			synctest.Wait()
+		}
+		goAway()
+		synctest.Wait()
+		if answers[2] == nil {
+			t.Error("who waits and goes away is told that there is an answer")
+		}
+		close(x.gate)
+		synctest.Wait()
+		for _, i := range []int{0, 1, 3} {
+			if answers[i] != nil {
+				t.Errorf("caller %d: %v", i, answers[i])
+			}
+		}
+		if len(c.owners) != 0 {
+			t.Errorf("%d queues are left", len(c.owners))
+		}
+	})
+}
+
+func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := &transaction{T: t, gate: make(chan struct{}), err: errors.New("the database is away")}
+		c := newCombiner(x.answerAll)
+		var failed atomic.Int32
+		for i := range 3 {
+			go func() {
+				if record, err := c.answer(t.Context(), ask(fmt.Sprint(i), 1)); err != nil && record == nil {
+					failed.Add(1)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 2 {
+			x.gate <- struct{}{}
+			synctest.Wait()
+		}
+		if failed.Load() != 3 {
+			t.Errorf("%d of 3 callers were told", failed.Load())
+		}
+		x.err, x.gate = nil, nil
+		if _, err := c.answer(t.Context(), ask("0", 1)); err != nil {
+			t.Errorf("a failure is remembered: %v", err)
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package claiming
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+func TestPagesCoverTheStockOnce(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, 2, 3, 29, 30, 31} {
+		m := newMemory(t, fresh(size)...)
+		reader := stockReader{store: m, owner: bob, page: 2}
+		for pages := 0; !reader.ended; pages++ {
+			if err := reader.readOldest(t.Context()); err != nil || pages > 6 {
+				t.Fatalf("page %d: %v", pages, err)
+			}
+		}
+		if !slices.Equal(candidateIDs(reader.documents), candidateIDs(m.oldestFirst(bob))) || reader.limited {
+			t.Errorf("%d documents: read %v, limited %v", size, candidateIDs(reader.documents), reader.limited)
+		}
+	}
+}
+
+func TestReadingStopsAtTheScanLimit(t *testing.T) {
+	t.Parallel()
+	reader := stockReader{store: newMemory(t, fresh(scanLimit+5)...), owner: bob, page: 3}
+	for !reader.ended {
+		if err := reader.readOldest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reader.limited || len(reader.documents) != scanLimit {
+		t.Errorf("%d documents read, limited %v", len(reader.documents), reader.limited)
+	}
+}
+
+// Between the oldest and the newest documents there may be others, until the pages have met.
+func TestNewestDocumentsStandApart(t *testing.T) {
+	t.Parallel()
+	reader := stockReader{store: newMemory(t, fresh(newestLimit+10)...), owner: bob, page: 8}
+	for _, read := range []func() error{
+		func() error { return reader.readOldest(t.Context()) }, func() error { return reader.readNewest(t.Context()) },
+	} {
+		if err := read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldest, newest := "k1", fmt.Sprintf("k%d", newestLimit+10)
+	if reader.ended || !reader.apart["k11"] || reader.apart[oldest] || !reader.newest[newest] || reader.newest[oldest] {
+		t.Errorf("read 8 and %d of %d: ended %v, apart %v", newestLimit, newestLimit+10, reader.ended, reader.apart)
+	}
+	if err := reader.readOldest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if reader.apart["k11"] || reader.apart["k24"] || !reader.apart["k25"] || !reader.newest["k24"] {
+		t.Errorf("24 of the oldest read: apart %v", reader.apart)
+	}
+	if !slices.IsSortedFunc(reader.documents, keypackage.CompareAge) {
+		t.Errorf("not oldest first: %v", candidateIDs(reader.documents))
+	}
+	if got := candidateIDs(reader.documents); len(slices.Compact(slices.Sorted(slices.Values(got)))) != len(got) {
+		t.Errorf("read twice: %v", got)
+	}
+}
+
+func TestFewNewestDocumentsAreTheWholeStock(t *testing.T) {
+	t.Parallel()
+	reader := stockReader{store: newMemory(t, fresh(newestLimit-1)...), owner: bob, page: 2}
+	if err := reader.readNewest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !reader.ended || len(reader.documents) != newestLimit-1 {
+		t.Errorf("%d documents read, ended %v", len(reader.documents), reader.ended)
+	}
+}
+
+// Over budget, what was read of the stock decides only what its beginning, without a gap, can decide.
+func TestOverBudgetNeedsEnoughStock(t *testing.T) {
+	t.Parallel()
+	last := candidate("z", 99)
+	for name, documents := range map[string][]*keypackage.Candidate{
+		"nothing else of the suite": {candidate("a", 1, suite(2)), candidate("b", 2, suite(2))},
+		"only marked ones so far":   {candidate("m", 1, marked), candidate("n", 2, marked)},
+	} {
+		s := &stock{
+			documents: append(documents, last), newest: map[string]bool{"z": true}, apart: map[string]bool{"z": true},
+		}
+		unit := ask("r", 3, ofSuite(1))
+		if plan, err := decide([]Unit{unit}, handedOut(99), s, generous, now); !errors.Is(err, errMoreStock) {
+			t.Errorf("%s: %v, consumed %v", name, err, consumed(plan))
+		}
+	}
+	alone := &stock{documents: []*keypackage.Candidate{candidate("a", 1)}, newest: map[string]bool{}}
+	if plan, err := decide([]Unit{ask("r", 3)}, handedOut(99), alone, generous, now); !errors.Is(err, errMoreStock) {
+		t.Errorf("nothing is known to stay behind: %v, consumed %v", err, consumed(plan))
+	}
+}

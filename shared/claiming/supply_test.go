@@ -1,0 +1,86 @@
+package claiming
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// An owner's stock sinks claim by claim. Each level is recorded in the claim that reaches it, once.
+func TestLevelsOfASinkingStock(t *testing.T) {
+	t.Parallel()
+	m := newMemory(t, fresh(5)...)
+	claim := func(id string) keypackage.Supply {
+		t.Helper()
+		units := []Unit{ask(id, 1, by(id))}
+		view, err := m.View(t.Context(), bob, units)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Commit(t.Context(), decided(t, units, view, whole(m.oldestFirst(bob)...), generous)); err != nil {
+			t.Fatal(err)
+		}
+		return m.owners[bob].Supplies["0x0001"]
+	}
+	for i, want := range []keypackage.Supply{
+		{}, {Level: keypackage.LevelLow, Count: 3, At: now}, {Level: keypackage.LevelLow, Count: 3, At: now},
+		{Level: keypackage.LevelLast, Count: 1, At: now}, {Level: keypackage.LevelReserve, Count: 1, At: now},
+		{Level: keypackage.LevelReserve, Count: 1, At: now},
+	} {
+		if got := claim(string(rune('a' + i))); got != want {
+			t.Errorf("claim %d: %+v, want %+v", i+1, got, want)
+		}
+	}
+	for i := range 9 {
+		m.put(*candidate("new"+string(rune('a'+i)), 100))
+	}
+	for i, want := range []keypackage.Level{keypackage.LevelOK, keypackage.LevelOK, keypackage.LevelOK} {
+		if got := claim("n" + string(rune('a'+i))); got.Level != want || got.Epoch != 1 {
+			t.Errorf("claim %d after the refill: %+v; the exposed package is not all that she has", i+1, got)
+		}
+	}
+}
+
+func TestLevelsAreKnownOrNotTold(t *testing.T) {
+	t.Parallel()
+	limited := whole(fresh(3)...)
+	limited.limited = true
+	for name, tt := range map[string]struct {
+		stock *stock
+		used  int
+		want  keypackage.Level
+	}{
+		"all of it":       {whole(fresh(4)...), 0, keypackage.LevelLow},
+		"enough":          {&stock{documents: fresh(9)}, 0, ""},
+		"past the limit":  {limited, 0, ""},
+		"over budget":     {&stock{documents: fresh(3), newest: map[string]bool{"k3": true}}, 100, ""},
+		"never runs out":  {whole(append(fresh(2), candidate("a", 1, addressable))...), 0, ""},
+		"nothing is left": {whole(), 0, ""},
+	} {
+		plan := decided(t, []Unit{ask("r", 1)}, handedOut(tt.used), tt.stock, generous)
+		if got := plan.Owner.Supplies["0x0001"].Level; got != tt.want || plan.Owner.Pending != (tt.want != "") {
+			t.Errorf("%s: level %q, pending %v, want %q", name, got, plan.Owner.Pending, tt.want)
+		}
+		if tt.want != "" && !plan.WriteOwner {
+			t.Errorf("%s: the level is not written", name)
+		}
+	}
+	if _, err := decide([]Unit{ask("r", 1)}, nothingKnown(), &stock{documents: fresh(4)}, generous, now); !errors.Is(err, errMoreStock) {
+		t.Errorf("three of an unknown number left: %v, want more to be read", err)
+	}
+}
+
+// An owner who once had packages of a ciphersuite is told when a claim finds none.
+func TestEmptyLevel(t *testing.T) {
+	t.Parallel()
+	view := nothingKnown()
+	view.Owner.Supplies = map[string]keypackage.Supply{"0x0001": {Level: keypackage.LevelReserve, Epoch: 2, Announced: true}}
+	plan := decided(t, []Unit{ask("r", 1)}, view, whole(), generous)
+	if got := plan.Owner.Supplies["0x0001"]; got.Level != keypackage.LevelEmpty || got.Epoch != 2 || got.Count != 0 || !plan.WriteOwner {
+		t.Errorf("got %+v", got)
+	}
+	if view.Owner.Supplies["0x0001"].Level != keypackage.LevelReserve {
+		t.Error("the view was changed")
+	}
+}
