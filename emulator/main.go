@@ -1,10 +1,10 @@
 // Command emulator runs the whole system on one machine, on Google's official emulators.
 //
-//	go run ./emulator demo    see KeyPackages delivered: the main job and three harder cases
-//	go run ./emulator up      start everything on fixed ports and leave it running
-//	go run ./emulator deadletters  list what could not be delivered, and try again
+//	go run ./emulator demo         see KeyPackages delivered: the main job and three harder cases
+//	go run ./emulator up           start everything on fixed ports and leave it running
 //	go run ./emulator soak         run it under load, with faults if wanted, and judge what was promised
-//	go run ./emulator soak    run it under load, with faults if wanted, and judge what was promised
+//	go run ./emulator deadletters  list what could not be delivered, and try again
+//	go run ./emulator stock        show what an owner has in stock, here or in a real project
 //
 // It is also the program of the suite's own processes, which is why it has commands that nobody types.
 package main
@@ -30,8 +30,9 @@ var commands = []command{
 	{"demo", "play the main job and three harder cases, and check what was promised", playDemo},
 	{"bench", "measure it, next to the unavoidable and to a design that polls", measure},
 	{"up", "start everything on fixed ports and leave it running", up},
-	{"deadletters", "list the messages that could not be delivered, here or in a real project; -replay tries again", handleDeadLetters},
+	{"stock", "show how many KeyPackages an owner has and how many were handed out, per ciphersuite", stock},
 	{"soak", "run it under load, with -faults under fire, and judge what was promised", runSoak},
+	{"deadletters", "list the messages that could not be delivered, here or in a real project; -replay tries again", handleDeadLetters},
 	{"relay", "(a process of the suite) serve the reference relay", func(_ context.Context, args []string) error { return runRelay(args) }},
 	{"function", "(a process of the suite) serve one function: function <entry point>", function},
 }
@@ -68,6 +69,6 @@ func run(ctx context.Context, args []string) (exitCode int) {
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: go run ./emulator <command> [flags]     (-h behind a command shows its flags)")
 	for _, c := range commands {
-		fmt.Fprintf(os.Stderr, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(os.Stderr, "  %-11s %s\n", c.name, c.summary)
 	}
 }
