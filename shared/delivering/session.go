@@ -3,6 +3,7 @@ package delivering
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -47,6 +48,8 @@ func (s *session) run(ctx context.Context, found []keypackage.Found) error {
 		default:
 			return s.finish(ctx)
 		}
+		// What was pushed here is recorded and needs no second look: in the usual case that is all, and no call is made.
+		ids = slices.DeleteFunc(ids, func(id string) bool { return s.tried[id] })
 		var err error
 		if found, err = s.store.Deliveries(ctx, ids); err != nil {
 			return err
