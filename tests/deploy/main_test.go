@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	_ "github.com/keypackage-delivery/keypackage-delivery" // so that a change of what is built runs the tests again
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 )
 

@@ -1,0 +1,45 @@
+package deploy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestEveryAlertHasItsPlaybook: each alert links to a heading of the README, and each such heading has its alert.
+func TestEveryAlertHasItsPlaybook(t *testing.T) {
+	t.Parallel()
+	var linked []string
+	for _, name := range keysOf(t, terraform(t, "alerts.tf"), "alerts") {
+		linked = append(linked, "alert-"+name)
+	}
+	for _, name := range keysOf(t, terraform(t, "slo.tf"), "service_levels") {
+		linked = append(linked, "service-level-"+name)
+	}
+	slices.Sort(linked)
+	var headings []string
+	for _, heading := range submatches(sourceOf(t, "README.md"), `(?m)^#+ ((?:Alert|Service level): .*)$`) {
+		headings = append(headings, anchor(heading))
+	}
+	slices.Sort(headings)
+	if len(linked) < 10 || !slices.Equal(linked, headings) {
+		t.Errorf("alerts link to %v\nthe README has %v", linked, headings)
+	}
+}
+
+// keysOf returns the keys of a map of objects in a block of locals.
+func keysOf(t *testing.T, text, name string) []string {
+	t.Helper()
+	block := regexp.MustCompile(`(?s)\n  ` + name + ` = \{\n(.*?)\n  \}\n`).FindStringSubmatch(text)
+	if block == nil {
+		t.Fatalf("no map %s", name)
+	}
+	return submatches(block[1], `(?m)^    ([\w-]+) = \{$`)
+}
+
+// anchor is how the README's readers are led to a heading: lower case, words joined by hyphens, no other punctuation.
+func anchor(heading string) string {
+	kept := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(heading), "")
+	return strings.ReplaceAll(kept, " ", "-")
+}
