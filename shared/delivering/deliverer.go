@@ -116,9 +116,11 @@ func (d *Deliverer) pushRequest(ctx context.Context, result *Result, requestID s
 	return session.run(ctx, found)
 }
 
-// outcome returns the rows to tell, or none if it is too late or the requester never signed the request.
+// outcome returns the rows to tell. There are none if it is too late, if the requester never signed the request, or as long
+// as an owner's answer is missing: an outcome is told once.
 func (d *Deliverer) outcome(records []keypackage.Record) []keypackage.Row {
-	if !records[0].Authentic || d.now().Sub(records[0].CreatedAt) >= OutcomeAge {
+	_, complete := keypackage.Conclude(records)
+	if !complete || !records[0].Authentic || d.now().Sub(records[0].CreatedAt) >= OutcomeAge {
 		return nil
 	}
 	rows := make([]keypackage.Row, len(records))
