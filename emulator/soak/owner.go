@@ -39,6 +39,17 @@ func newOwner(seed uint64, number int, relay string, history *history) *owner {
 	return &owner{person: newPerson(seed, "owner", number, relay, history), habit: number % habits}
 }
 
+// arrive visits the relay until it succeeds.
+func (o *owner) arrive(ctx context.Context) error {
+	for {
+		err := o.visit(ctx)
+		if err == nil || !o.pause(ctx, time.Second) {
+			return err
+		}
+		o.history.trouble()
+	}
+}
+
 // live visits the relay from time to time. What fails at one visit is made good at the next.
 func (o *owner) live(ctx context.Context) {
 	for o.pause(ctx, visitEvery) {

@@ -151,14 +151,19 @@ func (s *soak) enter(ctx context.Context) error {
 	for i := range s.Requesters {
 		s.requesters = append(s.requesters, newRequester(s.Options, i, relay, s.history, s.owners))
 	}
+	ctx, cancel := context.WithTimeout(ctx, entryTime)
+	defer cancel()
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.owners))
 	for i, o := range s.owners {
-		wg.Go(func() { errs[i] = o.visit(ctx) })
+		wg.Go(func() { errs[i] = o.arrive(ctx) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
+
+// entryTime bounds the entry: a busy machine needs more than one visit's time for it.
+const entryTime = 5 * time.Minute
 
 // load plays the load until its time is over or ctx ends.
 func (s *soak) load(ctx context.Context) (err error) {

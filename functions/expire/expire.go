@@ -1,4 +1,5 @@
-// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It answers with a report.
+// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It answers with a report. It
+// reads no body, so that there is none to limit.
 package expire
 
 import (
