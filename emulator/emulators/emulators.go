@@ -4,6 +4,7 @@
 package emulators
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type Options struct {
 	FirestorePort int          // 0 chooses a free one
 	PubSubPort    int          // 0 chooses a free one
 	LogDir        string       // "" is a temporary directory that Stop removes
+	Heap          string       // of each, as java's -Xmx wants it; "" is 512m
 	Progress      func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
 }
 
@@ -58,6 +60,7 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		}
 		e.tempDir, logDir = dir, dir
 	}
+	heap := "-Xmx" + cmp.Or(opts.Heap, defaultHeap)
 	var err error
 	if e.triggers, err = newTriggers(); err != nil {
 		return err
@@ -67,14 +70,14 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		port:    opts.FirestorePort,
 		logFile: filepath.Join(logDir, "firestore.log"),
 		command: func(port int) (string, []string) {
-			return installed.Java, firestoreArgs(installed.Firestore, port, e.triggers.addr())
+			return installed.Java, firestoreArgs(installed.Firestore, heap, port, e.triggers.addr())
 		},
 	}
 	e.PubSub = &Emulator{
 		title:   pubsubProduct.title,
 		port:    opts.PubSubPort,
 		logFile: filepath.Join(logDir, "pubsub.log"),
-		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, port) },
+		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, heap, port) },
 	}
 	if err := errors.Join(e.Firestore.choosePort(), e.PubSub.choosePort()); err != nil {
 		return err // before either has taken its time to start
@@ -98,17 +101,17 @@ func startBoth(ctx context.Context, progress func(string), both ...*Emulator) er
 	return errors.Join(errs...)
 }
 
-// Heaps are bounded because several packages' tests may each run a pair: without a bound the Firestore emulator grows
-// to 1 GB under a load that it serves as well with 512 MB.
-const heap = "-Xmx512m"
+// defaultHeap is small because several packages' tests may each run a pair: without a bound the Firestore emulator grows
+// to 1 GB under a load that it serves as well with 512 MB. It holds all documents there: 300,000 small ones need more.
+const defaultHeap = "512m"
 
 // The Firestore emulator's messages are only written for English (its own wrapper script sets the same).
-func firestoreArgs(jar string, port int, functionsAddr string) []string {
+func firestoreArgs(jar, heap string, port int, functionsAddr string) []string {
 	return []string{heap, "-Duser.language=en", "-cp", jar, firestoreProduct.mainClass,
 		"--host", "127.0.0.1", "--port", fmt.Sprint(port), "--functions_emulator", functionsAddr}
 }
 
-func pubsubArgs(jar string, port int) []string {
+func pubsubArgs(jar, heap string, port int) []string {
 	return []string{heap, "-cp", jar, pubsubProduct.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)}
 }
 
