@@ -26,6 +26,8 @@ type cast struct {
 
 	fromAlice, fromCarol keypackage.RequestDocument // Carol's asks for the same as her earlier one
 	earlierFromCarol     keypackage.RequestDocument
+
+	inspected map[string]*keypackage.Package // by event id
 }
 
 var (
@@ -53,6 +55,11 @@ func newCast(t *testing.T) *cast {
 	question := actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
 	c.fromAlice = fixture.Request(t, c.alice, question)
 	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, question), fixture.Request(t, c.carol, question)
+	c.inspected = make(map[string]*keypackage.Package)
+	for _, p := range append(c.stock(), c.joined) {
+		inspected := keypackage.Inspect(fixture.ID(p), p, keypackage.PolicyStrict)
+		c.inspected[fixture.ID(p)] = &inspected
+	}
 	return c
 }
 
@@ -107,14 +114,12 @@ func (s *scene) history() fixture.Documents {
 	}
 }
 
-func (w *world) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
-	inspected := keypackage.Inspect(fixture.ID(p), p, w.Policy)
-	return keypackage.NewDelivery(req, &inspected, false, deliveryTTL, w.now)
+func (s *scene) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
+	return keypackage.NewDelivery(req, s.inspected[fixture.ID(p)], false, deliveryTTL, s.now)
 }
 
-func (w *world) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
-	inspected := keypackage.Inspect(fixture.ID(p), p, w.Policy)
-	return keypackage.NewLedger(&inspected, use, "some delivery", w.now)
+func (s *scene) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
+	return keypackage.NewLedger(s.inspected[fixture.ID(p)], use, "some delivery", s.now)
 }
 
 func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Record {
