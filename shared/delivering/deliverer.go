@@ -108,19 +108,22 @@ func (d *Deliverer) pushRequest(ctx context.Context, result *Result, requestID s
 			return err
 		}
 	}
+	latest := slices.MaxFunc(records, func(a, b keypackage.Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	session := &session{
 		Deliverer: d, result: result, tried: make(map[string]bool),
-		push:        Push{RequestID: requestID, Requester: records[0].Requester, Outcome: d.outcome(records)},
-		outcomeEnds: records[0].CreatedAt.Add(OutcomeAge),
+		push:        Push{RequestID: requestID, Requester: records[0].Requester},
+		outcomeEnds: latest.CreatedAt.Add(OutcomeAge),
+	}
+	if d.now().Before(session.outcomeEnds) {
+		session.push.Outcome = outcome(records)
 	}
 	return session.run(ctx, found)
 }
 
-// outcome returns the rows to tell. There are none if it is too late, if the requester never signed the request, or as long
-// as an owner's answer is missing: an outcome is told once.
-func (d *Deliverer) outcome(records []keypackage.Record) []keypackage.Row {
-	_, complete := keypackage.Conclude(records)
-	if !complete || !records[0].Authentic || d.now().Sub(records[0].CreatedAt) >= OutcomeAge {
+// outcome returns the rows to tell. There are none if the requester never signed the request, or as long as an owner's
+// answer is missing: an outcome is told once.
+func outcome(records []keypackage.Record) []keypackage.Row {
+	if _, complete := keypackage.Conclude(records); !complete || !records[0].Authentic {
 		return nil
 	}
 	rows := make([]keypackage.Row, len(records))

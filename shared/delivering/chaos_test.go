@@ -1,0 +1,114 @@
+package delivering
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Workers that race, crash and lose answers, a database and a relay that fail at any moment: a package returns to stock
+// only if it never reached the requester, and nothing is pushed when it must not be (see relay.Push).
+func TestChaos(t *testing.T) {
+	t.Parallel()
+	reasons := make(map[string]int)
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(t)
+			random := &dice{source: rand.New(rand.NewPCG(seed, 0))}
+			calm := seed%3 == 0 // then the database works
+			for i := range 1 + random.IntN(4) {
+				m.add(delivery(i, fmt.Sprint("r", i%2)))
+			}
+			r := newRelay(m)
+			r.answer = r.moody(random)
+			m.fault = func(_ string, _ bool) error {
+				switch n := random.IntN(20); {
+				case n == 0 && !calm:
+					return errAway
+				case n == 1 && !calm:
+					return keypackage.ErrConflict
+				}
+				return nil
+			}
+			d := New(m, r, keypackage.ModeDeliver, time.Now)
+			for range 2 + random.IntN(6) {
+				go func() {
+					for range 3 {
+						time.Sleep(time.Duration(random.IntN(100)) * time.Second)
+						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+random.IntN(60))*time.Second)
+						if random.IntN(2) == 0 {
+							_, _ = d.ForRequest(ctx, fmt.Sprint("r", random.IntN(2)))
+						} else {
+							_, _ = d.ForRequester(ctx, "alice")
+						}
+						cancel()
+					}
+				}()
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			for id, delivery := range m.deliveries {
+				if delivery.Open() {
+					delivery.Expire(false, delivery.DueAt())
+				}
+				reasons[delivery.Reason]++
+				if delivery.Reason == keypackage.ExpiredReturned && r.seen[id] {
+					t.Errorf("seed %d: %s has reached the requester, and returns to stock: %+v", seed, id, delivery)
+				}
+			}
+		})
+	}
+	for _, reason := range []string{"", keypackage.ExpiredReturned, keypackage.ExpiredExposureUnknown, keypackage.ExpiredParked} {
+		if reasons[reason] < 10 {
+			t.Errorf("only %d deliveries ended as %q: %v", reasons[reason], reason, reasons)
+		}
+	}
+}
+
+// dice are random numbers for several goroutines.
+type dice struct {
+	mu     sync.Mutex
+	source *rand.Rand
+}
+
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.source.IntN(n)
+}
+
+// moody answers each push in any way, after any time that a relay may take, and says nothing false. What it leaves unclear
+// may have reached the requester.
+func (r *relay) moody(random *dice) func(context.Context, Push) Answer {
+	return func(_ context.Context, push Push) Answer {
+		time.Sleep(time.Duration(random.IntN(int(keypackage.PushTimeout))))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		answers := []keypackage.Answer{
+			keypackage.AnswerResults, keypackage.AnswerResults, keypackage.AnswerResults, keypackage.AnswerUnclear,
+			keypackage.AnswerUnexpected, keypackage.AnswerNotSent, keypackage.AnswerRefused, keypackage.AnswerMisplaced,
+		}
+		answer := Answer{Answer: answers[random.IntN(len(answers))], Statuses: make(map[string]string), Err: errAway}
+		for _, d := range push.Deliveries {
+			statuses := []string{
+				"delivered", "no_session", "no_session", "no_session", "no_subscription", "unknown", "unknown_event", "rejected", "",
+			}
+			status := statuses[random.IntN(len(statuses))]
+			unclear := answer.Answer == keypackage.AnswerUnclear || answer.Answer == keypackage.AnswerUnexpected
+			if answer.Answer == keypackage.AnswerResults {
+				answer.Statuses[d.ID] = status
+				unclear = status == "unknown" || status == ""
+			}
+			if unclear && random.IntN(2) == 0 {
+				r.seen[d.ID] = true
+			}
+		}
+		return answer
+	}
+}

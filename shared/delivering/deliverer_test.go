@@ -1,0 +1,207 @@
+package delivering
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// scene is a Deliverer with everything around it, in a bubble of its own time.
+type scene struct {
+	*memory
+	relay *relay
+	*Deliverer
+}
+
+// inScene runs a test with n deliveries pending for the request "r".
+func inScene(t *testing.T, n int, test func(s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		for i := range n {
+			m.add(delivery(i, "r"))
+		}
+		r := newRelay(m)
+		test(&scene{m, r, New(m, r, keypackage.ModeDeliver, time.Now)})
+	})
+}
+
+func TestDeliversWhatIsPending(t *testing.T) {
+	t.Parallel()
+	inScene(t, 3, func(s *scene) {
+		time.Sleep(2 * time.Second) // in the bubble's time: the request is so old
+		result, err := s.ForRequest(s.Context(), "r")
+		if err != nil || result.Pushes != 1 || result.Delivered != 3 || len(result.Latencies) != 3 || result.Latencies[0] != 2*time.Second {
+			s.Errorf("got %+v, %v", result, err)
+		}
+		push := s.relay.pushes[0]
+		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 3 || len(push.Outcome) != 1 {
+			s.Errorf("pushed %+v", push)
+		}
+		for id, d := range s.deliveries {
+			if d.State != keypackage.StateDelivered || d.Attempts != 1 || d.LastResult != "delivered" {
+				s.Errorf("%s: %+v", id, d)
+			}
+		}
+		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes[1].Deliveries) != 0 {
+			s.Errorf("the message again: %v, pushed %+v", err, s.relay.pushes[1:])
+		}
+	})
+}
+
+// What every answer of the relay means for the delivery and for the message.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer               keypackage.Answer
+		status               string
+		state                keypackage.State
+		exposed, parked      bool
+		again, alert, pushed bool // the message, somebody's attention, by the next message
+	}{
+		"delivered":       {keypackage.AnswerResults, "delivered", keypackage.StateDelivered, false, false, false, false, false},
+		"no session":      {keypackage.AnswerResults, "no_session", keypackage.StatePending, false, false, false, false, true},
+		"no subscription": {keypackage.AnswerResults, "no_subscription", keypackage.StatePending, false, false, false, false, true},
+		"unknown event":   {keypackage.AnswerResults, "unknown_event", keypackage.StatePending, false, true, false, true, false},
+		"rejected":        {keypackage.AnswerResults, "rejected", keypackage.StatePending, false, true, false, true, false},
+		"unknown":         {keypackage.AnswerResults, "unknown", keypackage.StatePending, true, false, true, false, true},
+		"id missing":      {keypackage.AnswerResults, "", keypackage.StatePending, true, false, true, false, true},
+		"not sent":        {keypackage.AnswerNotSent, "", keypackage.StatePending, false, false, true, false, true},
+		"401, 429":        {keypackage.AnswerRefused, "", keypackage.StatePending, false, false, true, false, true},
+		"404, 413":        {keypackage.AnswerMisplaced, "", keypackage.StatePending, false, false, false, true, true},
+		"timeout, 5xx":    {keypackage.AnswerUnclear, "", keypackage.StatePending, true, false, true, false, true},
+		"redirect":        {keypackage.AnswerUnexpected, "", keypackage.StatePending, true, false, false, true, true},
+	} {
+		inScene(t, 1, func(s *scene) {
+			if s.relay.answer = broken(tt.answer); tt.answer == keypackage.AnswerResults {
+				s.relay.answer = all(tt.status)
+			}
+			result, err := s.ForRequest(s.Context(), "r")
+			if (err != nil) != tt.again || fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
+				s.Errorf("%s: %v, alerts %v", name, err, result.Alerts)
+			}
+			d := s.get("r_k00")
+			if d.State != tt.state || d.ExposureUnknown != tt.exposed || d.Parked != tt.parked {
+				s.Errorf("%s: %+v", name, d)
+			}
+			before := len(s.relay.pushes)
+			s.relay.answer = delivered
+			if _, err := s.ForRequester(s.Context(), "alice"); err != nil {
+				s.Errorf("%s: the next message: %v", name, err)
+			}
+			pushed := slices.ContainsFunc(s.relay.pushes[before:], func(p Push) bool { return len(p.Deliveries) > 0 })
+			if pushed != tt.pushed {
+				s.Errorf("%s: pushed by the next message: %v", name, pushed)
+			}
+		})
+	}
+}
+
+func TestModesThatDoNotDeliver(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
+		inScene(t, 1, func(s *scene) {
+			d := New(s.memory, s.relay, mode, time.Now)
+			_, err1 := d.ForRequest(s.Context(), "r")
+			_, err2 := d.ForRequester(s.Context(), "alice")
+			if err1 != nil || err2 != nil || len(s.relay.pushes) > 0 || s.get("r_k00").State != keypackage.StatePending {
+				s.Errorf("mode %s: %v, %v, pushed %v", mode, err1, err2, s.relay.pushes)
+			}
+		})
+	}
+}
+
+// A nudge names the requester: everything that is open goes out, under the last request that asked for each.
+func TestNudge(t *testing.T) {
+	t.Parallel()
+	inScene(t, 0, func(s *scene) {
+		s.add(delivery(1, "old"))
+		time.Sleep(time.Second)
+		s.add(delivery(2, "new"))
+		s.add(delivery(3, "old", func(d *keypackage.Delivery) { d.RequestIDs = []string{"old", "new"} }))
+		s.add(delivery(4, "other", func(d *keypackage.Delivery) { d.Requester = "carol" }))
+		result, err := s.ForRequester(s.Context(), "alice")
+		if err != nil || result.Delivered != 3 || len(s.relay.pushes) != 2 {
+			s.Fatalf("got %+v, %v", result, err)
+		}
+		for i, want := range []string{"old: old_k01", "new: new_k02 old_k03"} {
+			push := s.relay.pushes[i]
+			ids := []string{}
+			for _, d := range push.Deliveries {
+				ids = append(ids, d.ID)
+			}
+			slices.Sort(ids)
+			if got := push.RequestID + ": " + strings.Join(ids, " "); got != want {
+				s.Errorf("push %d: %s, want %s", i, got, want)
+			}
+		}
+		if _, err := s.ForRequester(s.Context(), "nobody"); err != nil || len(s.relay.pushes) != 2 {
+			s.Errorf("a nudge for nobody: %v", err)
+		}
+	})
+}
+
+func TestNothingIsPushedThatMustNotBe(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*keypackage.Delivery){
+		"parked":    func(d *keypackage.Delivery) { d.Parked = true },
+		"over":      func(d *keypackage.Delivery) { d.ExpiresAt = time.Now() },
+		"delivered": func(d *keypackage.Delivery) { d.State = keypackage.StateDelivered },
+		"expired":   func(d *keypackage.Delivery) { d.State = keypackage.StateExpired },
+		"deleted":   func(*keypackage.Delivery) {},
+	} {
+		inScene(t, 1, func(s *scene) {
+			s.change("r_k00", edit)
+			s.tombstones["k00"] = name == "deleted"
+			if _, err := s.ForRequest(s.Context(), "r"); err != nil {
+				s.Errorf("%s: %v", name, err)
+			}
+			if len(s.relay.pushes) != 1 || len(s.relay.pushes[0].Deliveries) != 0 {
+				s.Errorf("%s: pushed %+v; only the outcome was to be told", name, s.relay.pushes)
+			}
+		})
+	}
+}
+
+func TestUnknownRequest(t *testing.T) {
+	t.Parallel()
+	inScene(t, 0, func(s *scene) {
+		if result, err := s.ForRequest(s.Context(), "nobody's"); err != nil || result.Pushes != 0 {
+			s.Errorf("got %+v, %v", result, err)
+		}
+	})
+}
+
+func TestLargePushesAreDivided(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		deliveries, bytes int
+		batches           []int
+	}{
+		"many":            {batchLimit + 1, 10, []int{batchLimit, 1}},
+		"large":           {3, batchBytes / 2, []int{2, 1}},
+		"one that is too": {2, batchBytes + 1, []int{1, 1}},
+	} {
+		inScene(t, 0, func(s *scene) {
+			for i := range tt.deliveries {
+				s.add(delivery(i, "r", func(d *keypackage.Delivery) {
+					d.Package = keypackage.Document{"event": strings.Repeat("x", tt.bytes)}
+				}))
+			}
+			result, err := s.ForRequest(s.Context(), "r")
+			var sizes []int
+			for _, push := range s.relay.pushes {
+				sizes = append(sizes, len(push.Deliveries))
+			}
+			if err != nil || result.Delivered != tt.deliveries || fmt.Sprint(sizes) != fmt.Sprint(tt.batches) {
+				s.Errorf("%s: pushes of %v, %v", name, sizes, err)
+			}
+		})
+	}
+}

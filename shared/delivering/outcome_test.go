@@ -1,0 +1,138 @@
+package delivering
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// answered stores the answers to a request of which nothing is to be delivered.
+func answered(s *scene, edit func(*keypackage.Record)) {
+	owners := []string{"bob", "dave"}
+	for _, owner := range owners {
+		r := keypackage.Record{
+			RequestID: "r", Requester: "alice", Owner: owner, Owners: owners, Status: keypackage.StatusNoMatch, Requested: 2,
+			Authentic: true, CreatedAt: time.Now(),
+		}
+		edit(&r)
+		s.records = append(s.records, r)
+	}
+}
+
+func TestOutcomeWithoutPackages(t *testing.T) {
+	t.Parallel()
+	inScene(t, 0, func(s *scene) {
+		answered(s, func(*keypackage.Record) {})
+		created := time.Now()
+		if result, err := s.ForRequest(s.Context(), "r"); err != nil || result.Pushes != 1 {
+			s.Fatalf("got %+v, %v", result, err)
+		}
+		push := s.relay.pushes[0]
+		want := []keypackage.Row{{Owner: "bob", Requested: 2, Reason: "no_match"}, {Owner: "dave", Requested: 2, Reason: "no_match"}}
+		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 0 || !slices.Equal(push.Outcome, want) {
+			s.Errorf("told %+v", push)
+		}
+		if !push.ExpiresAt.Equal(created.Add(OutcomeAge)) {
+			s.Errorf("told until %v", push.ExpiresAt)
+		}
+	})
+}
+
+func TestOutcomeThatIsNotTold(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		edit func(*keypackage.Record)
+		told bool
+	}{
+		"of today":         {func(*keypackage.Record) {}, true},
+		"nobody signed it": {func(r *keypackage.Record) { r.Authentic = false }, false},
+		"too old":          {func(r *keypackage.Record) { r.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
+		"not complete":     {func(r *keypackage.Record) { r.Owners = append(r.Owners, "erin") }, false},
+		"complete at last": {func(r *keypackage.Record) {
+			if r.Owner == "bob" {
+				r.CreatedAt = time.Now().Add(-OutcomeAge)
+			}
+		}, true},
+	} {
+		inScene(t, 0, func(s *scene) {
+			answered(s, tt.edit)
+			if _, err := s.ForRequest(s.Context(), "r"); err != nil || (len(s.relay.pushes) == 1) != tt.told {
+				s.Errorf("%s: %v, pushed %v", name, err, s.relay.pushes)
+			}
+		})
+	}
+}
+
+func TestRejectionIsTold(t *testing.T) {
+	t.Parallel()
+	inScene(t, 0, func(s *scene) {
+		s.records = []keypackage.Record{{
+			RequestID: "r", Requester: "alice", Status: keypackage.StatusRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
+		}}
+		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
+			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
+		}
+	})
+}
+
+// What it means for the message if the outcome could not be told.
+func TestOutcomeMeetsTrouble(t *testing.T) {
+	t.Parallel()
+	for answer, tt := range map[keypackage.Answer]struct{ again, alert bool }{
+		keypackage.AnswerResults:    {false, false},
+		keypackage.AnswerUnclear:    {true, false},
+		keypackage.AnswerNotSent:    {true, false},
+		keypackage.AnswerRefused:    {true, false},
+		keypackage.AnswerMisplaced:  {false, true},
+		keypackage.AnswerUnexpected: {false, true},
+	} {
+		inScene(t, 0, func(s *scene) {
+			answered(s, func(*keypackage.Record) {})
+			s.relay.answer = broken(answer)
+			result, err := s.ForRequest(s.Context(), "r")
+			if fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
+				s.Errorf("answer %d: %v, alerts %v", answer, err, result.Alerts)
+			}
+		})
+	}
+}
+
+func TestOutcomeGoesAlongWithAPush(t *testing.T) {
+	t.Parallel()
+	inScene(t, 2, func(s *scene) {
+		s.relay.answer = broken(keypackage.AnswerRefused)
+		if _, err := s.ForRequest(s.Context(), "r"); err == nil {
+			s.Error("a refused push is not acknowledged")
+		}
+		s.relay.pushes, s.relay.answer = nil, delivered
+		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes) != 1 || len(s.relay.pushes[0].Outcome) != 1 {
+			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
+		}
+	})
+}
+
+func TestStoreFails(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"RequestRecords", "Deliveries", "OpenFor"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(t)
+			m.add(delivery(1, "r"))
+			m.fault = func(name string, _ bool) error {
+				if name == call {
+					return errAway
+				}
+				return nil
+			}
+			d := New(m, newRelay(m), keypackage.ModeDeliver, time.Now)
+			_, request := d.ForRequest(t.Context(), "r")
+			_, requester := d.ForRequester(t.Context(), "alice")
+			if request == nil && requester == nil {
+				t.Errorf("%s fails, and both messages are acknowledged", call)
+			}
+		})
+	}
+}
