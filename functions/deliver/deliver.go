@@ -4,6 +4,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -41,7 +42,7 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 		result, err := deliver(ctx, deliverer, message, line)
 		describe(line, result)
 		if err != nil && message.RequesterPubkey != "" {
-			return leaveToTick(line, err), nil, nil
+			return "left_to_tick", nil, leftToTick(err)
 		}
 		return outcome(result, err), nil, err
 	}, nil
@@ -58,13 +59,11 @@ func deliver(
 	return d.ForRequester(ctx, message.RequesterPubkey)
 }
 
-// leaveToTick acknowledges a failed message that names a requester. The next tick asks for the same again, as long as
-// anything is pending, so that neither a retry nor a dead letter would add anything: only a claim's message becomes one,
-// which makes at most one for each request.
-func leaveToTick(line *logging.Line, err error) string {
-	line.Set("left_reason", fault.Reason(err))
-	line.Set("left_error", err.Error())
-	return "left_to_tick"
+// leftToTick makes the failure of a message that names a requester permanent, so that the message is acknowledged. The next
+// tick asks for the same again, as long as anything is pending: neither a retry nor a dead letter would add anything. Only a
+// claim's message becomes a dead letter, which makes at most one for each request.
+func leftToTick(err error) error {
+	return fault.Permanent("left_to_tick", errors.New(err.Error()))
 }
 
 func describe(line *logging.Line, result delivering.Result) {
