@@ -9,6 +9,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,13 @@ const (
 
 // Kinds lists all of them.
 var Kinds = []Kind{Refused, Lost, Timeout, Crash, Unavailable, Repeated}
+
+// Differ reports whether the kind differs from the others in what it does to that call. A call that only reads has no
+// effect that could take place without its answer, and is the same when a library has repeated it.
+func (k Kind) Differ(p Point) bool {
+	reads := strings.HasPrefix(p.Name, "RunQuery") || strings.HasPrefix(p.Name, "BatchGetDocuments")
+	return !reads || k == Refused || k == Timeout || k == Crash
+}
 
 // Point names a call of an invocation: the N-th (from 0) of that name. Calls of the same name may run concurrently; which
 // of them is the N-th is then open.

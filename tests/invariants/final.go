@@ -2,6 +2,7 @@ package invariants
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -12,7 +13,7 @@ func Check(run Run, end State, names config.Collections) []Violation {
 	var v violations
 	c := final{run: run, State: end, violations: &v, handedOut: make(map[string][]keypackage.Delivery)}
 	for _, d := range end.Deliveries {
-		c.handedOut[d.Hash] = append(c.handedOut[d.Hash], d)
+		c.handedOut[c.hash(d)] = append(c.handedOut[c.hash(d)], d)
 	}
 	c.checkExposure()
 	c.checkOutcomes()
@@ -21,7 +22,8 @@ func Check(run Run, end State, names config.Collections) []Violation {
 	if run.Commits != nil {
 		replay(run, end, names, &v)
 	}
-	return v
+	slices.SortFunc(v, func(a, b Violation) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(v)
 }
 
 type final struct {
@@ -29,6 +31,15 @@ type final struct {
 	*violations
 	run       Run
 	handedOut map[string][]keypackage.Delivery // by hash of owner and bytes
+}
+
+// hash tells the package of a delivery by its bytes. What the delivery says of it is only believed where the upload is not
+// known.
+func (c *final) hash(d keypackage.Delivery) string {
+	if upload, ok := c.run.Uploads[d.PackageID]; ok {
+		return upload.Hash
+	}
+	return d.Hash
 }
 
 // checkExposure is I1: of all hand-outs of the same bytes as one-time, all but one were taken back unseen, no hand-out as
@@ -58,10 +69,10 @@ func (c *final) checkExposure() {
 	seen := make(map[string]map[string]bool)
 	for _, r := range c.run.Received {
 		d := c.Deliveries[r.DeliveryID]
-		if seen[d.Hash] == nil {
-			seen[d.Hash] = make(map[string]bool)
+		if seen[c.hash(d)] == nil {
+			seen[c.hash(d)] = make(map[string]bool)
 		}
-		seen[d.Hash][r.Session] = true
+		seen[c.hash(d)][r.Session] = true
 	}
 	for hash, requesters := range seen {
 		oneTime := slices.ContainsFunc(c.handedOut[hash], func(d keypackage.Delivery) bool {

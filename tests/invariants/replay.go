@@ -208,7 +208,7 @@ func (r *replayed) checkReturned(deliveryID string) {
 	if r.documents[r.names.KeyPackages+"/"+packageID] == nil {
 		r.add("I5", "delivery %s was returned without its package", short(deliveryID))
 	}
-	hash, _ := d["ledger_id"].(string)
+	hash := r.run.Uploads[packageID].Hash
 	if entry := r.documents[r.names.Ledger+"/"+hash]; entry != nil && entry["delivery_id"] == deliveryID {
 		r.add("I5", "delivery %s was returned, and its package still counts as used", short(deliveryID))
 	}

@@ -30,6 +30,7 @@ func (s *Stage) Publish(ctx context.Context, p Package) {
 	}
 	s.mu.Lock()
 	s.run.Uploads[event.id] = event.upload
+	s.published = append(s.published, p)
 	s.mu.Unlock()
 	document := s.client.Collection(collections.KeyPackages).Doc(event.id)
 	if _, err = document.Create(s.by(ctx, false), event.document); status.Code(err) != codes.AlreadyExists {
@@ -37,8 +38,15 @@ func (s *Stage) Publish(ctx context.Context, p Package) {
 	}
 }
 
-// Delete is what the relay does with the owner's deletion of an event.
-func (s *Stage) Delete(ctx context.Context, p Package) {
+// Delete is what the relay does with the owner's deletion of an event that was published, named by any number.
+func (s *Stage) Delete(ctx context.Context, pick int) {
+	s.mu.Lock()
+	published := s.published
+	s.mu.Unlock()
+	if len(published) == 0 {
+		return
+	}
+	p := published[pick%len(published)]
 	event := s.cast.events[p.Owner][p.Number][p.Variant]
 	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}

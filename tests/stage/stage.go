@@ -48,17 +48,18 @@ type Stage struct {
 	settings claiming.Settings
 	running  sync.WaitGroup // invocations, crashed ones included
 
-	mu       sync.Mutex
-	run      invariants.Run
-	triggers []trigger
-	faults   []error // of the surroundings, not of the functions
-	asked    int
+	mu        sync.Mutex
+	run       invariants.Run
+	published []Package
+	triggers  []trigger
+	faults    []error // of the surroundings, not of the functions
+	asked     int
 }
 
 // trigger is an event that waits to be handed to ClaimKeyPackages.
 type trigger struct{ doc keypackage.RequestDocument }
 
-// New sets up an empty stage at the time Start. It waits for a free backend; the caller must call Close.
+// New sets up an empty stage at the time Start, on which the scheduled function has run once. It waits for a free backend; the caller must call Close.
 func New(b *Backends, o Options) (*Stage, error) {
 	cast, err := theCast()
 	if err != nil {
@@ -87,6 +88,7 @@ func New(b *Backends, o Options) (*Stage, error) {
 	if o.Wrap != nil {
 		s.store = o.Wrap(s.store)
 	}
+	s.Tick(context.Background(), new(Invocation))
 	return s, nil
 }
 

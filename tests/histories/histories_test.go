@@ -1,0 +1,113 @@
+// Package histories plays random histories on the real use cases and the real Firestore emulator, and checks the promises
+// on what each leaves behind: uploads, re-broadcasts and other encodings of used packages, deletions, requests of every
+// kind, sessions that come and go, every answer of the relay, lost and repeated events and messages, steps of the clock,
+// instances that interrupt each other, and every fault of package faults.
+//
+// Messages are simulated, for speed. A failure prints its seed and the shortest history that fails.
+//
+//	go test ./tests/histories                                          # 120 histories, as part of go test ./...
+//	go test ./tests/histories -run Histories -rapid.checks=2500 -timeout 3h  # 10,000
+//	go test ./tests/histories -run Planted -v                          # the planted mistakes, and the histories that find them
+package histories
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+)
+
+// players is how many histories play at once.
+const players = 4
+
+func TestHistories(t *testing.T) {
+	t.Parallel()
+	backends := stage.NewBackends(t, players)
+	for n := range players {
+		t.Run(fmt.Sprint("player ", n+1), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(t *rapid.T) {
+				h := histories.Draw(t, "history")
+				if broken := play(h, backends, nil); broken != "" {
+					t.Fatal(broken)
+				}
+			})
+		})
+	}
+}
+
+// play plays a history and returns what went wrong.
+func play(h history, backends *stage.Backends, wrap func(stage.Store) stage.Store) string {
+	ctx := context.Background()
+	s, err := stage.New(backends, stage.Options{Tight: h.Tight, Wrap: wrap})
+	if err != nil {
+		return err.Error()
+	}
+	for _, p := range h.Stock {
+		s.Publish(ctx, p)
+	}
+	for _, step := range h.Steps {
+		step.play(ctx, s)
+	}
+	s.Settle(ctx, h.Everybody)
+	violations, err := s.Check(ctx)
+	var broken []string
+	if err != nil {
+		broken = append(broken, err.Error())
+	}
+	for _, v := range violations {
+		broken = append(broken, v.String())
+	}
+	if err := s.Close(); err != nil {
+		broken = append(broken, err.Error())
+	}
+	return strings.Join(broken, "\n")
+}
+
+func (s step) play(ctx context.Context, on *stage.Stage) {
+	switch s.Do {
+	case publish:
+		for _, p := range s.Packages {
+			on.Publish(ctx, p)
+		}
+	case remove:
+		on.Delete(ctx, s.Pick)
+	case ask:
+		on.Ask(ctx, s.Ask)
+	case claim:
+		if on.Triggers() == 0 {
+			on.Ask(ctx, s.Ask)
+		}
+		on.Claim(ctx, s.Pick, s.Keep, s.invocation(ctx, on))
+	case together:
+		on.ClaimTogether(ctx, s.Pick, s.Other)
+	case lose:
+		on.Lose(s.Pick)
+	case deliver:
+		on.Relay.SetMood(s.Mood)
+		on.Deliver(ctx, s.Pick, s.Keep, s.invocation(ctx, on))
+	case drop:
+		on.Drop(ctx, s.Pick)
+	case tick:
+		on.Tick(ctx, s.invocation(ctx, on))
+	case enter, idle:
+		on.Enter(ctx, s.Pick%stage.Requesters, s.Do == enter)
+	case leave:
+		on.Leave(s.Pick % stage.Requesters)
+	case wait:
+		on.Clock.Advance(s.Wait)
+	}
+}
+
+func (s step) invocation(ctx context.Context, on *stage.Stage) *stage.Invocation {
+	i := &stage.Invocation{Patient: s.Patient}
+	i.Fault.Kind, i.Fault.At = s.Fault, s.At
+	if s.Amid != nil {
+		i.Amid.At, i.Amid.Do = s.AmidAt, func() { s.Amid.play(ctx, on) }
+	}
+	return i
+}
