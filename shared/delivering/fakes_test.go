@@ -34,10 +34,10 @@ func newMemory(t *testing.T) *memory {
 	}
 }
 
-func (m *memory) during(call string, work func() error) error {
+func (m *memory) during(ctx context.Context, call string, work func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.fault(call, false); err != nil {
+	if err := errors.Join(ctx.Err(), m.fault(call, false)); err != nil {
 		return err
 	}
 	if err := work(); err != nil {
@@ -84,8 +84,8 @@ func (m *memory) get(id string) keypackage.Delivery {
 	return m.deliveries[id]
 }
 
-func (m *memory) RequestRecords(_ context.Context, requestID string) (found []keypackage.Record, err error) {
-	err = m.during("RequestRecords", func() error {
+func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []keypackage.Record, err error) {
+	err = m.during(ctx, "RequestRecords", func() error {
 		for _, r := range m.records {
 			if r.RequestID == requestID {
 				found = append(found, r)
@@ -96,8 +96,8 @@ func (m *memory) RequestRecords(_ context.Context, requestID string) (found []ke
 	return found, err
 }
 
-func (m *memory) Deliveries(_ context.Context, ids []string) (found []keypackage.Found, err error) {
-	err = m.during("Deliveries", func() error {
+func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypackage.Found, err error) {
+	err = m.during(ctx, "Deliveries", func() error {
 		for _, id := range ids {
 			if d, ok := m.deliveries[id]; ok {
 				d.RequestIDs = slices.Clone(d.RequestIDs)
@@ -109,8 +109,8 @@ func (m *memory) Deliveries(_ context.Context, ids []string) (found []keypackage
 	return found, err
 }
 
-func (m *memory) OpenFor(_ context.Context, requester string, limit int) (found []keypackage.Found, err error) {
-	err = m.during("OpenFor", func() error {
+func (m *memory) OpenFor(ctx context.Context, requester string, limit int) (found []keypackage.Found, err error) {
+	err = m.during(ctx, "OpenFor", func() error {
 		for _, d := range m.deliveries {
 			if d.Requester == requester && d.Open() && len(found) < limit {
 				found = append(found, keypackage.Found{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
@@ -121,8 +121,8 @@ func (m *memory) OpenFor(_ context.Context, requester string, limit int) (found 
 	return found, err
 }
 
-func (m *memory) BeginPush(_ context.Context, deliveries []*keypackage.Delivery) error {
-	return m.during("BeginPush", func() error {
+func (m *memory) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	return m.during(ctx, "BeginPush", func() error {
 		for _, d := range deliveries {
 			before := m.deliveries[d.ID]
 			if !before.Version.Equal(d.Version) || m.tombstones[d.PackageID] {
@@ -140,8 +140,8 @@ func (m *memory) BeginPush(_ context.Context, deliveries []*keypackage.Delivery)
 	})
 }
 
-func (m *memory) SaveResults(_ context.Context, deliveries []*keypackage.Delivery) error {
-	return m.during("SaveResults", func() error {
+func (m *memory) SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	return m.during(ctx, "SaveResults", func() error {
 		for _, d := range deliveries {
 			before := m.deliveries[d.ID]
 			if !before.Version.Equal(d.Version) {
