@@ -18,6 +18,7 @@ import (
 const (
 	scanLimit   = 512 // documents of one owner that a claim reads at the most
 	newestLimit = 64  // documents read instead when the owner's budget is used up
+	slotsLimit  = 16  // newest documents among which an addressable package is looked for
 	// pageSlack is how many documents are read beyond what is wanted: enough to see that a package stays behind, and
 	// that the owner has no reason to be told about her stock.
 	pageSlack      = keypackage.RefilledStock
@@ -65,9 +66,8 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 	if len(open) == 0 {
 		return &Plan{}, view.Records, nil
 	}
-	overBudget := wanted(open) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now())
-	if overBudget || slices.ContainsFunc(open, func(u Unit) bool { return u.Request.PreferAddressable }) {
-		if err := reader.readNewest(ctx); err != nil {
+	if limit := c.newestWanted(open, view); limit > 0 {
+		if err := reader.readNewest(ctx, limit); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -80,6 +80,18 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 			return nil, nil, err
 		}
 	}
+}
+
+// newestWanted returns how many of the newest documents are needed as well: those from which the reserve is taken if the
+// budget may not suffice, or a few in which an addressable package should be.
+func (c *Claimer) newestWanted(units []Unit, view *View) int {
+	switch {
+	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
+		return newestLimit
+	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
+		return slotsLimit
+	}
+	return 0
 }
 
 // read reads the view and the first page of the stock at the same time: nearly every claim needs both.

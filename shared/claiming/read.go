@@ -40,10 +40,9 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 	return nil
 }
 
-// readNewest reads the newest documents, from which the reserve is taken when the budget is used up. Few of them are the
-// whole stock.
-func (r *stockReader) readNewest(ctx context.Context) error {
-	newest, err := r.store.Newest(ctx, r.owner, newestLimit)
+// readNewest reads up to limit of the newest documents. Fewer of them are the whole stock.
+func (r *stockReader) readNewest(ctx context.Context, limit int) error {
+	newest, err := r.store.Newest(ctx, r.owner, limit)
 	if err != nil {
 		return err
 	}
@@ -53,7 +52,7 @@ func (r *stockReader) readNewest(ctx context.Context) error {
 		r.apart[c.ID] = !slices.ContainsFunc(r.documents, func(old *keypackage.Candidate) bool { return old.ID == c.ID })
 	}
 	r.add(newest)
-	r.ended = r.ended || len(newest) < newestLimit
+	r.ended = r.ended || len(newest) < limit
 	return nil
 }
 

@@ -43,7 +43,7 @@ func TestNewestDocumentsStandApart(t *testing.T) {
 	t.Parallel()
 	reader := stockReader{store: newMemory(t, fresh(newestLimit+10)...), owner: bob, page: 8}
 	for _, read := range []func() error{
-		func() error { return reader.readOldest(t.Context()) }, func() error { return reader.readNewest(t.Context()) },
+		func() error { return reader.readOldest(t.Context()) }, func() error { return reader.readNewest(t.Context(), newestLimit) },
 	} {
 		if err := read(); err != nil {
 			t.Fatal(err)
@@ -70,7 +70,7 @@ func TestNewestDocumentsStandApart(t *testing.T) {
 func TestFewNewestDocumentsAreTheWholeStock(t *testing.T) {
 	t.Parallel()
 	reader := stockReader{store: newMemory(t, fresh(newestLimit-1)...), owner: bob, page: 2}
-	if err := reader.readNewest(t.Context()); err != nil {
+	if err := reader.readNewest(t.Context(), newestLimit); err != nil {
 		t.Fatal(err)
 	}
 	if !reader.ended || len(reader.documents) != newestLimit-1 {

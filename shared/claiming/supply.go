@@ -21,7 +21,7 @@ func (d *decision) supplies() error {
 		case endless:
 			continue
 		case d.stock.ended && !d.stock.limited, count > keypackage.LowStock:
-		case touched && !d.stock.ended && d.stock.newest == nil:
+		case touched && !d.stock.ended && !d.plan.RelyOwner:
 			return errMoreStock
 		default:
 			continue // over budget or past the scan limit: not known
