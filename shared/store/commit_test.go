@@ -1,15 +1,10 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
-	"time"
 
-	"cloud.google.com/go/firestore"
-
-	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
@@ -216,107 +211,15 @@ func TestCommitOfOnePlanByManyInstances(t *testing.T) {
 	s.checkRead()
 }
 
-func TestSettle(t *testing.T) {
-	t.Parallel()
-	whole := func(s *scene) keypackage.Record {
-		return keypackage.Record{
-			RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, Reason: "no_owner", CreatedAt: s.now, KeepUntil: s.now,
-		}
-	}
-	t.Run("creates the record", func(t *testing.T) {
-		t.Parallel()
-		s := newScene(t)
-		for _, units := range [][]string{nil, {keypackage.RecordID(s.fromCarol.ID, s.bob.Pubkey)}} {
-			record := whole(s)
-			if units != nil {
-				record.RequestID = s.fromCarol.ID
-			}
-			s.must(s.store.Settle(t.Context(), record, units))
-			equal(t, "record", must(s.store.Records(t.Context(), []string{record.ID()}))(t), []keypackage.Record{record})
-		}
-	})
-	conflicts := map[string]func(*scene){
-		"settled already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
-		"a unit answered": func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
-		"claimed":         func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
-	}
-	for name, before := range conflicts {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			before(s)
-			units := []string{
-				keypackage.RecordID(s.fromAlice.ID, s.bob.Pubkey), keypackage.RecordID(s.fromAlice.ID, s.carol.Pubkey),
-			}
-			s.writesNothing(func() error { return s.store.Settle(t.Context(), whole(s), units) })
-		})
-	}
-}
-
-// A claim and a rejection of the same request at the same moment: at most one of them stands, never both. (Each reads what
-// the other creates, so that both may be aborted; then both are tried again.)
-func TestSettleAgainstCommit(t *testing.T) {
-	t.Parallel()
-	for range 4 {
-		t.Run("", func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			record := keypackage.Record{RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, CreatedAt: s.now}
-			var wait sync.WaitGroup
-			var settled, committed error
-			wait.Go(func() { settled = s.store.Settle(t.Context(), record, []string{s.units[0].RecordID()}) })
-			wait.Go(func() { committed = s.store.Commit(t.Context(), s.plan) })
-			wait.Wait()
-			if settled == nil && committed == nil {
-				t.Error("the request was both rejected and claimed for")
-			}
-			for _, err := range []error{settled, committed} {
-				if err != nil && !errors.Is(err, keypackage.ErrConflict) {
-					t.Error(err)
-				}
-			}
-		})
-	}
-}
-
-func TestNoteOutcome(t *testing.T) {
+// Two events with the same bytes, handed out as the reserve in one plan, are one use of one package.
+func TestCommitExposesTwins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	retryAt := s.now.Add(time.Hour)
-	records := []keypackage.Record{{
-		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Status: keypackage.StatusPartial, Requested: 2, Granted: 1,
-		Reason: keypackage.ReasonBudget, RetryAt: retryAt,
-		Observed: []keypackage.Row{{Owner: s.bob.Pubkey, Granted: 1}},
-	}}
-	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomePartial, records))
-	fields := s.In(s.Collections.Requests)[s.fromAlice.ID].Fields
-	equal(t, "the relay's field", fields[keypackage.FieldEvent], any(s.fromAlice.Event))
-	equal(t, "outcome", fields["outcome"], any(map[string]any{"status": "partial", "rows": []any{map[string]any{
-		"owner": s.bob.Pubkey, "requested": int64(2), "granted": int64(1), "last_resort": false, "reason": "budget", "retry_at": retryAt,
-	}}}))
-	equal(t, "rows observed", len(fields["observed"].([]any)), 1)
-
-	s.must(s.store.NoteOutcome(t.Context(), "gone", keypackage.OutcomePartial, records))
-	if _, ok := s.In(s.Collections.Requests)["gone"]; ok {
-		t.Error("the document of a request that the relay removed was created")
-	}
-}
-
-// An outcome that could not be noted, because somebody else holds the document, is an error that may pass. It must not be
-// taken for a document that is gone.
-func TestNoteOutcomeOfALockedDocument(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	document := s.Client.Collection(s.Collections.Requests).Doc(s.fromAlice.ID)
-	records := []keypackage.Record{{RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey}}
-	s.must(s.Client.RunTransaction(t.Context(), func(ctx context.Context, tx *firestore.Transaction) error {
-		if _, err := tx.Get(document); err != nil {
-			return err
-		}
-		err := s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomeNone, records)
-		if !fault.IsRetryable(err) || errors.Is(err, keypackage.ErrConflict) {
-			t.Errorf("the error is %v, not a retryable fault", err)
-		}
-		return nil
-	}))
+	s.Put(fixture.Documents{s.Collections.KeyPackages + "/twin": s.exposed})
+	twin := s.plan.Exposed[0]
+	twin.Candidate = must(s.store.Package(t.Context(), "twin"))(t)
+	s.plan.Exposed = append(s.plan.Exposed, twin)
+	s.must(s.store.Commit(t.Context(), s.plan))
+	entry := s.All()[s.ledgerPath(s.exposed)].Fields
+	equal(t, "use, delivery", []any{entry["use"], entry["delivery_id"]}, []any{"shared", s.plan.Exposed[0].Ledger.DeliveryID})
 }
