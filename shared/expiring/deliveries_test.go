@@ -1,0 +1,176 @@
+package expiring
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+var allModes = []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve, keypackage.ModeDeliver}
+
+// In every mode what is over ends, after the fence and not before, and its package returns or is burned for a reason.
+func TestDeliveriesExpire(t *testing.T) {
+	t.Parallel()
+	for _, mode := range allModes {
+		inWorld(t, func(w *world) {
+			w.add(1)
+			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+			w.add(1, func(d *keypackage.Delivery) { d.Parked = true })
+			w.add(1, func(d *keypackage.Delivery) { d.LastResort = true })
+			w.add(1)
+			w.tombstones["k004"] = true
+			w.add(1, func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
+			time.Sleep(5*time.Minute + keypackage.Fence - time.Second)
+			if report := w.run(mode); report.Returned+report.Reserves+len(report.Burned) > 0 {
+				w.Errorf("mode %s, before the fence's end: %+v", mode, report)
+			}
+			time.Sleep(time.Second)
+			report := w.run(mode)
+			if report.Returned != 1 || report.Reserves != 1 || len(report.Burned) != 3 || report.Burned[keypackage.ExpiredExposureUnknown] != 1 ||
+				report.Burned[keypackage.ExpiredParked] != 1 || report.Burned[keypackage.ExpiredTombstoned] != 1 || report.More {
+				w.Errorf("mode %s: %+v", mode, report)
+			}
+			for id, d := range w.deliveries {
+				if d.Open() || w.returned[d.PackageID] != (id == "r_k000") {
+					w.Errorf("mode %s: %s is %s, returned %v", mode, id, d.State, w.returned[d.PackageID])
+				}
+			}
+			if report := w.run(mode); report.Returned+report.Reserves+len(report.Burned) > 0 {
+				w.Errorf("mode %s, again: %+v", mode, report)
+			}
+		})
+	}
+}
+
+func TestManyExpireInOneRun(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2*queryBatch + 7)
+		time.Sleep(time.Hour / 2)
+		if report := w.run(keypackage.ModeOff); report.Returned != 2*queryBatch+7 {
+			w.Errorf("got %+v", report)
+		}
+	})
+}
+
+// One delivery that changes all the time does not keep the others of its batch, and does not keep the run going for ever.
+func TestExpiryLosesRaces(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(expireBatch + 3)
+		w.fault = func(call string) error {
+			if call == "Expire" {
+				d := w.deliveries["r_k005"]
+				d.Version = w.tick()
+				w.deliveries["r_k005"] = d
+			}
+			return nil
+		}
+		time.Sleep(time.Hour / 2)
+		if report := w.run(keypackage.ModeDeliver); report.Returned != expireBatch+2 || !w.deliveries["r_k000"].FinishedAt.Equal(time.Now()) {
+			w.Errorf("got %+v", report)
+		}
+		if d := w.deliveries["r_k005"]; !d.Open() {
+			w.Errorf("%+v", d)
+		}
+	})
+}
+
+// What a run has done is reported even if it fails half-way, and what follows is tried all the same.
+func TestExpiryFails(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2 * expireBatch)
+		request := w.receive()
+		time.Sleep(10 * time.Minute)
+		batches := 0
+		w.fault = func(call string) error {
+			if call == "Expire" {
+				if batches++; batches > 1 {
+					return errAway
+				}
+			}
+			return nil
+		}
+		report, err := w.expirer(keypackage.ModeDeliver).Run(w.Context())
+		if err == nil || report.Returned != expireBatch || !w.answered[request] {
+			w.Errorf("got %+v, %v, later jobs done: %v", report, err, w.answered[request])
+		}
+	})
+}
+
+// What is pending is asked for again once its own message must have been lost, once per requester and run.
+func TestNudges(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		by := func(name string, edit func(*keypackage.Delivery)) {
+			w.add(1, func(d *keypackage.Delivery) { d.Requester = name; edit(d) })
+		}
+		none := func(*keypackage.Delivery) {}
+		by("alice", none)
+		by("alice", none)
+		by("parked", func(d *keypackage.Delivery) { d.Parked = true })
+		by("deleted", none)
+		w.tombstones["k003"] = true
+		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+		by("delivered", func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
+		time.Sleep(nudgeAfter - time.Second)
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != 0 {
+			w.Errorf("too early: %+v, %v", report, w.nudged)
+		}
+		time.Sleep(time.Second)
+		by("too recent", none)
+		by("leased", func(d *keypackage.Delivery) { d.CreatedAt = d.CreatedAt.Add(-time.Minute); d.BeginPush(time.Now()) })
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2 || !slices.Equal(w.nudged, []string{"alice", "crashed"}) {
+			w.Errorf("got %+v, %v", report, w.nudged)
+		}
+		for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
+			if report := w.run(mode); report.Nudged != 0 {
+				w.Errorf("mode %s: %+v", mode, report)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != 0 {
+			w.Errorf("after their end: %+v, %v", report, w.nudged)
+		}
+	})
+}
+
+func TestNudgesGoThroughAllPages(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2*queryBatch, func(d *keypackage.Delivery) { d.Requester = d.PackageID })
+		time.Sleep(time.Minute)
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2*queryBatch || len(w.nudged) != 2*queryBatch {
+			w.Errorf("%d of %d nudged", report.Nudged, 2*queryBatch)
+		}
+	})
+}
+
+// A run ends in time, whatever takes long, says that there is more, and fails only for what failed before.
+func TestRunEndsInTime(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		for range 100 {
+			w.receive()
+		}
+		time.Sleep(time.Minute)
+		w.fault = func(call string) error {
+			if call == "TakeUp" {
+				time.Sleep(3 * time.Second)
+			}
+			return nil
+		}
+		begun := time.Now()
+		report := w.run(keypackage.ModeDeliver)
+		if took := time.Since(begun); took > RunTime+3*time.Second || !report.More || report.TakenUp < 40 {
+			w.Errorf("%v: %+v", took, report)
+		}
+		w.fault = func(string) error { return nil }
+		if report := w.run(keypackage.ModeDeliver); report.More || len(w.answered) != 100 {
+			w.Errorf("the next run: %+v", report)
+		}
+	})
+}

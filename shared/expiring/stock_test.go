@@ -1,0 +1,183 @@
+package expiring
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// upload stores n packages of Bob's that were stored now.
+func (w *world) upload(n int, edits ...func(*keypackage.Candidate)) {
+	for range n {
+		id := fmt.Sprintf("k%03d", len(w.stock))
+		c := &keypackage.Candidate{
+			Package: keypackage.Package{
+				ID: id, Owner: "bob", Suite: 1, Hash: "hash of " + id, CreatedAt: time.Now().Unix(), ExpiresAt: time.Now().Add(24 * time.Hour),
+			},
+			Stored: time.Now(), Version: w.tick(),
+		}
+		for _, edit := range edits {
+			edit(c)
+		}
+		w.stock[id] = c
+	}
+}
+
+// expose hands out a package as a reserve, now.
+func (w *world) expose(id string) {
+	c := w.stock[id]
+	entry := keypackage.NewLedger(&c.Package, keypackage.UseShared, "d", time.Now())
+	entry.Version = w.tick()
+	w.ledger[c.Hash] = entry
+	c.Use = keypackage.UseShared
+}
+
+func TestExpiredPackagesAreRemoved(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.upload(2*queryBatch+3, func(c *keypackage.Candidate) { c.ExpiresAt = time.Now().Add(time.Minute) })
+		w.upload(2)
+		time.Sleep(time.Minute)
+		for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
+			if report := w.run(mode); report.Removed != 0 || len(w.stock) != 2*queryBatch+5 {
+				w.Errorf("mode %s: %+v", mode, report)
+			}
+		}
+		if report := w.run(keypackage.ModeDeliver); report.Removed != 2*queryBatch+3 || len(w.stock) != 2 {
+			w.Errorf("got %+v, %d left", report, len(w.stock))
+		}
+	})
+}
+
+// An exposed package is retired when two others have been in stock for ten minutes; not before, and only in mode deliver.
+func TestRetirement(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.upload(1)
+		w.expose("k000")
+		time.Sleep(time.Hour)
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.stock["k000"] == nil {
+			w.Fatalf("the last package is retired: %+v", report)
+		}
+		w.upload(2)
+		uploaded := time.Now()
+		for w.stock["k000"] != nil && time.Since(uploaded) < 2*time.Hour {
+			if report := w.run(keypackage.ModeObserve); report.Retired > 0 {
+				w.Errorf("retired in mode observe: %+v", report)
+			}
+			if report := w.run(keypackage.ModeDeliver); report.Retired > 0 && time.Since(uploaded) < keypackage.RetireAfter {
+				w.Errorf("retired %v after the upload", time.Since(uploaded))
+			}
+			time.Sleep(time.Minute)
+		}
+		if w.stock["k000"] != nil || len(w.stock) != 2 {
+			w.Errorf("not retired after %v; %d in stock", time.Since(uploaded), len(w.stock))
+		}
+		if entry := w.ledger["hash of k000"]; entry.Use != keypackage.UseShared || entry.Retirable {
+			w.Errorf("its entry: %+v", entry)
+		}
+	})
+}
+
+func TestRetirementOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.upload(3)
+		w.expose("k000")
+		delete(w.stock, "k000")
+		time.Sleep(keypackage.RetireAfter)
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.ledger["hash of k000"].Retirable || len(w.stock) != 2 {
+			w.Errorf("got %+v, %+v", report, w.ledger["hash of k000"])
+		}
+	})
+}
+
+func TestRetirementMeetsTrouble(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"Package", "Newest", "Retire", "Retirable", "RemoveExpired"} {
+		inWorld(t, func(w *world) {
+			w.upload(3)
+			w.expose("k000")
+			time.Sleep(keypackage.RetireAfter)
+			w.fault = func(name string) error {
+				if name == call {
+					return errAway
+				}
+				return nil
+			}
+			if _, err := w.expirer(keypackage.ModeDeliver).Run(w.Context()); err == nil {
+				w.Errorf("%s fails, and the run does not", call)
+			}
+		})
+	}
+	inWorld(t, func(w *world) {
+		w.upload(3)
+		w.expose("k000")
+		time.Sleep(keypackage.RetireAfter)
+		w.fault = func(name string) error {
+			if name == "Retire" {
+				return keypackage.ErrConflict
+			}
+			return nil
+		}
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 {
+			w.Errorf("a lost race is left to the next run: %+v", report)
+		}
+	})
+}
+
+// pending stores an owner who reached the level low.
+func (w *world) pending(owner string) string {
+	supply, _ := keypackage.Supply{}.Sink(3, false, time.Now())
+	o := keypackage.Owner{Pubkey: owner, Supplies: map[string]keypackage.Supply{"0x0001": supply}, Pending: true, Version: w.tick()}
+	w.owners[owner] = o
+	return o.Unannounced()[0].ID()
+}
+
+// A level is published at least once; if it could not be noted, once more under the same id.
+func TestLevelsArePublished(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		bobs, carols := w.pending("bob"), w.pending("carol")
+		for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
+			if report := w.run(mode); report.Notices != 0 {
+				w.Errorf("mode %s: %+v", mode, report)
+			}
+		}
+		w.fault = func(call string) error {
+			if call == "SaveSupplies" {
+				return errAway
+			}
+			return nil
+		}
+		if _, err := w.expirer(keypackage.ModeDeliver).Run(w.Context()); err == nil {
+			w.Error("what was not noted is said to be done")
+		}
+		w.fault = func(string) error { return nil }
+		if report := w.run(keypackage.ModeDeliver); report.Notices != 2 || !slices.Equal(w.notices, []string{bobs, bobs, carols}) {
+			w.Errorf("got %+v, published %v", report, w.notices)
+		}
+		if report := w.run(keypackage.ModeDeliver); report.Notices != 0 || w.owners["bob"].Pending {
+			w.Errorf("again: %+v", report)
+		}
+	})
+}
+
+func TestNoticeIsNotNotedUnlessPublished(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.pending("bob")
+		w.fault = func(call string) error {
+			if call == "PublishNotices" {
+				return errAway
+			}
+			return nil
+		}
+		if _, err := w.expirer(keypackage.ModeDeliver).Run(w.Context()); err == nil || !w.owners["bob"].Pending {
+			w.Errorf("%v, still pending %v", err, w.owners["bob"].Pending)
+		}
+	})
+}
