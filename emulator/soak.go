@@ -16,7 +16,7 @@ var errBroken = errors.New("promises were broken")
 func runSoak(ctx context.Context, args []string) error {
 	opts := soak.Options{Progress: report}
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
-	flags.DurationVar(&opts.Duration, "duration", time.Minute, "how long the load lasts; settling takes up to two minutes more")
+	flags.DurationVar(&opts.Duration, "duration", time.Minute, "how long the load lasts; settling and judging come on top")
 	flags.BoolVar(&opts.Faults, "faults", false, "lose, double and break calls, and kill processes")
 	flags.Uint64Var(&opts.Seed, "seed", 1, "what people and faults decide comes from it")
 	flags.Float64Var(&opts.Rate, "rate", 5, "requests per second")

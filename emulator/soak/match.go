@@ -46,18 +46,20 @@ func (m *matcher) received(r *requester) ([]invariants.Received, error) {
 	return received, err
 }
 
-// match prefers a delivery to that requester that was alive and has brought nothing yet, then one that was alive. Anything
+// match prefers a delivery to that requester, then one that was alive, then one that has brought nothing yet, then one that
+// counts as delivered: a requester may have several deliveries of one reserve under way, each for another group. Anything
 // else breaks a promise, which the checker will say.
 func (m *matcher) match(requester, packageID string, at time.Time) string {
 	best, bestFit := "", -1
 	for _, d := range m.byPackage[packageID] {
 		_, again := m.arrived[d.ID]
+		alive := !at.Before(d.CreatedAt) && at.Before(d.ExpiresAt)
 		fit := 0
-		for _, good := range []bool{d.Requester == requester, !at.Before(d.CreatedAt) && at.Before(d.ExpiresAt), !again} {
-			if !good {
-				break
+		for _, good := range []bool{d.Requester == requester, alive, !again, d.State == keypackage.StateDelivered} {
+			fit *= 2
+			if good {
+				fit++
 			}
-			fit++
 		}
 		if fit > bestFit {
 			best, bestFit = d.ID, fit

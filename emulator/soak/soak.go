@@ -98,9 +98,13 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 	return report, s.searchLogs(report) // after the last word was written
 }
 
+// tickEvery is often, so that everything ends soon, and seldom enough that repeated nudges do not become the load: the
+// emulator has two pushes in flight at most.
+const tickEvery = 5 * time.Second
+
 func (s *soak) start(ctx context.Context) (err error) {
 	s.Suite, err = suite.Start(ctx, suite.Options{
-		Binary: s.Binary, Dir: s.Logs, Progress: s.Progress,
+		Binary: s.Binary, Dir: s.Logs, Progress: s.Progress, TickEvery: tickEvery,
 		Middleware: s.chaos.inFrontOf, RelayFront: s.chaos.inFrontOfRelay,
 		FunctionEnv: map[string]string{
 			"DELIVERY_TTL":          s.Life.String(),
