@@ -47,7 +47,7 @@ func (s *Store) candidates(ctx context.Context, query firestore.Query) ([]*keypa
 
 func (s *Store) candidate(snap *firestore.DocumentSnapshot) *keypackage.Candidate {
 	return &keypackage.Candidate{
-		Package: keypackage.Inspect(snap.Ref.ID, snap.Data(), s.policy),
+		Package: s.inspections.of(snap, s.policy),
 		Stored:  snap.CreateTime, Version: snap.UpdateTime,
 	}
 }

@@ -26,8 +26,9 @@ import (
 
 // Store implements the stores of the use cases. It is safe for concurrent use.
 type Store struct {
-	client *firestore.Client
-	policy keypackage.Policy
+	client      *firestore.Client
+	policy      keypackage.Policy
+	inspections *inspections
 
 	keyPackages, requests, tombstones               *firestore.CollectionRef // the relay's
 	deliveries, claims, ledger, pairs, ownerRecords *firestore.CollectionRef // ours
@@ -36,7 +37,7 @@ type Store struct {
 // New returns a Store on the client's database.
 func New(client *firestore.Client, collections config.Collections, policy keypackage.Policy) *Store {
 	return &Store{
-		client: client, policy: policy,
+		client: client, policy: policy, inspections: newInspections(),
 		keyPackages: client.Collection(collections.KeyPackages), requests: client.Collection(collections.Requests),
 		tombstones: client.Collection(collections.Tombstones), deliveries: client.Collection(collections.Deliveries),
 		claims: client.Collection(collections.Claims), ledger: client.Collection(collections.Ledger),
