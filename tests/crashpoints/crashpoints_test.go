@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -116,14 +117,25 @@ func table(rows []row) string {
 	for _, kind := range faults.Kinds {
 		fmt.Fprint(w, kind, "\t")
 	}
-	fmt.Fprintln(w, "violations\t")
+	fmt.Fprintln(w, "violations")
+	sum := row{flow: "all", struck: make(map[faults.Kind]int)}
 	for _, r := range rows {
-		fmt.Fprint(w, r.flow, "\t", len(r.calls), "\t")
-		for _, kind := range faults.Kinds {
-			fmt.Fprint(w, r.struck[kind], "\t")
+		r.print(w)
+		sum.calls = append(sum.calls, r.calls...)
+		sum.violations += r.violations
+		for kind, n := range r.struck {
+			sum.struck[kind] += n
 		}
-		fmt.Fprintln(w, r.violations, "\t")
 	}
+	sum.print(w)
 	_ = w.Flush() // into memory
 	return text.String()
+}
+
+func (r row) print(w io.Writer) {
+	fmt.Fprint(w, r.flow, "\t", len(r.calls), "\t")
+	for _, kind := range faults.Kinds {
+		fmt.Fprint(w, r.struck[kind], "\t")
+	}
+	fmt.Fprintln(w, r.violations)
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -80,6 +81,7 @@ type Invocation struct {
 	seen         map[string]int
 	order        []Point
 	struck       bool
+	interrupted  atomic.Bool
 	dead         bool
 	crashed      chan struct{}
 	transactions map[string]func()
@@ -130,6 +132,9 @@ func (i *Invocation) Struck() bool {
 	return i.struck
 }
 
+// Interrupted reports whether Amid has happened.
+func (i *Invocation) Interrupted() bool { return i.interrupted.Load() }
+
 // timeouts are those of the callers: 60 s for a call of Firestore, less for the others.
 const (
 	databaseTimeout = 60 * time.Second
@@ -147,6 +152,7 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 		return err
 	}
 	if i.Amid.Do != nil && i.Amid.At == point {
+		i.interrupted.Store(true)
 		i.Amid.Do()
 	}
 	switch kind {

@@ -26,13 +26,14 @@ const players = 4
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	backends := stage.NewBackends(t, players)
+	backends, tally := stage.NewBackends(t, players), new(stage.Tally)
+	t.Cleanup(func() { t.Logf("\n%s", tally) })
 	for n := range players {
 		t.Run(fmt.Sprint("player ", n+1), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
 				h := histories.Draw(t, "history")
-				if broken := play(h, backends, nil); broken != "" {
+				if broken := play(h, backends, stage.Options{Tally: tally}); broken != "" {
 					t.Fatal(broken)
 				}
 			})
@@ -41,9 +42,10 @@ func TestHistories(t *testing.T) {
 }
 
 // play plays a history and returns what went wrong.
-func play(h history, backends *stage.Backends, wrap func(stage.Store) stage.Store) string {
+func play(h history, backends *stage.Backends, options stage.Options) string {
 	ctx := context.Background()
-	s, err := stage.New(backends, stage.Options{Tight: h.Tight, Wrap: wrap})
+	options.Tight = h.Tight
+	s, err := stage.New(backends, options)
 	if err != nil {
 		return err.Error()
 	}

@@ -62,7 +62,7 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 				return
 			}
 			for seed := p.seed; seed < p.seed+searched; seed++ {
-				if broken := play(histories.Example(seed), backends, p.plant); strings.Contains(broken, p.shows) {
+				if broken := play(histories.Example(seed), backends, stage.Options{Wrap: p.plant}); strings.Contains(broken, p.shows) {
 					t.Logf("found by seed %d:\n%s", seed, broken)
 					return
 				}
@@ -78,7 +78,7 @@ func minimise(t *testing.T, backends *stage.Backends, plant func(stage.Store) st
 	for !c.failed {
 		c.said.Reset()
 		rapid.Check(c, func(t *rapid.T) {
-			if broken := play(histories.Draw(t, "history"), backends, plant); strings.Contains(broken, shows) {
+			if broken := play(histories.Draw(t, "history"), backends, stage.Options{Wrap: plant}); strings.Contains(broken, shows) {
 				t.Fatal(shows)
 			}
 		})

@@ -28,6 +28,7 @@ func (s *Stage) invoke(ctx context.Context, i *Invocation, function func(context
 	i.Patience = s.Clock.Advance
 	ctx = i.Begin(s.by(ctx, true))
 	defer i.End()
+	defer s.count(i)
 	done := make(chan error, 1)
 	s.running.Go(func() { done <- function(ctx) })
 	select {
@@ -40,6 +41,18 @@ func (s *Stage) invoke(ctx context.Context, i *Invocation, function func(context
 		default:
 			return !fault.IsRetryable(err)
 		}
+	}
+}
+
+// count notes whether what was planned for the invocation has happened.
+func (s *Stage) count(i *Invocation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i.Struck() {
+		s.befell["faults: "+string(i.Fault.Kind)]++
+	}
+	if i.Interrupted() {
+		s.befell["interruptions"]++
 	}
 }
 

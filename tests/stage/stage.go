@@ -33,6 +33,7 @@ type Options struct {
 	Topic Topic             // nil: a Memory
 	Wrap  func(Store) Store // lets a test put a mistake between the use cases and the store
 	Tight bool              // small limits per requester and per owner
+	Tally *Tally            // counts what came about; may be nil
 }
 
 // Stage is one play. Its methods are for one goroutine, unless they say otherwise.
@@ -46,13 +47,15 @@ type Stage struct {
 	store    Store
 	topic    Topic
 	settings claiming.Settings
+	tally    *Tally
 	running  sync.WaitGroup // invocations, crashed ones included
 
 	mu        sync.Mutex
 	run       invariants.Run
 	published []Package
 	triggers  []trigger
-	faults    []error // of the surroundings, not of the functions
+	befell    map[string]int // faults and interruptions
+	faults    []error        // of the surroundings, not of the functions
 	asked     int
 }
 
@@ -67,7 +70,8 @@ func New(b *Backends, o Options) (*Stage, error) {
 	}
 	clock, own := &Clock{now: Start}, <-b.free
 	s := &Stage{
-		Clock: clock, Relay: newRelay(clock), cast: cast, topic: o.Topic, client: own.client,
+		Clock: clock, Relay: newRelay(clock), cast: cast, topic: o.Topic, tally: o.Tally, client: own.client,
+		befell: make(map[string]int),
 		close: func() error {
 			defer func() { b.free <- own }()
 			return own.clear()
@@ -131,5 +135,8 @@ func (s *Stage) Check(ctx context.Context) ([]invariants.Violation, error) {
 		return nil, err
 	}
 	s.run.Received, s.run.Pushes = s.Relay.received, s.Relay.pushes
+	if s.tally != nil {
+		s.tally.add(s.run, end, s.befell)
+	}
 	return invariants.Check(s.run, end, collections), nil
 }
