@@ -67,7 +67,7 @@ func decodeDocument(data []byte, at time.Time) (keypackage.RequestDocument, erro
 	for _, name := range []string{keypackage.FieldEvent, keypackage.FieldKind, keypackage.FieldReceivedAt} {
 		fields[name] = plain(document.GetFields()[name])
 	}
-	if document.GetCreateTime() != nil {
+	if document.GetCreateTime().IsValid() {
 		at = document.GetCreateTime().AsTime()
 	}
 	return keypackage.ReadRequestDocument(id, fields, at), nil
