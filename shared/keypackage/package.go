@@ -71,7 +71,7 @@ const fallbackExpiry = 84 * 24 * time.Hour
 func Inspect(id string, doc Document, policy Policy) Package {
 	p := Package{ID: id, Owner: doc.Text(FieldOwner), Event: doc.Text(FieldEvent), Kind: KindKeyPackage, Document: doc}
 	content, event := doc.Text(FieldContent), (*nostr.Event)(nil)
-	if len(p.Event)+len(content) > MaxPackageBytes {
+	if p.Size() > MaxPackageBytes {
 		p.flaw(FlawTooLarge)
 	} else if p.Event != "" {
 		event, p.Flaw = p.verifyEvent()
@@ -176,6 +176,9 @@ func (p *Package) setExpiry(doc Document, created time.Time) {
 	}
 	p.ExpiresAt = slices.MinFunc(ends, time.Time.Compare)
 }
+
+// Size is the length of event and content, in bytes.
+func (p *Package) Size() int { return len(p.Event) + len(p.Document.Text(FieldContent)) }
 
 // Expired reports whether the package's time is over.
 func (p *Package) Expired(now time.Time) bool { return !p.ExpiresAt.After(now) }

@@ -9,8 +9,12 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// inspectionsKept bounds what is remembered: twice as many packages, of 2 to 3 KB.
-const inspectionsKept = 1024
+// Bounds of what is remembered: twice as many packages, each with a document of 2 to 3 KB. Larger ones, which nobody needs
+// to publish, are inspected each time, so that no owner can fill the memory.
+const (
+	inspectionsKept = 1024
+	documentKept    = 8 << 10
+)
 
 // inspections remembers what documents of the stock say. Inspecting one costs three signatures, 0.4 ms and more, and each
 // claim reads the oldest few documents, most of which the claim before it has read: without a memory, verifying the same
@@ -39,7 +43,9 @@ func (i *inspections) of(snap *firestore.DocumentSnapshot, policy keypackage.Pol
 		return p
 	}
 	p := keypackage.Inspect(snap.Ref.ID, snap.Data(), policy)
-	i.keep(key, p)
+	if p.Size() <= documentKept {
+		i.keep(key, p)
+	}
 	return p
 }
 
