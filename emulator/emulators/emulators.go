@@ -1,4 +1,4 @@
-// Package emulators finds, starts and stops Google's official Firestore and Pub/Sub emulators.
+// Package emulators finds or downloads, starts and stops Google's official Firestore and Pub/Sub emulators.
 //
 // It runs Java itself rather than the wrapper scripts, so that the process it started is the one that listens.
 package emulators
@@ -16,8 +16,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
-// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, much more beside a build.
-const startTimeout = 90 * time.Second
+// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, 90 s were seen on one with forty
+// processes waiting for each core.
+const startTimeout = 5 * time.Minute
 
 // Options says how to start the emulators. The zero value is good.
 type Options struct {
@@ -37,10 +38,10 @@ type Emulators struct {
 	tempDir  string
 }
 
-// Start finds and starts both emulators and returns when they serve. The caller must call Stop; should this program
+// Start finds or downloads and starts both emulators and returns when they serve. The caller must call Stop; should this program
 // end without doing so, the emulators end with it (on Linux). ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Emulators, error) {
-	installed, err := Find()
+	installed, err := Find(ctx, opts.Progress)
 	if err != nil {
 		return nil, err
 	}

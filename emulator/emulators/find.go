@@ -1,6 +1,7 @@
 package emulators
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,7 @@ type product struct {
 	component string // of the Google Cloud CLI
 	setup     string // firebase-tools command
 	mainClass string // for a jar whose manifest names none
+	release   release
 }
 
 var (
@@ -37,6 +39,7 @@ var (
 		component: "cloud-firestore-emulator",
 		setup:     "setup:emulators:firestore",
 		mainClass: "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
+		release:   firestoreRelease,
 	}
 	pubsubProduct = product{
 		title:     "Pub/Sub emulator",
@@ -46,6 +49,7 @@ var (
 		component: "pubsub-emulator",
 		setup:     "setup:emulators:pubsub",
 		mainClass: "com.google.cloud.pubsub.testing.v1.Main",
+		release:   pubsubRelease,
 	}
 )
 
@@ -56,13 +60,22 @@ type Installation struct {
 	PubSub    string
 }
 
-// Find looks for the Java runtime and for the emulators. The error names everything that is missing and its cure.
-func Find() (Installation, error) {
+// Find looks for the Java runtime and for the emulators, and downloads an emulator that is not installed: once, at a
+// pinned version, into the user's cache directory. progress is told of downloads and may be nil. The error names what is
+// missing and its cure.
+func Find(ctx context.Context, progress func(string)) (Installation, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		home = "" // only the cache of firebase-tools depends on it
 	}
-	return search{getenv: os.Getenv, lookPath: exec.LookPath, home: home}.find()
+	download := func(r release) (string, error) {
+		d, err := newDownloader(os.Getenv, progress)
+		if err != nil {
+			return "", err
+		}
+		return d.jar(ctx, r)
+	}
+	return search{getenv: os.Getenv, lookPath: exec.LookPath, home: home, download: download}.find()
 }
 
 // search holds what finding depends on, so that tests can point it at directories of their own.
@@ -70,13 +83,17 @@ type search struct {
 	getenv   func(string) string
 	lookPath func(string) (string, error)
 	home     string
+	download func(release) (jar string, err error)
 }
 
 func (s search) find() (Installation, error) {
-	java, errJava := s.java()
+	java, err := s.java()
+	if err != nil {
+		return Installation{}, err // before anything is downloaded that could not run
+	}
 	firestore, errFirestore := s.jar(firestoreProduct)
 	pubsub, errPubSub := s.jar(pubsubProduct)
-	if err := errors.Join(errFirestore, errPubSub, errJava); err != nil {
+	if err := errors.Join(errFirestore, errPubSub); err != nil {
 		return Installation{}, err
 	}
 	return Installation{Java: java, Firestore: firestore, PubSub: pubsub}, nil
@@ -88,7 +105,7 @@ type place struct {
 	find func(product) (string, error)
 }
 
-// places are asked in this order.
+// places are asked in this order, before anything is downloaded.
 func (s search) places() []place {
 	return []place{
 		{"the environment", s.inEnvironment},
@@ -109,11 +126,16 @@ func (s search) jar(p product) (string, error) {
 		}
 		looked = append(looked, at.name)
 	}
-	return "", fmt.Errorf("the %s is not installed (looked in %s). Install it with one of\n"+
-		"    gcloud components install %s\n"+
-		"    npx firebase-tools %s\n"+
-		"or set %s to the path of its jar",
-		p.title, strings.Join(looked, ", "), p.component, p.setup, p.variable)
+	jar, err := s.download(p.release)
+	if err != nil {
+		return "", fmt.Errorf("the %s is not installed (looked in %s) and could not be downloaded: %w\n"+
+			"Install it with one of\n"+
+			"    gcloud components install %s\n"+
+			"    npx firebase-tools %s\n"+
+			"or set %s to the path of its jar, or %s to the URL of a mirror",
+			p.title, strings.Join(looked, ", "), err, p.component, p.setup, p.variable, DownloadVariable)
+	}
+	return jar, nil
 }
 
 func (s search) inEnvironment(p product) (string, error) {

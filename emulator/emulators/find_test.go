@@ -22,6 +22,9 @@ type machine struct {
 	root string
 	env  map[string]string
 	path map[string]string // commands in PATH
+
+	downloads []string // files that were asked for
+	published bool     // whether they could be had
 }
 
 func newMachine(t *testing.T) *machine {
@@ -65,8 +68,18 @@ func (m *machine) find() (Installation, error) {
 		return "", exec.ErrNotFound
 	}
 	getenv := func(name string) string { return m.env[name] }
-	return search{getenv: getenv, lookPath: lookPath, home: m.root}.find()
+	return search{getenv: getenv, lookPath: lookPath, home: m.root, download: m.download}.find()
 }
+
+func (m *machine) download(r release) (string, error) {
+	m.downloads = append(m.downloads, r.file)
+	if !m.published {
+		return "", errOffline
+	}
+	return m.file("downloads/" + r.file), nil
+}
+
+var errOffline = errors.New("no route to host")
 
 func TestFindOrder(t *testing.T) {
 	t.Parallel()
@@ -89,6 +102,21 @@ func TestFindOrder(t *testing.T) {
 
 	m.env[PubSubJarVariable] = m.file("mine.jar")
 	assert("sdk/"+sdkFirestore, "mine.jar")
+	if len(m.downloads) > 0 {
+		t.Errorf("downloaded %v, which was installed", m.downloads)
+	}
+}
+
+func TestDownloadWhatIsNotInstalled(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.published = true
+	m.file(cachePubSub)
+	got, err := m.find()
+	want := filepath.Join(m.root, "downloads", firestoreRelease.file)
+	if err != nil || got.Firestore != want || len(m.downloads) != 1 {
+		t.Errorf("found %+v, %v, downloads %v; want %s and no other", got, err, m.downloads, want)
+	}
 }
 
 func TestFindInMovedFirebaseCache(t *testing.T) {
@@ -111,20 +139,32 @@ func TestFindInMovedFirebaseCache(t *testing.T) {
 
 func TestMissingNamesTheCure(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	delete(m.path, "java")
-	_, err := m.find()
-	if err == nil {
-		t.Fatal("found on an empty machine")
+	_, err := newMachine(t).find()
+	if !errors.Is(err, errOffline) {
+		t.Fatalf("error %v, want the one of the download", err)
 	}
 	for _, cure := range []string{
 		"gcloud components install cloud-firestore-emulator", "firebase-tools setup:emulators:firestore", FirestoreJarVariable,
 		"gcloud components install pubsub-emulator", "firebase-tools setup:emulators:pubsub", PubSubJarVariable,
-		installJava(),
+		DownloadVariable,
 	} {
 		if !strings.Contains(err.Error(), cure) {
 			t.Errorf("the error does not say %q:\n%v", cure, err)
 		}
+	}
+}
+
+func TestNoDownloadWithoutJava(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.published = true
+	delete(m.path, "java")
+	_, err := m.find()
+	if err == nil || !strings.Contains(err.Error(), installJava()) {
+		t.Errorf("error %v, want one that says %q", err, installJava())
+	}
+	if len(m.downloads) > 0 {
+		t.Errorf("downloaded %v, which cannot run", m.downloads)
 	}
 }
 
