@@ -6,6 +6,7 @@
 //	go run ./emulator deadletters  list what could not be delivered, and try again
 //	go run ./emulator stock        show what an owner has in stock, here or in a real project
 //	go run ./emulator smoke        try the delivery at a relay from the outside, here or deployed
+//	go run ./emulator conformance  check a relay against the contract
 //
 // It is also the program of the suite's own processes, which is why it has commands that nobody types.
 package main
@@ -35,6 +36,7 @@ var commands = []command{
 	{"soak", "run it under load, with -faults under fire, and judge what was promised", runSoak},
 	{"deadletters", "list the messages that could not be delivered, here or in a real project; -replay tries again", handleDeadLetters},
 	{"smoke", "try the delivery at a relay from the outside, here or deployed", smokeTest},
+	{"conformance", "check a relay, its websocket and its delivery endpoint, against the contract", checkConformance},
 	{"relay", "(a process of the suite) serve the reference relay", func(_ context.Context, args []string) error { return runRelay(args) }},
 	{"function", "(a process of the suite) serve one function: function <entry point>", function},
 }
