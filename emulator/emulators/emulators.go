@@ -16,8 +16,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
-// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, 90 s were seen on one with forty
-// processes waiting for each core.
+// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, more than 90 s on one that is
+// overloaded thirty times. An emulator that ends is noticed at once.
 const startTimeout = 5 * time.Minute
 
 // Options says how to start the emulators. The zero value is good.

@@ -140,7 +140,10 @@ func (s *soak) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	begun := time.Now()
-	if err := errors.Join(s.load(ctx), s.settle(ctx)); err != nil {
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
 	return s.judge(ctx, begun)
@@ -169,7 +172,7 @@ func (s *soak) enter(ctx context.Context) error {
 // entryTime bounds the entry: a busy machine needs more than one visit's time for it.
 const entryTime = 5 * time.Minute
 
-// load plays the load until its time is over or ctx ends.
+// load plays the load until its time is over, ctx ends, or a crash could not be made good.
 func (s *soak) load(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Duration)
 	defer cancel()
@@ -183,7 +186,11 @@ func (s *soak) load(ctx context.Context) (err error) {
 	wg.Go(func() { s.tell(ctx) })
 	if s.Faults {
 		s.chaos.begin()
-		wg.Go(func() { err = s.crash(ctx) })
+		wg.Go(func() {
+			if err = s.crash(ctx); err != nil {
+				cancel()
+			}
+		})
 	}
 	wg.Wait()
 	s.chaos.end()
