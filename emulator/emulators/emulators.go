@@ -38,8 +38,8 @@ type Emulators struct {
 	tempDir  string
 }
 
-// Start finds or downloads and starts both emulators and returns when they serve. The caller must call Stop; should this program
-// end without doing so, the emulators end with it (on Linux). ctx bounds the start only.
+// Start finds or downloads and starts both emulators and returns when they serve. The caller must call Stop; should this
+// program end without doing so, the emulators end with it (on Linux). ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Emulators, error) {
 	installed, err := Find(ctx, opts.Progress)
 	if err != nil {
