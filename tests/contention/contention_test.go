@@ -65,6 +65,9 @@ func (c *counting) Commit(ctx context.Context, plan *claiming.Plan) error {
 	return err
 }
 
+// deliveryAttempts bounds how often the platform repeats an event. In the cloud it goes on for a day.
+const deliveryAttempts = 50
+
 // take has the requests taken up all at once, each by the given instances at the same moment, until every one has been
 // taken up without an error: the platform repeats an event that was not acknowledged.
 func (s *scene) take(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
@@ -77,13 +80,14 @@ func (s *scene) take(requests []keypackage.RequestDocument, instancesOf func(i i
 		for _, instance := range instancesOf(i) {
 			group.Go(func() {
 				<-start
-				for s.t.Context().Err() == nil {
-					_, err := instance.Take(s.t.Context(), request)
-					if err == nil {
+				var err error
+				for range deliveryAttempts {
+					if _, err = instance.Take(s.t.Context(), request); err == nil {
 						return
 					}
 					repeated.Add(1)
 				}
+				s.t.Errorf("request %s is never taken up: %v", request.ID, err)
 			})
 		}
 	}
