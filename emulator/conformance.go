@@ -53,7 +53,7 @@ func conformanceTarget(ctx context.Context, args []string) (target conformance.T
 	audience := flags.String("audience", "", "audience of the token (default: origin of the endpoint)")
 	flags.BoolVar(&target.Compatible, "compat", false, "the relay runs with its compatibility setting")
 	flags.DurationVar(&target.Quiet, "quiet", 500*time.Millisecond, "how long to listen for what must not arrive")
-	flags.DurationVar(&target.Slack, "slack", time.Second, "what the way to the endpoint may add to the 5 s for an answer")
+	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the 5 s for an answer")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document on standard output, and the lines on standard error")
 	if err := flags.Parse(args); err != nil {
 		return target, asJSON, err

@@ -46,7 +46,7 @@ func wrongTokens(ctx context.Context, p *probe) error {
 
 func otherCaller(ctx context.Context, p *probe) error {
 	if p.OtherCaller == "" {
-		return fmt.Errorf("%w: a good token of another account is needed", errNotChecked)
+		return notChecked("a good token of another account is needed")
 	}
 	return p.answers(ctx, "a push by another account", http.MethodPost, p.OtherCaller, emptyPush(), http.StatusForbidden)
 }

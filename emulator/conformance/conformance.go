@@ -32,7 +32,7 @@ type Target struct {
 	// travels.
 	Quiet time.Duration
 
-	// Slack is what the way to the endpoint may add to the 5 s that the relay has for an answer.
+	// Slack is what the network, or a busy machine, may add to the 5 s that the relay has for an answer.
 	Slack time.Duration
 }
 
@@ -54,8 +54,8 @@ type Result struct {
 	Detail  string  `json:"detail,omitempty"` // how it was broken, or why it was not checked
 }
 
-// rule is one promise and how to check it. The check returns nil, an error that says what was seen instead, or one that wraps
-// errNotChecked.
+// rule is one promise and how to check it. The check returns nil, an error that says what was seen instead, or a
+// notChecked.
 type rule struct {
 	name    string
 	promise string
@@ -92,10 +92,13 @@ var rules = []rule{
 // checkPatience bounds one check; the longest takes little more than the 5 s that a relay may take.
 const checkPatience = 45 * time.Second
 
-var errNotChecked = errors.New("not checked")
+// notChecked is why a rule could not be checked.
+type notChecked string
+
+func (n notChecked) Error() string { return string(n) }
 
 func outOfSight(why string) func(context.Context, *probe) error {
-	return func(context.Context, *probe) error { return fmt.Errorf("%w: %s", errNotChecked, why) }
+	return func(context.Context, *probe) error { return notChecked(why) }
 }
 
 // Run checks one rule after another and tells each result. The error is not nil if the relay cannot be used at all, and
@@ -134,7 +137,7 @@ func (r rule) judge(ctx context.Context, p *probe) Result {
 	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
 	if err := r.check(ctx, p); err != nil {
 		result.Verdict, result.Detail = Fail, err.Error()
-		if errors.Is(err, errNotChecked) {
+		if errors.As(err, new(notChecked)) {
 			result.Verdict = NotChecked
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	// life of a push that is not about expiry.
 	life = time.Minute
 	// patience with an answer. Lateness is a rule of its own; other rules should not fail with it.
-	patience = 15 * time.Second
+	patience = 30 * time.Second
 	// maxAnswer is far above an answer to any push of ours.
 	maxAnswer = 1 << 20
 )
