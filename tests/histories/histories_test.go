@@ -5,9 +5,9 @@
 //
 // Messages are simulated, for speed. A failure prints its seed and the shortest history that fails.
 //
-//	go test ./tests/histories                                          # 120 histories, as part of go test ./...
+//	go test ./tests/histories                                                # 120 histories, as part of go test ./...
 //	go test ./tests/histories -run Histories -rapid.checks=2500 -timeout 3h  # 10,000
-//	go test ./tests/histories -run Planted -v                          # the planted mistakes, and the histories that find them
+//	go test ./tests/histories -run Planted -v -shortest                      # the planted mistakes, and what finds them
 package histories
 
 import (
