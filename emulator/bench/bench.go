@@ -87,13 +87,13 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 		return b.report, err
 	}
 	begun := time.Now()
+	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
 	for _, s := range b.wanted() {
 		b.progress("section %s", s.id)
 		if err := s.run(b, ctx); err != nil {
 			return b.report, fmt.Errorf("section %s: %w", s.id, err)
 		}
 	}
-	b.report.Seconds = time.Since(begun).Seconds()
 	return b.report, nil
 }
 

@@ -18,7 +18,7 @@ func (b *bench) reportPath(measured, floor, polled [][]journey) {
 	whole := b.report.table("path", "End to end: from the relay's OK to a 447 until the event is on the requester's websocket", quantiles...)
 	whole.note("Floor: the same hops with nothing in them, in turns with the system. The Pub/Sub emulator polls every 100 ms and pushes")
 	whole.note("two messages at a time, which is most of both; what is ours stands in the next table.")
-	whole.note("Polling: the design this replaces, every second. Limits raised: %v.", raisedLimits)
+	whole.note("Polling: the design this replaces, every second, asked at random moments. Limits raised: %v.", raisedLimits)
 	share := b.report.table("path", "Own share: end to end without the hops of the trigger and of Pub/Sub", quantiles...)
 	share.note("From the event's arrival at the first function until Pub/Sub has the message (its publishTime), and from the push's")
 	share.note("arrival at the second function until the frame arrives. Both run as processes of their own; the floor is one process.")

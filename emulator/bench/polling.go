@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -47,13 +48,26 @@ func (b *bench) polled(ctx context.Context, s *system) (journeys [][]journey, er
 		}
 		b.progress("polling design, %d in flight", level)
 		settle()
-		got, err := run(ctx, s, level, b.sizes.polled)
+		got, err := run(ctx, unpunctual{s}, level, b.sizes.polled)
 		if err != nil {
 			return nil, err
 		}
 		journeys = append(journeys, got)
 	}
 	return journeys, nil
+}
+
+// unpunctual makes requests at moments that have nothing to do with the last answer's. A requester who asks again as soon as
+// one poll has answered would always wait for the whole interval, which is not what the design does to real ones.
+type unpunctual struct{ design }
+
+func (u unpunctual) request(ctx context.Context, requester int) (journey, error) {
+	select {
+	case <-ctx.Done():
+		return journey{}, ctx.Err()
+	case <-time.After(rand.N(pollInterval)):
+		return u.design.request(ctx, requester)
+	}
 }
 
 func (b *bench) newPoller(ctx context.Context, s *system) (*poller, error) {

@@ -9,13 +9,12 @@ import (
 	"os"
 	"time"
 
+	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"github.com/googleapis/google-cloudevents-go/cloud/firestoredata"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"cloud.google.com/go/pubsub/v2"
-	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -40,18 +39,9 @@ func (b *bench) start(ctx context.Context) error {
 	t := b.report.table("start", "Start and size of the built functions (all three in one binary)", "p50", "max")
 	t.note("A cold start ends with the answer to the first request, a real one: clients are built, Firestore and Pub/Sub are")
 	t.note("connected to, a package is claimed and its message published. Memory is that of ClaimKeyPackages.")
-	var starts, listens sample
-	var f *function
-	for i := range b.sizes.coldStarts {
-		b.progress("cold start %d", i+1)
-		if f != nil {
-			_ = f.Stop()
-		}
-		var cold coldStart
-		if f, cold, err = b.coldStart(ctx, executable); err != nil {
-			return err
-		}
-		starts, listens = append(starts, cold.answered), append(listens, cold.listening)
+	f, starts, listens, err := b.coldStarts(ctx, executable)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = f.Stop() }()
 	t.add("exec until it listens, ms", listens.quantile(0.5), listens.quantile(1))
@@ -69,12 +59,28 @@ func (b *bench) start(ctx context.Context) error {
 	return nil
 }
 
+// coldStarts starts the function some times and returns the last process, still running.
+func (b *bench) coldStarts(ctx context.Context, executable string) (f *function, starts, listens sample, err error) {
+	for i := range b.sizes.coldStarts {
+		b.progress("cold start %d", i+1)
+		if f != nil {
+			_ = f.Stop()
+		}
+		var cold coldStart
+		if f, cold, err = b.coldStart(ctx, executable); err != nil {
+			return nil, nil, nil, err
+		}
+		starts, listens = append(starts, cold.answered), append(listens, cold.listening)
+	}
+	return f, starts, listens, nil
+}
+
 type coldStart struct{ listening, answered time.Duration }
 
 // coldStart starts ClaimKeyPackages and has it answer a request.
 func (b *bench) coldStart(ctx context.Context, executable string) (*function, coldStart, error) {
 	none := coldStart{}
-	db, events, err := b.eventsToClaim(ctx, 1, 1)
+	db, event, err := requestToClaim(ctx)
 	if err != nil {
 		return nil, none, err
 	}
@@ -87,7 +93,7 @@ func (b *bench) coldStart(ctx context.Context, executable string) (*function, co
 		return nil, none, errors.Join(err, f.Stop())
 	}
 	listening := time.Since(begun)
-	if _, err = f.call(ctx, eventHeader(), events[0]); err != nil {
+	if _, err = f.call(ctx, eventHeader(), event); err != nil {
 		return nil, none, errors.Join(err, f.Stop())
 	}
 	return f, coldStart{listening, time.Since(begun)}, nil
@@ -136,8 +142,8 @@ func (b *bench) serveMany(ctx context.Context, f *function) error {
 	return group.Wait()
 }
 
-// eventsToClaim prepares a database, its topic, and requests as the trigger brings them.
-func (b *bench) eventsToClaim(ctx context.Context, owners, n int) (*database, [][]byte, error) {
+// requestToClaim prepares a database, its topic, and one request as the trigger brings it.
+func requestToClaim(ctx context.Context) (*database, []byte, error) {
 	db, err := newDatabase(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -151,19 +157,15 @@ func (b *bench) eventsToClaim(ctx context.Context, owners, n int) (*database, []
 	if _, err := client.TopicAdminClient.CreateTopic(ctx, topic); err != nil {
 		return nil, nil, err
 	}
-	stocked, err := db.newOwners(ctx, owners, packagesPerOwner)
+	owners, err := db.newOwners(ctx, 1, packagesPerOwner)
 	if err != nil {
 		return nil, nil, err
 	}
-	requests, err := db.newRequests(ctx, n, stocked)
+	requests, err := db.newRequests(ctx, 1, owners)
 	if err != nil {
 		return nil, nil, err
 	}
-	events := make([][]byte, n)
-	for i, request := range requests {
-		events[i] = eventOf(db, request)
-	}
-	return db, events, nil
+	return db, eventOf(db, requests[0]), nil
 }
 
 func eventHeader() http.Header {
