@@ -141,6 +141,7 @@ func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	conn.SetReadLimit(maxFrame)
 	g.send(conn, "AUTH", "a challenge")
+	parser := nostr.NewMessageParser()
 	for {
 		_, frame, err := conn.Read(r.Context())
 		if err != nil {
@@ -149,7 +150,9 @@ func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.mu.Unlock()
 			return
 		}
-		g.handle(conn, nostr.ParseMessage(string(frame)))
+		if envelope, err := parser.ParseMessage(string(frame)); err == nil {
+			g.handle(conn, envelope)
+		}
 	}
 }
 

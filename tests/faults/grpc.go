@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -177,11 +178,9 @@ func collectionOf(req any) string {
 	case *firestorepb.RunQueryRequest:
 		return r.GetStructuredQuery().GetFrom()[0].GetCollectionId()
 	case *firestorepb.CommitRequest:
-		for _, w := range r.GetWrites() {
-			if w.GetDelete() != "" {
-				return path.Base(path.Dir(w.GetDelete()))
-			}
-			return path.Base(path.Dir(w.GetUpdate().GetName()))
+		if len(r.GetWrites()) > 0 {
+			first := r.GetWrites()[0]
+			return path.Base(path.Dir(cmp.Or(first.GetDelete(), first.GetUpdate().GetName())))
 		}
 	}
 	return ""
