@@ -3,6 +3,7 @@ package expiring
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -17,7 +18,8 @@ const (
 // nudgeAfter is how old a pending delivery must be before its nudge counts as lost.
 const nudgeAfter = 30 * time.Second
 
-// expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock.
+// expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be
+// ended does not keep the others from it.
 func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
 	for {
 		due, err := e.store.Due(ctx, e.now().Add(-keypackage.Fence), queryBatch)
@@ -25,23 +27,20 @@ func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
 			return err
 		}
 		progress := false
-		for len(due) > 0 {
-			n := min(len(due), expireBatch)
-			expired, err := e.expireBatch(ctx, due[:n])
+		var failures []error
+		for batch := range slices.Chunk(due, expireBatch) {
+			expired, err := e.expireBatch(ctx, batch)
 			report.count(expired)
-			if err != nil {
-				return err
-			}
+			failures = append(failures, err)
 			progress = progress || len(expired) > 0
-			due = due[n:]
 		}
-		if !progress {
-			return nil // nothing was due, or another run is at it
+		if !progress || ctx.Err() != nil {
+			return errors.Join(failures...) // nothing was due, or another run is at it, or none of it can be ended now
 		}
 	}
 }
 
-// expireBatch expires deliveries in one transaction, or one by one if that lost a race.
+// expireBatch expires deliveries in one transaction, or one by one if that fails.
 func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.Found) ([]*keypackage.Delivery, error) {
 	expired := make([]*keypackage.Delivery, len(found))
 	for i := range found {
@@ -50,24 +49,28 @@ func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.Found) ([]
 		expired[i] = &d
 	}
 	err := e.store.Expire(ctx, expired)
-	if err == nil {
+	switch {
+	case err == nil:
 		return expired, nil
-	}
-	if !errors.Is(err, keypackage.ErrConflict) {
-		return nil, err
-	}
-	if len(found) == 1 {
+	case len(found) > 1:
+		return e.expireOneByOne(ctx, found)
+	case errors.Is(err, keypackage.ErrConflict):
 		return nil, nil // changed meanwhile: delivered, expired by another run, or read again by the next query
 	}
-	var all []*keypackage.Delivery
-	for i := range found {
-		one, err := e.expireBatch(ctx, found[i:i+1])
-		if err != nil {
-			return all, err
+	return nil, err
+}
+
+func (e *Expirer) expireOneByOne(ctx context.Context, found []keypackage.Found) ([]*keypackage.Delivery, error) {
+	var expired []*keypackage.Delivery
+	var failures []error
+	for one := range slices.Chunk(found, 1) {
+		if ctx.Err() != nil {
+			break
 		}
-		all = append(all, one...)
+		ended, err := e.expireBatch(ctx, one)
+		expired, failures = append(expired, ended...), append(failures, err)
 	}
-	return all, nil
+	return expired, errors.Join(failures...)
 }
 
 func (r *Report) count(expired []*keypackage.Delivery) {
