@@ -115,9 +115,13 @@ func (e *Expirer) takeUp(
 	return failed, nil
 }
 
+// offGap is the longest time between two runs that counts as one time in mode off. In a longer one the mode may have been
+// another, unseen.
+const offGap = 3 * time.Minute
+
 // noteOff extends the current time in mode off, or begins one. A time in mode off ends when a run sees another mode.
 func (s *Sweep) noteOff(now time.Time) {
-	if n := len(s.Off); n > 0 && s.OffNow {
+	if n := len(s.Off); n > 0 && s.OffNow && now.Sub(s.Off[n-1].Until) <= offGap {
 		s.Off[n-1].Until = now
 		return
 	}

@@ -18,21 +18,34 @@ func (e *Expirer) announceLevels(ctx context.Context, report *Report) error {
 		if err != nil {
 			return err
 		}
+		progress := false
 		for _, owner := range owners {
-			notices := owner.Unannounced()
-			if err := e.publisher.PublishNotices(ctx, notices); err != nil {
+			saved, err := e.announce(ctx, owner, report)
+			if err != nil {
 				return err
 			}
-			report.Notices += len(notices)
-			owner.Announce(notices)
-			if err := e.store.SaveSupplies(ctx, owner); err != nil && !errors.Is(err, keypackage.ErrConflict) {
-				return err
-			}
+			progress = progress || saved
 		}
-		if len(owners) < queryBatch {
+		if len(owners) < queryBatch || !progress {
 			return nil
 		}
 	}
+}
+
+// announce reports whether it is recorded that the owner's notices are published. If not, a claim was faster, and the next
+// run publishes them again.
+func (e *Expirer) announce(ctx context.Context, owner keypackage.Owner, report *Report) (bool, error) {
+	notices := owner.Unannounced()
+	if err := e.publisher.PublishNotices(ctx, notices); err != nil {
+		return false, err
+	}
+	report.Notices += len(notices)
+	owner.Announce(notices)
+	err := e.store.SaveSupplies(ctx, owner)
+	if errors.Is(err, keypackage.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that
