@@ -40,11 +40,7 @@ type act func(ctx context.Context, s *stage.Stage)
 // asked prepares a request that waits for its claim.
 func asked(ask stage.Ask, more ...act) act {
 	return func(ctx context.Context, s *stage.Stage) {
-		for owner := range stage.Owners {
-			for number := range 3 {
-				s.Publish(ctx, stage.Package{Owner: owner, Number: number})
-			}
-		}
+		s.Publish(ctx, []stage.Package{{Owner: 0, Number: 0}, {Owner: 0, Number: 1}, {Owner: 0, Number: 2}, {Owner: 1, Number: 0}}...)
 		s.Ask(ctx, ask)
 		for _, a := range more {
 			a(ctx, s)
@@ -72,8 +68,7 @@ func tick(ctx context.Context, s *stage.Stage, i *stage.Invocation)    { s.Tick(
 func again(ctx context.Context, s *stage.Stage) { s.Ask(ctx, stage.Ask{Owners: []int{0}, Min: 3}) }
 
 func rebroadcast(ctx context.Context, s *stage.Stage) {
-	s.Publish(ctx, stage.Package{Owner: 0, Number: 0, Variant: 0})
-	s.Publish(ctx, stage.Package{Owner: 0, Number: 0, Variant: 1})
+	s.Publish(ctx, stage.Package{Number: 0}, stage.Package{Number: 0, Variant: 1})
 	s.Ask(ctx, stage.Ask{Requester: 1, Owners: []int{0}, Min: 1})
 }
 
@@ -110,7 +105,5 @@ func unresolved(ctx context.Context, s *stage.Stage) {
 
 // refill gives the owner new packages after the reserve went out, one of which ends soon.
 func refill(ctx context.Context, s *stage.Stage) {
-	for _, p := range []stage.Package{{Number: 4}, {Number: 5}, {Number: 3}, {Number: 0, Variant: 2}, {Number: 7, Variant: 1}} {
-		s.Publish(ctx, p)
-	}
+	s.Publish(ctx, []stage.Package{{Number: 4}, {Number: 5}, {Number: 3}, {Number: 0, Variant: 2}, {Number: 7, Variant: 1}}...)
 }

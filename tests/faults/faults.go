@@ -34,11 +34,21 @@ const (
 // Kinds lists all of them.
 var Kinds = []Kind{Refused, Lost, Timeout, Crash, Unavailable, Repeated}
 
-// Differ reports whether the kind differs from the others in what it does to that call. A call that only reads has no
-// effect that could take place without its answer, and is the same when a library has repeated it.
-func (k Kind) Differ(p Point) bool {
-	reads := strings.HasPrefix(p.Name, "RunQuery") || strings.HasPrefix(p.Name, "BatchGetDocuments")
-	return !reads || k == Refused || k == Timeout || k == Crash
+// KindsOf returns the kinds that make a difference to a call. One that only reads has no effect that could take place
+// without its answer, and is the same when a library has repeated it.
+func KindsOf(p Point) []Kind {
+	if p.reads() {
+		return []Kind{Refused, Timeout, Crash}
+	}
+	return Kinds
+}
+
+// UncertainKindsOf returns those of them after which the caller does not know what has happened, or else the simplest.
+func UncertainKindsOf(p Point) []Kind {
+	if p.reads() {
+		return []Kind{Refused}
+	}
+	return []Kind{Lost, Crash}
 }
 
 // Point names a call of an invocation: the N-th (from 0) of that name. Calls of the same name may run concurrently; which
@@ -46,6 +56,10 @@ func (k Kind) Differ(p Point) bool {
 type Point struct {
 	Name string
 	N    int
+}
+
+func (p Point) reads() bool {
+	return strings.HasPrefix(p.Name, "RunQuery") || strings.HasPrefix(p.Name, "BatchGetDocuments")
 }
 
 func (p Point) String() string { return fmt.Sprintf("%s #%d", p.Name, p.N+1) }

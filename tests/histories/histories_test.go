@@ -5,9 +5,9 @@
 //
 // Messages are simulated, for speed. A failure prints its seed and the shortest history that fails.
 //
-//	go test ./tests/histories                                                # 120 histories, as part of go test ./...
-//	go test ./tests/histories -run Histories -rapid.checks=2500 -timeout 3h  # 10,000
-//	go test ./tests/histories -run Planted -v -shortest                      # the planted mistakes, and what finds them
+//	go test ./tests/histories                                                            # 120 histories, as part of go test ./...
+//	go test ./tests/histories -run Histories -rapid.checks=2500 -parallel 4 -timeout 3h  # 10,000
+//	go test ./tests/histories -run Planted -v -shortest                                  # the planted mistakes, and what finds them
 package histories
 
 import (
@@ -49,9 +49,7 @@ func play(h history, backends *stage.Backends, options stage.Options) string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, p := range h.Stock {
-		s.Publish(ctx, p)
-	}
+	s.Publish(ctx, h.Stock...)
 	for _, step := range h.Steps {
 		step.play(ctx, s)
 	}
@@ -73,9 +71,7 @@ func play(h history, backends *stage.Backends, options stage.Options) string {
 func (s step) play(ctx context.Context, on *stage.Stage) {
 	switch s.Do {
 	case publish:
-		for _, p := range s.Packages {
-			on.Publish(ctx, p)
-		}
+		on.Publish(ctx, s.Packages...)
 	case remove:
 		on.Delete(ctx, s.Pick)
 	case ask:

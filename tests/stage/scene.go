@@ -19,34 +19,56 @@ import (
 // Package names one of the cast's KeyPackage events.
 type Package struct{ Owner, Number, Variant int }
 
-// Publish is what the relay does with a KeyPackage event of its owner, or with a re-broadcast of it, whoever sends it: it
-// is stored, unless it is stored already or was deleted. The methods in this file may be called in the middle of an
-// invocation.
-func (s *Stage) Publish(ctx context.Context, p Package) {
-	event := s.cast.events[p.Owner][p.Number][p.Variant]
-	tombstones, err := s.client.Collection(collections.Tombstones).Doc(event.id).Get(ctx)
-	if err == nil && tombstones.Exists() {
-		return
+// Publish is what the relay does with KeyPackage events of their owners, or with re-broadcasts of them, whoever sends
+// them: they are stored, unless they are stored already or were deleted. The methods in this file may be called in the
+// middle of an invocation.
+func (s *Stage) Publish(ctx context.Context, packages ...Package) {
+	var refs []*firestore.DocumentRef
+	for _, p := range packages {
+		event := s.cast.events[p.Owner][p.Number][p.Variant]
+		s.published(p, event)
+		refs = append(refs,
+			s.client.Collection(collections.KeyPackages).Doc(event.id), s.client.Collection(collections.Tombstones).Doc(event.id))
 	}
-	s.mu.Lock()
-	s.run.Uploads[event.id] = event.upload
-	s.published = append(s.published, p)
-	s.mu.Unlock()
-	document := s.client.Collection(collections.KeyPackages).Doc(event.id)
-	if _, err = document.Create(s.by(ctx, false), event.document); status.Code(err) != codes.AlreadyExists {
+	snaps, err := s.client.GetAll(ctx, refs)
+	s.failed(err)
+	known := make(map[string]bool)
+	for _, snap := range snaps {
+		known[snap.Ref.ID] = known[snap.Ref.ID] || snap.Exists()
+	}
+	err = s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
+		for i, p := range packages {
+			event := s.cast.events[p.Owner][p.Number][p.Variant]
+			if !known[event.id] && !slices.Contains(packages[:i], p) {
+				if err := tx.Create(refs[2*i], event.document); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if status.Code(err) != codes.AlreadyExists { // a crashed invocation has just returned it
 		s.failed(err)
 	}
+}
+
+// published notes that an event is known to the world.
+func (s *Stage) published(p Package, event published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.Uploads[event.id] = event.upload
+	s.uploads = append(s.uploads, p)
 }
 
 // Delete is what the relay does with the owner's deletion of an event that was published, named by any number.
 func (s *Stage) Delete(ctx context.Context, pick int) {
 	s.mu.Lock()
-	published := s.published
+	uploads := s.uploads
 	s.mu.Unlock()
-	if len(published) == 0 {
+	if len(uploads) == 0 {
 		return
 	}
-	p := published[pick%len(published)]
+	p := uploads[pick%len(uploads)]
 	event := s.cast.events[p.Owner][p.Number][p.Variant]
 	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}

@@ -50,13 +50,13 @@ type Stage struct {
 	tally    *Tally
 	running  sync.WaitGroup // invocations, crashed ones included
 
-	mu        sync.Mutex
-	run       invariants.Run
-	published []Package
-	triggers  []trigger
-	befell    map[string]int // faults and interruptions
-	faults    []error        // of the surroundings, not of the functions
-	asked     int
+	mu       sync.Mutex
+	run      invariants.Run
+	uploads  []Package
+	triggers []trigger
+	befell   map[string]int // faults and interruptions
+	faults   []error        // of the surroundings, not of the functions
+	asked    int
 }
 
 // trigger is an event that waits to be handed to ClaimKeyPackages.
