@@ -5,9 +5,13 @@
 //
 // Messages are simulated, for speed. A failure prints its seed and the shortest history that fails.
 //
-//	go test ./tests/histories                                                            # 120 histories, as part of go test ./...
-//	go test ./tests/histories -run Histories -rapid.checks=2500 -parallel 4 -timeout 3h  # 10,000
-//	go test ./tests/histories -run Planted -v -shortest                                  # the planted mistakes, and what finds them
+//	go test ./tests/histories                              # 120 histories, as part of go test ./...
+//	go test ./tests/histories -run Planted -v -shortest    # the planted mistakes, and the shortest histories that find them
+//	for i in $(seq 10); do                                 # 10,000 histories
+//	    go test ./tests/histories -run Histories -v -count=1 -parallel 4 -rapid.checks=250 -timeout 1h || break
+//	done
+//
+// A round has no more than 1000 histories, because the emulator keeps what is deleted: more would fill its memory.
 package histories
 
 import (
