@@ -14,7 +14,8 @@
 //   - functions/deliver and shared/delivering: pushes what is pending to the relay, and records what became of it
 //   - functions/expire and shared/expiring: ends what is over, takes up what was lost
 //   - shared/store, shared/topic, shared/relay: Firestore, Pub/Sub and the relay's endpoint, each behind one package
-//   - shared/config, shared/fault, shared/logging, shared/invocation: settings, errors, logs, acknowledgement
+//   - shared/config, shared/fault, shared/pause, shared/logging, shared/invocation: settings, errors, waiting, logs,
+//     acknowledgement
 //   - emulator: the whole system on one machine, with a reference relay
 //   - tests: the whole system under test, and a formal model of its rules
 package keypackagedelivery

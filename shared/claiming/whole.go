@@ -8,6 +8,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
 )
 
 // wholeRecord is the record of a request that is rejected or only observed. req is nil if not even its signature is known.
@@ -48,7 +49,7 @@ func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *key
 		case len(known) > 0:
 			return c.claim(ctx, req)
 		}
-		if err := pause(ctx, backoff(attempt)); err != nil {
+		if err := pause.For(ctx, backoff(attempt)); err != nil {
 			return nil, err
 		}
 	}
@@ -94,19 +95,8 @@ func retryTransient(ctx context.Context, do func() error) error {
 		if err == nil || errors.Is(err, keypackage.ErrConflict) || !fault.IsRetryable(err) || attempt == transientAttempts {
 			return err
 		}
-		if pause(ctx, time.Duration(attempt)*transientPause) != nil {
+		if pause.For(ctx, time.Duration(attempt)*transientPause) != nil {
 			return err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
 )
 
 // maxConflicts bounds the lost races of one invocation before the message goes back.
@@ -92,7 +93,7 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 const pollLease = 100 * time.Millisecond
 
 func (s *session) await(ctx context.Context, leaseEnd time.Time) error {
-	if pause(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
+	if pause.For(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
 		return retryLater("leased", errLeased)
 	}
 	return nil
@@ -127,17 +128,6 @@ func (s *session) tell(ctx context.Context, push Push) error {
 		return retryLater("outcome_not_told", answer.Err)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 func idsOf(found []keypackage.Found) []string {

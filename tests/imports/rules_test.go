@@ -14,7 +14,7 @@ import (
 
 // layers are all production packages from the bottom to the top. A package imports from lower layers only.
 var layers = [][]string{
-	{"shared/fault", "shared/mls"},
+	{"shared/fault", "shared/mls", "shared/pause"},
 	{"shared/keypackage"},
 	{"shared/config", "shared/logging"},
 	{"shared/claiming", "shared/delivering", "shared/expiring"},
@@ -48,7 +48,7 @@ func TestImportsPointDown(t *testing.T) {
 func TestRulesKnowNoCloud(t *testing.T) {
 	t.Parallel()
 	rules := []string{
-		"shared/fault", "shared/mls", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
+		"shared/fault", "shared/mls", "shared/pause", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
 	}
 	for _, p := range production(t) {
 		if !slices.Contains(rules, p.short()) {
