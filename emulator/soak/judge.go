@@ -22,7 +22,7 @@ func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
 		return nil, err
 	}
 	defer s.history.lock()()
-	j := &judge{history: s.history, state: state, now: time.Now(), matcher: newMatcher(state.Deliveries)}
+	j := &judge{history: s.history, state: state, now: time.Now(), matcher: newMatcher(state.Deliveries, s.history.pushes)}
 	j.report = newReport(s.Options, s.history, j.now.Sub(begun))
 	run := invariants.Run{Uploads: make(map[string]invariants.Upload), Requests: requests, Pushes: s.history.raced}
 	for id, u := range s.history.uploads {

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -10,37 +11,50 @@ import (
 func TestArrivalsAreMatchedWithDeliveries(t *testing.T) {
 	t.Parallel()
 	begin := time.Unix(1_800_000_000, 0)
-	delivery := func(id, requester, packageID string, from int, state keypackage.State) keypackage.Delivery {
-		created := begin.Add(time.Duration(from) * time.Second)
-		return keypackage.Delivery{
-			ID: id, Requester: requester, PackageID: packageID, State: state, CreatedAt: created, ExpiresAt: created.Add(30 * time.Second),
+	after := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	deliveries, pushes := make(map[string]keypackage.Delivery), make(map[string][]period)
+	for id, d := range map[string]struct {
+		requester, packageID string
+		state                keypackage.State
+		pushed               []int
+	}{
+		"returned":  {"alice", "p", keypackage.StateExpired, nil},
+		"again":     {"alice", "p", keypackage.StateDelivered, []int{64, 70}},
+		"unclear":   {"alice", "reserve", keypackage.StateExpired, []int{4}},
+		"early":     {"alice", "reserve", keypackage.StateDelivered, []int{4}},
+		"late":      {"alice", "reserve", keypackage.StateDelivered, []int{7}},
+		"bob's":     {"bob", "reserve", keypackage.StateDelivered, []int{5}},
+		"different": {"alice", "other", keypackage.StateDelivered, []int{4}},
+	} {
+		deliveries[id] = keypackage.Delivery{ID: id, Requester: d.requester, PackageID: d.packageID, State: d.state, CreatedAt: begin}
+		for _, at := range d.pushed {
+			pushes[id] = append(pushes[id], period{since: after(at), until: after(at + 1)})
 		}
 	}
-	m := newMatcher(map[string]keypackage.Delivery{
-		"returned": delivery("returned", "alice", "p", 0, keypackage.StateExpired),
-		"again":    delivery("again", "alice", "p", 60, keypackage.StateDelivered),
-		"unseen":   delivery("unseen", "alice", "reserve", 0, keypackage.StateExpired),
-		"seen":     delivery("seen", "alice", "reserve", 1, keypackage.StateDelivered),
-		"bob's":    delivery("bob's", "bob", "reserve", 2, keypackage.StateDelivered),
-	})
-	for _, step := range []struct {
+	for name, test := range map[string]struct {
 		requester, packageID string
-		after                int
-		want                 string
+		at                   []int
+		want                 []string
+		repeated             int
 	}{
-		{"alice", "p", 65, "again"},     // what was handed out, returned and handed out again
-		{"alice", "reserve", 5, "seen"}, // of two under way, the one that counts as delivered
-		{"alice", "reserve", 6, "unseen"},
-		{"bob", "reserve", 6, "bob's"},
-		{"alice", "reserve", 7, "seen"}, // once more
-		{"carol", "p", 65, "again"},     // somebody else's: the checker has to see it
-		{"alice", "unknown", 5, ""},
+		"handed out, returned and handed out again": {"alice", "p", []int{65}, []string{"again"}, 0},
+		"repeated":             {"alice", "p", []int{65, 71}, []string{"again", "again"}, 1},
+		"two under way":        {"alice", "reserve", []int{5, 8}, []string{"early", "late"}, 0},
+		"read late":            {"alice", "reserve", []int{8, 8}, []string{"early", "late"}, 0},
+		"an unclear one too":   {"alice", "reserve", []int{5, 6, 8}, []string{"early", "late", "unclear"}, 0},
+		"moved on":             {"alice", "reserve", []int{8, 5}, []string{"early", "late"}, 0},
+		"before its only push": {"bob", "reserve", []int{4}, []string{""}, 1}, // the checker has to see it
+		"somebody else's":      {"carol", "p", []int{65}, []string{""}, 1},    // and this
+		"unknown":              {"alice", "unknown", []int{5}, []string{""}, 1},
 	} {
-		at := begin.Add(time.Duration(step.after) * time.Second)
-		got := m.match(step.requester, step.packageID, at)
-		if got != step.want {
-			t.Errorf("%s received %s after %d s: %q, want %q", step.requester, step.packageID, step.after, got, step.want)
+		m := newMatcher(deliveries, pushes)
+		times := make([]time.Time, len(test.at))
+		for i, at := range test.at {
+			times[i] = after(at)
 		}
-		m.arrived[got] = at
+		got := slices.Sorted(slices.Values(m.match(test.requester, test.packageID, times))) // which is which cannot be known
+		if !slices.Equal(got, test.want) || m.repeated != test.repeated {
+			t.Errorf("%s: %q, %d repeated, want %q, %d", name, got, m.repeated, test.want, test.repeated)
+		}
 	}
 }
