@@ -50,21 +50,30 @@ func NewBroker(t testing.TB) *Broker {
 }
 
 // NewTopic makes a topic with a subscription. The caller must call Close.
-func (b *Broker) NewTopic(ctx context.Context) (*PubSub, error) {
+func (b *Broker) NewTopic(ctx context.Context) (p *PubSub, err error) {
+	p = &PubSub{broker: b}
+	p.subscription, p.publisher, err = b.newTopic(ctx, nil)
+	return p, err
+}
+
+// newTopic makes a topic, a subscription, and a publisher for the topic.
+func (b *Broker) newTopic(
+	ctx context.Context, push *pubsubpb.PushConfig,
+) (subscription string, publisher *topic.Publisher, err error) {
 	id := fmt.Sprintf("topic-%d", b.made.Add(1))
 	name := fmt.Sprintf("projects/%s/topics/%s", b.project, id)
 	if _, err := b.topics.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	p := &PubSub{broker: b, subscription: fmt.Sprintf("projects/%s/subscriptions/%s", b.project, id)}
-	_, err := b.subscriptions.CreateSubscription(ctx, &pubsubpb.Subscription{
-		Name: p.subscription, Topic: name, AckDeadlineSeconds: 600, // longer than any play
+	subscription = fmt.Sprintf("projects/%s/subscriptions/%s", b.project, id)
+	_, err = b.subscriptions.CreateSubscription(ctx, &pubsubpb.Subscription{
+		Name: subscription, Topic: name, PushConfig: push, AckDeadlineSeconds: 600, // longer than any play
 	})
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	p.publisher, err = topic.NewPublisher(ctx, b.project, id)
-	return p, err
+	publisher, err = topic.NewPublisher(ctx, b.project, id)
+	return subscription, publisher, err
 }
 
 // PubSub is a Topic of the Pub/Sub emulator. Messages are published by the functions' own publisher and read by their own
@@ -91,6 +100,13 @@ func (p *PubSub) Publish(ctx context.Context, messages ...topic.Message) error {
 		p.outstanding += len(messages)
 	}
 	return err
+}
+
+// Outstanding implements Topic.
+func (p *PubSub) Outstanding() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.outstanding
 }
 
 // Pending implements Topic. It waits until all messages are there.
@@ -131,7 +147,7 @@ func decode(m *pubsubpb.PubsubMessage) (topic.Message, error) {
 func (p *PubSub) Settle(ctx context.Context, e Envelope, acknowledge bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.Index(p.arrived, e)
+	i := slices.IndexFunc(p.arrived, func(other Envelope) bool { return other.AckID == e.AckID })
 	if i < 0 {
 		return nil // settled by another invocation
 	}

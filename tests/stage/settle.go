@@ -37,15 +37,25 @@ func (s *Stage) drain(ctx context.Context) {
 		for i := s.Triggers(); i > 0; i-- {
 			s.Claim(ctx, i-1, false, new(Invocation))
 		}
-		pending, err := s.topic.Pending(ctx)
-		s.failed(err)
-		if len(pending) == 0 && s.Triggers() == 0 {
+		if s.topic.Outstanding() == 0 && s.Triggers() == 0 {
 			return
 		}
+		s.deliverAll(ctx)
+		s.Clock.Advance(keypackage.Lease)
+	}
+}
+
+// deliverAll hands over as many messages as are outstanding, as they come.
+func (s *Stage) deliverAll(ctx context.Context) {
+	for left := s.topic.Outstanding(); left > 0; {
+		pending, err := s.topic.Pending(ctx)
+		s.failed(err)
 		for i := len(pending); i > 0; i-- {
 			s.Deliver(ctx, i-1, false, new(Invocation))
 		}
-		s.Clock.Advance(keypackage.Lease)
+		if left -= len(pending); len(pending) == 0 {
+			return
+		}
 	}
 }
 
