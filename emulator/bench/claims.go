@@ -134,7 +134,7 @@ func (db *database) claimerTo(store claiming.Store, publisher claiming.Publisher
 type mute struct{}
 
 // PublishRequest implements claiming.Publisher.
-func (mute) PublishRequest(context.Context, string) error { return nil }
+func (mute) PublishRequest(context.Context, keypackage.Announcement) error { return nil }
 
 // racing counts lost races.
 type racing struct {

@@ -58,7 +58,7 @@ func (b *bench) countCost(ctx context.Context, n int) (bill, error) {
 	if err != nil {
 		return bill{}, err
 	}
-	published := &counter{}
+	published := &announced{}
 	claimer := db.claimerTo(db.store(), published)
 	deliverer := delivering.New(db.store(), pleased{}, keypackage.ModeDeliver, time.Now)
 	sum := bill{docs: map[string]map[operation]float64{}, calls: map[string]map[string]float64{}, db: db}
@@ -68,7 +68,7 @@ func (b *bench) countCost(ctx context.Context, n int) (bill, error) {
 			return bill{}, err
 		}
 		sum.add(phaseClaim, m, len(requests))
-		result, err := deliverer.ForRequest(ctx, request.ID)
+		result, err := deliverer.ForRequest(ctx, published.last)
 		if err != nil || result.Delivered != n {
 			return bill{}, fmt.Errorf("%d of %d packages delivered: %w", result.Delivered, n, err)
 		}
@@ -91,12 +91,16 @@ func (b *bill) add(phase string, m *meter, of int) {
 	}
 }
 
-// counter counts messages instead of publishing them.
-type counter struct{ n int }
+// announced counts messages instead of publishing them, and keeps the last.
+type announced struct {
+	n    int
+	last keypackage.Announcement
+}
 
 // PublishRequest implements claiming.Publisher.
-func (c *counter) PublishRequest(context.Context, string) error {
-	c.n++
+func (p *announced) PublishRequest(_ context.Context, a keypackage.Announcement) error {
+	p.n++
+	p.last = a
 	return nil
 }
 

@@ -49,7 +49,7 @@ var reasons = []reason{
 	{phaseClaim, update, owners, 1, "the owner's budget"},
 	{phaseClaim, remove, packages, 1, "consumed: exposed to one requester only (I1)"},
 	{phaseClaim, update, requests, 1, "the outcome on the relay's document, for the relay and for people"},
-	{phaseDeliver, query, records, 1, "what the request was granted, and the outcome to tell (I3)"},
+	{phaseDeliver, read, records, 1, "what the request was granted, and the outcome to tell (I3)"},
 	{phaseDeliver, read, deliveries, 1, "what is pending, and whether somebody else is pushing it (I4)"},
 	{phaseDeliver, read, tombstones, 0, "what the owner deleted is not pushed"},
 	{phaseDeliver, readAgain, tombstones, 1, "not deleted meanwhile"},

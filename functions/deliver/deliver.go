@@ -15,6 +15,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/invocation"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
@@ -53,7 +54,9 @@ func deliver(
 ) (delivering.Result, error) {
 	if message.RequestEventID != "" {
 		line.Set("request_event_id", message.RequestEventID)
-		return d.ForRequest(ctx, message.RequestEventID)
+		return d.ForRequest(ctx, keypackage.Announcement{
+			RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
+		})
 	}
 	line.Set("requester_pubkey", message.RequesterPubkey)
 	return d.ForRequester(ctx, message.RequesterPubkey)

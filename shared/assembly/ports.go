@@ -18,8 +18,11 @@ type publisher struct {
 }
 
 // PublishRequest implements claiming.Publisher.
-func (p publisher) PublishRequest(ctx context.Context, requestID string) error {
-	return p.topic.Publish(ctx, topic.Message{RequestEventID: requestID, TraceParent: logging.TraceFrom(ctx).Parent()})
+func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
+	return p.topic.Publish(ctx, topic.Message{
+		RequestEventID: a.RequestID, OwnerPubkeys: a.Owners, KeyPackageEventIDs: a.Packages,
+		TraceParent: logging.TraceFrom(ctx).Parent(),
+	})
 }
 
 // PublishRequesters implements expiring.Publisher.

@@ -17,7 +17,7 @@ import (
 
 // Publisher asks for the delivery of what was claimed for a request. It returns once the message is safely kept.
 type Publisher interface {
-	PublishRequest(ctx context.Context, requestID string) error
+	PublishRequest(ctx context.Context, a keypackage.Announcement) error
 }
 
 // Settings of a Claimer.
@@ -160,7 +160,7 @@ func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, 
 	group, ctx := errgroup.WithContext(ctx)
 	if records[0].Authentic && records[0].Status != keypackage.StatusObserved {
 		group.Go(func() error {
-			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, records[0].RequestID) })
+			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, keypackage.Announce(records)) })
 		})
 	}
 	if outcome, complete := keypackage.Conclude(records); complete {

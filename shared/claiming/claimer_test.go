@@ -23,11 +23,11 @@ type post struct {
 	err       error
 }
 
-func (p *post) PublishRequest(_ context.Context, requestID string) error {
+func (p *post) PublishRequest(_ context.Context, a keypackage.Announcement) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
-		p.published = append(p.published, requestID)
+		p.published = append(p.published, a.RequestID)
 	}
 	return p.err
 }

@@ -43,7 +43,7 @@ func TestChaos(t *testing.T) {
 						time.Sleep(time.Duration(random.IntN(100)) * time.Second)
 						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+random.IntN(60))*time.Second)
 						if random.IntN(2) == 0 {
-							_, _ = d.ForRequest(ctx, fmt.Sprint("r", random.IntN(2)))
+							_, _ = d.ForRequest(ctx, request(fmt.Sprint("r", random.IntN(2))))
 						} else {
 							_, _ = d.ForRequester(ctx, "alice")
 						}

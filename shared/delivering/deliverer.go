@@ -49,13 +49,43 @@ type Result struct {
 
 // ForRequest delivers what is pending of a request and tells its outcome. A nil error acknowledges the message; all
 // errors are retryable.
-func (d *Deliverer) ForRequest(ctx context.Context, requestID string) (Result, error) {
+func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
 	if d.mode != keypackage.ModeDeliver {
 		return Result{}, nil
 	}
 	var result Result
-	err := d.pushRequest(ctx, &result, requestID, nil)
+	records, found, err := d.granted(ctx, a)
+	if err == nil {
+		err = d.pushRequest(ctx, &result, records, found)
+	}
 	return result, err
+}
+
+// granted returns a request's records and the deliveries that they name. What was announced is all of it in the usual
+// case; what is missing is searched for.
+func (d *Deliverer) granted(
+	ctx context.Context, a keypackage.Announcement,
+) (records []keypackage.Record, found []keypackage.Found, err error) {
+	if records, found, err = d.store.Announced(ctx, a); err != nil {
+		return nil, nil, err
+	}
+	if _, complete := keypackage.Conclude(records); !complete {
+		if records, err = d.store.RequestRecords(ctx, a.RequestID); err != nil {
+			return nil, nil, err
+		}
+	}
+	ids := deliveryIDs(records)
+	found = slices.DeleteFunc(found, func(f keypackage.Found) bool { return !slices.Contains(ids, f.ID) })
+	if ids = without(ids, found); len(ids) == 0 {
+		return records, found, nil
+	}
+	others, err := d.store.Deliveries(ctx, ids)
+	return records, append(found, others...), err
+}
+
+// without returns the ids that are not among the deliveries.
+func without(ids []string, found []keypackage.Found) []string {
+	return slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(idsOf(found), id) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Errors are as for ForRequest.
@@ -70,7 +100,11 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 	}
 	var errs []error
 	for _, group := range byRequest(open) {
-		errs = append(errs, d.pushRequest(ctx, &result, group[0].LatestRequest(), group))
+		records, err := d.store.RequestRecords(ctx, group[0].LatestRequest())
+		if err == nil {
+			err = d.pushRequest(ctx, &result, records, group)
+		}
+		errs = append(errs, err)
 	}
 	return result, errors.Join(errs...)
 }
@@ -94,24 +128,17 @@ func byRequest(found []keypackage.Found) [][]keypackage.Found {
 	return groups
 }
 
-// pushRequest pushes deliveries under one request; nil stands for all that the request was granted.
-func (d *Deliverer) pushRequest(ctx context.Context, result *Result, requestID string, found []keypackage.Found) error {
-	records, err := d.store.RequestRecords(ctx, requestID)
-	if err != nil {
-		return err
-	}
+// pushRequest pushes deliveries under the request that the records answer.
+func (d *Deliverer) pushRequest(
+	ctx context.Context, result *Result, records []keypackage.Record, found []keypackage.Found,
+) error {
 	if len(records) == 0 {
 		return nil // older than the records that are kept, or not ours
-	}
-	if found == nil {
-		if found, err = d.store.Deliveries(ctx, deliveryIDs(records)); err != nil {
-			return err
-		}
 	}
 	latest := slices.MaxFunc(records, func(a, b keypackage.Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	session := &session{
 		Deliverer: d, result: result, tried: make(map[string]bool),
-		push:        Push{RequestID: requestID, Requester: records[0].Requester},
+		push:        Push{RequestID: records[0].RequestID, Requester: records[0].Requester},
 		outcomeEnds: latest.CreatedAt.Add(OutcomeAge),
 	}
 	if d.now().Before(session.outcomeEnds) {

@@ -19,6 +19,9 @@ type scene struct {
 	*Deliverer
 }
 
+// request is an announcement that names nothing: everything is searched for.
+func request(id string) keypackage.Announcement { return keypackage.Announcement{RequestID: id} }
+
 // inScene runs a test with n deliveries pending for the request "r".
 func inScene(t *testing.T, n int, test func(s *scene)) {
 	t.Helper()
@@ -36,7 +39,7 @@ func TestDeliversWhatIsPending(t *testing.T) {
 	t.Parallel()
 	inScene(t, 3, func(s *scene) {
 		time.Sleep(2 * time.Second) // in the bubble's time: the request is so old
-		result, err := s.ForRequest(s.Context(), "r")
+		result, err := s.ForRequest(s.Context(), request("r"))
 		if err != nil || result.Pushes != 1 || result.Delivered != 3 || len(result.Latencies) != 3 || result.Latencies[0] != 2*time.Second {
 			s.Errorf("got %+v, %v", result, err)
 		}
@@ -49,7 +52,7 @@ func TestDeliversWhatIsPending(t *testing.T) {
 				s.Errorf("%s: %+v", id, d)
 			}
 		}
-		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes[1].Deliveries) != 0 {
+		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes[1].Deliveries) != 0 {
 			s.Errorf("the message again: %v, pushed %+v", err, s.relay.pushes[1:])
 		}
 	})
@@ -82,7 +85,7 @@ func TestAnswers(t *testing.T) {
 			if s.relay.answer = broken(tt.answer); tt.answer == keypackage.AnswerResults {
 				s.relay.answer = all(tt.status)
 			}
-			result, err := s.ForRequest(s.Context(), "r")
+			result, err := s.ForRequest(s.Context(), request("r"))
 			if (err != nil) != tt.again || fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
 				s.Errorf("%s: %v, alerts %v", name, err, result.Alerts)
 			}
@@ -108,7 +111,7 @@ func TestModesThatDoNotDeliver(t *testing.T) {
 	for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
 		inScene(t, 1, func(s *scene) {
 			d := New(s.memory, s.relay, mode, time.Now)
-			_, err1 := d.ForRequest(s.Context(), "r")
+			_, err1 := d.ForRequest(s.Context(), request("r"))
 			_, err2 := d.ForRequester(s.Context(), "alice")
 			if err1 != nil || err2 != nil || len(s.relay.pushes) > 0 || s.get("r_k00").State != keypackage.StatePending {
 				s.Errorf("mode %s: %v, %v, pushed %v", mode, err1, err2, s.relay.pushes)
@@ -159,7 +162,7 @@ func TestNothingIsPushedThatMustNotBe(t *testing.T) {
 		inScene(t, 1, func(s *scene) {
 			s.change("r_k00", edit)
 			s.tombstones["k00"] = name == "deleted"
-			if _, err := s.ForRequest(s.Context(), "r"); err != nil {
+			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
 				s.Errorf("%s: %v", name, err)
 			}
 			if len(s.relay.pushes) != 1 || len(s.relay.pushes[0].Deliveries) != 0 {
@@ -169,10 +172,46 @@ func TestNothingIsPushedThatMustNotBe(t *testing.T) {
 	}
 }
 
+// What is announced need not be searched for; what it leaves out is delivered all the same, and what it names without right
+// is not.
+func TestAnnouncements(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		owners, packages []string
+		searches         []string
+	}{
+		"everything":        {[]string{"bob"}, []string{"k00", "k01"}, nil},
+		"nothing":           {nil, nil, []string{"RequestRecords", "Deliveries"}},
+		"one of two":        {[]string{"bob"}, []string{"k01"}, []string{"Deliveries"}},
+		"no owner":          {nil, []string{"k00", "k01"}, []string{"RequestRecords"}},
+		"strangers as well": {[]string{"bob", "carol"}, []string{"k00", "k01", "k02"}, nil},
+	} {
+		inScene(t, 2, func(s *scene) {
+			stranger := delivery(2, "r")
+			s.write(&stranger) // no record grants it
+			var searches []string
+			s.fault = func(call string, done bool) error {
+				if done && slices.Contains([]string{"RequestRecords", "Deliveries"}, call) && len(s.relay.pushes) == 0 {
+					searches = append(searches, call)
+				}
+				return nil
+			}
+			a := keypackage.Announcement{RequestID: "r", Owners: tt.owners, Packages: tt.packages}
+			result, err := s.ForRequest(s.Context(), a)
+			if err != nil || result.Delivered != 2 || s.get("r_k02").State != keypackage.StatePending {
+				s.Errorf("%s: %+v, %v", name, result, err)
+			}
+			if !slices.Equal(searches, tt.searches) {
+				s.Errorf("%s: searched by %v, want %v", name, searches, tt.searches)
+			}
+		})
+	}
+}
+
 func TestUnknownRequest(t *testing.T) {
 	t.Parallel()
 	inScene(t, 0, func(s *scene) {
-		if result, err := s.ForRequest(s.Context(), "nobody's"); err != nil || result.Pushes != 0 {
+		if result, err := s.ForRequest(s.Context(), request("nobody's")); err != nil || result.Pushes != 0 {
 			s.Errorf("got %+v, %v", result, err)
 		}
 	})
@@ -194,7 +233,7 @@ func TestLargePushesAreDivided(t *testing.T) {
 					d.Package = keypackage.Document{"event": strings.Repeat("x", tt.bytes)}
 				}))
 			}
-			result, err := s.ForRequest(s.Context(), "r")
+			result, err := s.ForRequest(s.Context(), request("r"))
 			var sizes []int
 			for _, push := range s.relay.pushes {
 				sizes = append(sizes, len(push.Deliveries))

@@ -84,6 +84,33 @@ func (m *memory) get(id string) keypackage.Delivery {
 	return m.deliveries[id]
 }
 
+func (m *memory) Announced(
+	ctx context.Context, a keypackage.Announcement,
+) (records []keypackage.Record, found []keypackage.Found, err error) {
+	err = m.during(ctx, "Announced", func() error {
+		for _, r := range m.records {
+			if r.RequestID == a.RequestID && slices.Contains(a.Owners, r.Owner) {
+				records = append(records, r)
+			}
+		}
+		for _, id := range a.Packages {
+			found = append(found, m.find(keypackage.DeliveryID(a.RequestID, id))...)
+		}
+		return nil
+	})
+	return records, found, err
+}
+
+// find needs the lock.
+func (m *memory) find(id string) []keypackage.Found {
+	d, ok := m.deliveries[id]
+	if !ok {
+		return nil
+	}
+	d.RequestIDs = slices.Clone(d.RequestIDs)
+	return []keypackage.Found{{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}}
+}
+
 func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []keypackage.Record, err error) {
 	err = m.during(ctx, "RequestRecords", func() error {
 		for _, r := range m.records {
@@ -99,10 +126,7 @@ func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []
 func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypackage.Found, err error) {
 	err = m.during(ctx, "Deliveries", func() error {
 		for _, id := range ids {
-			if d, ok := m.deliveries[id]; ok {
-				d.RequestIDs = slices.Clone(d.RequestIDs)
-				found = append(found, keypackage.Found{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
-			}
+			found = append(found, m.find(id)...)
 		}
 		return nil
 	})

@@ -28,7 +28,7 @@ func TestOutcomeWithoutPackages(t *testing.T) {
 	inScene(t, 0, func(s *scene) {
 		answered(s, func(*keypackage.Record) {})
 		created := time.Now()
-		if result, err := s.ForRequest(s.Context(), "r"); err != nil || result.Pushes != 1 {
+		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Pushes != 1 {
 			s.Fatalf("got %+v, %v", result, err)
 		}
 		push := s.relay.pushes[0]
@@ -60,7 +60,7 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 	} {
 		inScene(t, 0, func(s *scene) {
 			answered(s, tt.edit)
-			if _, err := s.ForRequest(s.Context(), "r"); err != nil || (len(s.relay.pushes) == 1) != tt.told {
+			if _, err := s.ForRequest(s.Context(), request("r")); err != nil || (len(s.relay.pushes) == 1) != tt.told {
 				s.Errorf("%s: %v, pushed %v", name, err, s.relay.pushes)
 			}
 		})
@@ -73,7 +73,7 @@ func TestRejectionIsTold(t *testing.T) {
 		s.records = []keypackage.Record{{
 			RequestID: "r", Requester: "alice", Status: keypackage.StatusRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
 		}}
-		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
+		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
 			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
 		}
 	})
@@ -93,7 +93,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 		inScene(t, 0, func(s *scene) {
 			answered(s, func(*keypackage.Record) {})
 			s.relay.answer = broken(answer)
-			result, err := s.ForRequest(s.Context(), "r")
+			result, err := s.ForRequest(s.Context(), request("r"))
 			if fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
 				s.Errorf("answer %d: %v, alerts %v", answer, err, result.Alerts)
 			}
@@ -105,11 +105,11 @@ func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 	t.Parallel()
 	inScene(t, 2, func(s *scene) {
 		s.relay.answer = broken(keypackage.AnswerRefused)
-		if _, err := s.ForRequest(s.Context(), "r"); err == nil {
+		if _, err := s.ForRequest(s.Context(), request("r")); err == nil {
 			s.Error("a refused push is not acknowledged")
 		}
 		s.relay.pushes, s.relay.answer = nil, delivered
-		if _, err := s.ForRequest(s.Context(), "r"); err != nil || len(s.relay.pushes) != 1 || len(s.relay.pushes[0].Outcome) != 1 {
+		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 1 || len(s.relay.pushes[0].Outcome) != 1 {
 			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
 		}
 	})
@@ -117,7 +117,7 @@ func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"RequestRecords", "Deliveries", "OpenFor"} {
+	for _, call := range []string{"Announced", "RequestRecords", "Deliveries", "OpenFor"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(t)
 			m.add(delivery(1, "r"))
@@ -128,7 +128,7 @@ func TestStoreFails(t *testing.T) {
 				return nil
 			}
 			d := New(m, newRelay(m), keypackage.ModeDeliver, time.Now)
-			_, request := d.ForRequest(t.Context(), "r")
+			_, request := d.ForRequest(t.Context(), request("r"))
 			_, requester := d.ForRequester(t.Context(), "alice")
 			if request == nil && requester == nil {
 				t.Errorf("%s fails, and both messages are acknowledged", call)

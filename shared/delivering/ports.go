@@ -9,6 +9,9 @@ import (
 
 // Store keeps the deliveries. All methods may be called concurrently, also from other processes.
 type Store interface {
+	// Announced returns those of the records and deliveries that exist, of all that the announcement names, in any order.
+	Announced(ctx context.Context, a keypackage.Announcement) ([]keypackage.Record, []keypackage.Found, error)
+
 	// RequestRecords returns the records of a request, in any order.
 	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Record, error)
 

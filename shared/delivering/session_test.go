@@ -38,7 +38,7 @@ func TestWaitsForTheOtherPush(t *testing.T) {
 					s.change("r_k00", func(d *keypackage.Delivery) { d.Finish(1, tt.result, time.Now()) })
 				})
 			}
-			result, err := s.ForRequest(s.Context(), "r")
+			result, err := s.ForRequest(s.Context(), request("r"))
 			if err != nil || result.Pushes != tt.pushes {
 				s.Errorf("%s: %+v, %v", name, result, err)
 			}
@@ -58,7 +58,7 @@ func TestWaitingEndsWithTheInvocation(t *testing.T) {
 		s.change("r_k00", leased)
 		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := s.ForRequest(ctx, "r"); !fault.IsRetryable(err) || len(s.relay.pushes) > 0 {
+		if _, err := s.ForRequest(ctx, request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) > 0 {
 			s.Errorf("%v; a live lease must not be acknowledged", err)
 		}
 	})
@@ -75,14 +75,14 @@ func TestUncertainLease(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := s.ForRequest(s.Context(), "r"); !fault.IsRetryable(err) || len(s.relay.pushes) > 0 {
+			if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) > 0 {
 				s.Errorf("persisted %v: %v, pushed %v", persisted, err, s.relay.pushes)
 			}
 			if d := s.get("r_k00"); (d.State == keypackage.StateSending) != persisted || d.LastResult != "" {
 				s.Errorf("persisted %v: %+v", persisted, d)
 			}
 			s.fault = func(string, bool) error { return nil }
-			if _, err := s.ForRequest(s.Context(), "r"); err != nil {
+			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
 				s.Error(err)
 			}
 			if d := s.get("r_k00"); d.State != keypackage.StateDelivered || d.ExposureUnknown != persisted {
@@ -112,7 +112,7 @@ func TestTooLateToSend(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := s.ForRequest(s.Context(), "r")
+			_, err := s.ForRequest(s.Context(), request("r"))
 			d := s.get("r_k00")
 			if len(s.relay.pushes) > 0 || d.State != keypackage.StatePending || d.ExposureUnknown || d.LastResult != keypackage.ResultNotSent {
 				s.Errorf("%s: pushed %v, %+v", name, s.relay.pushes, d)
@@ -135,7 +135,7 @@ func TestNotSentIsTriedAgain(t *testing.T) {
 				}
 				return delivered(ctx, push)
 			}
-			result, err := s.ForRequest(s.Context(), "r")
+			result, err := s.ForRequest(s.Context(), request("r"))
 			d := s.get("r_k00")
 			if survived := failures < sendAttempts; survived != (err == nil) || survived != (d.State == keypackage.StateDelivered) ||
 				d.PushNo != 1 || d.ExposureUnknown {
@@ -179,7 +179,7 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 				s.change("r_k00", tt.change)
 				return all(tt.status)(ctx, push)
 			}
-			if _, err := s.ForRequest(s.Context(), "r"); err != nil {
+			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
 				s.Errorf("%s: %v", name, err)
 			}
 			if d := s.get("r_k00"); !tt.check(d) {
@@ -200,7 +200,7 @@ func TestAnswerThatCanNotBeRecorded(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := s.ForRequest(s.Context(), "r"); !fault.IsRetryable(err) || len(s.relay.pushes) != 1 {
+			if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) != 1 {
 				s.Errorf("%s: %v after %d pushes", name, err, len(s.relay.pushes))
 			}
 		})
@@ -215,7 +215,7 @@ func TestAnswerIsRecordedThoughTheCallerHasGone(t *testing.T) {
 			cancel()
 			return delivered(ctx, push)
 		}
-		_, _ = s.ForRequest(ctx, "r")
+		_, _ = s.ForRequest(ctx, request("r"))
 		if d := s.get("r_k00"); d.State != keypackage.StateDelivered {
 			s.Errorf("got %+v", d)
 		}
@@ -234,7 +234,7 @@ func TestLostRacesForTheLease(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := s.ForRequest(s.Context(), "r")
+			_, err := s.ForRequest(s.Context(), request("r"))
 			if survives != (err == nil) || survives != (s.get("r_k00").State == keypackage.StateDelivered) || fault.IsRetryable(err) == survives {
 				s.Errorf("%d races lost: %v", races, err)
 			}
@@ -253,7 +253,7 @@ func TestSameMessageTwice(t *testing.T) {
 		}
 		for range 4 {
 			go func() {
-				if _, err := s.ForRequest(s.Context(), "r"); err != nil {
+				if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
 					s.Error(err)
 				}
 				for id := range s.deliveries {

@@ -12,6 +12,28 @@ import (
 // openStates are the states of deliveries that have not ended.
 var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
 
+// Announced implements delivering.Store. It costs one round trip, and no query.
+func (s *Store) Announced(
+	ctx context.Context, a keypackage.Announcement,
+) (records []keypackage.Record, found []keypackage.Found, err error) {
+	var refs []*firestore.DocumentRef
+	for _, owner := range a.Owners {
+		refs = append(refs, s.claims.Doc(keypackage.RecordID(a.RequestID, owner)))
+	}
+	for _, id := range a.Packages {
+		refs = append(refs, s.deliveries.Doc(keypackage.DeliveryID(a.RequestID, id)), s.tombstones.Doc(id))
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, nil, err
+	}
+	if records, err = decodeRecords(snaps[:len(a.Owners)]); err != nil {
+		return nil, nil, err
+	}
+	found, err = decodeFound(snaps[len(a.Owners):])
+	return records, found, err
+}
+
 // RequestRecords implements delivering.Store.
 func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Record, error) {
 	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
@@ -31,7 +53,12 @@ func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.Foun
 	if err != nil {
 		return nil, err
 	}
-	found := make([]keypackage.Found, 0, len(ids))
+	return decodeFound(snaps)
+}
+
+// decodeFound reads those deliveries that exist; behind each in snaps is the tombstone of its package.
+func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.Found, error) {
+	found := make([]keypackage.Found, 0, len(snaps)/2)
 	for i := 0; i < len(snaps); i += 2 {
 		delivery, err := decodeDelivery(snaps[i])
 		if err != nil {

@@ -59,6 +59,29 @@ func deliveryIDs(found []keypackage.Found) []string {
 	return ids
 }
 
+// delivering.Store: Announced returns what exists of all that an announcement names.
+func TestAnnounced(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
+	s.deliver("not named", nil)
+	s.bury("buried")
+	record := keypackage.Record{RequestID: want.RequestID, Owner: "bob", Owners: []string{"bob"}, Granted: 1, CreatedAt: s.now}
+	s.Put(fixture.Documents{s.recordPath(want.RequestID, "bob"): record})
+	records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+		RequestID: want.RequestID, Owners: []string{"nobody", "bob"}, Packages: []string{"buried", "no_package"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "records", recordIDs(records), []string{want.RequestID + "_bob"})
+	equal(t, "found", found, []keypackage.Found{{Delivery: *want, Tombstoned: true}})
+	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
+
+	records, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
+	equal(t, "of no names", []any{len(records), len(found), err}, []any{0, 0, nil})
+}
+
 // delivering.Store: RequestRecords returns the records of a request, in any order.
 func TestRequestRecords(t *testing.T) {
 	t.Parallel()

@@ -88,17 +88,12 @@ func (s *Store) joinable(
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]keypackage.Found)
-	for i := 0; i < len(snaps); i += 2 {
-		delivery, err := decodeDelivery(snaps[i])
-		if err != nil {
-			return nil, err
-		}
-		if delivery != nil {
-			found[delivery.ID] = keypackage.Found{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()}
-		}
+	all, err := decodeFound(snaps)
+	found := make(map[string]keypackage.Found, len(all))
+	for _, f := range all {
+		found[f.ID] = f
 	}
-	return found, nil
+	return found, err
 }
 
 // decode reads a document of ours; a missing one leaves the value alone.

@@ -1,6 +1,7 @@
 package topic_test
 
 import (
+	"reflect"
 	"testing"
 
 	"cloud.google.com/go/pubsub/v2"
@@ -37,10 +38,10 @@ func TestDeadLettersAreReadGivenBackAndRemoved(t *testing.T) {
 	if good.Err != nil {
 		good, bad = bad, good
 	}
-	if want := (topic.Message{RequestEventID: id, TraceParent: "00-a-b-01"}); good.Message != want || good.Attempts != 20 || good.Since.IsZero() {
+	if want := (topic.Message{RequestEventID: id, TraceParent: "00-a-b-01"}); !reflect.DeepEqual(good.Message, want) || good.Attempts != 20 || good.Since.IsZero() {
 		t.Errorf("got %+v, want %+v after 20 attempts", good, want)
 	}
-	if bad.Err == nil || bad.Message != (topic.Message{}) {
+	if bad.Err == nil || !reflect.DeepEqual(bad.Message, topic.Message{}) {
 		t.Errorf("got %+v of what is no message", bad)
 	}
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ var (
 	id      = strings.Repeat("0a", 32)
 	request = `{"request_event_id":"` + id + `"}`
 	nudge   = `{"requester_pubkey":"` + id + `"}`
+	named   = request[:len(request)-1] + `,"owner_pubkeys":["` + id + `"],"keypackage_event_ids":["k1","` + id + `"]}`
 )
 
 // envelope returns a push body as Pub/Sub writes it, including the fields that nobody needs.
@@ -87,6 +89,10 @@ func TestDecode(t *testing.T) {
 		want topic.Message
 	}{
 		{"push, request", push(envelope(request)), topic.Message{RequestEventID: id}},
+		{
+			"push, request with names", push(envelope(named)),
+			topic.Message{RequestEventID: id, OwnerPubkeys: []string{id}, KeyPackageEventIDs: []string{"k1", id}},
+		},
 		{"push, requester", push(envelope(nudge)), topic.Message{RequesterPubkey: id}},
 		{"push, unknown field beside", push(envelope(`{"v":2,` + request[1:])), topic.Message{RequestEventID: id}},
 		{"binary CloudEvent", binary(t, publishedType, envelope(request)), topic.Message{RequestEventID: id}},
@@ -97,7 +103,7 @@ func TestDecode(t *testing.T) {
 			t.Parallel()
 			test.want.TraceParent = "00-trace-span-01"
 			got, err := topic.Decode(test.r)
-			if err != nil || got != test.want {
+			if err != nil || !reflect.DeepEqual(got, test.want) {
 				t.Errorf("Decode = %+v, %v; want %+v", got, err, test.want)
 			}
 		})
@@ -135,6 +141,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"63 digits", push(envelope(`{"request_event_id":"` + id[1:] + `"}`)), topic.BadMessage},
 		{"upper case", push(envelope(strings.ToUpper(request))), topic.BadMessage},
 		{"document path", push(envelope(`{"request_event_id":"../` + id[3:] + `"}`)), topic.BadMessage},
+		{"owner that is no key", push(envelope(strings.Replace(named, id+`"],`, `bob"],`, 1))), topic.BadMessage},
+		{"path to a KeyPackage", push(envelope(strings.Replace(named, "k1", "../k1", 1))), topic.BadMessage},
+		{"KeyPackage without id", push(envelope(strings.Replace(named, "k1", "", 1))), topic.BadMessage},
 		{"too large", push(strings.Repeat(" ", 64<<10) + envelope(request)), topic.BodyTooLarge},
 		{"another CloudEvent", binary(t, "google.cloud.firestore.document.v1.created", envelope(request)), topic.UnknownEventType},
 		{"another CloudEvent, structured", structured(t, "com.example.other", envelope(request)), topic.UnknownEventType},
@@ -175,6 +184,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("application/json", publishedType, []byte(envelope(nudge)))
 	f.Add("application/cloudevents+json", "", []byte(`{"specversion":"1.0","id":"1","source":"s","type":"`+publishedType+`","data":`+envelope(request)+`}`))
 	f.Add("application/cloudevents-batch+json", "1.0", []byte("[]"))
+	f.Add("application/json", "", []byte(envelope(named)))
 	f.Add("", "", []byte("null"))
 
 	f.Fuzz(func(t *testing.T, contentType, eventType string, body []byte) {
@@ -196,6 +206,11 @@ func FuzzDecode(f *testing.F) {
 		key := got.RequestEventID + got.RequesterPubkey
 		if len(key) != 64 || strings.Trim(key, "0123456789abcdef") != "" {
 			t.Errorf("accepted %+v", got)
+		}
+		for _, name := range append(got.OwnerPubkeys, got.KeyPackageEventIDs...) {
+			if name == "" || strings.Contains(name, "/") {
+				t.Errorf("accepted the name %q", name)
+			}
 		}
 	})
 }

@@ -68,21 +68,22 @@ func TestPublishedMessagesArrive(t *testing.T) {
 	project := emutest.Project(t)
 	arrived := subscribe(t, project)
 
-	want := map[topic.Message]bool{
-		{RequestEventID: id, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}: true,
-		{RequestEventID: strings.Repeat("1b", 32)}:                                                   true,
-		{RequesterPubkey: id}: true,
+	messages := []topic.Message{
+		{RequestEventID: id, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		{RequestEventID: strings.Repeat("1b", 32)},
+		{RequestEventID: id, OwnerPubkeys: []string{id, strings.Repeat("2c", 32)}, KeyPackageEventIDs: []string{id}},
+		{RequesterPubkey: id},
 	}
-	var messages []topic.Message
-	for m := range want {
-		messages = append(messages, m)
+	want := make(map[string]bool)
+	for _, m := range messages {
+		want[fmt.Sprintf("%+v", m)] = true
 	}
 	if err := publisher(t, project).Publish(t.Context(), messages...); err != nil {
 		t.Fatal(err)
 	}
 	for len(want) > 0 {
 		m := <-arrived // at least once, so a repetition is not a failure
-		delete(want, m)
+		delete(want, fmt.Sprintf("%+v", m))
 	}
 }
 
@@ -98,7 +99,10 @@ func TestPublishRefusesABadMessage(t *testing.T) {
 	t.Parallel()
 	project := emutest.Project(t)
 	p := publisher(t, project)
-	for _, m := range []topic.Message{{}, {RequestEventID: id, RequesterPubkey: id}, {RequesterPubkey: "bob"}} {
+	for _, m := range []topic.Message{
+		{}, {RequestEventID: id, RequesterPubkey: id}, {RequesterPubkey: "bob"},
+		{RequestEventID: id, OwnerPubkeys: []string{"bob"}}, {RequestEventID: id, KeyPackageEventIDs: []string{"a/b"}},
+	} {
 		err := p.Publish(t.Context(), topic.Message{RequestEventID: id}, m)
 		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {
 			t.Errorf("publish %+v: %v, want a permanent %s", m, err, topic.BadMessage)

@@ -46,8 +46,8 @@ func newScene(t *testing.T) *scene {
 }
 
 // PublishRequest implements claiming.Publisher.
-func (s *scene) PublishRequest(_ context.Context, requestID string) error {
-	s.published.Store(requestID, true)
+func (s *scene) PublishRequest(_ context.Context, a keypackage.Announcement) error {
+	s.published.Store(a.RequestID, true)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *scene) deliverAndExpire(relay *moodyRelay, requests []keypackage.Reques
 		group.Go(func() {
 			<-start
 			for _, request := range requests { // one after another, so that expiry meets every stage of a push
-				if _, err := deliverer.ForRequest(s.t.Context(), request.ID); err != nil && !fault.IsRetryable(err) {
+				if _, err := deliverer.ForRequest(s.t.Context(), keypackage.Announcement{RequestID: request.ID}); err != nil && !fault.IsRetryable(err) {
 					s.t.Error(err)
 				}
 			}

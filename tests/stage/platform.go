@@ -134,7 +134,9 @@ func (s *Stage) Deliver(ctx context.Context, pick int, keep bool, i *Invocation)
 		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
 		var err error
 		if message.RequestEventID != "" {
-			_, err = deliverer.ForRequest(ctx, message.RequestEventID)
+			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{
+				RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
+			})
 		} else {
 			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
 		}

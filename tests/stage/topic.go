@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -13,7 +14,9 @@ import (
 // Topic carries the messages. It is safe for concurrent use.
 type Topic interface {
 	Publish(ctx context.Context, messages ...topic.Message) error
-	// Pending returns the messages that were published and not yet acknowledged, in any order.
+	// Outstanding is the number of messages that were published and not yet acknowledged.
+	Outstanding() int
+	// Pending returns those of them that can be handed to a function now, in any order: at least one, if any is outstanding.
 	Pending(ctx context.Context) ([]Envelope, error)
 	// Settle acknowledges a message, or gives it back.
 	Settle(ctx context.Context, e Envelope, acknowledge bool) error
@@ -27,8 +30,9 @@ type Envelope struct {
 
 // Memory is a Topic in memory, for speed.
 type Memory struct {
-	mu       sync.Mutex
-	messages []Envelope
+	mu        sync.Mutex
+	messages  []Envelope
+	published int
 }
 
 // Publish implements Topic.
@@ -36,9 +40,17 @@ func (m *Memory) Publish(_ context.Context, messages ...topic.Message) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, message := range messages {
-		m.messages = append(m.messages, Envelope{Message: message})
+		m.published++
+		m.messages = append(m.messages, Envelope{message, strconv.Itoa(m.published)})
 	}
 	return nil
+}
+
+// Outstanding implements Topic.
+func (m *Memory) Outstanding() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.messages)
 }
 
 // Pending implements Topic.
@@ -52,8 +64,8 @@ func (m *Memory) Pending(context.Context) ([]Envelope, error) {
 func (m *Memory) Settle(_ context.Context, e Envelope, acknowledge bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if i := slices.Index(m.messages, e); i >= 0 && acknowledge {
-		m.messages = slices.Delete(m.messages, i, i+1)
+	if acknowledge {
+		m.messages = slices.DeleteFunc(m.messages, func(other Envelope) bool { return other.AckID == e.AckID })
 	}
 	return nil
 }
@@ -62,9 +74,11 @@ func (m *Memory) Settle(_ context.Context, e Envelope, acknowledge bool) error {
 type publisher struct{ topic Topic }
 
 // PublishRequest implements claiming.Publisher.
-func (p publisher) PublishRequest(ctx context.Context, requestID string) error {
+func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
 	return faults.From(ctx).Call("Publish", func() error {
-		return p.topic.Publish(ctx, topic.Message{RequestEventID: requestID})
+		return p.topic.Publish(ctx, topic.Message{
+			RequestEventID: a.RequestID, OwnerPubkeys: a.Owners, KeyPackageEventIDs: a.Packages,
+		})
 	})
 }
 

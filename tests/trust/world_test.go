@@ -78,7 +78,7 @@ func (w *world) pass(d time.Duration) {
 // nobodyListens is a delivery topic without a subscription.
 type nobodyListens struct{}
 
-func (nobodyListens) PublishRequest(context.Context, string) error { return nil }
+func (nobodyListens) PublishRequest(context.Context, keypackage.Announcement) error { return nil }
 
 // grant is what one unit got.
 type grant struct {
