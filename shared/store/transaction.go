@@ -13,7 +13,13 @@ import (
 type transaction struct {
 	store   *Store
 	relied  []reliance
-	pending []func(*firestore.Transaction) error
+	pending []write
+}
+
+// write is one document's change: as part of a transaction, or all by itself.
+type write struct {
+	within func(*firestore.Transaction) error
+	alone  func(context.Context) (*firestore.WriteResult, error) // nil for a deletion, of which Firestore does not say when
 }
 
 // reliance is a document that is read inside the transaction, and what must be true of it.
@@ -29,23 +35,31 @@ func (t *transaction) rely(ref *firestore.DocumentRef, holds func(*firestore.Doc
 }
 
 func (t *transaction) create(ref *firestore.DocumentRef, data any) {
-	t.pending = append(t.pending, func(tx *firestore.Transaction) error { return tx.Create(ref, data) })
+	t.pending = append(t.pending, write{
+		func(tx *firestore.Transaction) error { return tx.Create(ref, data) },
+		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Create(ctx, data) },
+	})
 }
 
 func (t *transaction) set(ref *firestore.DocumentRef, data any) {
-	t.pending = append(t.pending, func(tx *firestore.Transaction) error { return tx.Set(ref, data) })
+	t.pending = append(t.pending, write{
+		func(tx *firestore.Transaction) error { return tx.Set(ref, data) },
+		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Set(ctx, data) },
+	})
 }
 
 func (t *transaction) update(ref *firestore.DocumentRef, version time.Time, updates []firestore.Update) {
-	t.pending = append(t.pending, func(tx *firestore.Transaction) error {
-		return tx.Update(ref, updates, firestore.LastUpdateTime(version))
+	unchanged := firestore.LastUpdateTime(version)
+	t.pending = append(t.pending, write{
+		func(tx *firestore.Transaction) error { return tx.Update(ref, updates, unchanged) },
+		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Update(ctx, updates, unchanged) },
 	})
 }
 
 func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
-	t.pending = append(t.pending, func(tx *firestore.Transaction) error {
+	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error {
 		return tx.Delete(ref, firestore.LastUpdateTime(version))
-	})
+	}})
 }
 
 // createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
@@ -59,7 +73,18 @@ func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Ti
 
 // commit runs the transaction once. A lost race is keypackage.ErrConflict, and nothing is written; after any other error
 // it may have been written all the same. It is not repeated here: whoever decided must decide anew.
+//
+// One write that relies on nothing else carries its whole condition, so it needs no transaction around it: one call
+// instead of two. The race that it loses may be one against itself, when the client library has repeated it because the
+// answer was lost; whoever reads again finds it written.
 func (t *transaction) commit(ctx context.Context, doing string) (time.Time, error) {
+	if len(t.relied) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
+		result, err := t.pending[0].alone(ctx)
+		if err != nil {
+			return time.Time{}, failed(doing, err)
+		}
+		return result.UpdateTime, nil
+	}
 	var response firestore.CommitResponse
 	err := t.store.client.RunTransaction(ctx, t.run, firestore.MaxAttempts(1), firestore.WithCommitResponseTo(&response))
 	if err != nil {
@@ -74,8 +99,8 @@ func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
 			return err
 		}
 	}
-	for _, write := range t.pending {
-		if err := write(tx); err != nil {
+	for _, w := range t.pending {
+		if err := w.within(tx); err != nil {
 			return err
 		}
 	}
