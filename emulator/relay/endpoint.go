@@ -77,9 +77,9 @@ func wellFormed(push wire.DeliveryRequest) bool {
 		push.Deliveries != nil && !slices.ContainsFunc(push.Deliveries, hasNoID)
 }
 
-// deliver begins every delivery before it waits for any, so that a slow session costs its time once.
+// deliver begins every delivery before it waits for any, so that a slow session costs its time once. The outcome comes
+// behind them: the packages are what the requester waits for.
 func (r *Relay) deliver(ctx context.Context, push wire.DeliveryRequest) wire.DeliveryResponse {
-	r.hearOutcome(push)
 	results := make([]wire.Result, len(push.Deliveries))
 	pending := make([]func(context.Context) wire.Status, len(push.Deliveries))
 	for i, d := range push.Deliveries {
@@ -89,6 +89,7 @@ func (r *Relay) deliver(ctx context.Context, push wire.DeliveryRequest) wire.Del
 			pending[i] = r.sessions.push(push.RequesterPubkey, p)
 		}
 	}
+	r.hearOutcome(push)
 	for i, wait := range pending {
 		if wait != nil {
 			results[i].Status = wait(ctx)

@@ -26,11 +26,22 @@ type notice struct {
 type notices struct {
 	sessions  *sessions
 	secretKey string // signs, hex
+	identity  string // its public key
 	now       func() time.Time
 
 	mu    sync.Mutex
 	heard recent[struct{}]  // notice ids
 	open  recent[[]*notice] // by recipient
+}
+
+// newNotices returns notices with a signing key of their own.
+func newNotices(ss *sessions, now func() time.Time) (*notices, error) {
+	secretKey := nostr.GeneratePrivateKey()
+	identity, err := nostr.GetPublicKey(secretKey)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	return &notices{sessions: ss, secretKey: secretKey, identity: identity, now: now}, nil
 }
 
 // take takes up a notice, unless one with the same id was taken up within the time of memory, and tells it if it can.
@@ -69,13 +80,18 @@ func (ns *notices) keep(recipient string, waiting []*notice, now time.Time) {
 	ns.open.put(recipient, waiting, until, now)
 }
 
-// tell tries to tell the recipient everything that it has not been told, and does not wait for its sessions.
+// tell tries to tell the recipient everything that it has not been told, and does not wait for its sessions. What nobody
+// subscribes to is not signed: it would be again at each attempt, for all that waits.
 func (ns *notices) tell(recipient string) error {
 	for _, n := range ns.untold(recipient) {
-		p, err := ns.parcel(n)
-		if err != nil {
-			return err
+		p := ns.parcel(n)
+		if !ns.sessions.want(recipient, p) {
+			continue
 		}
+		if err := p.event.Sign(ns.secretKey); err != nil {
+			return fmt.Errorf("sign a notice: %w", err)
+		}
+		p.raw = p.event.String()
 		ns.sessions.push(recipient, p)
 	}
 	return nil
@@ -96,13 +112,11 @@ func (ns *notices) untold(recipient string) []*notice {
 	return waiting
 }
 
-// parcel signs the notice anew for each attempt, because clients subscribe to what was created since a moment ago.
-func (ns *notices) parcel(n *notice) (parcel, error) {
+// parcel makes the notice's event anew for each attempt, because clients subscribe to what was created since a moment ago.
+// It is not signed.
+func (ns *notices) parcel(n *notice) parcel {
 	event := &nostr.Event{
-		Kind: n.kind, CreatedAt: nostr.Timestamp(ns.now().Unix()), Tags: slices.Clone(n.tags), Content: n.content,
+		Kind: n.kind, CreatedAt: nostr.Timestamp(ns.now().Unix()), Tags: slices.Clone(n.tags), Content: n.content, PubKey: ns.identity,
 	}
-	if err := event.Sign(ns.secretKey); err != nil {
-		return parcel{}, fmt.Errorf("sign a notice: %w", err)
-	}
-	return parcel{n.id, event, event.String(), n.requestID, n.expires}, nil
+	return parcel{id: n.id, event: event, requestID: n.requestID, expires: n.expires}
 }

@@ -15,7 +15,11 @@ import (
 var noneRows = []wire.OutcomeRow{{Owner: bob, Requested: 1, Reason: "none"}}
 
 func outcomes(ss *sessions) *notices {
-	return &notices{sessions: ss, secretKey: nostr.GeneratePrivateKey(), now: ss.now}
+	n, err := newNotices(ss, ss.now)
+	if err != nil {
+		panic(err) // the key is made here
+	}
+	return n
 }
 
 func hear(t *testing.T, n *notices, request string) {

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore"
-	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
@@ -74,23 +73,22 @@ func New(c Config) (*Relay, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	secretKey := nostr.GeneratePrivateKey()
-	identity, err := nostr.GetPublicKey(secretKey)
-	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
-	}
 	sessions := newSessions(matching{compatible: c.Compatible}, time.Now)
+	notices, err := newNotices(sessions, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	return &Relay{
 		shelf:    newShelf(c.Firestore, c.Collections, c.WithoutEvent),
 		library:  newLibrary(),
 		sessions: sessions,
-		notices:  &notices{sessions: sessions, secretKey: secretKey, now: time.Now},
+		notices:  notices,
 		nudger:   &nudger{publish: c.Nudge, log: c.Log},
 		door:     door,
 		pushes:   make(chan struct{}, maxPushes),
 		now:      time.Now,
 		log:      c.Log,
-		identity: identity,
+		identity: notices.identity,
 	}, nil
 }
 

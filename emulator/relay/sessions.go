@@ -69,6 +69,13 @@ func (ss *sessions) broadcast(event *nostr.Event) {
 	}
 }
 
+// want reports whether a session of the recipient has a subscription on which p may be sent.
+func (ss *sessions) want(recipient string, p parcel) bool {
+	return slices.ContainsFunc(ss.authenticatedAs(recipient), func(s *session) bool {
+		return len(s.subscribed(ss.matching.wants(p))) > 0
+	})
+}
+
 // push begins to send p to every session of the requester. The returned function waits until that is done, or ctx ends,
 // and says what came of it.
 func (ss *sessions) push(requester string, p parcel) (result func(context.Context) wire.Status) {
