@@ -42,6 +42,7 @@ var sections = []section{
 	{"backlog", (*bench).backlog},
 	{"expiry", (*bench).expiry},
 	{"start", (*bench).start},
+	{"concurrency", (*bench).concurrency},
 	{"cpu", (*bench).cpu},
 }
 

@@ -67,7 +67,7 @@ func (h *hops) time(step string, f func() error) error {
 }
 
 func (b *bench) newHollow(ctx context.Context, requesters int) (*hollow, error) {
-	db, err := openDatabase(ctx, b.suite.Config().Project)
+	db, err := newDatabase(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,15 +75,16 @@ func (b *bench) newHollow(ctx context.Context, requesters int) (*hollow, error) 
 		db: db, stamps: newStamps(), hops: &hops{steps: make(map[string]sample)}, requester: make(map[string]int),
 	}
 	h.undo = append(h.undo, func() { _ = db.client.Close() })
-	if err := errors.Join(h.stock(ctx), h.listen(ctx, b, requesters)); err != nil {
+	if err := h.listen(ctx, b, requesters); err != nil {
 		h.close()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (h *hollow) stock(ctx context.Context) (err error) {
-	if h.owners, err = h.db.newOwners(ctx, 100, packagesPerOwner); err != nil {
+// restock implements design.
+func (h *hollow) restock(ctx context.Context, requests int) (err error) {
+	if h.owners, err = h.db.restock(ctx, requests); err != nil {
 		return err
 	}
 	snaps, err := h.db.client.Collection(h.db.Collections.KeyPackages).Limit(1).Documents(ctx).GetAll()

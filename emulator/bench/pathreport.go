@@ -14,11 +14,12 @@ func part(journeys []journey, of func(journey) time.Duration) sample {
 	return s
 }
 
-func (b *bench) reportPath(measured, floor, polled [][]journey) {
+func (b *bench) reportPath(measured, floor [][]journey, polled []compared) {
 	whole := b.report.table("path", "End to end: from the relay's OK to a 447 until the event is on the requester's websocket", quantiles...)
 	whole.note("Floor: the same hops with nothing in them, in turns with the system. The Pub/Sub emulator polls every 100 ms and pushes")
 	whole.note("two messages at a time, which is most of both; what is ours stands in the next table.")
-	whole.note("Polling: the design this replaces, every second, asked at random moments. Limits raised: %v.", raisedLimits)
+	whole.note("Polling: the design this replaces, every second. Its requesters, and those of the system next to it, ask at random moments,")
+	whole.note("up to a second after the last answer; the others ask again at once. Limits raised: %v.", raisedLimits)
 	share := b.report.table("path", "Own share: end to end without the hops of the trigger and of Pub/Sub", quantiles...)
 	share.note("From the event's arrival at the first function until Pub/Sub has the message (its publishTime), and from the push's")
 	share.note("arrival at the second function until the frame arrives. Both run as processes of their own; the floor is one process.")
@@ -29,15 +30,22 @@ func (b *bench) reportPath(measured, floor, polled [][]journey) {
 		whole.add(name("floor"), least...)
 		whole.add(name("ratio"), over(ours, least)...)
 		if i < len(polled) {
-			old := part(polled[i], journey.whole).row()
-			whole.add(name("polling design"), old...)
-			whole.add(name("polling / system"), over(old, ours)...)
-			if level == 10 {
-				b.report.atLeast("polling design / system, end to end, p50, 10 in flight", old[0]/ours[0], 5)
-				b.report.atLeast("polling design / system, end to end, p99, 10 in flight", old[2]/ours[2], 10)
-			}
+			b.reportPolling(whole, name, level, polled[i])
 		}
 		b.reportShare(share, name, level, measured[i], floor[i])
+	}
+}
+
+func (b *bench) reportPolling(t *Table, name func(string) string, level int, c compared) {
+	ours, old := part(c.system, journey.whole).row(), part(c.polling, journey.whole).row()
+	t.add(name("system, at random moments"), ours...)
+	t.add(name("  of it Pub/Sub's hop"), part(c.system, journey.message).row()...)
+	t.add(name("  without that hop"), part(c.system, journey.withoutMessage).row()...)
+	t.add(name("polling design, at random moments"), old...)
+	t.add(name("polling / system"), over(old, ours)...)
+	if level == 10 {
+		b.report.atLeast("polling design / system, end to end, p50, 10 in flight", old[0]/ours[0], 5)
+		b.report.atLeast("polling design / system, end to end, p99, 10 in flight", old[2]/ours[2], 10)
 	}
 }
 

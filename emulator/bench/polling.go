@@ -29,8 +29,35 @@ type poller struct {
 	sends  errgroup.Group
 }
 
-// polled measures the polling design with the system's requesters and stock, at the levels up to 10 in flight.
-func (b *bench) polled(ctx context.Context, s *system) (journeys [][]journey, err error) {
+// compared is what the system and the polling design take for requests that are made at the same random moments.
+type compared struct{ system, polling []journey }
+
+// polled measures the polling design with the system's requesters and stock, at the levels up to 10 in flight, and next to
+// it the system, asked in the same way.
+func (b *bench) polled(ctx context.Context, s *system) (levels []compared, err error) {
+	for i, level := range b.sizes.levels {
+		if level > 10 {
+			break
+		}
+		var c compared
+		b.progress("system, %d requesters who ask at random moments", level)
+		if c.system, err = fresh(ctx, unpunctual{s}, level, b.sizes.polled[i]); err != nil {
+			return nil, err
+		}
+		b.progress("polling design, %d requesters who ask at random moments", level)
+		if c.polling, err = b.poll(ctx, s, level, b.sizes.polled[i]); err != nil {
+			return nil, err
+		}
+		levels = append(levels, c)
+	}
+	return levels, nil
+}
+
+// poll runs n requests while the polling design delivers.
+func (b *bench) poll(ctx context.Context, s *system, requesters, n int) (journeys []journey, err error) {
+	if err := s.restock(ctx, n); err != nil {
+		return nil, err
+	}
 	p, err := b.newPoller(ctx, s)
 	if err != nil {
 		return nil, err
@@ -42,19 +69,8 @@ func (b *bench) polled(ctx context.Context, s *system) (journeys [][]journey, er
 	failed := make(chan error, 1)
 	go func() { failed <- p.run(polling) }()
 	defer func() { stop(); err = errors.Join(err, <-failed) }()
-	for _, level := range b.sizes.levels {
-		if level > 10 {
-			break
-		}
-		b.progress("polling design, %d in flight", level)
-		settle()
-		got, err := run(ctx, unpunctual{s}, level, b.sizes.polled)
-		if err != nil {
-			return nil, err
-		}
-		journeys = append(journeys, got)
-	}
-	return journeys, nil
+	settle()
+	return run(ctx, unpunctual{s}, requesters, n)
 }
 
 // unpunctual makes requests at moments that have nothing to do with the last answer's. A requester who asks again as soon as

@@ -74,6 +74,8 @@ func (j journey) message() time.Duration { return j.pushed.Sub(j.published) }
 func (j journey) first() time.Duration   { return j.published.Sub(j.claiming) }
 func (j journey) second() time.Duration  { return j.arrived.Sub(j.pushed) }
 
+func (j journey) withoutMessage() time.Duration { return j.whole() - j.message() }
+
 // share is what is left without the trigger's and Pub/Sub's own time.
 func (j journey) share() time.Duration { return j.first() + j.second() }
 

@@ -148,13 +148,7 @@ func requestToClaim(ctx context.Context) (*database, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := pubsub.NewClient(ctx, db.Project)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer client.Close()
-	topic := &pubsubpb.Topic{Name: "projects/" + db.Project + "/topics/" + db.DeliveryTopic}
-	if _, err := client.TopicAdminClient.CreateTopic(ctx, topic); err != nil {
+	if err := db.createTopic(ctx); err != nil {
 		return nil, nil, err
 	}
 	owners, err := db.newOwners(ctx, 1, packagesPerOwner)
@@ -166,6 +160,18 @@ func requestToClaim(ctx context.Context) (*database, []byte, error) {
 		return nil, nil, err
 	}
 	return db, eventOf(db, requests[0]), nil
+}
+
+// createTopic creates the delivery topic.
+func (db *database) createTopic(ctx context.Context) error {
+	client, err := pubsub.NewClient(ctx, db.Project)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	topic := &pubsubpb.Topic{Name: "projects/" + db.Project + "/topics/" + db.DeliveryTopic}
+	_, err = client.TopicAdminClient.CreateTopic(ctx, topic)
+	return err
 }
 
 func eventHeader() http.Header {

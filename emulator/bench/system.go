@@ -5,17 +5,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // patience is how long a request may take before the bench gives up.
 const patience = 60 * time.Second
 
-// packagesPerOwner is a usual stock. perOwner of them are asked for: the rest keeps claims in the usual case.
+// packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
 const (
 	packagesPerOwner = 10
 	requestsPerOwner = 4
@@ -23,6 +21,7 @@ const (
 
 // system is what is measured: the suite's relay and functions, and requesters on real websockets.
 type system struct {
+	db         *database
 	stamps     *stamps
 	requesters []*actors.Requester
 	received   []int    // packages of each requester so far
@@ -35,16 +34,7 @@ func (b *bench) newSystem(ctx context.Context, requesters int) (*system, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer db.client.Close()
-	total := b.sizes.warmup + len(b.sizes.levels)*b.sizes.polled
-	for _, n := range b.sizes.requests {
-		total += n * b.sizes.rounds
-	}
-	s := &system{stamps: b.stamps, received: make([]int, requesters)}
-	b.progress("stocking owners for %d requests", total)
-	if s.owners, err = db.newOwners(ctx, total/requestsPerOwner+1, packagesPerOwner); err != nil {
-		return nil, err
-	}
+	s := &system{db: db, stamps: b.stamps, received: make([]int, requesters)}
 	var group errgroup.Group
 	group.SetLimit(8)
 	s.requesters = make([]*actors.Requester, requesters)
@@ -54,13 +44,28 @@ func (b *bench) newSystem(ctx context.Context, requesters int) (*system, error) 
 			if err := s.requesters[i].Connect(ctx); err != nil {
 				return err
 			}
-			return s.requesters[i].Subscribe(ctx, "keypackages", nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}})
+			return s.requesters[i].Listen(ctx) // to all owners
 		})
 	}
 	return s, group.Wait()
 }
 
+// restock implements design.
+func (s *system) restock(ctx context.Context, requests int) (err error) {
+	s.owners, err = s.db.restock(ctx, requests)
+	return err
+}
+
+// restock removes everything from the database and returns owners with stock for so many requests.
+func (db *database) restock(ctx context.Context, requests int) ([]string, error) {
+	if err := db.clear(ctx); err != nil {
+		return nil, err
+	}
+	return db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
+}
+
 func (s *system) close() {
+	_ = s.db.client.Close()
 	for _, r := range s.requesters {
 		r.Disconnect()
 	}
