@@ -52,17 +52,7 @@ func (l *Line) Count(name string, n int) {
 	l.counts = append(l.counts, slog.Int(name, n))
 }
 
-// Stage measures a part of the invocation, until the returned function is called.
-func (l *Line) Stage(name string) (done func()) {
-	begun := time.Now()
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.durations = append(l.durations, milliseconds(name, time.Since(begun)))
-	}
-}
-
-// Measure adds a duration that began elsewhere. Of several with one name the longest stays.
+// Measure adds a duration. Of several with one name the longest stays.
 func (l *Line) Measure(name string, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

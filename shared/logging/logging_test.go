@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -43,10 +44,9 @@ func TestLineOfAnInvocation(t *testing.T) {
 		line := logging.Begin(logging.New(&out, "demo-project", "ClaimKeyPackages"))
 		line.Set("request_event_id", "abc")
 		line.Count("claimed", 3)
-		claimed := line.Stage("claim")
-		time.Sleep(12500 * time.Microsecond) // of the bubble's clock
-		claimed()
-		time.Sleep(time.Millisecond)
+		line.Measure("receipt_to_answer", 12500*time.Microsecond)
+		line.Measure("receipt_to_answer", time.Millisecond) // the longest stays
+		time.Sleep(13500 * time.Microsecond)                // of the bubble's clock
 		trace := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
 		line.End(logging.WithTrace(t.Context(), trace), "granted", nil)
 
@@ -56,7 +56,7 @@ func TestLineOfAnInvocation(t *testing.T) {
 			"outcome":                              "granted",
 			"request_event_id":                     "abc",
 			"counts":                               map[string]any{"claimed": 3.0},
-			"durations_ms":                         map[string]any{"claim": 12.5, "total": 13.5},
+			"durations_ms":                         map[string]any{"receipt_to_answer": 12.5, "total": 13.5},
 			"logging.googleapis.com/labels":        map[string]any{"function": "ClaimKeyPackages"},
 			"logging.googleapis.com/trace":         "projects/demo-project/traces/" + traceID,
 			"logging.googleapis.com/spanId":        spanID,
@@ -105,16 +105,16 @@ func TestLineIsSafeForConcurrentUse(t *testing.T) {
 	var out bytes.Buffer
 	line := logging.Begin(logging.New(&out, "p", "f"))
 	var wg sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
 		wg.Go(func() {
 			line.Set("owner", "x")
-			line.Stage("verify")()
+			line.Measure(fmt.Sprint("stage ", i), time.Second)
 		})
 	}
 	wg.Wait()
 	line.End(t.Context(), "granted", nil)
-	if got := strings.Count(out.String(), `"verify"`); got != 8 {
-		t.Errorf("%d stages, want 8", got)
+	if got := strings.Count(out.String(), `"stage `); got != 8 {
+		t.Errorf("%d durations, want 8", got)
 	}
 }
 
