@@ -19,25 +19,33 @@ const (
 const nudgeAfter = 30 * time.Second
 
 // expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be
-// ended does not keep the others from it.
+// ended does not keep the others from it. What has changed meanwhile is looked at again, as long as that leads somewhere.
 func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
 	for {
-		due, err := e.store.Due(ctx, e.now().Add(-keypackage.Fence), queryBatch)
-		if err != nil {
+		met, ended, err := e.expireDue(ctx, report)
+		if ended == met || ended == 0 || ctx.Err() != nil {
 			return err
 		}
-		progress := false
-		var failures []error
-		for batch := range slices.Chunk(due, expireBatch) {
-			expired, err := e.expireBatch(ctx, batch)
-			report.count(expired)
-			failures = append(failures, err)
-			progress = progress || len(expired) > 0
+	}
+}
+
+// expireDue goes once through what is due. One query brings all of it, so that the time grows with what has expired and
+// the memory does not.
+func (e *Expirer) expireDue(ctx context.Context, report *Report) (met, ended int, err error) {
+	var failures []error
+	for batch, err := range e.store.Due(ctx, e.now().Add(-keypackage.Fence), expireBatch) {
+		if err != nil {
+			return met, 0, errors.Join(append(failures, err)...)
 		}
-		if !progress || ctx.Err() != nil {
-			return errors.Join(failures...) // nothing was due, or another run is at it, or none of it can be ended now
+		expired, err := e.expireBatch(ctx, batch)
+		report.count(expired)
+		met, ended = met+len(batch), ended+len(expired)
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
 		}
 	}
+	return met, ended, errors.Join(failures...)
 }
 
 // expireBatch expires deliveries in one transaction, or one by one if that fails.

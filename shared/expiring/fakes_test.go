@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -111,13 +112,23 @@ func (w *world) open(from, to time.Time) (found []keypackage.Found) {
 	return found
 }
 
-func (w *world) Due(ctx context.Context, before time.Time, limit int) (found []keypackage.Found, err error) {
-	err = w.during(ctx, "Due", func() error {
-		found = w.open(time.Time{}, before)
-		found = found[:min(limit, len(found))]
-		return nil
-	})
-	return found, err
+func (w *world) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error] {
+	return func(yield func([]keypackage.Found, error) bool) {
+		var found []keypackage.Found
+		err := w.during(ctx, "Due", func() error {
+			found = w.open(time.Time{}, before)
+			return nil
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for some := range slices.Chunk(found, batch) {
+			if !yield(some, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (w *world) Waiting(

@@ -2,6 +2,7 @@ package expiring
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -10,8 +11,9 @@ import (
 // Store keeps deliveries, stock and requests. All methods may be called concurrently, also from other processes; a lost
 // race is keypackage.ErrConflict, and then nothing was written.
 type Store interface {
-	// Due returns up to limit open deliveries that ended at or before that time, in the order of their end.
-	Due(ctx context.Context, before time.Time, limit int) ([]keypackage.Found, error)
+	// Due goes through the open deliveries that ended at or before that time, in the order of their end, up to batch of them
+	// at a time, reading on as they are taken. They may be expired on the way. An error is the last that it yields.
+	Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error]
 
 	// Expire saves deliveries on which Delivery.Expire was called, in one transaction, provided that none has changed since
 	// it was read. A package that is returned is back in stock afterwards, and its ledger entry gone if it names the

@@ -3,17 +3,50 @@ package store
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/api/iterator"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Due implements expiring.Store.
-func (s *Store) Due(ctx context.Context, before time.Time, limit int) ([]keypackage.Found, error) {
-	return s.byEnd(ctx, s.open().Where("expires_at", "<=", before).Limit(limit))
+// Due implements expiring.Store. It is one query, whose answers come as they are taken.
+func (s *Store) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error] {
+	return func(yield func([]keypackage.Found, error) bool) {
+		documents := s.open().Where("expires_at", "<=", before).Documents(ctx)
+		defer documents.Stop()
+		for {
+			snaps, err := upTo(batch, documents)
+			var found []keypackage.Found
+			if err == nil {
+				found, err = s.withTombstones(ctx, snaps)
+			}
+			if err == nil && len(found) == 0 || !yield(found, err) || err != nil || len(snaps) < batch {
+				return
+			}
+		}
+	}
 }
+
+// upTo takes up to n documents from a query's answers.
+func upTo(n int, documents *firestore.DocumentIterator) ([]*firestore.DocumentSnapshot, error) {
+	var snaps []*firestore.DocumentSnapshot
+	for len(snaps) < n {
+		snap, err := documents.Next()
+		if errors.Is(err, iterator.Done) {
+			break
+		}
+		if err != nil {
+			return nil, failed(readByEnd, err)
+		}
+		snaps = append(snaps, snap)
+	}
+	return snaps, nil
+}
+
+const readByEnd = "read open deliveries by their end"
 
 // Waiting implements expiring.Store.
 func (s *Store) Waiting(
@@ -35,7 +68,7 @@ func (s *Store) open() firestore.Query {
 func (s *Store) byEnd(ctx context.Context, query firestore.Query) ([]keypackage.Found, error) {
 	snaps, err := query.Documents(ctx).GetAll()
 	if err != nil {
-		return nil, failed("read open deliveries by their end", err)
+		return nil, failed(readByEnd, err)
 	}
 	return s.withTombstones(ctx, snaps)
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ func (s *shelf) ending(packageID string, at time.Time) *keypackage.Delivery {
 	return s.deliver(packageID, func(d *keypackage.Delivery) { d.ExpiresAt = at })
 }
 
-// expiring.Store: Due returns up to limit open deliveries that ended at or before that time, in the order of their end.
+// expiring.Store: Due goes through the open deliveries that ended at or before that time, in the order of their end, up to
+// batch of them at a time.
 func TestDue(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -30,11 +32,28 @@ func TestDue(t *testing.T) {
 	})
 	s.bury("sending")
 
-	due := must(s.store.Due(t.Context(), s.now, 10))(t)
+	var due []keypackage.Found
+	var sizes []int
+	for batch, err := range s.store.Due(t.Context(), s.now, 2) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		due, sizes = append(due, batch...), append(sizes, len(batch))
+	}
+	equal(t, "batches", sizes, []int{2, 1})
 	equal(t, "due", deliveryIDs(due), []string{early.ID, sending.ID, late.ID})
 	equal(t, "tombstoned", []bool{due[0].Tombstoned, due[1].Tombstoned, due[2].Tombstoned}, []bool{false, true, false})
 	equal(t, "delivery", due[1].Delivery, *sending)
-	equal(t, "up to the limit", deliveryIDs(must(s.store.Due(t.Context(), s.now, 2))(t)), []string{early.ID, sending.ID})
+	for range s.store.Due(t.Context(), s.now.Add(-time.Hour), 2) {
+		t.Error("nothing was due then")
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for batch, err := range s.store.Due(ended, s.now, 2) {
+		if err == nil {
+			t.Errorf("got %d deliveries out of an ended context", len(batch))
+		}
+	}
 }
 
 // Waiting returns up to limit open deliveries that end after that time, from behind `after`, in the order of their end.

@@ -67,7 +67,9 @@ func askEverything(w *world) {
 	_, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
 	_, open := w.store.OpenFor(ctx, "requester", 1)
-	_, due := w.store.Due(ctx, w.now, 1)
+	var due error
+	for _, due = range w.store.Due(ctx, w.now, 1) {
+	}
 	_, waiting := w.store.Waiting(ctx, w.now, &keypackage.Delivery{ID: "delivery", ExpiresAt: w.now}, 1)
 	_, _, expired := w.store.RemoveExpired(ctx, w.now, 1)
 	_, retirable := w.store.Retirable(ctx, w.now, 1)

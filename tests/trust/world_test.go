@@ -9,6 +9,7 @@ package trust
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -176,7 +177,9 @@ func (w *world) tick() expiring.Report {
 // allReceived is a store in which no delivery is open.
 type allReceived struct{ *store.Store }
 
-func (allReceived) Due(context.Context, time.Time, int) ([]keypackage.Found, error) { return nil, nil }
+func (allReceived) Due(context.Context, time.Time, int) iter.Seq2[[]keypackage.Found, error] {
+	return func(func([]keypackage.Found, error) bool) {}
+}
 
 func (allReceived) Waiting(context.Context, time.Time, *keypackage.Delivery, int) ([]keypackage.Found, error) {
 	return nil, nil
