@@ -3,14 +3,20 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"time"
 
+	"cloud.google.com/go/firestore"
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/api/iterator"
+
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // expiry measures ExpireDeliveries, as built, over what has expired and beside what has not.
@@ -25,9 +31,13 @@ func (b *bench) expiry(ctx context.Context) error {
 		return err
 	}
 	t := b.report.table("expiry", "ExpireDeliveries: packages of deliveries that have expired return to stock",
-		"s", "documents/s", "runs", "peak memory MB")
+		"s", "documents/s", "runs", "peak memory MB", "bare query s")
 	t.note("Each is one process, called until nothing is left, of at most 50 s a run; in mode off, which expires and does nothing")
 	t.note("else. (In mode deliver a run also walks through what waits, to repeat lost nudges: linear in that, by its nature.)")
+	t.note("The bare query finds what is due; the emulator's looks at what is not due as well, which Firestore's does not.")
+	if _, err := b.expire(ctx, executable, b.sizes.stale[0], 0); err != nil { // warms up the emulator
+		return err
+	}
 	var alone, last expired
 	for i, stale := range b.sizes.stale {
 		if last, err = b.expire(ctx, executable, stale, 0); err != nil {
@@ -45,7 +55,7 @@ func (b *bench) expiry(ctx context.Context) error {
 	}
 	beside.report(t, fmt.Sprintf("%d expired, %d not", few, b.sizes.backlog))
 	b.report.atMost("expiry: time per document, most over fewest", last.perDocument()/alone.perDocument(), 1.5)
-	b.report.atMost("expiry: time beside what has not expired over time without", beside.perDocument()/alone.perDocument(), 1.5)
+	b.report.atMost("expiry: time beside what has not expired over time without, less the bare queries", beside.work()/alone.work(), 1.5)
 	b.report.atMost("expiry: peak memory, most over fewest", last.peak/alone.peak, 1.5)
 	return nil
 }
@@ -53,14 +63,17 @@ func (b *bench) expiry(ctx context.Context) error {
 // expired is what it took to expire a number of deliveries.
 type expired struct {
 	documents, runs int
-	took            time.Duration
+	took, query     time.Duration
 	peak            float64 // MB
 }
+
+// work is the time without that of one bare query.
+func (e expired) work() float64 { return (e.took - e.query).Seconds() }
 
 func (e expired) perDocument() float64 { return e.took.Seconds() / float64(e.documents) }
 
 func (e expired) report(t *Table, name string) {
-	t.add(name, e.took.Seconds(), 1/e.perDocument(), float64(e.runs), e.peak)
+	t.add(name, e.took.Seconds(), 1/e.perDocument(), float64(e.runs), e.peak, e.query.Seconds())
 }
 
 func (b *bench) expire(ctx context.Context, executable string, stale, waiting int) (e expired, err error) {
@@ -76,6 +89,9 @@ func (b *bench) expire(ctx context.Context, executable string, stale, waiting in
 	if err := db.putDeliveries(ctx, stale, time.Now().Add(-time.Hour)); err != nil {
 		return e, err
 	}
+	if e.query, err = timed(func() error { return db.bareDue(ctx) }); err != nil {
+		return e, err
+	}
 	f, err := b.serve(ctx, executable, suite.Expire, db, map[string]string{"ROLLOUT_MODE": "off"})
 	if err != nil {
 		return e, err
@@ -85,10 +101,38 @@ func (b *bench) expire(ctx context.Context, executable string, stale, waiting in
 		return e, err
 	}
 	e.took, err = timed(func() error { return f.expireAll(ctx, &e) })
-	if e.peak = f.memory("VmHWM"); err == nil && e.documents != stale {
+	if e.peak = f.memory("VmHWM"); err == nil {
+		// Not what the runs have reported: the time of one may be over before it knows that its last batch is written.
+		e.documents, err = db.countExpired(ctx)
+	}
+	if err == nil && e.documents != stale {
 		err = fmt.Errorf("%d of %d deliveries expired", e.documents, stale)
 	}
 	return e, err
+}
+
+// bareDue finds what is due, as ExpireDeliveries does, and does nothing with it.
+func (db *database) bareDue(ctx context.Context) error {
+	due := db.client.Collection(db.Collections.Deliveries).Where("state", "in", []keypackage.State{keypackage.StatePending, keypackage.StateSending}).
+		Where("expires_at", "<=", time.Now()).OrderBy("expires_at", firestore.Asc).Documents(ctx)
+	defer due.Stop()
+	for {
+		if _, err := due.Next(); errors.Is(err, iterator.Done) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+func (db *database) countExpired(ctx context.Context) (int, error) {
+	expired := db.client.Collection(db.Collections.Deliveries).Where("state", "==", keypackage.StateExpired)
+	counts, err := expired.NewAggregationQuery().WithCount("n").GetResponse(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count what has expired: %w", err)
+	}
+	n, _ := counts.Result["n"].(*firestorepb.Value)
+	return int(n.GetIntegerValue()), nil
 }
 
 // expireAll calls the function until it says that nothing is left.
@@ -103,7 +147,6 @@ func (f *function) expireAll(ctx context.Context, e *expired) error {
 			return err
 		}
 		e.runs++
-		e.documents += report.Returned
 		if !report.More {
 			return nil
 		}

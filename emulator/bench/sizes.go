@@ -30,7 +30,7 @@ var full = sizes{
 	warmup:        100,
 	polled:        []int{60, 200},
 	hot:           []int{1, 10, 50, 200},
-	claims:        1000,
+	claims:        200,
 	workers:       20,
 	costs:         20,
 	stocks:        []int{10, 100, 1_000, 10_000},

@@ -71,6 +71,7 @@ var owners = []struct {
 	{"cloud.google.com/go/pubsub", []string{"shared/topic"}},
 	{"cloud.google.com/go/auth", []string{"shared/relay"}},
 	{"google.golang.org/grpc", []string{"shared/store"}},
+	{"google.golang.org/api", []string{"shared/store"}}, // the end of a query's answers
 	{"google.golang.org/protobuf", []string{"functions/claim"}},
 	{"github.com/googleapis/google-cloudevents-go", []string{"functions/claim"}},
 	{"github.com/cloudevents", []string{"functions/claim", "shared/topic"}},
