@@ -74,18 +74,19 @@ func (d *Deliverer) granted(
 			return nil, nil, err
 		}
 	}
-	ids := deliveryIDs(records)
-	found = slices.DeleteFunc(found, func(f keypackage.Found) bool { return !slices.Contains(ids, f.ID) })
-	if ids = without(ids, found); len(ids) == 0 {
+	missing := deliveryIDs(records)
+	found = slices.DeleteFunc(found, func(f keypackage.Found) bool {
+		i := slices.Index(missing, f.ID)
+		if i >= 0 {
+			missing = slices.Delete(missing, i, i+1)
+		}
+		return i < 0 // nobody granted it
+	})
+	if len(missing) == 0 {
 		return records, found, nil
 	}
-	others, err := d.store.Deliveries(ctx, ids)
+	others, err := d.store.Deliveries(ctx, missing)
 	return records, append(found, others...), err
-}
-
-// without returns the ids that are not among the deliveries.
-func without(ids []string, found []keypackage.Found) []string {
-	return slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(idsOf(found), id) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Errors are as for ForRequest.

@@ -183,6 +183,7 @@ func TestAnnouncements(t *testing.T) {
 		"everything":        {[]string{"bob"}, []string{"k00", "k01"}, nil},
 		"nothing":           {nil, nil, []string{"RequestRecords", "Deliveries"}},
 		"one of two":        {[]string{"bob"}, []string{"k01"}, []string{"Deliveries"}},
+		"one twice":         {[]string{"bob"}, []string{"k00", "k00", "k01"}, nil},
 		"no owner":          {nil, []string{"k00", "k01"}, []string{"RequestRecords"}},
 		"strangers as well": {[]string{"bob", "carol"}, []string{"k00", "k01", "k02"}, nil},
 	} {

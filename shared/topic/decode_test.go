@@ -142,6 +142,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"upper case", push(envelope(strings.ToUpper(request))), topic.BadMessage},
 		{"document path", push(envelope(`{"request_event_id":"../` + id[3:] + `"}`)), topic.BadMessage},
 		{"owner that is no key", push(envelope(strings.Replace(named, id+`"],`, `bob"],`, 1))), topic.BadMessage},
+		{"owner named twice", push(envelope(strings.Replace(named, id+`"],`, id+`","`+id+`"],`, 1))), topic.BadMessage},
 		{"path to a KeyPackage", push(envelope(strings.Replace(named, "k1", "../k1", 1))), topic.BadMessage},
 		{"KeyPackage without id", push(envelope(strings.Replace(named, "k1", "", 1))), topic.BadMessage},
 		{"too large", push(strings.Repeat(" ", 64<<10) + envelope(request)), topic.BodyTooLarge},

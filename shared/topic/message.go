@@ -72,6 +72,9 @@ func (p payload) check() error {
 	if slices.ContainsFunc(p.OwnerPubkeys, func(s string) bool { return !isHex32(s) }) {
 		return errors.New("an owner is not 64 lower-case hex digits")
 	}
+	if len(slices.Compact(slices.Sorted(slices.Values(p.OwnerPubkeys)))) < len(p.OwnerPubkeys) {
+		return errors.New("an owner is named twice")
+	}
 	if slices.ContainsFunc(p.KeyPackageEventIDs, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
 		return errors.New("a KeyPackage's id is not that of a document")
 	}

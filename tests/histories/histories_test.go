@@ -3,9 +3,11 @@
 // kind, sessions that come and go, every answer of the relay, lost and repeated events and messages, steps of the clock,
 // instances that interrupt each other, and every fault of package faults.
 //
-// Messages are simulated, for speed. A failure prints its seed and the shortest history that fails.
+// Messages are simulated, for speed, but for some histories, whose messages go through real pushes of the Pub/Sub emulator.
+// A failure prints its seed, and with simulated messages the shortest history that fails.
 //
-//	go test ./tests/histories                              # 120 histories, as part of go test ./...
+//	go test ./tests/histories                              # 120 histories and 8 with pushes, as part of go test ./...
+//	go test ./tests/histories -run Pushed -v -pushed 200   # 200 histories with pushes
 //	go test ./tests/histories -run Planted -v -shortest    # the planted mistakes, and the shortest histories that find them
 //	for i in $(seq 10); do                                 # 10,000 histories
 //	    go test ./tests/histories -run Histories -v -count=1 -parallel 4 -rapid.checks=250 -timeout 1h || break
