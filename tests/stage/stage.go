@@ -74,7 +74,7 @@ func New(b *Backends, o Options) (*Stage, error) {
 		befell: make(map[string]int),
 		close: func() error {
 			defer func() { b.free <- own }()
-			return own.clear()
+			return own.end()
 		},
 		run: invariants.Run{Uploads: make(map[string]invariants.Upload)},
 		settings: claiming.Settings{
