@@ -61,7 +61,9 @@ type bench struct {
 	sizes   sizes
 	suite   *suite.Suite
 	stamps  *stamps
-	polling *gate // while open, the polling design delivers, not DeliverKeyPackages
+	dir     string // of what is built; "" before
+	built   string // the functions' executable; "" before
+	polling *gate  // while open, the polling design delivers, not DeliverKeyPackages
 	report  *Report
 
 	calls       atomic.Int64 // of functions, at their doors
@@ -87,6 +89,11 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 	if err := b.useEmulators(); err != nil {
 		return b.report, err
 	}
+	defer func() {
+		if b.dir != "" {
+			err = errors.Join(err, os.RemoveAll(b.dir))
+		}
+	}()
 	begun := time.Now()
 	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
 	for _, s := range b.wanted() {

@@ -38,8 +38,20 @@ func main() {
 }
 `
 
-// build builds the functions as the buildpack does, and returns the executable. It needs the module's source, in or below
-// the working directory, and the go command.
+// executable returns the functions as the buildpack builds them. They are built once in a run.
+func (b *bench) executable(ctx context.Context) (_ string, err error) {
+	if b.built != "" {
+		return b.built, nil
+	}
+	b.progress("building the functions as the buildpack does")
+	if b.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return "", err
+	}
+	b.built, err = build(ctx, b.dir)
+	return b.built, err
+}
+
+// build needs the module's source, in or below the working directory, and the go command.
 func build(ctx context.Context, dir string) (string, error) {
 	module, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {

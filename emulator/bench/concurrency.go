@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,13 +19,7 @@ import (
 // concurrency measures one instance of each event function, built as it is deployed, with more and more requests at a time.
 // It is where the setting of the deployment comes from.
 func (b *bench) concurrency(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	b.progress("building the functions as the buildpack does")
-	executable, err := build(ctx, dir)
+	executable, err := b.executable(ctx)
 	if err != nil {
 		return err
 	}

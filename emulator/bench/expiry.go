@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -21,12 +20,7 @@ import (
 
 // expiry measures ExpireDeliveries, as built, over what has expired and beside what has not.
 func (b *bench) expiry(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	executable, err := build(ctx, dir)
+	executable, err := b.executable(ctx)
 	if err != nil {
 		return err
 	}

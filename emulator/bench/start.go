@@ -22,13 +22,7 @@ import (
 
 // start measures the built functions: how fast one starts, and how much memory it takes.
 func (b *bench) start(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	b.progress("building the functions as the buildpack does")
-	executable, err := build(ctx, dir)
+	executable, err := b.executable(ctx)
 	if err != nil {
 		return err
 	}
