@@ -33,17 +33,18 @@ type section struct {
 	run func(*bench, context.Context) error
 }
 
-// sections in the order in which they run: the most sensitive ones while the emulators are still empty.
+// sections in the order in which they run: the most sensitive ones while the emulators are still empty, those that fill them
+// last.
 var sections = []section{
 	{"path", (*bench).path},
 	{"claims", (*bench).claims},
 	{"cost", (*bench).cost},
 	{"stock", (*bench).stock},
-	{"backlog", (*bench).backlog},
-	{"expiry", (*bench).expiry},
 	{"start", (*bench).start},
 	{"concurrency", (*bench).concurrency},
 	{"cpu", (*bench).cpu},
+	{"backlog", (*bench).backlog},
+	{"expiry", (*bench).expiry},
 }
 
 // SectionIDs lists what Options.Only may name.

@@ -13,7 +13,9 @@
 //	    go test ./tests/histories -run Histories -v -count=1 -parallel 4 -rapid.checks=250 -timeout 1h || break
 //	done
 //
-// A round has no more than 1000 histories, because the emulator keeps what is deleted: more would fill its memory.
+// A round has no more than 1000 histories, because the emulator keeps what is deleted: more would fill its memory. With
+// FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST naming emulators that are warm and have 6 GB, one round of 10,000
+// (-rapid.checks=2500) is twice as fast.
 package histories
 
 import (
