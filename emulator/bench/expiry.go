@@ -49,7 +49,8 @@ func (b *bench) expiry(ctx context.Context) error {
 	}
 	beside.report(t, fmt.Sprintf("%d expired, %d not", few, b.sizes.backlog))
 	b.report.atMost("expiry: time per document, most over fewest", last.perDocument()/alone.perDocument(), 1.5)
-	b.report.atMost("expiry: time beside what has not expired over time without, less the bare queries", beside.work()/alone.work(), 1.5)
+	growth, ofQuery := beside.took.Seconds()/alone.took.Seconds(), beside.query.Seconds()/alone.query.Seconds()
+	b.report.atMost("expiry's growth over its bare query's, beside what has not expired", growth/ofQuery, 1.5)
 	b.report.atMost("expiry: peak memory, most over fewest", last.peak/alone.peak, 1.5)
 	return nil
 }
@@ -60,9 +61,6 @@ type expired struct {
 	took, query     time.Duration
 	peak            float64 // MB
 }
-
-// work is the time without that of one bare query.
-func (e expired) work() float64 { return (e.took - e.query).Seconds() }
 
 func (e expired) perDocument() float64 { return e.took.Seconds() / float64(e.documents) }
 
@@ -83,8 +81,10 @@ func (b *bench) expire(ctx context.Context, executable string, stale, waiting in
 	if err := db.putDeliveries(ctx, stale, time.Now().Add(-time.Hour)); err != nil {
 		return e, err
 	}
-	if e.query, err = timed(func() error { return db.bareDue(ctx) }); err != nil {
-		return e, err
+	for range 2 { // the first one after so many writes pays for them
+		if e.query, err = timed(func() error { return db.bareDue(ctx) }); err != nil {
+			return e, err
+		}
 	}
 	f, err := b.serve(ctx, executable, suite.Expire, db, map[string]string{"ROLLOUT_MODE": "off"})
 	if err != nil {
