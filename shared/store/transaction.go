@@ -19,7 +19,8 @@ type transaction struct {
 // write is one document's change: as part of a transaction, or all by itself.
 type write struct {
 	within func(*firestore.Transaction) error
-	alone  func(context.Context) (*firestore.WriteResult, error) // nil for a deletion, of which Firestore does not say when
+	// alone is nil for a deletion, of which Firestore does not say when it was, and for a set, which never comes alone.
+	alone func(context.Context) (*firestore.WriteResult, error)
 }
 
 // reliance is a document that is read inside the transaction, and what must be true of it.
@@ -42,10 +43,7 @@ func (t *transaction) create(ref *firestore.DocumentRef, data any) {
 }
 
 func (t *transaction) set(ref *firestore.DocumentRef, data any) {
-	t.pending = append(t.pending, write{
-		func(tx *firestore.Transaction) error { return tx.Set(ref, data) },
-		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Set(ctx, data) },
-	})
+	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Set(ref, data) }})
 }
 
 func (t *transaction) update(ref *firestore.DocumentRef, version time.Time, updates []firestore.Update) {
