@@ -8,7 +8,7 @@
 //   - ledger.go: which bytes were already handed out
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - window.go, pair.go: the limits, and the open deliveries that a repeated request joins
-//   - record.go: the recorded answer for one owner, and the outcome of a whole request
+//   - claim.go: the recorded answer for one owner, and the outcome of a whole request
 //   - delivery.go: the life cycle of a pending delivery
 //
 // Every function is safe for concurrent use on distinct values. Time is always an argument.

@@ -270,7 +270,7 @@ func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
 	var req Request
 	if readOwners(&req, event.Tags) == "" {
 		for _, owner := range req.Owners {
-			units = append(units, RecordID(doc.ID, owner))
+			units = append(units, ClaimID(doc.ID, owner))
 		}
 	}
 	return units, true

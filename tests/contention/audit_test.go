@@ -9,7 +9,7 @@ import (
 // outcome is what Firestore holds after a race.
 type outcome struct {
 	stock      []string // event ids
-	records    []keypackage.Record
+	records    []keypackage.Claim
 	deliveries map[string]keypackage.Delivery
 	ledger     map[string]keypackage.Ledger
 	owners     map[string]keypackage.Owner
@@ -25,7 +25,7 @@ func (s *scene) outcome() *outcome {
 	for id := range s.In(s.Collections.KeyPackages) {
 		o.stock = append(o.stock, id)
 	}
-	for _, record := range read[keypackage.Record](s, s.Collections.Claims) {
+	for _, record := range read[keypackage.Claim](s, s.Collections.Claims) {
 		o.records = append(o.records, record)
 	}
 	return o
@@ -58,8 +58,8 @@ func (s *scene) audit(requests []keypackage.RequestDocument) *outcome {
 	oneTime, entries := make(map[string]int), 0
 	for id, d := range o.deliveries {
 		entry, inStock := o.ledger[d.Hash], slices.Contains(o.stock, d.PackageID)
-		if d.LastResort {
-			if entry.Use != keypackage.UseShared || !inStock {
+		if d.Reserve {
+			if entry.Use != keypackage.UseReserve || !inStock {
 				s.t.Errorf("reserve %s: use %q, in stock: %t", d.PackageID, entry.Use, inStock)
 			}
 			continue

@@ -44,8 +44,8 @@ func TestFiftyRequestersForTenPackages(t *testing.T) {
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: 9, reserves: 41, full: 50})
 	for _, record := range o.records {
-		if record.LastResort != o.deliveries[record.DeliveryIDs[0]].LastResort {
-			t.Errorf("record %s: last resort %t, its delivery otherwise", record.ID(), record.LastResort)
+		if record.Reserve != o.deliveries[record.DeliveryIDs[0]].Reserve {
+			t.Errorf("record %s: last resort %t, its delivery otherwise", record.ID(), record.Reserve)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (s *scene) expect(o *outcome, want counts) {
 	s.t.Helper()
 	got := counts{stock: len(o.stock)}
 	for _, d := range o.deliveries {
-		if d.LastResort {
+		if d.Reserve {
 			got.reserves++
 		} else {
 			got.oneTime++

@@ -82,7 +82,7 @@ func (s *scene) take(requests []keypackage.RequestDocument, instancesOf func(i i
 				<-start
 				var err error
 				for range deliveryAttempts {
-					if _, err = instance.Take(s.t.Context(), request); err == nil {
+					if _, err = instance.Claim(s.t.Context(), request); err == nil {
 						return
 					}
 					repeated.Add(1)

@@ -152,7 +152,7 @@ type forgetful struct {
 
 func everything(keypackage.Use) bool { return true }
 
-func shared(use keypackage.Use) bool { return use == keypackage.UseShared }
+func shared(use keypackage.Use) bool { return use == keypackage.UseReserve }
 
 func (f *forgetful) Oldest(
 	ctx context.Context, owner string, after *keypackage.Candidate, limit int,
@@ -184,7 +184,7 @@ type hasty struct{ simulation.Store }
 
 func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
 	changed := *plan
-	changed.Behind = slices.Clone(plan.Behind)[:0]
+	changed.Remaining = slices.Clone(plan.Remaining)[:0]
 	return h.Store.Commit(ctx, &changed)
 }
 

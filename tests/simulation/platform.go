@@ -89,7 +89,7 @@ func (s *Stage) ClaimTogether(ctx context.Context, first, second int) {
 
 func (s *Stage) claimAt(ctx context.Context, instance *claiming.Claimer, t trigger, keep bool, i *Invocation) {
 	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
-		_, err := instance.Take(ctx, t.doc)
+		_, err := instance.Claim(ctx, t.doc)
 		return err
 	})
 	s.mu.Lock()
@@ -167,9 +167,9 @@ func (s *Stage) Tick(ctx context.Context, i *Invocation) {
 // takingUp is the claimer as ExpireDeliveries sees it.
 type takingUp struct{ *claiming.Claimer }
 
-// TakeUp implements expiring.Claimer.
-func (t takingUp) TakeUp(ctx context.Context, doc keypackage.RequestDocument) error {
-	_, err := t.Take(ctx, doc)
+// Recover implements expiring.Claimer.
+func (t takingUp) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	_, err := t.Claim(ctx, doc)
 	return err
 }
 
@@ -181,7 +181,7 @@ type waiting struct {
 }
 
 // Deliveries implements delivering.Store.
-func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.Found, error) {
+func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
 	if w.reads++; w.reads > 2 {
 		w.found()
 	}

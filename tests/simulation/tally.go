@@ -38,7 +38,7 @@ func (t *Tally) add(run invariants.Run, end invariants.State, befell map[string]
 	}
 	for _, d := range end.Deliveries {
 		what := "one-time"
-		if d.LastResort {
+		if d.Reserve {
 			what = "reserve"
 		}
 		t.counts[fmt.Sprintf("deliveries: %s %s %s", what, d.State, d.Reason)]++

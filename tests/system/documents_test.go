@@ -50,9 +50,9 @@ func find[T any](s *scene, query firestore.Query) []T {
 }
 
 // records returns the recorded answers to a request.
-func (s *scene) records(request string) []keypackage.Record {
+func (s *scene) records(request string) []keypackage.Claim {
 	s.t.Helper()
-	return find[keypackage.Record](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
+	return find[keypackage.Claim](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
 }
 
 // answered waits until a request has its outcome and compares it.

@@ -109,7 +109,7 @@ func TestLimits(t *testing.T) {
 		s.holds(carol, published[2])
 		s.answered(request, keypackage.OutcomeGranted)
 		record := s.records(request)[0]
-		if record.Reason != keypackage.ReasonBudget || !record.LastResort {
+		if record.Reason != keypackage.ReasonBudget || !record.Reserve {
 			t.Errorf("recorded %+v, want the reserve for want of budget", record)
 		}
 		s.inAnHour(record)
@@ -118,7 +118,7 @@ func TestLimits(t *testing.T) {
 }
 
 // inAnHour fails unless the requester is asked to come back when the sliding hour is over, give or take the test.
-func (s *scene) inAnHour(record keypackage.Record) {
+func (s *scene) inAnHour(record keypackage.Claim) {
 	s.t.Helper()
 	if wait := time.Until(record.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
 		s.t.Errorf("may be retried in %v", wait)
