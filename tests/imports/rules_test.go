@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"shared/fault", "shared/mls", "shared/retry"},
 	{"shared/keypackage"},
 	{"shared/config", "shared/logging"},
-	{"shared/claiming", "shared/delivering", "shared/expiring"},
+	{"shared/claiming", "shared/delivering", "shared/expiring", "shared/publishing"},
 	{"shared/store", "shared/topic", "shared/relayapi"},
 	{"shared/assembly", "shared/invocation"},
 	{"functions/claim", "functions/deliver", "functions/expire"},
