@@ -25,7 +25,7 @@ type Store interface {
 	Deletable(ctx context.Context, author string, ids, slots []string) (Deletable, error)
 
 	// Delete writes the tombstones and removes the documents of those that are in stock, all in one transaction, provided
-	// that the slots' tombstones are as they were read.
+	// that the others are not in stock and that the slots' tombstones are as they were read.
 	Delete(ctx context.Context, author string, d Deletion) error
 
 	// AddRequest creates a request's document. It returns false if it is there already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -130,6 +131,9 @@ type tombstone struct {
 func (s *Store) Delete(ctx context.Context, author string, d publishing.Deletion) error {
 	t := s.begin()
 	for _, id := range d.IDs {
+		if !slices.Contains(d.Remove, id) { // what has come into stock meanwhile may be another author's
+			t.require(s.keyPackages.Doc(id), missing)
+		}
 		t.set(s.tombstone(id, author), tombstone{Name: id, Owner: author, DeletedAt: d.DeletedAt, KeepUntil: d.KeepUntil})
 	}
 	for _, id := range d.Remove {
