@@ -9,7 +9,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // ask sends the kind-447 request; later steps are timed from here.
@@ -87,7 +87,7 @@ func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error
 	return nil
 }
 
-func (a *act) compareOutcome(rows []relay.OutcomeRow, want answer) error {
+func (a *act) compareOutcome(rows []relayapi.OutcomeRow, want answer) error {
 	granted := len(want.keyPackages)
 	if len(rows) != 1 || rows[0].Granted != granted || rows[0].LastResort != want.lastResort {
 		return fmt.Errorf("the outcome should be %d granted, last resort %v, and is %+v", granted, want.lastResort, rows)
@@ -102,7 +102,7 @@ func (a *act) compareOutcome(rows []relay.OutcomeRow, want answer) error {
 
 // stock has the owner come back and compares the stock with what should be left.
 func (a *act) stock(ctx context.Context, name string, key actors.Key, left []*nostr.Event) error {
-	owner, err := actors.ConnectOwner(ctx, a.stage.Relay, key)
+	owner, err := actors.ConnectOwner(ctx, a.system.Relay, key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

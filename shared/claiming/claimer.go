@@ -1,8 +1,10 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go takes up a request, owner.go answers the units of one owner in one transaction, decide.go and take.go choose
-// what they get, combine.go gathers concurrent units of one owner, and store.go is the contract with the store.
+// claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
+// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
+// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
+// contract with the store.
 package claiming
 
 import (
@@ -64,10 +66,10 @@ func (r Result) Label() string {
 	return string(r.Outcome)
 }
 
-// Take takes up one request document, which may have been taken up before: then the recorded answer stands and only its
+// Claim takes up one request document, which may have been taken up before: then the recorded answer stands and only its
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.
-func (c *Claimer) Take(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
+func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
 	result := Result{RequestID: doc.ID}
 	if c.settings.Mode == keypackage.ModeOff {
 		result.Reason = "mode_off"
@@ -86,7 +88,7 @@ func (c *Claimer) Take(ctx context.Context, doc keypackage.RequestDocument) (Res
 	return result, err
 }
 
-func (r *Result) fill(records []keypackage.Record, doc keypackage.RequestDocument, now time.Time) {
+func (r *Result) fill(records []keypackage.Claim, doc keypackage.RequestDocument, now time.Time) {
 	r.Outcome, _ = keypackage.Conclude(records)
 	r.Age = now.Sub(doc.ReceivedAt)
 	for _, record := range records {
@@ -94,7 +96,7 @@ func (r *Result) fill(records []keypackage.Record, doc keypackage.RequestDocumen
 		if record.Owner != "" {
 			r.Owners++
 		}
-		if record.LastResort {
+		if record.Reserve {
 			r.Reserves++
 		}
 		if record.Status == keypackage.StatusNone && record.Reason == "" {
@@ -110,12 +112,12 @@ func (r *Result) fill(records []keypackage.Record, doc keypackage.RequestDocumen
 // those that stand all the same.
 func (c *Claimer) records(
 	ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
-) ([]keypackage.Record, error) {
+) ([]keypackage.Claim, error) {
 	if rejection, ok := errors.AsType[keypackage.Rejection](parseErr); ok {
 		return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
 	}
 	if rejection := req.Untimely(c.now(), c.settings.RequestMaxAge); rejection != "" {
-		known, err := c.store.Records(ctx, append(unitIDs(req), keypackage.RecordID(req.ID, "")))
+		known, err := c.store.Records(ctx, append(unitIDs(req), keypackage.ClaimID(req.ID, "")))
 		if err != nil {
 			return nil, err
 		}
@@ -130,8 +132,8 @@ func (c *Claimer) records(
 }
 
 // claim answers all units. Each owner's unit stands for itself: one that fails does not undo the others.
-func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Record, error) {
-	answers := make([]*keypackage.Record, len(req.Owners))
+func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Claim, error) {
+	answers := make([]*keypackage.Claim, len(req.Owners))
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i, owner := range req.Owners {
@@ -141,13 +143,13 @@ func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypack
 		})
 	}
 	err := group.Wait()
-	var records []keypackage.Record
+	var records []keypackage.Claim
 	for _, record := range answers {
 		if record == nil {
 			continue
 		}
 		if record.Owner == "" { // the request was rejected or observed meanwhile: that stands
-			return []keypackage.Record{*record}, nil
+			return []keypackage.Claim{*record}, nil
 		}
 		records = append(records, *record)
 	}
@@ -156,11 +158,11 @@ func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypack
 
 // announce publishes the message and copies the outcome to the request's document. A request that nobody signed is not
 // announced: there is nobody to tell.
-func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, records []keypackage.Record) error {
+func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, records []keypackage.Claim) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if records[0].Authentic && records[0].Status != keypackage.StatusObserved {
 		group.Go(func() error {
-			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, keypackage.Announce(records)) })
+			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, keypackage.NewAnnouncement(records)) })
 		})
 	}
 	if outcome, complete := keypackage.Conclude(records); complete {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // maxConflicts bounds the lost races of one invocation before the message goes back.
@@ -33,7 +33,7 @@ type session struct {
 
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
 // somebody else's push is under way, because that one may be lost: it waits for its end.
-func (s *session) run(ctx context.Context, found []keypackage.Found) error {
+func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
 	ids := idsOf(found)
 	for {
 		ready, leaseEnd := s.sort(found)
@@ -59,7 +59,7 @@ func (s *session) run(ctx context.Context, found []keypackage.Found) error {
 }
 
 // sort returns what this message has still to push, and when the next of the leases ends that others hold.
-func (s *session) sort(found []keypackage.Found) (ready []*keypackage.Delivery, leaseEnd time.Time) {
+func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.Delivery, leaseEnd time.Time) {
 	now := s.now()
 	for i := range found {
 		switch d := &found[i]; {
@@ -93,7 +93,7 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 const pollLease = 100 * time.Millisecond
 
 func (s *session) await(ctx context.Context, leaseEnd time.Time) error {
-	if pause.For(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
+	if retry.Pause(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
 		return retryLater("leased", errLeased)
 	}
 	return nil
@@ -130,7 +130,7 @@ func (s *session) tell(ctx context.Context, push Push) error {
 	return nil
 }
 
-func idsOf(found []keypackage.Found) []string {
+func idsOf(found []keypackage.StoredDelivery) []string {
 	ids := make([]string, len(found))
 	for i := range found {
 		ids[i] = found[i].ID

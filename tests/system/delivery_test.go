@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestRequestIsAnswered(t *testing.T) {
@@ -20,7 +20,7 @@ func TestRequestIsAnswered(t *testing.T) {
 	request := s.askFor(alice, bob, 3)
 
 	s.holds(alice, published[:3]...)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 3, Granted: 3})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 3, Granted: 3})
 	s.answered(request, keypackage.OutcomeGranted)
 	s.reach(request, 3, delivered)
 	s.left(bob, published[3:]...)
@@ -30,7 +30,7 @@ func TestRequestIsAnswered(t *testing.T) {
 	})
 }
 
-// I7. The stranger and the eavesdropper are shown that what they could have heard has been said by then.
+// I7. The stranger and the eavesdropper are shown that what they could have received has been said by then.
 func TestNobodyElseSeesADelivery(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(4)
@@ -42,7 +42,7 @@ func TestNobodyElseSeesADelivery(t *testing.T) {
 
 	s.askFor(mallory, bob, 1)
 	s.holds(mallory, published[2])
-	for _, frame := range anonymous.heard() {
+	for _, frame := range anonymous.received() {
 		for _, event := range published {
 			if strings.Contains(frame, event.ID) || strings.Contains(frame, event.Content) {
 				t.Errorf("a session without a name was sent %s", frame)
@@ -73,7 +73,7 @@ func TestDeliveryWaitsForTheRequester(t *testing.T) {
 
 	s.listen(alice, bob)
 	s.holds(alice, published[:2]...)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
 	s.reach(request, 2, delivered)
 	s.left(bob, published[2])
 }
@@ -124,11 +124,11 @@ func TestLogsSayNothingOfContents(t *testing.T) {
 
 // eavesdropper is a session that has not authenticated and subscribes to everything.
 type eavesdropper struct {
-	*scene
+	*world
 	connection *nostr.Connection
 }
 
-func (s *scene) eavesdrop() *eavesdropper {
+func (s *world) eavesdrop() *eavesdropper {
 	s.t.Helper()
 	connection, err := nostr.NewConnection(s.ctx, s.Addresses().Relay, nil, nil)
 	s.must(err)
@@ -140,8 +140,8 @@ func (s *scene) eavesdrop() *eavesdropper {
 	return e
 }
 
-// heard returns all that was sent until now. It publishes a note of its own, which comes after everything else.
-func (e *eavesdropper) heard() (frames []string) {
+// received returns all that was sent until now. It publishes a note of its own, which comes after everything else.
+func (e *eavesdropper) received() (frames []string) {
 	e.t.Helper()
 	note := nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "that was all"}
 	e.must(actors.NewKey().Sign(&note))

@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestModeOff(t *testing.T) {
@@ -64,7 +64,7 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 }
 
 // observed fails unless the request ended as observed, with that many KeyPackages of the owner.
-func (s *scene) observed(request string, owner actors.Key, n int) {
+func (s *world) observed(request string, owner actors.Key, n int) {
 	s.t.Helper()
 	s.answered(request, keypackage.OutcomeObserved)
 	s.reach(request, 0, nil)
@@ -84,7 +84,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	whole := onOwn(t, suite.Options{FunctionEnv: map[string]string{"PAIR_LIMIT_PER_HOUR": "2", "OWNER_BUDGET_PER_HOUR": "1"}})
 	t.Run("of a pair", func(t *testing.T) {
-		s := whole.scene(t)
+		s := whole.world(t)
 		dave, published := s.owner(1)
 		alice := s.requester(dave)
 		for range 2 {
@@ -95,12 +95,12 @@ func TestLimits(t *testing.T) {
 		s.inAnHour(s.records(third)[0])
 		s.reach(third, 0, nil)
 		s.left(dave, published...)
-		s.told(alice, third, relay.OutcomeRow{
+		s.told(alice, third, relayapi.OutcomeRow{
 			Owner: dave.Pubkey, Requested: 1, Reason: keypackage.ReasonPairLimit, RetryAt: s.records(third)[0].RetryAt.Unix(),
 		})
 	})
 	t.Run("of an owner", func(t *testing.T) {
-		s := whole.scene(t)
+		s := whole.world(t)
 		bob, published := s.owner(3)
 		alice, carol := s.requester(bob), s.requester(bob)
 		s.askFor(alice, bob, 1)
@@ -109,7 +109,7 @@ func TestLimits(t *testing.T) {
 		s.holds(carol, published[2])
 		s.answered(request, keypackage.OutcomeGranted)
 		record := s.records(request)[0]
-		if record.Reason != keypackage.ReasonBudget || !record.LastResort {
+		if record.Reason != keypackage.ReasonBudget || !record.Reserve {
 			t.Errorf("recorded %+v, want the reserve for want of budget", record)
 		}
 		s.inAnHour(record)
@@ -118,7 +118,7 @@ func TestLimits(t *testing.T) {
 }
 
 // inAnHour fails unless the requester is asked to come back when the sliding hour is over, give or take the test.
-func (s *scene) inAnHour(record keypackage.Record) {
+func (s *world) inAnHour(record keypackage.Claim) {
 	s.t.Helper()
 	if wait := time.Until(record.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
 		s.t.Errorf("may be retried in %v", wait)
@@ -177,5 +177,5 @@ func TestDeliveryWaitsForAMatchingSubscription(t *testing.T) {
 	s.reach(request, 1, waiting(keypackage.ResultNoSubscription))
 	s.listen(alice, bob)
 	s.holds(alice, first)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
 }

@@ -1,0 +1,122 @@
+package claiming
+
+import (
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// selection is what one unit gets from stock.
+type selection struct {
+	oneTime      []*keypackage.Candidate
+	reserve      *keypackage.Candidate
+	overBudget   bool // there are more one-time packages, as far as is known, than the owner's budget allows
+	unknownSuite bool // no package can match, whatever is in stock
+}
+
+// selectPackages selects up to need packages. It reads no further than it must: with enough fresh packages, oldest first, and
+// another valid one of each ciphersuite staying behind, the rest of the stock cannot change the choice. Only at the end of
+// the stock does the order of use decide what the owner's reserve is.
+func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool) (selection, error) {
+	if need <= 0 {
+		return selection{}, nil
+	}
+	if !req.AnySuite && req.Suite == 0 {
+		return selection{unknownSuite: true}, nil
+	}
+	var t selection
+	if req.PreferAddressable && !hasReserve {
+		if t.reserve = d.addressableFor(req); t.reserve != nil {
+			need--
+		}
+	}
+	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
+	if d.stock.complete {
+		t.oneTime = d.oneTimeOfAll(req, need)
+		t.overBudget = len(t.oneTime) > budget
+		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
+	} else {
+		t.overBudget = need > budget
+		if t.oneTime = d.oneTimeOfRead(req, min(need, budget)); len(t.oneTime) < min(need, budget) {
+			return selection{}, errMoreStock
+		}
+	}
+	if len(t.oneTime) < need && !hasReserve && t.reserve == nil {
+		t.reserve = d.reserveFor(req, t.oneTime)
+	}
+	return t, nil
+}
+
+// addressableFor selects the newest addressable package that answers the request. Addressable packages are looked for
+// among the newest documents, because their owners keep replacing them.
+func (d *decision) addressableFor(req *keypackage.Request) *keypackage.Candidate {
+	var newest *keypackage.Candidate
+	for _, c := range d.matching(req) {
+		if c.Addressable && (newest == nil || c.CreatedAt > newest.CreatedAt) {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, exposed packages
+// excepted.
+func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackage.Candidate {
+	reserves := keypackage.Reserves(d.valid)
+	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+		return c.OneTime() && reserves[c.Suite] != c
+	})
+}
+
+// oneTimeOfRead selects from the oldest part of the stock, which has no gap: fresh packages only, as long as another valid
+// package of the same ciphersuite is known to stay behind.
+func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
+	left := make(map[mls.Ciphersuite]int)
+	for _, c := range d.valid {
+		left[c.Suite]++
+	}
+	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+		if !c.OneTime() || c.LastResort || d.stock.beyondGap[c.ID] || left[c.Suite] < 2 {
+			return false
+		}
+		left[c.Suite]--
+		return true
+	})
+}
+
+// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
+// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves.
+func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
+	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
+		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID])
+	})
+	var reserve *keypackage.Candidate
+	for suite, c := range keypackage.Reserves(pool) {
+		if req.Matches(suite) && (reserve == nil || keypackage.CompareUse(c, reserve) < 0) {
+			reserve = c
+		}
+	}
+	return reserve
+}
+
+// matching returns the valid packages that answer the request, in the order of use.
+func (d *decision) matching(req *keypackage.Request) []*keypackage.Candidate {
+	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool { return !req.Matches(c.Suite) })
+	slices.SortFunc(pool, keypackage.CompareUse)
+	return pool
+}
+
+// first returns up to limit of the candidates that are wanted.
+func first(limit int, pool []*keypackage.Candidate, wanted func(*keypackage.Candidate) bool) []*keypackage.Candidate {
+	var chosen []*keypackage.Candidate
+	for _, c := range pool {
+		if len(chosen) == limit {
+			break
+		}
+		if wanted(c) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}

@@ -1,0 +1,197 @@
+package histories
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
+)
+
+// mutants are stores with a mistake that somebody could make, the seed of a history that finds each, and how it shows.
+// Where the seed has become outdated, the search goes on behind it.
+var mutants = []struct {
+	mistake string
+	seed    int
+	shows   string
+	mutate  func(simulation.Store) simulation.Store
+}{
+	{
+		"no ledger check", 3, "was handed out as one-time by",
+		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: everything} },
+	},
+	{
+		"a re-broadcast reserve counts as new", 3, "was handed out as one-time and as a reserve",
+		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: shared} },
+	},
+	{
+		"return after an unresolved push", 27, "was returned: unresolved true",
+		func(s simulation.Store) simulation.Store { return careless{s} },
+	},
+	{
+		"no condition on the package that stays behind", 130, "lost the last valid package",
+		func(s simulation.Store) simulation.Store { return hasty{s} },
+	},
+	{
+		"acknowledgement before the commit", 5, "was acknowledged before its answer was recorded",
+		func(s simulation.Store) simulation.Store { return eager{s} },
+	},
+}
+
+var shortest = flag.Bool("shortest", false, "show the shortest history that finds each mutant")
+
+// searched is how many histories may play until a mistake must have been found.
+const searched = 2000
+
+func TestMutantsAreFound(t *testing.T) {
+	t.Parallel()
+	backends := simulation.NewBackends(t, players)
+	for _, p := range mutants {
+		t.Run(p.mistake, func(t *testing.T) {
+			t.Parallel()
+			finds := func(h history) bool {
+				return strings.Contains(play(h, backends, simulation.Options{Wrap: p.mutate}), p.shows)
+			}
+			for seed := p.seed; seed < p.seed+searched; seed++ {
+				h := histories.Example(seed)
+				if !finds(h) {
+					continue
+				}
+				t.Logf("found by seed %d", seed)
+				if *shortest {
+					t.Logf("%#v", shorten(h, finds))
+				}
+				return
+			}
+			t.Error("not found")
+		})
+	}
+}
+
+// shorten leaves out of a history what it does not need to find a mistake. It plays some dozen histories; rapid's own way
+// takes many more.
+func shorten(h history, finds func(history) bool) history {
+	for before := -1; before != h.size(); {
+		before = h.size()
+		for i := len(h.Steps) - 1; i >= 0; i-- {
+			for _, instead := range h.Steps[i].simpler() {
+				shorter := h
+				shorter.Steps = slices.Concat(h.Steps[:i], instead, h.Steps[i+1:])
+				if finds(shorter) {
+					h = shorter
+					break
+				}
+			}
+		}
+		for i := len(h.Stock) - 1; i >= 0; i-- {
+			shorter := h
+			shorter.Stock = slices.Delete(slices.Clone(h.Stock), i, i+1)
+			if finds(shorter) {
+				h = shorter
+			}
+		}
+	}
+	return h
+}
+
+func (h history) size() int {
+	size := len(h.Stock)
+	for _, s := range h.Steps {
+		size += s.size()
+	}
+	return size
+}
+
+func (s step) size() int {
+	size := 1 + len(s.Packages)
+	if s.Fault != "" {
+		size++
+	}
+	if s.Amid != nil {
+		size += s.Amid.size()
+	}
+	return size
+}
+
+// simpler returns what may stand in the place of a step: nothing, or the step with less of what disturbs it.
+func (s step) simpler() [][]step {
+	instead := [][]step{nil}
+	if s.Fault != "" {
+		calm := s
+		calm.Fault = ""
+		instead = append(instead, []step{calm})
+	}
+	if s.Amid != nil {
+		alone := s
+		alone.Amid = nil
+		instead = append(instead, []step{alone})
+	}
+	for i := range s.Packages {
+		if len(s.Packages) > 1 {
+			fewer := s
+			fewer.Packages = slices.Delete(slices.Clone(s.Packages), i, i+1)
+			instead = append(instead, []step{fewer})
+		}
+	}
+	return instead
+}
+
+// forgetful does not know what the ledger says of some packages. It names their entries anew each time, so that nothing
+// written later meets them either.
+type forgetful struct {
+	simulation.Store
+	forget func(keypackage.Use) bool
+	names  atomic.Int64
+}
+
+func everything(keypackage.Use) bool { return true }
+
+func shared(use keypackage.Use) bool { return use == keypackage.UseReserve }
+
+func (f *forgetful) Oldest(
+	ctx context.Context, owner string, after *keypackage.Candidate, limit int,
+) ([]*keypackage.Candidate, error) {
+	candidates, err := f.Store.Oldest(ctx, owner, after, limit)
+	for _, c := range candidates {
+		if f.forget(c.Use) {
+			c.Use = keypackage.UseNone
+			c.Hash = fmt.Sprintf("%s-%d", c.Hash, f.names.Add(1))
+		}
+	}
+	return candidates, err
+}
+
+// careless returns packages although a push of them ended nobody knows how.
+type careless struct{ simulation.Store }
+
+func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	for _, d := range deliveries {
+		if d.Reason == keypackage.ExpiredExposureUnknown {
+			d.Reason = keypackage.ExpiredReturned
+		}
+	}
+	return c.Store.Expire(ctx, deliveries)
+}
+
+// hasty does not look again at the packages that stay behind.
+type hasty struct{ simulation.Store }
+
+func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
+	changed := *plan
+	changed.Remaining = slices.Clone(plan.Remaining)[:0]
+	return h.Store.Commit(ctx, &changed)
+}
+
+// eager calls a claim done before it is.
+type eager struct{ simulation.Store }
+
+func (e eager) Commit(ctx context.Context, plan *claiming.Plan) error {
+	_ = e.Store.Commit(ctx, plan)
+	return nil
+}
