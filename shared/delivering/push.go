@@ -114,11 +114,11 @@ func (s *session) record(
 }
 
 func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) ([]*keypackage.Delivery, error) {
-	ids := make([]string, len(batch))
+	refs := make([]keypackage.DeliveryRef, len(batch))
 	for i, d := range batch {
-		ids[i] = d.ID
+		refs[i] = d.Ref()
 	}
-	found, err := s.store.Deliveries(ctx, ids)
+	found, err := s.store.Deliveries(ctx, refs)
 	again := make([]*keypackage.Delivery, len(found))
 	for i := range found {
 		again[i] = &found[i].Delivery

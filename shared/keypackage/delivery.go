@@ -85,6 +85,16 @@ func PackageOf(deliveryID string) string {
 	return id
 }
 
+// TombstoneID returns the document id of a package's tombstone. The author is part of it, so that nobody can bury another's
+// package, and so that a deletion may come before what it deletes.
+func TombstoneID(packageID, author string) string { return packageID + "_" + author }
+
+// DeliveryRef names a delivery and, by its owner, the tombstone of its package, so that both can be read at once.
+type DeliveryRef struct{ ID, Owner string }
+
+// Ref names the delivery.
+func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
+
 // NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
 	return &Delivery{
