@@ -142,7 +142,7 @@ func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delive
 // progress lists the fields that change in the life of a delivery. Zero times are not written.
 func progress(d *keypackage.Delivery) []firestore.Update {
 	updates := []firestore.Update{
-		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo},
+		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo}, {Path: "lease_by", Value: d.LeaseBy},
 		{Path: "exposure_unknown", Value: d.ExposureUnknown}, {Path: "parked", Value: d.Parked},
 		{Path: "attempts", Value: d.Attempts}, {Path: "last_result", Value: d.LastResult}, {Path: "reason", Value: d.Reason},
 	}

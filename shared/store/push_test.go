@@ -150,7 +150,7 @@ func TestBeginPush(t *testing.T) {
 	batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 	for range 3 { // a push may follow another; each writes under the version of the one before
 		for _, d := range batch {
-			d.BeginPush(s.now)
+			d.BeginPush(s.now, "holder", keypackage.Lease)
 		}
 		s.must(s.store.BeginPush(t.Context(), batch))
 		for _, d := range batch {
@@ -170,7 +170,7 @@ func TestSaveResults(t *testing.T) {
 	var batch []*keypackage.Delivery
 	for _, result := range results {
 		d := s.deliver(result, nil)
-		d.BeginPush(s.now)
+		d.BeginPush(s.now, "holder", keypackage.Lease)
 		batch = append(batch, d)
 	}
 	s.must(s.store.BeginPush(t.Context(), batch))
@@ -216,7 +216,7 @@ func TestPushConflicts(t *testing.T) {
 				batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 				meanwhile(s, batch[1])
 				for _, d := range batch {
-					d.BeginPush(s.now)
+					d.BeginPush(s.now, "holder", keypackage.Lease)
 				}
 				read := batch[0].Version
 				s.writesNothing(func() error { return write(s, batch) })
@@ -229,7 +229,7 @@ func TestPushConflicts(t *testing.T) {
 func (s *shelf) pushElsewhere(d *keypackage.Delivery) {
 	s.t.Helper()
 	other := *d
-	other.BeginPush(s.now)
+	other.BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.Store().BeginPush(s.t.Context(), []*keypackage.Delivery{&other}))
 }
 
@@ -238,7 +238,7 @@ func TestSaveResultsOfATombstonedPackage(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	batch := []*keypackage.Delivery{s.deliver("a", nil)}
-	batch[0].BeginPush(s.now)
+	batch[0].BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), batch))
 	s.bury("a")
 	batch[0].Finish(batch[0].PushNo, keypackage.ResultDelivered, s.now)
