@@ -91,10 +91,6 @@ func PackageOf(deliveryID string) string {
 	return id
 }
 
-// TombstoneID returns the document id of a package's tombstone. The author is part of it, so that nobody can bury another's
-// package, and so that a deletion may come before what it deletes.
-func TombstoneID(packageID, author string) string { return packageID + "_" + author }
-
 // DeliveryRef names a delivery and, by its owner, the tombstone of its package, so that both can be read at once.
 type DeliveryRef struct{ ID, Owner string }
 

@@ -58,11 +58,6 @@ func (s *Store) withTombstone(refs []keypackage.DeliveryRef) []*firestore.Docume
 	return docs
 }
 
-// tombstone is the document whose existence says that the author deleted the package.
-func (s *Store) tombstone(packageID, author string) *firestore.DocumentRef {
-	return s.tombstones.Doc(keypackage.TombstoneID(packageID, author))
-}
-
 // decodeFound reads those deliveries that exist; behind each in snaps is the tombstone of its package.
 func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
 	found := make([]keypackage.StoredDelivery, 0, len(snaps)/2)
