@@ -207,7 +207,10 @@ func TestExpire(t *testing.T) {
 	t.Parallel()
 	due := pending().DueAt()
 	finished := func(result string) func(*keypackage.Delivery) {
-		return func(d *keypackage.Delivery) { d.BeginPush(now, "holder", keypackage.Lease); d.Finish(d.PushNo, result, now) }
+		return func(d *keypackage.Delivery) {
+			d.BeginPush(now, "holder", keypackage.Lease)
+			d.Finish(d.PushNo, result, now)
+		}
 	}
 	over := func(d *keypackage.Delivery) { d.PackageExpires = due }
 	reserve := func(d *keypackage.Delivery) { d.Reserve = true }

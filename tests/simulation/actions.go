@@ -52,7 +52,7 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	}
 }
 
-func (s *Stage) tombstone(event published) *firestore.DocumentRef {
+func (s *Simulation) tombstone(event published) *firestore.DocumentRef {
 	return s.client.Collection(collections.Tombstones).Doc(keypackage.TombstoneID(event.id, event.upload.Owner))
 }
 
