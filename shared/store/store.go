@@ -76,5 +76,5 @@ func lostRace(err error) bool {
 
 // tombstone is the document that says that an author has deleted an event, or the versions of a slot.
 func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
-	return s.tombstones.Doc(id + "_" + author)
+	return s.tombstones.Doc(keypackage.TombstoneID(id, author))
 }
