@@ -10,11 +10,13 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 )
 
-// Kinds of the Nostr events that this project reads.
+// Kinds of the Nostr events that this project reads and writes.
 const (
 	KindKeyPackage            = 443   // NIP-EE: a one-time KeyPackage, a regular event
 	KindAddressableKeyPackage = 30443 // MIP-00: one KeyPackage per `d` slot, replaced by the owner
 	KindRequest               = 447   // a signed request for an owner's KeyPackages
+	KindOutcome               = 20447 // ephemeral, signed by the relay: what came of a request, for its requester
+	KindLevel                 = 20448 // the same: the state of an owner's stock, for the owner
 )
 
 // MaxEventBytes bounds the JSON of a signed event that is looked at. A request for 32 owners needs about 3 KB, a
