@@ -5,6 +5,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -25,17 +26,25 @@ const (
 
 // Outbox is safe for concurrent use. The zero value is not usable.
 type Outbox struct {
-	frames chan []byte
+	frames chan item
 	room   *semaphore.Weighted // of Bytes
-	urgent chan *Delivery
+	urgent chan item
+	queued atomic.Uint64
 	closed chan struct{} // when nothing will be written any more
+}
+
+// item is a frame or a delivery that waits.
+type item struct {
+	turn     uint64 // what has the lower one goes first
+	frame    []byte
+	delivery *Delivery // nil for a frame
 }
 
 // New returns an empty outbox. Run must be called.
 func New() *Outbox {
 	return &Outbox{
-		frames: make(chan []byte, frames), room: semaphore.NewWeighted(Bytes),
-		urgent: make(chan *Delivery, deliveries), closed: make(chan struct{}),
+		frames: make(chan item, frames), room: semaphore.NewWeighted(Bytes),
+		urgent: make(chan item, deliveries), closed: make(chan struct{}),
 	}
 }
 
@@ -48,7 +57,7 @@ func (o *Outbox) Put(ctx context.Context, frame []byte) error {
 		return fmt.Errorf("no room for a frame: %w", err)
 	}
 	select {
-	case o.frames <- frame:
+	case o.frames <- item{turn: o.queued.Add(1), frame: frame}:
 		return nil
 	case <-ctx.Done():
 		o.room.Release(weight(frame))
@@ -56,8 +65,8 @@ func (o *Outbox) Put(ctx context.Context, frame []byte) error {
 	}
 }
 
-// Offer queues a delivery, or drops it at once if there is no room for it. It never waits. A frame that is put after it leaves
-// after it.
+// Offer queues a delivery, or drops it at once if there is no room for it. It never waits. What
+// was put before it leaves before it, what is put after it after it.
 func (o *Outbox) Offer(d *Delivery) {
 	select {
 	case <-o.closed:
@@ -66,7 +75,7 @@ func (o *Outbox) Offer(d *Delivery) {
 	default:
 	}
 	select {
-	case o.urgent <- d:
+	case o.urgent <- item{turn: o.queued.Add(1), delivery: d}:
 	default:
 		d.Drop(NoSession)
 	}
@@ -83,54 +92,72 @@ func (o *Outbox) Flush(ctx context.Context) {
 // client that has gone; failed is called once.
 func (o *Outbox) Run(ctx context.Context, write func(context.Context, []byte) error, failed func(error)) {
 	defer o.close()
+	broken := false
 	send := func(frame []byte) error {
 		within, cancel := context.WithTimeout(ctx, Patience)
 		defer cancel()
 		return write(within, frame)
 	}
-	for ctx.Err() == nil {
-		if err := o.next(ctx, send); err != nil {
-			failed(err)
-			o.discard(ctx)
-		}
-	}
-}
-
-// next writes one frame. Deliveries that were offered before the frame was put go first: whoever puts an EOSE behind a delivery
-// relies on it.
-func (o *Outbox) next(ctx context.Context, send func([]byte) error) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case d := <-o.urgent:
-		return d.perform(send)
-	case frame := <-o.frames:
-		defer o.room.Release(weight(frame))
-		for {
-			select {
-			case d := <-o.urgent:
-				if err := d.perform(send); err != nil {
-					return err
-				}
-				continue
-			default:
+	var heads [2]*item
+	for o.fill(ctx, &heads) {
+		switch next := first(&heads); {
+		case next.delivery == nil && broken:
+			o.room.Release(weight(next.frame))
+		case broken:
+			next.delivery.Drop(NoSession)
+		default:
+			if err := o.perform(next, send); err != nil {
+				broken = true
+				failed(err)
 			}
-			return send(frame)
 		}
+	}
+	if d := heads[1]; d != nil {
+		d.delivery.Drop(NoSession)
 	}
 }
 
-func (o *Outbox) discard(ctx context.Context) {
-	for {
+// fill waits until something is to be written. Both queues are looked at, so that what came first is found.
+func (o *Outbox) fill(ctx context.Context, heads *[2]*item) bool {
+	if heads[0] == nil && heads[1] == nil {
 		select {
 		case <-ctx.Done():
-			return
-		case d := <-o.urgent:
-			d.Drop(NoSession)
+			return false
 		case frame := <-o.frames:
-			o.room.Release(weight(frame))
+			heads[0] = &frame
+		case delivery := <-o.urgent:
+			heads[1] = &delivery
 		}
 	}
+	for i, queue := range []chan item{o.frames, o.urgent} {
+		if heads[i] == nil {
+			select {
+			case next := <-queue:
+				heads[i] = &next
+			default:
+			}
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// first takes out what has waited longest.
+func first(heads *[2]*item) *item {
+	i := 0
+	if heads[0] == nil || heads[1] != nil && heads[1].turn < heads[0].turn {
+		i = 1
+	}
+	next := heads[i]
+	heads[i] = nil
+	return next
+}
+
+func (o *Outbox) perform(next *item, send func([]byte) error) error {
+	if next.delivery != nil {
+		return next.delivery.perform(send)
+	}
+	defer o.room.Release(weight(next.frame))
+	return send(next.frame)
 }
 
 // close drops the deliveries that are left. One that is offered at this moment is dropped by whoever waits for it.
@@ -138,8 +165,8 @@ func (o *Outbox) close() {
 	close(o.closed)
 	for {
 		select {
-		case d := <-o.urgent:
-			d.Drop(NoSession)
+		case next := <-o.urgent:
+			next.delivery.Drop(NoSession)
 		default:
 			return
 		}
