@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/demo"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -29,7 +29,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 	asJSON := flags.Bool("json", false, "print one JSON document on standard output, and the story on standard error")
 	patience := flags.Duration("patience", 20*time.Second, "how long an act may take")
 	logs := flags.String("logs", "", "existing directory in which the logs of all processes stay")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	story := os.Stdout
@@ -57,7 +57,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	if *asJSON {
-		err = printJSON(os.Stdout, report)
+		err = command.PrintJSON(os.Stdout, report)
 	}
 	if !report.OK {
 		hint(story, running, *logs)
@@ -94,12 +94,6 @@ func hint(w io.Writer, running *suite.Suite, logs string) {
 		return
 	}
 	fmt.Fprintf(w, "  The logs of all processes are in %s.\n", logs)
-}
-
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
 }
 
 // isTerminal reports whether colors make sense: not in a file, and not where NO_COLOR (https://no-color.org) forbids them.

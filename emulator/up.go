@@ -10,22 +10,20 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// localProject is the project id of `up`, fixed like its ports.
-const localProject = "keypackage-local"
-
 // up starts the suite on fixed ports and leaves it running until ctx ends.
 func up(ctx context.Context, args []string) (err error) {
-	opts := suite.Options{Project: localProject, FunctionEnv: settings(), Progress: report}
+	opts := suite.Options{Project: command.LocalProject, FunctionEnv: settings(), Progress: command.Progress}
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print all addresses as one JSON line on standard output when ready")
 	flags.BoolVar(&opts.RelayCompat, "compat", false, "relay: ignore since and until of a requester's filters, and take #e as naming the request")
 	ports := portFlags(flags, &opts.Ports)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	if err := checkPorts(ports); err != nil {
@@ -36,7 +34,7 @@ func up(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() {
-		report("stopping")
+		command.Progress("stopping")
 		err = errors.Join(err, s.Stop())
 	}()
 	if err := announce(os.Stdout, s.Addresses(), *asJSON); err != nil {
@@ -49,9 +47,6 @@ func up(ctx context.Context, args []string) (err error) {
 		return err
 	}
 }
-
-// report shows progress; standard output is for results.
-func report(what string) { fmt.Fprintln(os.Stderr, what) }
 
 // settings returns the functions' settings that are set in the environment: whatever config.Load asks for, except what the
 // suite itself decides.

@@ -12,7 +12,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // KeyPackage is a kind-443 or kind-30443 event as it reached a requester.
@@ -25,7 +25,7 @@ type KeyPackage struct {
 // Outcome is the relay's notice of how a request ended.
 type Outcome struct {
 	RequestID string
-	Rows      []relay.OutcomeRow
+	Rows      []relayapi.OutcomeRow
 	At        time.Time
 }
 
@@ -72,7 +72,7 @@ func readOutcome(raw string) (Outcome, error) {
 	if request == nil {
 		return Outcome{}, errors.New("it names no request")
 	}
-	var content relay.Outcome
+	var content relayapi.Outcome
 	if err := json.Unmarshal([]byte(event.Content), &content); err != nil {
 		return Outcome{}, fmt.Errorf("its content: %w", err)
 	}

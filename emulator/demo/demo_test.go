@@ -12,7 +12,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func newAct(out *bytes.Buffer) *act {
@@ -115,16 +115,16 @@ func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
 	two := answer{keyPackages: make([]*nostr.Event, 2)}
 	reserve := answer{keyPackages: make([]*nostr.Event, 1), lastResort: true}
 	tests := map[string]struct {
-		rows  []relay.OutcomeRow
+		rows  []relayapi.OutcomeRow
 		want  answer
 		fails bool
 	}{
-		"granted":              {[]relay.OutcomeRow{{Requested: 2, Granted: 2}}, two, false},
-		"reserve":              {[]relay.OutcomeRow{{Requested: 1, Granted: 1, LastResort: true}}, reserve, false},
+		"granted":              {[]relayapi.OutcomeRow{{Requested: 2, Granted: 2}}, two, false},
+		"reserve":              {[]relayapi.OutcomeRow{{Requested: 1, Granted: 1, LastResort: true}}, reserve, false},
 		"no rows":              {nil, two, true},
-		"fewer granted":        {[]relay.OutcomeRow{{Requested: 2, Granted: 1}}, two, true},
-		"reserve not marked":   {[]relay.OutcomeRow{{Requested: 1, Granted: 1}}, reserve, true},
-		"marked without cause": {[]relay.OutcomeRow{{Requested: 2, Granted: 2, LastResort: true}}, two, true},
+		"fewer granted":        {[]relayapi.OutcomeRow{{Requested: 2, Granted: 1}}, two, true},
+		"reserve not marked":   {[]relayapi.OutcomeRow{{Requested: 1, Granted: 1}}, reserve, true},
+		"marked without cause": {[]relayapi.OutcomeRow{{Requested: 2, Granted: 2, LastResort: true}}, two, true},
 	}
 	for name, test := range tests {
 		err := newAct(new(bytes.Buffer)).compareOutcome(test.rows, test.want)

@@ -9,7 +9,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // ask sends the kind-447 request; later steps are timed from here.
@@ -87,7 +87,7 @@ func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error
 	return nil
 }
 
-func (a *act) compareOutcome(rows []relay.OutcomeRow, want answer) error {
+func (a *act) compareOutcome(rows []relayapi.OutcomeRow, want answer) error {
 	granted := len(want.keyPackages)
 	if len(rows) != 1 || rows[0].Granted != granted || rows[0].LastResort != want.lastResort {
 		return fmt.Errorf("the outcome should be %d granted, last resort %v, and is %+v", granted, want.lastResort, rows)

@@ -4,25 +4,25 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // refusal is why a delivery will not be written to any session.
 type refusal struct {
-	status wire.Status
+	status relayapi.Status
 	detail string
 }
 
 var (
 	accepted    = refusal{}
-	noEvent     = refusal{wire.UnknownEvent, "no event came along, and none of that id was published here"}
-	notVerified = refusal{wire.Rejected, "the event's id or signature does not verify"}
-	notNamed    = refusal{wire.Rejected, "the event is not the KeyPackage of that id and owner"}
-	isDeleted   = refusal{wire.Rejected, "the owner has deleted it"}
+	noEvent     = refusal{relayapi.UnknownEvent, "no event came along, and none of that id was published here"}
+	notVerified = refusal{relayapi.Rejected, "the event's id or signature does not verify"}
+	notNamed    = refusal{relayapi.Rejected, "the event is not the KeyPackage of that id and owner"}
+	isDeleted   = refusal{relayapi.Rejected, "the owner has deleted it"}
 )
 
 // parcel returns what to send for a delivery, or why nothing can be sent, ever.
-func (r *Relay) parcel(push wire.DeliveryRequest, d wire.Delivery) (parcel, refusal) {
+func (r *Relay) parcel(push relayapi.DeliveryRequest, d relayapi.Delivery) (parcel, refusal) {
 	raw := d.Event
 	if raw == "" {
 		event, ok := r.shelf.event(d.KeyPackageEventID)

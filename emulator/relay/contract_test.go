@@ -16,12 +16,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // document is the OpenAPI description of the endpoint, as JSON values.
 var document = sync.OnceValues(func() (any, error) {
-	text, err := os.ReadFile("../../shared/relay/openapi.yaml")
+	text, err := os.ReadFile("../../shared/relayapi/openapi.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func recorded(t *testing.T, address, authorization string) http.Handler {
 
 func post(t *testing.T, address, authorization string, body []byte) (status int, answer []byte) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+wire.Path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+relayapi.Path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	schemas := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
-	for _, message := range []any{wire.DeliveryRequest{}, wire.Delivery{}, wire.Outcome{}, wire.OutcomeRow{}, wire.DeliveryResponse{}, wire.Result{}} {
+	for _, message := range []any{relayapi.DeliveryRequest{}, relayapi.Delivery{}, relayapi.Outcome{}, relayapi.OutcomeRow{}, relayapi.DeliveryResponse{}, relayapi.Result{}} {
 		kind := reflect.TypeOf(message)
 		described := schemas[kind.Name()].(map[string]any)
 		var required []string
@@ -144,7 +144,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 
 func TestDocumentNamesEveryStatus(t *testing.T) {
 	t.Parallel()
-	statuses := []wire.Status{wire.Delivered, wire.NoSession, wire.NoSubscription, wire.UnknownEvent, wire.Rejected, wire.Unknown}
+	statuses := []relayapi.Status{relayapi.Delivered, relayapi.NoSession, relayapi.NoSubscription, relayapi.UnknownEvent, relayapi.Rejected, relayapi.Unknown}
 	for _, s := range statuses {
 		validate(t, "Status", []byte(`"`+string(s)+`"`))
 	}
@@ -154,7 +154,7 @@ func TestDocumentNamesEveryStatus(t *testing.T) {
 	}
 	documented := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)["Status"].(map[string]any)["oneOf"].([]any)
 	for _, choice := range documented {
-		if s := wire.Status(choice.(map[string]any)["const"].(string)); !s.Known() {
+		if s := relayapi.Status(choice.(map[string]any)["const"].(string)); !s.Known() {
 			t.Errorf("%q is documented, but not known", s)
 		}
 	}
@@ -170,7 +170,7 @@ func TestDocumentExampleIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := d
-	for _, step := range []string{"paths", wire.Path, "post", "requestBody", "content", "application/json", "example"} {
+	for _, step := range []string{"paths", relayapi.Path, "post", "requestBody", "content", "application/json", "example"} {
 		at = at.(map[string]any)[step]
 	}
 	example, err := json.Marshal(at)
@@ -178,7 +178,7 @@ func TestDocumentExampleIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	validate(t, "DeliveryRequest", example)
-	var decoded wire.DeliveryRequest
+	var decoded relayapi.DeliveryRequest
 	if err := json.Unmarshal(example, &decoded); err != nil || !wellFormed(decoded) {
 		t.Errorf("the relay would refuse the example: %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // spread is the event in an unusual but valid spelling, which must arrive as it is.
@@ -32,7 +32,7 @@ func TestEventArrivesVerbatim(t *testing.T) {
 		bob.sign(e)
 		d := deliveryOf(e)
 		d.Event = spread(e)
-		l.pushOne(t, alice.pubkey, d, wire.Delivered)
+		l.pushOne(t, alice.pubkey, d, relayapi.Delivered)
 		message, frame := alice.next("EVENT")
 		if text(t, message[1]) != `s"<é` || !strings.HasSuffix(frame, ","+spread(e)+"]") {
 			t.Fatalf("got %s", frame)
@@ -45,28 +45,28 @@ func TestAnswers(t *testing.T) {
 	l := serve(t, nil)
 	bob, alice, mallory := l.join(t), l.join(t), l.join(t)
 	d := deliveryOf(bob.event(443, "x"))
-	l.pushOne(t, alice.pubkey, d, wire.NoSession)
+	l.pushOne(t, alice.pubkey, d, relayapi.NoSession)
 	alice.stored("s", nostr.Filter{Kinds: []int{443}})
-	l.pushOne(t, alice.pubkey, d, wire.NoSession) // not authenticated
+	l.pushOne(t, alice.pubkey, d, relayapi.NoSession) // not authenticated
 	alice = alice.again().login()
-	l.pushOne(t, alice.pubkey, d, wire.NoSubscription)
+	l.pushOne(t, alice.pubkey, d, relayapi.NoSubscription)
 	alice.stored("s", nostr.Filter{Kinds: []int{443}, Authors: []string{mallory.pubkey}})
-	l.pushOne(t, alice.pubkey, d, wire.NoSubscription)
+	l.pushOne(t, alice.pubkey, d, relayapi.NoSubscription)
 	alice.stored("t", nostr.Filter{Kinds: []int{443}, Authors: []string{bob.pubkey}})
-	l.pushOne(t, alice.pubkey, d, wire.Delivered)
-	l.pushOne(t, alice.pubkey, d, wire.Delivered)
+	l.pushOne(t, alice.pubkey, d, relayapi.Delivered)
+	l.pushOne(t, alice.pubkey, d, relayapi.Delivered)
 	alice.send("CLOSE", "s")
 	alice.send("CLOSE", "t")
 
-	bad := map[string]wire.Delivery{}
-	for name, change := range map[string]func(*wire.Delivery){
-		"other id":      func(d *wire.Delivery) { d.KeyPackageEventID = strings.Repeat("1", 64) },
-		"other owner":   func(d *wire.Delivery) { d.OwnerPubkey = mallory.pubkey },
-		"other kind":    func(d *wire.Delivery) { *d = deliveryOf(bob.event(1, "x")) },
-		"wrong content": func(d *wire.Delivery) { d.Event = strings.Replace(d.Event, `"x"`, `"y"`, 1) },
-		"trailing":      func(d *wire.Delivery) { d.Event += `,"more"` },
-		"no JSON":       func(d *wire.Delivery) { d.Event = "x" },
-		"never seen":    func(d *wire.Delivery) { d.Event = "" },
+	bad := map[string]relayapi.Delivery{}
+	for name, change := range map[string]func(*relayapi.Delivery){
+		"other id":      func(d *relayapi.Delivery) { d.KeyPackageEventID = strings.Repeat("1", 64) },
+		"other owner":   func(d *relayapi.Delivery) { d.OwnerPubkey = mallory.pubkey },
+		"other kind":    func(d *relayapi.Delivery) { *d = deliveryOf(bob.event(1, "x")) },
+		"wrong content": func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, `"x"`, `"y"`, 1) },
+		"trailing":      func(d *relayapi.Delivery) { d.Event += `,"more"` },
+		"no JSON":       func(d *relayapi.Delivery) { d.Event = "x" },
+		"never seen":    func(d *relayapi.Delivery) { d.Event = "" },
 	} {
 		b := d
 		change(&b)
@@ -74,11 +74,11 @@ func TestAnswers(t *testing.T) {
 		bad[name] = b
 	}
 	for name, b := range bad {
-		want := wire.Rejected
+		want := relayapi.Rejected
 		if name == "never seen" {
-			want = wire.UnknownEvent
+			want = relayapi.UnknownEvent
 		}
-		if got := l.push(t, wire.DeliveryRequest{RequesterPubkey: alice.pubkey, Deliveries: []wire.Delivery{b}}); got[name] != want {
+		if got := l.push(t, relayapi.DeliveryRequest{RequesterPubkey: alice.pubkey, Deliveries: []relayapi.Delivery{b}}); got[name] != want {
 			t.Errorf("%s: got %q, want %q", name, got[name], want)
 		}
 	}
@@ -89,13 +89,13 @@ func TestManyDeliveriesAtOnce(t *testing.T) {
 	l := serve(t, nil)
 	bob, alice := l.join(t), l.join(t).login()
 	alice.stored("s", nostr.Filter{Kinds: []int{443}})
-	push := wire.DeliveryRequest{RequesterPubkey: alice.pubkey}
+	push := relayapi.DeliveryRequest{RequesterPubkey: alice.pubkey}
 	for i := range 40 {
 		push.Deliveries = append(push.Deliveries, deliveryOf(bob.event(443, fmt.Sprint(i))))
 	}
 	got := l.push(t, push)
 	for i, d := range push.Deliveries {
-		if got[d.ID] != wire.Delivered {
+		if got[d.ID] != relayapi.Delivered {
 			t.Errorf("%d: got %q", i, got[d.ID])
 		}
 		if _, frame := alice.next("EVENT"); frame != `["EVENT","s",`+d.Event+`]` {
@@ -119,15 +119,15 @@ func TestStuckClient(t *testing.T) {
 	alice.dialer = &http.Client{Transport: &http.Transport{DialContext: dial}}
 	alice.connect()
 	alice.login().stored("s", nostr.Filter{Kinds: []int{443}})
-	push := wire.DeliveryRequest{RequesterPubkey: alice.pubkey}
+	push := relayapi.DeliveryRequest{RequesterPubkey: alice.pubkey}
 	for i := range 60 {
 		push.Deliveries = append(push.Deliveries, deliveryOf(bob.event(443, fmt.Sprint(i)+strings.Repeat("A", 120<<10))))
 	}
-	counts := map[wire.Status]int{}
+	counts := map[relayapi.Status]int{}
 	for _, status := range l.push(t, push) {
 		counts[status]++
 	}
-	if counts[wire.Delivered] == 0 || counts[wire.Unknown] != 1 || counts[wire.NoSession] == 0 || len(counts) != 3 {
+	if counts[relayapi.Delivered] == 0 || counts[relayapi.Unknown] != 1 || counts[relayapi.NoSession] == 0 || len(counts) != 3 {
 		t.Errorf("got %v, want some delivered, one unknown, and the rest not begun", counts)
 	}
 }
@@ -138,8 +138,8 @@ func TestExpiredPushIsNotBegun(t *testing.T) {
 	bob, alice := l.join(t), l.join(t).login()
 	alice.stored("s", nostr.Filter{Kinds: []int{443}})
 	d := deliveryOf(bob.event(443, ""))
-	got := l.push(t, wire.DeliveryRequest{RequesterPubkey: alice.pubkey, ExpiresAt: time.Now().Unix(), Deliveries: []wire.Delivery{d}})
-	if got[d.ID] != wire.NoSession {
+	got := l.push(t, relayapi.DeliveryRequest{RequesterPubkey: alice.pubkey, ExpiresAt: time.Now().Unix(), Deliveries: []relayapi.Delivery{d}})
+	if got[d.ID] != relayapi.NoSession {
 		t.Errorf("got %q", got[d.ID])
 	}
 }
@@ -151,9 +151,9 @@ func TestCompatibilitySetting(t *testing.T) {
 		bob, alice := l.join(t), l.join(t).login()
 		hour := nostr.Now() + 3600
 		alice.stored("s", nostr.Filter{Kinds: []int{443}, Since: &hour, Tags: nostr.TagMap{"e": {strings.Repeat("a", 64)}}})
-		want := wire.NoSubscription
+		want := relayapi.NoSubscription
 		if compatible {
-			want = wire.Delivered
+			want = relayapi.Delivered
 		}
 		l.pushOne(t, alice.pubkey, deliveryOf(bob.event(443, "")), want)
 	}
@@ -177,7 +177,7 @@ func TestDeliveryByIDAlone(t *testing.T) {
 	}
 	d := deliveryOf(e)
 	d.Event = ""
-	l.pushOne(t, alice.pubkey, d, wire.Delivered)
+	l.pushOne(t, alice.pubkey, d, relayapi.Delivered)
 	if _, frame := alice.next("EVENT"); frame != fmt.Sprintf(`["EVENT","s",%s]`, e) {
 		t.Errorf("received %s", frame)
 	}
@@ -189,15 +189,15 @@ func TestOutcomeReachesTheRequester(t *testing.T) {
 	alice, mallory := l.join(t).login(), l.join(t).login()
 	request := alice.mustPublish(alice.event(447, "", nostr.Tag{"p", bob}))
 	mallory.stored("s", nostr.Filter{Kinds: []int{KindOutcome}})
-	push := wire.DeliveryRequest{
+	push := relayapi.DeliveryRequest{
 		RequestEventID: request.ID, RequesterPubkey: alice.pubkey, ExpiresAt: time.Now().Unix(),
-		Outcome: wire.Outcome{Rows: []wire.OutcomeRow{{Owner: bob, Requested: 2, Reason: "limited", RetryAt: 1795415479}}},
+		Outcome: relayapi.Outcome{Rows: []relayapi.OutcomeRow{{Owner: bob, Requested: 2, Reason: "limited", RetryAt: 1795415479}}},
 	}
 	forged := push
 	forged.RequesterPubkey = mallory.pubkey // not her request
 	unseen := push
 	unseen.RequestEventID, unseen.RequesterPubkey = strings.Repeat("2", 64), mallory.pubkey
-	for _, p := range []wire.DeliveryRequest{forged, unseen, push, push} {
+	for _, p := range []relayapi.DeliveryRequest{forged, unseen, push, push} {
 		l.pushAs(t, p)
 	}
 	alice.send("REQ", "s", nostr.Filter{Kinds: []int{KindOutcome}, Tags: nostr.TagMap{"e": {request.ID}}}) // only now
@@ -236,8 +236,8 @@ func TestRefusals(t *testing.T) {
 		"null":           {token, strings.Replace(good, "[]", "null", 1), 400},
 		"upper case":     {token, strings.ReplaceAll(good, "a", "A"), 400},
 		"nameless":       {token, strings.Replace(good, "[]", "[{}]", 1), 400},
-		"too large":      {token, good + strings.Repeat(" ", wire.MaxRequestBytes), 413},
-		"large, allowed": {token, good + strings.Repeat(" ", wire.MaxRequestBytes-len(good)), 200},
+		"too large":      {token, good + strings.Repeat(" ", relayapi.MaxRequestBytes), 413},
+		"large, allowed": {token, good + strings.Repeat(" ", relayapi.MaxRequestBytes-len(good)), 200},
 	} {
 		if got, answer := post(t, l.address, tt.authorization, []byte(tt.body)); got != tt.want {
 			t.Errorf("%s: got %d %s, want %d", name, got, answer, tt.want)
@@ -276,7 +276,7 @@ func TestOtherHTTP(t *testing.T) {
 	if status, body := get("/", "", "application/nostr+json"); status != 200 || !strings.Contains(body, `"supported_nips":[1,9,11,42]`) || !strings.Contains(body, l.identity) {
 		t.Errorf("NIP-11: %d %s", status, body)
 	}
-	if status, _ := get(wire.Path, "", ""); status != http.StatusMethodNotAllowed {
+	if status, _ := get(relayapi.Path, "", ""); status != http.StatusMethodNotAllowed {
 		t.Errorf("GET of the endpoint: %d", status)
 	}
 	if status, _ := get("/elsewhere", "", ""); status != http.StatusNotFound {

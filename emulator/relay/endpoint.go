@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 	answerWithin = 4 * time.Second
 	// readTimeout bounds the receipt of a request.
 	readTimeout = 3 * time.Second
-	// maxPushes is how many pushes are worked on at a time; each may hold a body of wire.MaxRequestBytes.
+	// maxPushes is how many pushes are worked on at a time; each may hold a body of relayapi.MaxRequestBytes.
 	maxPushes = 64
 )
 
@@ -55,11 +55,11 @@ func (r *Relay) serveDeliveries(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-func readPush(w http.ResponseWriter, request *http.Request) (push wire.DeliveryRequest, status int, err error) {
+func readPush(w http.ResponseWriter, request *http.Request) (push relayapi.DeliveryRequest, status int, err error) {
 	connection := http.NewResponseController(w)
 	_ = connection.SetReadDeadline(time.Now().Add(readTimeout)) // cannot fail on net/http's server
 	defer func() { _ = connection.SetReadDeadline(time.Time{}) }()
-	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, wire.MaxRequestBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, relayapi.MaxRequestBytes))
 	switch tooLarge := new(http.MaxBytesError); {
 	case errors.As(err, &tooLarge):
 		return push, http.StatusRequestEntityTooLarge, errors.New("the body is too large")
@@ -71,20 +71,20 @@ func readPush(w http.ResponseWriter, request *http.Request) (push wire.DeliveryR
 	return push, http.StatusOK, nil
 }
 
-func wellFormed(push wire.DeliveryRequest) bool {
-	hasNoID := func(d wire.Delivery) bool { return d.ID == "" }
+func wellFormed(push relayapi.DeliveryRequest) bool {
+	hasNoID := func(d relayapi.Delivery) bool { return d.ID == "" }
 	return isEventID(push.RequestEventID) && keypackage.IsPubkey(push.RequesterPubkey) &&
 		push.Deliveries != nil && !slices.ContainsFunc(push.Deliveries, hasNoID)
 }
 
 // deliver begins every delivery before it waits for any, so that a slow session costs its time once. The outcome comes
 // behind them: the packages are what the requester waits for.
-func (r *Relay) deliver(ctx context.Context, push wire.DeliveryRequest) wire.DeliveryResponse {
-	results := make([]wire.Result, len(push.Deliveries))
-	pending := make([]func(context.Context) wire.Status, len(push.Deliveries))
+func (r *Relay) deliver(ctx context.Context, push relayapi.DeliveryRequest) relayapi.DeliveryResponse {
+	results := make([]relayapi.Result, len(push.Deliveries))
+	pending := make([]func(context.Context) relayapi.Status, len(push.Deliveries))
 	for i, d := range push.Deliveries {
 		p, refusal := r.parcel(push, d)
-		results[i] = wire.Result{ID: d.ID, Status: refusal.status, Detail: refusal.detail}
+		results[i] = relayapi.Result{ID: d.ID, Status: refusal.status, Detail: refusal.detail}
 		if refusal == accepted {
 			pending[i] = r.sessions.push(push.RequesterPubkey, p)
 		}
@@ -96,11 +96,11 @@ func (r *Relay) deliver(ctx context.Context, push wire.DeliveryRequest) wire.Del
 		}
 	}
 	r.log.Info("push", "request", push.RequestEventID, "requester", push.RequesterPubkey, "results", count(results))
-	return wire.DeliveryResponse{Results: results}
+	return relayapi.DeliveryResponse{Results: results}
 }
 
-func count(results []wire.Result) map[wire.Status]int {
-	counts := map[wire.Status]int{}
+func count(results []relayapi.Result) map[relayapi.Status]int {
+	counts := map[relayapi.Status]int{}
 	for _, result := range results {
 		counts[result.Status]++
 	}
@@ -108,7 +108,7 @@ func count(results []wire.Result) map[wire.Status]int {
 }
 
 // hearOutcome passes an outcome on to the requester, if the request was accepted here: then its signature is good.
-func (r *Relay) hearOutcome(push wire.DeliveryRequest) {
+func (r *Relay) hearOutcome(push relayapi.DeliveryRequest) {
 	request := r.library.get(push.RequestEventID)
 	if len(push.Outcome.Rows) == 0 || request == nil || request.PubKey != push.RequesterPubkey {
 		return

@@ -9,10 +9,10 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
-var noneRows = []wire.OutcomeRow{{Owner: bob, Requested: 1, Reason: "none"}}
+var noneRows = []relayapi.OutcomeRow{{Owner: bob, Requested: 1, Reason: "none"}}
 
 func outcomes(ss *sessions) *notices {
 	n, err := newNotices(ss, ss.now)
@@ -43,7 +43,7 @@ func (c *client) flush(t *testing.T) []string {
 	defer end()
 	c.subscribe(ctx, "flush", nostr.Filter{Kinds: []int{9}})
 	p := parcel{id: "flush" + t.Name() + time.Now().String(), event: &nostr.Event{Kind: 9}, raw: "0", expires: c.now().Add(time.Second)}
-	if got := c.push(p, matching{}, nil).wait(t.Context()); got != wire.Delivered {
+	if got := c.push(p, matching{}, nil).wait(t.Context()); got != relayapi.Delivered {
 		t.Fatalf("flush: %q", got)
 	}
 	c.unsubscribe(ctx, "flush")
@@ -85,7 +85,7 @@ func TestOutcomeIsToldOnce(t *testing.T) {
 
 	var message []json.RawMessage
 	var event nostr.Event
-	var content wire.Outcome
+	var content relayapi.Outcome
 	if err := json.Unmarshal([]byte(frames[0]), &message); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // KindOutcome is the kind of the ephemeral event that tells a requester how its request ended. The relay signs it; the
@@ -25,8 +25,8 @@ const (
 
 // hear takes up an outcome and tells it as soon as the requester has a subscription for it. Of several outcomes of one
 // request the first counts.
-func (ns *notices) hear(request, requester string, rows []wire.OutcomeRow) error {
-	content, err := json.Marshal(wire.Outcome{Rows: rows})
+func (ns *notices) hear(request, requester string, rows []relayapi.OutcomeRow) error {
+	content, err := json.Marshal(relayapi.Outcome{Rows: rows})
 	if err != nil {
 		return fmt.Errorf("encode outcome: %w", err)
 	}

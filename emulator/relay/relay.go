@@ -1,5 +1,5 @@
 // Package relay is the reference relay: a small real Nostr relay (NIP-01, NIP-09, NIP-11, NIP-42), built on khatru, that
-// keeps KeyPackages and requests in Firestore and serves the delivery endpoint described in shared/relay/openapi.yaml. It
+// keeps KeyPackages and requests in Firestore and serves the delivery endpoint described in shared/relayapi/openapi.yaml. It
 // keeps every promise written there, so it is what other relays can be compared with.
 //
 // In reading order: relay.go and hooks.go put khatru to work, publish.go takes events in, shelf.go and library.go keep them,
@@ -25,7 +25,7 @@ import (
 	"cloud.google.com/go/firestore"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // Config is what a relay needs. Fields without a comment on their absence are required.
@@ -111,7 +111,7 @@ func (r *Relay) Serve(ctx context.Context, listener net.Listener) error {
 // is the address that the client used; a request under a foreign name could carry what was signed for somebody else.
 func (r *Relay) handler(address net.Addr) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(wire.Path, r.serveDeliveries)
+	mux.HandleFunc(relayapi.Path, r.serveDeliveries)
 	mux.Handle("/", r.nostr())
 	names := hosts(address)
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {

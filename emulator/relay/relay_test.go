@@ -19,7 +19,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
@@ -255,7 +255,7 @@ func (u *user) stored(subscription string, filters ...nostr.Filter) []string {
 
 // push calls the delivery endpoint as the functions do, with a token of the test's issuer, and checks both messages
 // against the OpenAPI document.
-func (l *live) push(t *testing.T, push wire.DeliveryRequest) map[string]wire.Status {
+func (l *live) push(t *testing.T, push relayapi.DeliveryRequest) map[string]relayapi.Status {
 	t.Helper()
 	push.RequestEventID = strings.Repeat("a", 64)
 	if push.ExpiresAt == 0 {
@@ -264,33 +264,33 @@ func (l *live) push(t *testing.T, push wire.DeliveryRequest) map[string]wire.Sta
 	return l.pushAs(t, push)
 }
 
-func (l *live) pushAs(t *testing.T, push wire.DeliveryRequest) map[string]wire.Status {
+func (l *live) pushAs(t *testing.T, push relayapi.DeliveryRequest) map[string]relayapi.Status {
 	t.Helper()
 	front := httptest.NewServer(recorded(t, l.address, "Bearer "+l.issuer.token(nil)))
 	defer front.Close()
-	client, err := wire.New(front.URL+wire.Path, "")
+	client, err := relayapi.New(front.URL+relayapi.Path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer := client.Deliver(t.Context(), push)
-	if answer.Class != wire.Answered || answer.Err != nil {
+	if answer.Class != relayapi.Answered || answer.Err != nil {
 		t.Fatalf("got %+v", answer)
 	}
-	statuses := map[string]wire.Status{}
+	statuses := map[string]relayapi.Status{}
 	for id, result := range answer.Results {
 		statuses[id] = result.Status
 	}
 	return statuses
 }
 
-func deliveryOf(e *nostr.Event) wire.Delivery {
-	return wire.Delivery{ID: "d-" + e.ID, KeyPackageEventID: e.ID, OwnerPubkey: e.PubKey, Event: e.String()}
+func deliveryOf(e *nostr.Event) relayapi.Delivery {
+	return relayapi.Delivery{ID: "d-" + e.ID, KeyPackageEventID: e.ID, OwnerPubkey: e.PubKey, Event: e.String()}
 }
 
 // pushOne pushes one event and checks the answer.
-func (l *live) pushOne(t *testing.T, requester string, d wire.Delivery, want wire.Status) {
+func (l *live) pushOne(t *testing.T, requester string, d relayapi.Delivery, want relayapi.Status) {
 	t.Helper()
-	got := l.push(t, wire.DeliveryRequest{RequesterPubkey: requester, Deliveries: []wire.Delivery{d}})
+	got := l.push(t, relayapi.DeliveryRequest{RequesterPubkey: requester, Deliveries: []relayapi.Delivery{d}})
 	if got[d.ID] != want {
 		t.Errorf("got %q, want %q", got[d.ID], want)
 	}

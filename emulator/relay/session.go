@@ -8,7 +8,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 const (
@@ -73,7 +73,7 @@ func (s *session) dropQueue() {
 	for {
 		select {
 		case w := <-s.queue:
-			w.drop(wire.NoSession)
+			w.drop(relayapi.NoSession)
 		default:
 			return
 		}
@@ -145,10 +145,10 @@ func (s *session) push(p parcel, m matching, sent func()) *write {
 	if earlier, ok := s.parcels.get(p.id); ok && !earlier.inVain() {
 		return earlier
 	}
-	w := newWrite(func() ([]byte, wire.Status) { return s.frame(p, m) })
+	w := newWrite(func() ([]byte, relayapi.Status) { return s.frame(p, m) })
 	w.sent = sent
 	if len(s.subscribedLocked(m.wants(p))) == 0 {
-		w.drop(wire.NoSubscription) // now, because a session that is stuck has no turns
+		w.drop(relayapi.NoSubscription) // now, because a session that is stuck has no turns
 		return w
 	}
 	s.parcels.put(p.id, w, p.expires.Add(memory), s.now())
@@ -157,32 +157,32 @@ func (s *session) push(p parcel, m matching, sent func()) *write {
 }
 
 // frame returns what to send for p now, or why nothing can be sent.
-func (s *session) frame(p parcel, m matching) ([]byte, wire.Status) {
+func (s *session) frame(p parcel, m matching) ([]byte, relayapi.Status) {
 	if !s.now().Before(p.expires) || s.ctx.Err() != nil {
-		return nil, wire.NoSession
+		return nil, relayapi.NoSession
 	}
 	ids := s.subscribed(m.wants(p))
 	if len(ids) == 0 {
-		return nil, wire.NoSubscription
+		return nil, relayapi.NoSubscription
 	}
-	return eventFrame(ids[0], p.raw), wire.Delivered
+	return eventFrame(ids[0], p.raw), relayapi.Delivered
 }
 
 // broadcast sends a published event on every subscription that it matches.
 func (s *session) broadcast(event *nostr.Event, raw string) {
 	for _, id := range s.subscribed(func(f nostr.Filter) bool { return f.Matches(event) }) {
-		s.enqueue(newWrite(func() ([]byte, wire.Status) { return eventFrame(id, raw), wire.Delivered }))
+		s.enqueue(newWrite(func() ([]byte, relayapi.Status) { return eventFrame(id, raw), relayapi.Delivered }))
 	}
 }
 
 func (s *session) enqueue(w *write) {
 	if s.ctx.Err() != nil {
-		w.drop(wire.NoSession)
+		w.drop(relayapi.NoSession)
 		return
 	}
 	select {
 	case s.queue <- w:
 	default:
-		w.drop(wire.NoSession)
+		w.drop(relayapi.NoSession)
 	}
 }

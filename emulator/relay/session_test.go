@@ -11,7 +11,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 const (
@@ -88,7 +88,7 @@ func strict() *sessions {
 	return newSessions(matching{}, clock)
 }
 
-func expect(t *testing.T, ss *sessions, p parcel, want wire.Status) {
+func expect(t *testing.T, ss *sessions, p parcel, want relayapi.Status) {
 	t.Helper()
 	if got := ss.push(alice, p)(t.Context()); got != want {
 		t.Errorf("parcel %s: got %q, want %q", p.id, got, want)
@@ -108,7 +108,7 @@ func TestPushReachesTheRequesterOnly(t *testing.T) {
 	first, second, stranger := online(t, ss, alice), online(t, ss, alice), online(t, ss, bob)
 	anonymous := connect(t, ss, alice)
 	anonymous.subscribe(t.Context(), "s", keyPackages())
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 	first.expect(t, `["EVENT","s",{"raw":"1"}]`)
 	second.expect(t, `["EVENT","s",{"raw":"1"}]`)
 	stranger.expect(t)
@@ -120,36 +120,36 @@ func TestPushIsSentOncePerSession(t *testing.T) {
 	ss := strict()
 	first := online(t, ss, alice)
 	first.subscribe(t.Context(), "another", keyPackages(bob))
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 	first.expect(t, `["EVENT","another",{"raw":"1"}]`)
 
 	first.unsubscribe(t.Context(), "s")
 	first.unsubscribe(t.Context(), "another")
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
-	expect(t, ss, bobsParcel("2"), wire.NoSubscription)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
+	expect(t, ss, bobsParcel("2"), relayapi.NoSubscription)
 
 	second := online(t, ss, alice)
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 	second.expect(t, `["EVENT","s",{"raw":"1"}]`)
 	ss.remove(first)
 	ss.remove(first)
 	ss.remove(second)
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
-	expect(t, ss, bobsParcel("2"), wire.NoSession)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
+	expect(t, ss, bobsParcel("2"), relayapi.NoSession)
 }
 
 func TestPushWithoutReceiver(t *testing.T) {
 	t.Parallel()
 	ss := strict()
-	expect(t, ss, bobsParcel("1"), wire.NoSession)
+	expect(t, ss, bobsParcel("1"), relayapi.NoSession)
 	c := connect(t, ss, alice)
 	c.subscribe(t.Context(), "s", keyPackages(alice))
-	expect(t, ss, bobsParcel("1"), wire.NoSession) // not authenticated
+	expect(t, ss, bobsParcel("1"), relayapi.NoSession) // not authenticated
 	c.login()
-	expect(t, ss, bobsParcel("1"), wire.NoSubscription)
+	expect(t, ss, bobsParcel("1"), relayapi.NoSubscription)
 	c.subscribe(t.Context(), "t", nostr.Filter{Kinds: []int{443}, Limit: 0, LimitZero: true})
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 	c.expect(t, `["EVENT","t",{"raw":"1"}]`)
 }
 
@@ -159,10 +159,10 @@ func TestNothingIsBegunAfterExpiry(t *testing.T) {
 	ss := newSessions(matching{}, clock)
 	c := online(t, ss, alice)
 	*now = start.Add(5 * time.Minute)
-	expect(t, ss, bobsParcel("1"), wire.NoSession)
+	expect(t, ss, bobsParcel("1"), relayapi.NoSession)
 	c.expect(t)
 	*now = start.Add(5*time.Minute - time.Nanosecond)
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 }
 
 func TestBrokenWriteIsUnknown(t *testing.T) {
@@ -170,13 +170,13 @@ func TestBrokenWriteIsUnknown(t *testing.T) {
 	ss := strict()
 	c := online(t, ss, alice)
 	c.fail = errors.New("broken pipe")
-	expect(t, ss, bobsParcel("1"), wire.Unknown)
-	expect(t, ss, bobsParcel("1"), wire.Unknown)
+	expect(t, ss, bobsParcel("1"), relayapi.Unknown)
+	expect(t, ss, bobsParcel("1"), relayapi.Unknown)
 	if n := len(c.received()); n != 1 {
 		t.Errorf("tried %d times", n)
 	}
 	online(t, ss, alice)
-	expect(t, ss, bobsParcel("1"), wire.Delivered) // the other session has it for certain
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered) // the other session has it for certain
 }
 
 // stuck is a session whose first write hangs until release is called.
@@ -207,18 +207,18 @@ func TestStuckSession(t *testing.T) {
 	second := ss.push(alice, bobsParcel("2"))
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := first(late); got != wire.Unknown {
+	if got := first(late); got != relayapi.Unknown {
 		t.Errorf("begun: got %q, want unknown", got)
 	}
-	if got := second(late); got != wire.NoSession {
+	if got := second(late); got != relayapi.NoSession {
 		t.Errorf("not begun: got %q, want no_session", got)
 	}
 	again := ss.push(alice, bobsParcel("2")) // what was dropped may be tried again
 	release()
-	if got := again(t.Context()); got != wire.Delivered {
+	if got := again(t.Context()); got != relayapi.Delivered {
 		t.Errorf("tried again: got %q, want delivered", got)
 	}
-	expect(t, ss, bobsParcel("1"), wire.Delivered) // it finished after all
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered) // it finished after all
 	c.expect(t, `["EVENT","s",{"raw":"1"}]`, `["EVENT","s",{"raw":"2"}]`)
 }
 
@@ -230,7 +230,7 @@ func TestStuckSessionWithoutMatchIsAnsweredAtOnce(t *testing.T) {
 	ss.push(alice, bobsParcel("1"))
 	<-begun
 	c.unsubscribe(t.Context(), "s")
-	expect(t, ss, bobsParcel("2"), wire.NoSubscription)
+	expect(t, ss, bobsParcel("2"), relayapi.NoSubscription)
 }
 
 func TestSubscriptionIsChosenWhenItsTurnHasCome(t *testing.T) {
@@ -242,7 +242,7 @@ func TestSubscriptionIsChosenWhenItsTurnHasCome(t *testing.T) {
 	second := ss.push(alice, bobsParcel("2"))
 	c.unsubscribe(t.Context(), "s")
 	release()
-	if got := second(t.Context()); got != wire.NoSubscription {
+	if got := second(t.Context()); got != relayapi.NoSubscription {
 		t.Errorf("got %q, want no_subscription", got)
 	}
 }
@@ -252,7 +252,7 @@ func TestSessionThatEndsDropsItsQueue(t *testing.T) {
 	ss := strict()
 	c := online(t, ss, alice)
 	c.leave()
-	expect(t, ss, bobsParcel("1"), wire.NoSession)
+	expect(t, ss, bobsParcel("1"), relayapi.NoSession)
 	c.expect(t)
 }
 
@@ -266,13 +266,13 @@ func TestRequestWithTheSameIDReplaces(t *testing.T) {
 	defer closeNewer()
 	c.subscribe(older, "s", keyPackages(bob))
 	c.subscribe(newer, "s", nostr.Filter{Kinds: []int{1}})
-	expect(t, ss, bobsParcel("1"), wire.NoSubscription)
+	expect(t, ss, bobsParcel("1"), relayapi.NoSubscription)
 	c.subscribe(newer, "s", keyPackages(bob)) // the second filter of the newer REQ
 	closeOlder()
 	c.unsubscribe(older, "s") // the older one's end does not end it
-	expect(t, ss, bobsParcel("1"), wire.Delivered)
+	expect(t, ss, bobsParcel("1"), relayapi.Delivered)
 	c.unsubscribe(newer, "s")
-	expect(t, ss, bobsParcel("2"), wire.NoSubscription)
+	expect(t, ss, bobsParcel("2"), relayapi.NoSubscription)
 }
 
 func TestMatching(t *testing.T) {
@@ -341,7 +341,7 @@ func TestConcurrentPushes(t *testing.T) {
 			for i := range parcels {
 				p := bobsParcel(fmt.Sprint(i))
 				p.expires = time.Now().Add(time.Hour)
-				expect(t, ss, p, wire.Delivered)
+				expect(t, ss, p, relayapi.Delivered)
 			}
 		})
 		all.Go(func() {

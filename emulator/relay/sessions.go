@@ -9,7 +9,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // sessions are the open connections, and the memory of what was delivered on those that are gone. Lookups walk through
@@ -78,15 +78,15 @@ func (ss *sessions) want(recipient string, p parcel) bool {
 
 // push begins to send p to every session of the requester. The returned function waits until that is done, or ctx ends,
 // and says what came of it.
-func (ss *sessions) push(requester string, p parcel) (result func(context.Context) wire.Status) {
+func (ss *sessions) push(requester string, p parcel) (result func(context.Context) relayapi.Status) {
 	var writes []*write
 	for _, s := range ss.authenticatedAs(requester) {
 		writes = append(writes, s.push(p, ss.matching, func() { ss.remember(p) }))
 	}
-	return func(ctx context.Context) wire.Status {
-		best := wire.NoSession
+	return func(ctx context.Context) relayapi.Status {
+		best := relayapi.NoSession
 		if ss.wasDelivered(p.id) {
-			best = wire.Delivered
+			best = relayapi.Delivered
 		}
 		for _, w := range writes {
 			best = better(best, w.wait(ctx))
@@ -97,13 +97,13 @@ func (ss *sessions) push(requester string, p parcel) (result func(context.Contex
 
 // better returns what is known of a parcel of which a and b are known: one session that has it is enough, and one that may
 // have it outweighs those that do not.
-func better(a, b wire.Status) wire.Status {
-	for _, status := range []wire.Status{wire.Delivered, wire.Unknown, wire.NoSubscription} {
+func better(a, b relayapi.Status) relayapi.Status {
+	for _, status := range []relayapi.Status{relayapi.Delivered, relayapi.Unknown, relayapi.NoSubscription} {
 		if a == status || b == status {
 			return status
 		}
 	}
-	return wire.NoSession
+	return relayapi.NoSession
 }
 
 func (ss *sessions) wasDelivered(id string) bool {

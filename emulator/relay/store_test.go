@@ -10,7 +10,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestShapeOfAKeyPackage(t *testing.T) {
@@ -136,7 +136,7 @@ func TestDeletion(t *testing.T) {
 	if l.document(t, l.names.KeyPackages, inStock.ID) == nil || l.document(t, l.names.Tombstones, inStock.ID) != nil {
 		t.Fatal("a stranger deleted it")
 	}
-	l.pushOne(t, alice.pubkey, deliveryOf(inStock), wire.Delivered)
+	l.pushOne(t, alice.pubkey, deliveryOf(inStock), relayapi.Delivered)
 
 	bob.mustPublish(bob.event(nostr.KindDeletion, "", tags...))
 	for _, e := range []*nostr.Event{inStock, consumed} {
@@ -146,7 +146,7 @@ func TestDeletion(t *testing.T) {
 		if tombstone := l.document(t, l.names.Tombstones, e.ID); tombstone["event_id"] != e.ID || tombstone["owner_pubkey"] != bob.pubkey {
 			t.Errorf("the tombstone is %v", tombstone)
 		}
-		l.pushOne(t, alice.pubkey, deliveryOf(e), wire.Rejected)
+		l.pushOne(t, alice.pubkey, deliveryOf(e), relayapi.Rejected)
 	}
 	for _, e := range []*nostr.Event{inStock, consumed, never} {
 		if reason := bob.publish(e); !strings.HasPrefix(reason, "blocked: ") {

@@ -8,7 +8,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 var everything = nostr.Filter{}
@@ -108,5 +108,5 @@ func TestOthersAuthenticationIsRefused(t *testing.T) {
 	}
 	u.stored("s", nostr.Filter{Kinds: []int{443}})
 	owner := l.join(t)
-	l.pushOne(t, u.pubkey, deliveryOf(owner.event(keypackage.KindKeyPackage, "")), wire.NoSession)
+	l.pushOne(t, u.pubkey, deliveryOf(owner.event(keypackage.KindKeyPackage, "")), relayapi.NoSession)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
-	wire "github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // write is one frame on its way to one session. It is decided exactly once: either the session's writer begins it, and
@@ -12,11 +12,11 @@ import (
 type write struct {
 	// frame is called when the write's turn has come and decides what to send; a nil frame means that nothing may be
 	// sent any more, for the reason that status gives.
-	frame func() (frame []byte, status wire.Status)
+	frame func() (frame []byte, status relayapi.Status)
 
 	sent   func() // if not nil, called after the frame has been written
 	state  atomic.Int32
-	status wire.Status // set before done is closed
+	status relayapi.Status // set before done is closed
 	done   chan struct{}
 }
 
@@ -26,7 +26,7 @@ const (
 	dropped
 )
 
-func newWrite(frame func() ([]byte, wire.Status)) *write {
+func newWrite(frame func() ([]byte, relayapi.Status)) *write {
 	return &write{frame: frame, done: make(chan struct{})}
 }
 
@@ -40,9 +40,9 @@ func (w *write) perform(send func([]byte) error) {
 	if !w.state.CompareAndSwap(queued, begun) {
 		return
 	}
-	w.status = wire.Delivered
+	w.status = relayapi.Delivered
 	if err := send(frame); err != nil {
-		w.status = wire.Unknown // some of it may have left
+		w.status = relayapi.Unknown // some of it may have left
 	} else if w.sent != nil {
 		w.sent()
 	}
@@ -50,7 +50,7 @@ func (w *write) perform(send func([]byte) error) {
 }
 
 // drop gives up on a write that was not begun, and reports whether that was still possible.
-func (w *write) drop(why wire.Status) bool {
+func (w *write) drop(why relayapi.Status) bool {
 	if !w.state.CompareAndSwap(queued, dropped) {
 		return false
 	}
@@ -64,16 +64,16 @@ func (w *write) inVain() bool { return w.state.Load() == dropped }
 
 // wait returns the status when there is one. When ctx ends first, a write that has not begun is dropped, and one that
 // has is unknown.
-func (w *write) wait(ctx context.Context) wire.Status {
+func (w *write) wait(ctx context.Context) relayapi.Status {
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		w.drop(wire.NoSession)
+		w.drop(relayapi.NoSession)
 	}
 	select {
 	case <-w.done:
 		return w.status
 	default:
-		return wire.Unknown
+		return relayapi.Unknown
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 )
 
 // The push subscription's settings. The emulator never retries faster than after a second, whatever the policy says.
@@ -30,7 +30,7 @@ func (s *Suite) servePushes(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for pushes: %w", err)
 	}
-	s.serve(push, gateway.NewPush(s.caller(Deliver, pushAccount), s.log))
+	s.serve(push, cloud.NewPush(s.caller(Deliver, pushAccount), s.log))
 	s.pushURL = "http://" + push.Addr().String() + "/" + s.name("topics", s.config.DeliveryTopic)
 	s.onStop(s.deletePushSubscription)
 	return nil

@@ -15,9 +15,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // Accounts that call the functions, as a deployment would name them.
@@ -90,7 +90,7 @@ func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
 		wrap = func(function http.Handler) http.Handler { return s.opts.Middleware(entryPoint, function) }
 	}
 	s.doors[entryPoint] = url
-	s.serve(listener, gateway.NewDoor(s.issuer, url, invoker, process.Addr(backend), wrap))
+	s.serve(listener, cloud.NewDoor(s.issuer, url, invoker, process.Addr(backend), wrap))
 	s.children[entryPoint] = &child{
 		spec: process.Spec{
 			Name: entryPoint, Path: s.opts.Binary, Args: []string{"function", entryPoint},
@@ -139,10 +139,10 @@ func (s *Suite) locateRelay() error {
 		if err != nil {
 			return err
 		}
-		s.serve(front, s.opts.RelayFront(gateway.NewProxy(endpoint)))
+		s.serve(front, s.opts.RelayFront(cloud.NewProxy(endpoint)))
 		endpoint = front.Addr().String()
 	}
-	s.relayURL = "http://" + endpoint + relay.Path
+	s.relayURL = "http://" + endpoint + relayapi.Path
 	return nil
 }
 
@@ -207,7 +207,7 @@ func (s *Suite) startFunctions(ctx context.Context) error {
 
 // registerTrigger has every document created in the requests collection brought to ClaimKeyPackages.
 func (s *Suite) registerTrigger(ctx context.Context) error {
-	eventarc := gateway.NewEventarc(s.caller(Claim, triggerAccount), s.log)
+	eventarc := cloud.NewEventarc(s.caller(Claim, triggerAccount), s.log)
 	trigger := emulators.Trigger{
 		ID: "claim", Project: s.config.Project, Database: s.config.Database,
 		Document: s.config.Collections.Requests + "/{id}",
@@ -217,7 +217,7 @@ func (s *Suite) registerTrigger(ctx context.Context) error {
 }
 
 func (s *Suite) startTick(context.Context) error {
-	s.scheduler = gateway.NewScheduler(s.caller(Expire, schedulerAccount), s.log)
+	s.scheduler = cloud.NewScheduler(s.caller(Expire, schedulerAccount), s.log)
 	if s.opts.TickEvery < 0 {
 		return nil
 	}
@@ -228,8 +228,8 @@ func (s *Suite) startTick(context.Context) error {
 	return nil
 }
 
-func (s *Suite) caller(entryPoint, account string) gateway.Caller {
-	return gateway.Caller{Minter: s.issuer, URL: s.doors[entryPoint], Account: s.issuer.Account(account)}
+func (s *Suite) caller(entryPoint, account string) cloud.Caller {
+	return cloud.Caller{Minter: s.issuer, URL: s.doors[entryPoint], Account: s.issuer.Account(account)}
 }
 
 // listen opens a port of 127.0.0.1; 0 is any.

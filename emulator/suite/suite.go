@@ -24,7 +24,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
@@ -84,7 +84,7 @@ type Suite struct {
 	config    config.Config
 	emulators *emulators.Emulators
 	issuer    *identity.Issuer
-	scheduler *gateway.Scheduler
+	scheduler *cloud.Scheduler
 	relayURL  string            // the delivery endpoint
 	socketURL string            // the relay for Nostr clients
 	pushURL   string            // where the delivery topic's subscription pushes to

@@ -12,7 +12,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
@@ -56,7 +56,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	if err != nil {
 		return nil, err
 	}
-	client, err := relay.New(cfg.RelayDeliveryURL, cfg.RelayAudience)
+	client, err := relayapi.New(cfg.RelayDeliveryURL, cfg.RelayAudience)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -60,13 +60,13 @@ func (r requests) TakeUp(ctx context.Context, doc keypackage.RequestDocument) er
 }
 
 // endpoint is the relay as the use case sees it.
-type endpoint struct{ client *relay.Client }
+type endpoint struct{ client *relayapi.Client }
 
 // Push implements delivering.Relay.
 func (e endpoint) Push(ctx context.Context, push delivering.Push) delivering.Answer {
-	answer := e.client.Deliver(ctx, relay.DeliveryRequest{
+	answer := e.client.Deliver(ctx, relayapi.DeliveryRequest{
 		RequestEventID: push.RequestID, RequesterPubkey: push.Requester, ExpiresAt: push.ExpiresAt.Unix(),
-		Outcome: relay.Outcome{Rows: outcomeRows(push.Outcome)}, Deliveries: pushedDeliveries(push.Deliveries),
+		Outcome: relayapi.Outcome{Rows: outcomeRows(push.Outcome)}, Deliveries: pushedDeliveries(push.Deliveries),
 		TraceParent: logging.TraceFrom(ctx).Parent(),
 	})
 	statuses := make(map[string]string, len(answer.Results))
@@ -76,10 +76,10 @@ func (e endpoint) Push(ctx context.Context, push delivering.Push) delivering.Ans
 	return delivering.Answer{Answer: kindOf(answer), Statuses: statuses, Err: answer.Err}
 }
 
-func outcomeRows(rows []keypackage.Row) []relay.OutcomeRow {
-	var out []relay.OutcomeRow
+func outcomeRows(rows []keypackage.Row) []relayapi.OutcomeRow {
+	var out []relayapi.OutcomeRow
 	for _, row := range rows {
-		r := relay.OutcomeRow{
+		r := relayapi.OutcomeRow{
 			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.LastResort, Reason: row.Reason,
 		}
 		if !row.RetryAt.IsZero() {
@@ -90,28 +90,28 @@ func outcomeRows(rows []keypackage.Row) []relay.OutcomeRow {
 	return out
 }
 
-func pushedDeliveries(deliveries []*keypackage.Delivery) []relay.Delivery {
-	out := make([]relay.Delivery, len(deliveries))
+func pushedDeliveries(deliveries []*keypackage.Delivery) []relayapi.Delivery {
+	out := make([]relayapi.Delivery, len(deliveries))
 	for i, d := range deliveries {
-		out[i] = relay.Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
+		out[i] = relayapi.Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
 	}
 	return out
 }
 
 // kindOf translates what the client knows into what follows from it. Of the statuses that refuse a whole push, 404 and
 // 413 will not go away by trying again.
-func kindOf(answer relay.Answer) keypackage.Answer {
+func kindOf(answer relayapi.Answer) keypackage.Answer {
 	switch answer.Class {
-	case relay.Answered:
+	case relayapi.Answered:
 		return keypackage.AnswerResults
-	case relay.NotSent:
+	case relayapi.NotSent:
 		return keypackage.AnswerNotSent
-	case relay.Refused:
+	case relayapi.Refused:
 		if answer.Code == 404 || answer.Code == 413 {
 			return keypackage.AnswerMisplaced
 		}
 		return keypackage.AnswerRefused
-	case relay.Unexpected:
+	case relayapi.Unexpected:
 		return keypackage.AnswerUnexpected
 	}
 	return keypackage.AnswerUnclear

@@ -12,7 +12,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Bounds of one claim.
@@ -40,7 +40,7 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
 		}
-		if err := pause.For(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
 			return nil, err
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // wholeRecord is the record of a request that is rejected or only observed. req is nil if not even its signature is known.
@@ -49,7 +49,7 @@ func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *key
 		case len(known) > 0:
 			return c.claim(ctx, req)
 		}
-		if err := pause.For(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +95,7 @@ func retryTransient(ctx context.Context, do func() error) error {
 		if err == nil || errors.Is(err, keypackage.ErrConflict) || !fault.IsRetryable(err) || attempt == transientAttempts {
 			return err
 		}
-		if pause.For(ctx, time.Duration(attempt)*transientPause) != nil {
+		if retry.Pause(ctx, time.Duration(attempt)*transientPause) != nil {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Attempts of a push of which no byte left: it is certain that nobody saw it, so the same lease serves again.
@@ -70,7 +70,7 @@ func (s *session) call(ctx context.Context, push Push) Answer {
 			s.told = s.told || answer.Answer == keypackage.AnswerResults
 			return answer
 		}
-		if attempt == sendAttempts || pause.For(ctx, time.Duration(attempt)*sendPause) != nil || !s.maySend(push) {
+		if attempt == sendAttempts || retry.Pause(ctx, time.Duration(attempt)*sendPause) != nil || !s.maySend(push) {
 			return answer
 		}
 	}
@@ -103,7 +103,7 @@ func (s *session) record(
 			return err
 		}
 		if !errors.Is(err, keypackage.ErrConflict) {
-			if err := pause.For(ctx, time.Duration(attempt)*sendPause); err != nil {
+			if err := retry.Pause(ctx, time.Duration(attempt)*sendPause); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/pause"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // maxConflicts bounds the lost races of one invocation before the message goes back.
@@ -93,7 +93,7 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 const pollLease = 100 * time.Millisecond
 
 func (s *session) await(ctx context.Context, leaseEnd time.Time) error {
-	if pause.For(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
+	if retry.Pause(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
 		return retryLater("leased", errLeased)
 	}
 	return nil

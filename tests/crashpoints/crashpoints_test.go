@@ -19,12 +19,12 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 func TestEveryCallFails(t *testing.T) {
 	t.Parallel()
-	on := emulators{stage.NewBackends(t, atOnce), stage.NewBroker(t)}
+	on := emulators{simulation.NewBackends(t, atOnce), simulation.NewBroker(t)}
 	rows := make([]row, len(flows))
 	t.Run("flows", func(t *testing.T) {
 		for n, f := range flows {
@@ -43,8 +43,8 @@ var every = flag.Bool("every", false, "make every call fail in every way")
 const atOnce = 6
 
 type emulators struct {
-	backends *stage.Backends
-	broker   *stage.Broker
+	backends *simulation.Backends
+	broker   *simulation.Broker
 }
 
 // row is a flow's line of the table.
@@ -62,7 +62,7 @@ func (f flow) failEverywhere(t *testing.T, on emulators) row {
 		kinds = faults.KindsOf
 	}
 	r := row{flow: f.name, struck: make(map[faults.Kind]int)}
-	recorded := new(stage.Invocation)
+	recorded := new(simulation.Invocation)
 	f.play(t, on, recorded)
 	r.calls = recorded.Calls()
 	var mu sync.Mutex
@@ -71,7 +71,7 @@ func (f flow) failEverywhere(t *testing.T, on emulators) row {
 			for _, kind := range kinds(call) {
 				t.Run(fmt.Sprint(call, " ", kind), func(t *testing.T) {
 					t.Parallel()
-					i := new(stage.Invocation)
+					i := new(simulation.Invocation)
 					i.Fault.At, i.Fault.Kind = call, kind
 					violations := f.play(t, on, i)
 					mu.Lock()
@@ -88,14 +88,14 @@ func (f flow) failEverywhere(t *testing.T, on emulators) row {
 }
 
 // play plays the flow to its end and returns the promises that it broke.
-func (f flow) play(t *testing.T, on emulators, i *stage.Invocation) []invariants.Violation {
+func (f flow) play(t *testing.T, on emulators, i *simulation.Invocation) []invariants.Violation {
 	t.Helper()
 	ctx := context.Background()
 	messages, err := on.broker.NewTopic(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := stage.New(on.backends, stage.Options{Topic: messages})
+	s, err := simulation.New(on.backends, simulation.Options{Topic: messages})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/functions/deliver"
 	"github.com/keypackage-delivery/keypackage-delivery/functions/expire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
@@ -56,7 +56,7 @@ func playOneRequest(t *testing.T) map[string]logLine {
 	program := build(t).program
 	db := fixture.New(t)
 	createTopics(t, db)
-	pushed := make(chan relay.DeliveryRequest, 1)
+	pushed := make(chan relayapi.DeliveryRequest, 1)
 	env := map[string]string{
 		"GOOGLE_CLOUD_PROJECT": db.Project, "RELAY_DELIVERY_URL": fakeRelay(t, pushed), "RELAY_AUDIENCE": "none",
 	}
@@ -103,22 +103,22 @@ func createTopics(t *testing.T, db *fixture.DB) {
 }
 
 // fakeRelay delivers whatever it is sent, and shows it.
-func fakeRelay(t *testing.T, pushed chan<- relay.DeliveryRequest) (url string) {
+func fakeRelay(t *testing.T, pushed chan<- relayapi.DeliveryRequest) (url string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var request relay.DeliveryRequest
+		var request relayapi.DeliveryRequest
 		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		var response relay.DeliveryResponse
+		var response relayapi.DeliveryResponse
 		for _, d := range request.Deliveries {
-			response.Results = append(response.Results, relay.Result{ID: d.ID, Status: relay.Delivered})
+			response.Results = append(response.Results, relayapi.Result{ID: d.ID, Status: relayapi.Delivered})
 		}
 		_ = json.NewEncoder(w).Encode(response)
 		pushed <- request
 	}))
 	t.Cleanup(server.Close)
-	return server.URL + relay.Path
+	return server.URL + relayapi.Path
 }
 
 // function is a started function.

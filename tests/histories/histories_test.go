@@ -26,7 +26,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 // players is how many histories play at once.
@@ -34,14 +34,14 @@ const players = 4
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	backends, tally := stage.NewBackends(t, players), new(stage.Tally)
+	backends, tally := simulation.NewBackends(t, players), new(simulation.Tally)
 	t.Cleanup(func() { t.Logf("\n%s", tally) })
 	for n := range players {
 		t.Run(fmt.Sprint("player ", n+1), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
 				h := histories.Draw(t, "history")
-				if broken := play(h, backends, stage.Options{Tally: tally}); broken != "" {
+				if broken := play(h, backends, simulation.Options{Tally: tally}); broken != "" {
 					t.Fatal(broken)
 				}
 			})
@@ -50,10 +50,10 @@ func TestHistories(t *testing.T) {
 }
 
 // play plays a history and returns what went wrong.
-func play(h history, backends *stage.Backends, options stage.Options) string {
+func play(h history, backends *simulation.Backends, options simulation.Options) string {
 	ctx := context.Background()
 	options.Tight = h.Tight
-	s, err := stage.New(backends, options)
+	s, err := simulation.New(backends, options)
 	if err != nil {
 		return err.Error()
 	}
@@ -76,7 +76,7 @@ func play(h history, backends *stage.Backends, options stage.Options) string {
 	return strings.Join(broken, "\n")
 }
 
-func (s step) play(ctx context.Context, on *stage.Stage) {
+func (s step) play(ctx context.Context, on *simulation.Stage) {
 	switch s.Do {
 	case publish:
 		on.Publish(ctx, s.Packages...)
@@ -101,16 +101,16 @@ func (s step) play(ctx context.Context, on *stage.Stage) {
 	case tick:
 		on.Tick(ctx, s.invocation(ctx, on))
 	case enter, idle:
-		on.Enter(ctx, s.Pick%stage.Requesters, s.Do == enter)
+		on.Enter(ctx, s.Pick%simulation.Requesters, s.Do == enter)
 	case leave:
-		on.Leave(s.Pick % stage.Requesters)
+		on.Leave(s.Pick % simulation.Requesters)
 	case wait:
 		on.Clock.Advance(s.Wait)
 	}
 }
 
-func (s step) invocation(ctx context.Context, on *stage.Stage) *stage.Invocation {
-	i := &stage.Invocation{Patient: s.Patient}
+func (s step) invocation(ctx context.Context, on *simulation.Stage) *simulation.Invocation {
+	i := &simulation.Invocation{Patient: s.Patient}
 	i.Fault.Kind, i.Fault.At = s.Fault, s.At
 	if s.Amid != nil {
 		i.Amid.At, i.Amid.Do = s.AmidAt, func() { s.Amid.play(ctx, on) }

@@ -8,14 +8,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 // history is what happens, one step after another, before everything comes to its end.
 type history struct {
 	Tight     bool // small limits
 	Everybody bool // in the end all requesters come and listen
-	Stock     []stage.Package
+	Stock     []simulation.Package
 	Steps     []step
 }
 
@@ -23,12 +23,12 @@ type history struct {
 type step struct {
 	Do          action
 	Pick, Other int
-	Packages    []stage.Package
-	Ask         stage.Ask // made first if there is no event to claim for
+	Packages    []simulation.Package
+	Ask         simulation.Ask // made first if there is no event to claim for
 	Wait        time.Duration
 	Keep        bool // the event or message comes again, although it is acknowledged
 	Patient     bool // waits for the end of somebody else's push
-	Mood        stage.Mood
+	Mood        simulation.Mood
 	Fault       faults.Kind // "" or what befalls the call At
 	At          faults.Point
 	Amid        *step // what happens right before the call AmidAt, in the middle of this step
@@ -138,9 +138,9 @@ func befall(t *rapid.T, s *step, depth int) {
 	s.Keep = rapid.IntRange(0, 5).Draw(t, "keep") == 5
 	if s.Do == deliver {
 		s.Patient = rapid.Bool().Draw(t, "patient")
-		s.Mood = stage.Honest
+		s.Mood = simulation.Honest
 		if rapid.IntRange(0, 2).Draw(t, "moody") == 2 {
-			s.Mood = rapid.SampledFrom(stage.Moods).Draw(t, "mood")
+			s.Mood = rapid.SampledFrom(simulation.Moods).Draw(t, "mood")
 		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "faulty") == 3 {
@@ -157,20 +157,20 @@ func befall(t *rapid.T, s *step, depth int) {
 }
 
 // packages prefers few of them, so that used ones come again.
-var packages = rapid.Custom(func(t *rapid.T) stage.Package {
-	p := stage.Package{Number: rapid.IntRange(0, stage.Packages-1).Draw(t, "number")}
+var packages = rapid.Custom(func(t *rapid.T) simulation.Package {
+	p := simulation.Package{Number: rapid.IntRange(0, simulation.Packages-1).Draw(t, "number")}
 	if rapid.IntRange(0, 3).Draw(t, "another owner") == 3 {
 		p.Owner = 1
 	}
 	if rapid.IntRange(0, 2).Draw(t, "another variant") == 2 {
-		p.Variant = rapid.IntRange(0, stage.Variants-1).Draw(t, "variant")
+		p.Variant = rapid.IntRange(0, simulation.Variants-1).Draw(t, "variant")
 	}
 	return p
 })
 
-var asks = rapid.Custom(func(t *rapid.T) stage.Ask {
-	return stage.Ask{
-		Requester: rapid.IntRange(0, stage.Requesters-1).Draw(t, "requester"),
+var asks = rapid.Custom(func(t *rapid.T) simulation.Ask {
+	return simulation.Ask{
+		Requester: rapid.IntRange(0, simulation.Requesters-1).Draw(t, "requester"),
 		Owners:    rapid.SampledFrom([][]int{{0}, {0}, {1}, {0, 1}}).Draw(t, "owners"),
 		Min:       rapid.SampledFrom([]int{0, 0, 2, 3, 9}).Draw(t, "min"),
 		Suite:     rapid.SampledFrom([]string{"", "", "", "0x0001", "0x0003", "nonsense"}).Draw(t, "suite"),
@@ -213,7 +213,7 @@ func (s step) String() string {
 	if s.Patient {
 		text += ", patiently"
 	}
-	if s.Mood != "" && s.Mood != stage.Honest {
+	if s.Mood != "" && s.Mood != simulation.Honest {
 		text += ", relay answers " + string(s.Mood)
 	}
 	if s.Fault != "" {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 // planted are mistakes that somebody could make in the store, the seed of a history that finds each, and how it shows.
@@ -20,27 +20,27 @@ var planted = []struct {
 	mistake string
 	seed    int
 	shows   string
-	plant   func(stage.Store) stage.Store
+	plant   func(simulation.Store) simulation.Store
 }{
 	{
 		"no ledger check", 3, "was handed out as one-time by",
-		func(s stage.Store) stage.Store { return &forgetful{Store: s, forget: everything} },
+		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: everything} },
 	},
 	{
 		"a re-broadcast reserve counts as new", 3, "was handed out as one-time and as a reserve",
-		func(s stage.Store) stage.Store { return &forgetful{Store: s, forget: shared} },
+		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: shared} },
 	},
 	{
 		"return after an unresolved push", 27, "was returned: unresolved true",
-		func(s stage.Store) stage.Store { return careless{s} },
+		func(s simulation.Store) simulation.Store { return careless{s} },
 	},
 	{
 		"no condition on the package that stays behind", 130, "lost the last valid package",
-		func(s stage.Store) stage.Store { return hasty{s} },
+		func(s simulation.Store) simulation.Store { return hasty{s} },
 	},
 	{
 		"acknowledgement before the commit", 5, "was acknowledged before its answer was recorded",
-		func(s stage.Store) stage.Store { return eager{s} },
+		func(s simulation.Store) simulation.Store { return eager{s} },
 	},
 }
 
@@ -51,12 +51,12 @@ const searched = 2000
 
 func TestPlantedMistakesAreFound(t *testing.T) {
 	t.Parallel()
-	backends := stage.NewBackends(t, players)
+	backends := simulation.NewBackends(t, players)
 	for _, p := range planted {
 		t.Run(p.mistake, func(t *testing.T) {
 			t.Parallel()
 			finds := func(h history) bool {
-				return strings.Contains(play(h, backends, stage.Options{Wrap: p.plant}), p.shows)
+				return strings.Contains(play(h, backends, simulation.Options{Wrap: p.plant}), p.shows)
 			}
 			for seed := p.seed; seed < p.seed+searched; seed++ {
 				h := histories.Example(seed)
@@ -145,7 +145,7 @@ func (s step) simpler() [][]step {
 // forgetful does not know what the ledger says of some packages. It names their entries anew each time, so that nothing
 // written later meets them either.
 type forgetful struct {
-	stage.Store
+	simulation.Store
 	forget func(keypackage.Use) bool
 	names  atomic.Int64
 }
@@ -168,7 +168,7 @@ func (f *forgetful) Oldest(
 }
 
 // careless returns packages although a push of them ended nobody knows how.
-type careless struct{ stage.Store }
+type careless struct{ simulation.Store }
 
 func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	for _, d := range deliveries {
@@ -180,7 +180,7 @@ func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery)
 }
 
 // hasty does not look again at the packages that stay behind.
-type hasty struct{ stage.Store }
+type hasty struct{ simulation.Store }
 
 func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
 	changed := *plan
@@ -189,7 +189,7 @@ func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
 }
 
 // eager calls a claim done before it is.
-type eager struct{ stage.Store }
+type eager struct{ simulation.Store }
 
 func (e eager) Commit(ctx context.Context, plan *claiming.Plan) error {
 	_ = e.Store.Commit(ctx, plan)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/keypackage-delivery/keypackage-delivery/tests/stage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 var pushed = flag.Int("pushed", 8, "number of histories whose messages go through real pushes of the Pub/Sub emulator")
@@ -15,7 +15,7 @@ var pushed = flag.Int("pushed", 8, "number of histories whose messages go throug
 // interleave is up to the emulator, so a seed makes a similar history, not the same one.
 func TestPushedHistories(t *testing.T) {
 	t.Parallel()
-	backends, broker, tally := stage.NewBackends(t, players), stage.NewBroker(t), new(stage.Tally)
+	backends, broker, tally := simulation.NewBackends(t, players), simulation.NewBroker(t), new(simulation.Tally)
 	t.Cleanup(func() { t.Logf("\n%s", tally) })
 	for player := range players {
 		t.Run(fmt.Sprint("player ", player+1), func(t *testing.T) {
@@ -30,12 +30,12 @@ func TestPushedHistories(t *testing.T) {
 	}
 }
 
-func playPushed(h history, backends *stage.Backends, broker *stage.Broker, tally *stage.Tally) string {
+func playPushed(h history, backends *simulation.Backends, broker *simulation.Broker, tally *simulation.Tally) string {
 	messages, err := broker.NewPushed(context.Background())
 	if err != nil {
 		return err.Error()
 	}
-	broken := play(h, backends, stage.Options{Topic: messages, Tally: tally})
+	broken := play(h, backends, simulation.Options{Topic: messages, Tally: tally})
 	if err := messages.Close(); err != nil && broken == "" {
 		return err.Error()
 	}

@@ -14,11 +14,11 @@ import (
 
 // layers are all production packages from the bottom to the top. A package imports from lower layers only.
 var layers = [][]string{
-	{"shared/fault", "shared/mls", "shared/pause"},
+	{"shared/fault", "shared/mls", "shared/retry"},
 	{"shared/keypackage"},
 	{"shared/config", "shared/logging"},
 	{"shared/claiming", "shared/delivering", "shared/expiring"},
-	{"shared/store", "shared/topic", "shared/relay"},
+	{"shared/store", "shared/topic", "shared/relayapi"},
 	{"shared/assembly", "shared/invocation"},
 	{"functions/claim", "functions/deliver", "functions/expire"},
 	{"."},
@@ -48,7 +48,7 @@ func TestImportsPointDown(t *testing.T) {
 func TestRulesKnowNoCloud(t *testing.T) {
 	t.Parallel()
 	rules := []string{
-		"shared/fault", "shared/mls", "shared/pause", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
+		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
 	}
 	for _, p := range production(t) {
 		if !slices.Contains(rules, p.short()) {
@@ -69,7 +69,7 @@ var owners = []struct {
 }{
 	{"cloud.google.com/go/firestore", []string{"shared/store", "shared/assembly"}}, // which connects it
 	{"cloud.google.com/go/pubsub", []string{"shared/topic"}},
-	{"cloud.google.com/go/auth", []string{"shared/relay"}},
+	{"cloud.google.com/go/auth", []string{"shared/relayapi"}},
 	{"google.golang.org/grpc", []string{"shared/store"}},
 	{"google.golang.org/api", []string{"shared/store"}}, // the end of a query's answers
 	{"google.golang.org/protobuf", []string{"functions/claim"}},
@@ -107,7 +107,7 @@ func TestFunctionsReachAdaptersThroughAssembly(t *testing.T) {
 		}
 		for _, imported := range p.Imports {
 			decodes := p.short() == "functions/deliver" && short(imported) == "shared/topic"
-			if within(short(imported), "shared/store", "shared/topic", "shared/relay") && !decodes {
+			if within(short(imported), "shared/store", "shared/topic", "shared/relayapi") && !decodes {
 				t.Errorf("%s imports %s", p.short(), short(imported))
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestRequestIsAnswered(t *testing.T) {
@@ -20,7 +20,7 @@ func TestRequestIsAnswered(t *testing.T) {
 	request := s.askFor(alice, bob, 3)
 
 	s.holds(alice, published[:3]...)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 3, Granted: 3})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 3, Granted: 3})
 	s.answered(request, keypackage.OutcomeGranted)
 	s.reach(request, 3, delivered)
 	s.left(bob, published[3:]...)
@@ -73,7 +73,7 @@ func TestDeliveryWaitsForTheRequester(t *testing.T) {
 
 	s.listen(alice, bob)
 	s.holds(alice, published[:2]...)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
 	s.reach(request, 2, delivered)
 	s.left(bob, published[2])
 }

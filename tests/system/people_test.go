@@ -6,7 +6,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // owner stocks a new owner up and goes offline. The KeyPackages are returned oldest first.
@@ -96,7 +96,7 @@ func (s *scene) holds(requester *actors.Requester, want ...*nostr.Event) {
 }
 
 // told waits for the notice of how a request ended and compares it.
-func (s *scene) told(requester *actors.Requester, request string, want ...relay.OutcomeRow) {
+func (s *scene) told(requester *actors.Requester, request string, want ...relayapi.OutcomeRow) {
 	s.t.Helper()
 	outcome, err := requester.AwaitOutcome(s.ctx, request)
 	s.must(err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // stored is a request as it stands in Firestore; tests spoil it. The relay would refuse some of these, so they are written
@@ -137,7 +137,7 @@ func TestRequesterIsToldOfARejection(t *testing.T) {
 	s := onEveryday(t)
 	alice := s.requester(actors.NewKey())
 	request := s.ask(alice, actors.Question{Owners: []string{alice.Pubkey}})
-	s.told(alice, request, relay.OutcomeRow{Requested: 1, Reason: "self_request"})
+	s.told(alice, request, relayapi.OutcomeRow{Requested: 1, Reason: "self_request"})
 }
 
 // What the relay writes beside the signed event is a copy: if it is missing or odd, the event is served all the same.

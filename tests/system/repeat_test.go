@@ -10,7 +10,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // I4: what arrives more than once has the result of once.
@@ -65,8 +65,8 @@ func TestRepeatedRequestJoins(t *testing.T) {
 
 	s.listen(alice, bob)
 	s.holds(alice, published[:2]...)
-	s.told(alice, first, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
-	s.told(alice, second, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
+	s.told(alice, first, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
+	s.told(alice, second, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Granted: 2})
 	s.reach(second, 2, delivered)
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 func TestModeOff(t *testing.T) {
@@ -95,7 +95,7 @@ func TestLimits(t *testing.T) {
 		s.inAnHour(s.records(third)[0])
 		s.reach(third, 0, nil)
 		s.left(dave, published...)
-		s.told(alice, third, relay.OutcomeRow{
+		s.told(alice, third, relayapi.OutcomeRow{
 			Owner: dave.Pubkey, Requested: 1, Reason: keypackage.ReasonPairLimit, RetryAt: s.records(third)[0].RetryAt.Unix(),
 		})
 	})
@@ -177,5 +177,5 @@ func TestDeliveryWaitsForAMatchingSubscription(t *testing.T) {
 	s.reach(request, 1, waiting(keypackage.ResultNoSubscription))
 	s.listen(alice, bob)
 	s.holds(alice, first)
-	s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Granted: 1})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -20,7 +20,7 @@ func TestNoStock(t *testing.T) {
 	erin := actors.NewKey()
 	alice := s.requester(erin)
 	request := s.askFor(alice, erin, 2)
-	s.told(alice, request, relay.OutcomeRow{Owner: erin.Pubkey, Requested: 2, Reason: "none"})
+	s.told(alice, request, relayapi.OutcomeRow{Owner: erin.Pubkey, Requested: 2, Reason: "none"})
 	s.answered(request, keypackage.OutcomeNone)
 	s.reach(request, 0, nil)
 }
@@ -33,12 +33,12 @@ func TestLastKeyPackageIsTheReserve(t *testing.T) {
 
 	request := s.askFor(frank, dave, 2)
 	s.holds(frank, published...)
-	s.told(frank, request, relay.OutcomeRow{Owner: dave.Pubkey, Requested: 2, Granted: 2, LastResort: true})
+	s.told(frank, request, relayapi.OutcomeRow{Owner: dave.Pubkey, Requested: 2, Granted: 2, LastResort: true})
 	s.left(dave, published[1])
 
 	request = s.askFor(grace, dave, 2)
 	s.holds(grace, published[1])
-	s.told(grace, request, relay.OutcomeRow{
+	s.told(grace, request, relayapi.OutcomeRow{
 		Owner: dave.Pubkey, Requested: 2, Granted: 1, LastResort: true, Reason: "partial",
 	})
 	s.left(dave, published[1])
@@ -55,7 +55,7 @@ func TestCiphersuites(t *testing.T) {
 	for _, missing := range []string{"0x0003", "MLS_256_PIGEON_SCYTALE"} { // a good one that Bob has not, and none at all
 		alice := s.requester(bob)
 		request := s.ask(alice, actors.Question{Owners: []string{bob.Pubkey}, Ciphersuite: missing})
-		s.told(alice, request, relay.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Reason: "no_match"})
+		s.told(alice, request, relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 1, Reason: "no_match"})
 		s.answered(request, keypackage.OutcomeNoMatch)
 	}
 	s.left(bob, published...)
@@ -94,7 +94,7 @@ func TestUnusableKeyPackages(t *testing.T) {
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 5)
 	s.holds(alice, good)
-	s.told(alice, request, relay.OutcomeRow{
+	s.told(alice, request, relayapi.OutcomeRow{
 		Owner: bob.Pubkey, Requested: 5, Granted: 1, LastResort: true, Reason: "partial",
 	})
 	s.left(bob, early, foreign, broken, opaque, good)
@@ -131,7 +131,7 @@ func TestDeletedKeyPackageIsNotClaimed(t *testing.T) {
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 3)
 	s.holds(alice, published[2])
-	s.told(alice, request, relay.OutcomeRow{
+	s.told(alice, request, relayapi.OutcomeRow{
 		Owner: bob.Pubkey, Requested: 3, Granted: 1, LastResort: true, Reason: "partial",
 	})
 	s.left(bob, published[2])
@@ -174,7 +174,7 @@ func TestAddressableKeyPackages(t *testing.T) {
 		alice := s.requester(bob)
 		request := s.ask(alice, actors.Question{Owners: []string{bob.Pubkey}, Kind: test.kind})
 		s.holds(alice, test.want)
-		s.told(alice, request, relay.OutcomeRow{
+		s.told(alice, request, relayapi.OutcomeRow{
 			Owner: bob.Pubkey, Requested: 1, Granted: 1, LastResort: test.want == newer,
 		})
 	}

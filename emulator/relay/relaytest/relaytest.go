@@ -14,7 +14,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
 	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relay"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // Relay is a running reference relay with a Firestore project of its own.
@@ -54,7 +54,7 @@ func Serve(t testing.TB, compatible bool) *Relay {
 	must(err)
 	address := listener.Addr().String()
 	r := &Relay{
-		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relay.Path,
+		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
 		Documents: documents, Collections: settings.Collections, t: t, issuer: issuer,
 	}
 	running, err := reference.New(reference.Config{

@@ -1,0 +1,52 @@
+package relayapi
+
+import (
+	"context"
+	"sync"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials/idtoken"
+)
+
+// tokens hands out ID tokens for one audience. The credentials are found on first use, because looking for them may ask
+// the metadata server, and then cache the token until shortly before it should expire.
+type tokens struct {
+	audience string
+
+	mu    sync.Mutex
+	found *auth.Credentials
+}
+
+func (t *tokens) get(ctx context.Context) (string, error) {
+	credentials, err := t.credentials()
+	if err != nil {
+		return "", err
+	}
+	token, err := credentials.Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	return token.Value, nil
+}
+
+func (t *tokens) credentials() (*auth.Credentials, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.found != nil {
+		return t.found, nil
+	}
+	found, err := idtoken.NewCredentials(&idtoken.Options{Audience: t.audience})
+	if err != nil {
+		return nil, err
+	}
+	t.found = found
+	return found, nil
+}
+
+// forget drops the cached token. The cache takes every token of the metadata server to be new and good for an hour, but
+// the server has a cache of its own; a 401 is how we learn that a token was older than that.
+func (t *tokens) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.found = nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+)
+
+// Limit is how many letters are looked at in one go.
+const Limit = 1000
+
+// Entry is one dead letter.
+type Entry struct {
+	Since      time.Time  `json:"since"`              // when it was given up
+	Attempts   int        `json:"attempts,omitempty"` // to deliver it
+	Request    string     `json:"request_event_id,omitempty"`
+	Requester  string     `json:"requester_pubkey,omitempty"`
+	Unreadable string     `json:"unreadable,omitempty"` // why it is no message; it is never replayed
+	Deliveries []Delivery `json:"deliveries"`           // that it asked for
+	Replayed   bool       `json:"replayed"`
+}
+
+// Delivery is how far a delivery is.
+type Delivery struct {
+	ID         string           `json:"id"`
+	State      keypackage.State `json:"state"`
+	LastResult string           `json:"last_result,omitempty"` // of its pushes
+	Reason     string           `json:"reason,omitempty"`      // how it expired
+}
+
+// Handle lists the dead letters in the subscription. With replay it publishes each to the delivery topic again, and then
+// removes it; of several with the same message one is published. Otherwise it leaves them where they are.
+//
+// A replay may be repeated and may come late: a message only says that what is pending should be delivered, and what has
+// been delivered or has expired is not pending.
+func Handle(ctx context.Context, settings config.Config, subscription string, replay bool) (entries []Entry, err error) {
+	letters, err := topic.NewDeadLetters(ctx, settings.Project, subscription)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, letters.Close()) }()
+	documents, err := assembly.Store(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	found, err := letters.Pull(ctx, Limit)
+	if err != nil {
+		return nil, errors.Join(err, letters.GiveBack(context.WithoutCancel(ctx), found...))
+	}
+	entries = make([]Entry, 0, len(found))
+	for _, letter := range found {
+		entry, describeErr := describe(ctx, documents, letter)
+		entries, err = append(entries, entry), errors.Join(err, describeErr)
+	}
+	if !replay || err != nil {
+		return entries, errors.Join(err, letters.GiveBack(context.WithoutCancel(ctx), found...))
+	}
+	return entries, republish(ctx, settings, letters, found, entries)
+}
+
+// republish notes in the entries what it has replayed.
+func republish(
+	ctx context.Context, settings config.Config, letters *topic.DeadLetters, found []topic.DeadLetter, entries []Entry,
+) (err error) {
+	publisher, err := topic.NewPublisher(ctx, settings.Project, settings.DeliveryTopic)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, publisher.Close()) }()
+	published := make(map[string]bool)
+	var done, left []topic.DeadLetter
+	for i, letter := range found {
+		key := cmp.Or(letter.Message.RequestEventID, letter.Message.RequesterPubkey)
+		if letter.Err == nil && !published[key] {
+			publishErr := publisher.Publish(ctx, letter.Message)
+			published[key], err = publishErr == nil, errors.Join(err, publishErr)
+		}
+		if entries[i].Replayed = published[key]; entries[i].Replayed {
+			done = append(done, letter)
+		} else {
+			left = append(left, letter)
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(err, letters.Remove(ctx, done...), letters.GiveBack(ctx, left...))
+}
+
+func describe(ctx context.Context, documents *store.Store, letter topic.DeadLetter) (Entry, error) {
+	entry := Entry{
+		Since: letter.Since, Attempts: letter.Attempts, Deliveries: []Delivery{},
+		Request: letter.Message.RequestEventID, Requester: letter.Message.RequesterPubkey,
+	}
+	if letter.Err != nil {
+		entry.Unreadable = letter.Err.Error()
+		return entry, nil
+	}
+	deliveries, err := asked(ctx, documents, letter.Message)
+	for _, d := range deliveries {
+		entry.Deliveries = append(entry.Deliveries, Delivery{d.ID, d.State, d.LastResult, d.Reason})
+	}
+	return entry, err
+}
+
+// asked returns the deliveries that a message asks for.
+func asked(ctx context.Context, documents *store.Store, message topic.Message) ([]keypackage.Found, error) {
+	if message.RequesterPubkey != "" {
+		return documents.OpenFor(ctx, message.RequesterPubkey, Limit)
+	}
+	records, err := documents.RequestRecords(ctx, message.RequestEventID)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, record := range records {
+		ids = append(ids, record.DeliveryIDs...)
+	}
+	return documents.Deliveries(ctx, ids)
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+)
+
+// Options of a run.
+type Options struct {
+	Short    bool         // every section with the smallest numbers: it shows that the bench works, and no times worth reading
+	Only     []string     // ids of the sections to run; none means all
+	Logs     string       // existing directory for the logs of all processes; "" keeps none
+	Progress func(string) // told what is happening; must allow concurrent calls
+}
+
+// section is one subject of the bench.
+type section struct {
+	id  string
+	run func(*bench, context.Context) error
+}
+
+// sections in the order in which they run: the most sensitive ones while the emulators are still empty, those that fill them
+// last.
+var sections = []section{
+	{"path", (*bench).path},
+	{"claims", (*bench).claims},
+	{"cost", (*bench).cost},
+	{"stock", (*bench).stock},
+	{"start", (*bench).start},
+	{"concurrency", (*bench).concurrency},
+	{"cpu", (*bench).cpu},
+	{"backlog", (*bench).backlog},
+	{"expiry", (*bench).expiry},
+}
+
+// SectionIDs lists what Options.Only may name.
+func SectionIDs() []string {
+	ids := make([]string, len(sections))
+	for i, s := range sections {
+		ids[i] = s.id
+	}
+	return ids
+}
+
+// bench is one run.
+type bench struct {
+	opts    Options
+	sizes   sizes
+	suite   *suite.Suite
+	stamps  *stamps
+	dir     string // of what is built; "" before
+	built   string // the functions' executable; "" before
+	polling *gate  // while open, the polling design delivers, not DeliverKeyPackages
+	report  *Report
+
+	calls       atomic.Int64 // of functions, at their doors
+	invocations float64      // per request, once the path has been measured
+}
+
+// Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
+// variables of this process, by which Google's clients find the emulators.
+func Run(ctx context.Context, opts Options) (report *Report, err error) {
+	b := &bench{opts: opts, sizes: full, stamps: newStamps(), polling: &gate{}, report: newReport(opts.Short), invocations: nan}
+	if opts.Short {
+		b.sizes = short
+	}
+	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LogDir: opts.Logs, Progress: opts.Progress})
+	if err != nil {
+		return b.report, err
+	}
+	defer func() { err = errors.Join(err, running.Stop()) }()
+	if b.suite, err = suite.Start(ctx, b.suiteOptions(running)); err != nil {
+		return b.report, err
+	}
+	defer func() { err = errors.Join(err, b.suite.Stop()) }()
+	if err := b.useEmulators(); err != nil {
+		return b.report, err
+	}
+	defer func() {
+		if b.dir != "" {
+			err = errors.Join(err, os.RemoveAll(b.dir))
+		}
+	}()
+	begun := time.Now()
+	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
+	for _, s := range b.wanted() {
+		b.progress("section %s", s.id)
+		if err := s.run(b, ctx); err != nil {
+			return b.report, fmt.Errorf("section %s: %w", s.id, err)
+		}
+	}
+	return b.report, nil
+}
+
+// raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
+var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDGET_PER_HOUR": "100000"}
+
+// heap of each emulator: with the usual one, the Firestore emulator spends half its time in garbage collection once it
+// holds 300,000 documents, as it does in two sections.
+const heap = "4g"
+
+func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
+	return suite.Options{
+		Emulators:   running,
+		FunctionEnv: raisedLimits,
+		Middleware:  b.middleware,
+		TickEvery:   time.Minute, // as in the cloud
+		Dir:         b.opts.Logs,
+		Progress:    b.opts.Progress,
+	}
+}
+
+// useEmulators makes the clients of this process find what the suite's processes find.
+func (b *bench) useEmulators() error {
+	addresses := b.suite.Addresses()
+	return errors.Join(
+		os.Setenv("FIRESTORE_EMULATOR_HOST", addresses.Firestore),
+		os.Setenv("PUBSUB_EMULATOR_HOST", addresses.PubSub),
+		os.Setenv("GCE_METADATA_HOST", addresses.Metadata))
+}
+
+func (b *bench) wanted() []section {
+	if len(b.opts.Only) == 0 {
+		return sections
+	}
+	var wanted []section
+	for _, s := range sections {
+		for _, id := range b.opts.Only {
+			if s.id == id {
+				wanted = append(wanted, s)
+			}
+		}
+	}
+	return wanted
+}
+
+func (b *bench) progress(format string, args ...any) {
+	if b.opts.Progress != nil {
+		b.opts.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// settle gives the garbage of one measurement to the collector before the next one begins.
+func settle() { runtime.GC() }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"github.com/nbd-wtf/go-nostr"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/api/option"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+)
+
+// database is a Firestore database with the settings under which the functions would use it.
+type database struct {
+	config.Config
+	client *firestore.Client
+}
+
+// newDatabase returns a database that is empty. Options are for the client, to look at what it sends.
+func newDatabase(ctx context.Context, options ...option.ClientOption) (*database, error) {
+	return openDatabase(ctx, "bench-"+strings.ToLower(rand.Text()[:20]), options...)
+}
+
+func openDatabase(ctx context.Context, project string, options ...option.ClientOption) (*database, error) {
+	cfg, err := config.Load(func(name string) (string, bool) {
+		if name == config.Project {
+			return project, true
+		}
+		value, ok := raisedLimits[name]
+		return value, ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
+	}
+	return &database{cfg, client}, nil
+}
+
+func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
+
+// write is one document to be.
+type write struct {
+	path string
+	data any
+}
+
+// writeBatch is small enough for Firestore's limit on the size of a commit.
+const writeBatch = 500
+
+// put writes many documents fast. They are made when their turn comes, because all of them would be too many at a time.
+func (db *database) put(ctx context.Context, n int, document func(i int) (write, error)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.NumCPU())
+	for from := 0; from < n; from += writeBatch {
+		group.Go(func() error { return db.putBatch(ctx, from, min(from+writeBatch, n), document) })
+	}
+	return group.Wait()
+}
+
+func (db *database) putBatch(ctx context.Context, from, to int, document func(i int) (write, error)) error {
+	writes := make([]write, 0, to-from)
+	for i := from; i < to; i++ {
+		w, err := document(i)
+		if err != nil {
+			return err
+		}
+		writes = append(writes, w)
+	}
+	return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
+		for _, w := range writes {
+			if err := tx.Set(db.client.Doc(w.path), w.data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// newOwners returns owners with that many real packages each.
+func (db *database) newOwners(ctx context.Context, owners, packages int) ([]string, error) {
+	keys := make([]actors.Key, owners)
+	pubkeys := make([]string, owners)
+	for i := range keys {
+		keys[i] = actors.NewKey()
+		pubkeys[i] = keys[i].Pubkey
+	}
+	now := time.Now().Unix()
+	err := db.put(ctx, owners*packages, func(i int) (write, error) {
+		document, err := packageDocument(keys[i/packages], nostr.Timestamp(now-int64(packages-i%packages)))
+		if err != nil {
+			return write{}, err
+		}
+		return write{db.Collections.KeyPackages + "/" + document.Text(keypackage.FieldEventID), document}, nil
+	})
+	return pubkeys, err
+}
+
+// packageDocument is a package as the relay stores it.
+func packageDocument(owner actors.Key, created nostr.Timestamp) (keypackage.Document, error) {
+	event, err := actors.NewKeyPackage(owner, "ws://relay.example", created, mlsgen.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return keypackage.Document{
+		keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
+		keypackage.FieldCiphersuite: "0x0001", keypackage.FieldCreatedAt: int64(event.CreatedAt),
+		keypackage.FieldEvent: event.String(), "extensions": []string{}, "relays": []string{},
+	}, nil
+}
+
+// newRequests returns n requests of as many requesters for one package, of each of the owners in turn, stored as by the
+// relay.
+func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
+	return db.newRequestsFor(ctx, n, owners, 1)
+}
+
+// newRequestsFor returns requests for that many packages.
+func (db *database) newRequestsFor(
+	ctx context.Context, n int, owners []string, packages int,
+) ([]keypackage.RequestDocument, error) {
+	requests := make([]keypackage.RequestDocument, n)
+	err := db.put(ctx, n, func(i int) (write, error) {
+		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}, Min: packages})
+		if err := actors.NewKey().Sign(event); err != nil {
+			return write{}, err
+		}
+		requests[i] = keypackage.RequestDocument{
+			ID: event.ID, Event: event.String(), Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: time.Now(),
+		}
+		return write{db.Collections.Requests + "/" + event.ID, map[string]any{
+			keypackage.FieldEvent: requests[i].Event, keypackage.FieldKind: keypackage.KindRequest, "pubkey": event.PubKey,
+			"created_at": int64(event.CreatedAt), keypackage.FieldReceivedAt: requests[i].ReceivedAt,
+		}}, nil
+	})
+	return requests, err
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// operation is one kind of what Firestore charges for.
+type operation struct {
+	kind       kind
+	collection string
+}
+
+type kind string
+
+// The kinds of operations. Firestore charges for the first three alike, for each document, and for a query that finds
+// nothing as for one document.
+const (
+	query     kind = "query"
+	read      kind = "read"
+	readAgain kind = "read in the transaction"
+	create    kind = "create"
+	update    kind = "update"
+	remove    kind = "delete"
+)
+
+// meter counts the documents that pass over a connection to Firestore.
+type meter struct {
+	mu    sync.Mutex
+	docs  map[operation]int
+	calls map[string]int // by method
+}
+
+func newMeter() *meter { return &meter{docs: make(map[operation]int), calls: make(map[string]int)} }
+
+// option makes a client's connection one that is metered.
+func (m *meter) option() (option.ClientOption, error) {
+	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))
+	return option.WithGRPCConn(conn), err
+}
+
+// take returns what was counted since the last time.
+func (m *meter) take() (docs map[operation]int, calls map[string]int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	docs, calls = m.docs, m.calls
+	m.docs, m.calls = make(map[operation]int), make(map[string]int)
+	return docs, calls
+}
+
+func (m *meter) count(k kind, name string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.docs[operation{k, collectionOf(name)}] += n
+}
+
+func (m *meter) called(method string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls[method[strings.LastIndex(method, "/")+1:]]++
+}
+
+// collectionOf returns the collection of a document's full name.
+func collectionOf(name string) string {
+	parts := strings.Split(name, "/")
+	if len(parts) < 2 {
+		return name
+	}
+	return parts[len(parts)-2]
+}
+
+func (m *meter) unary(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	m.called(method)
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
+		for _, w := range commit.Writes {
+			m.countWrite(w)
+		}
+	}
+	return err
+}
+
+func (m *meter) countWrite(w *firestorepb.Write) {
+	switch {
+	case w.GetDelete() != "":
+		m.count(remove, w.GetDelete(), 1)
+	case w.GetUpdateMask() != nil:
+		m.count(update, w.GetUpdate().GetName(), 1)
+	default:
+		m.count(create, w.GetUpdate().GetName(), 1)
+	}
+}
+
+func (m *meter) stream(
+	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	m.called(method)
+	stream, err := open(ctx, desc, cc, method, opts...)
+	return &meteredStream{ClientStream: stream, meter: m, kind: read}, err
+}
+
+// meteredStream counts the documents of one answer.
+type meteredStream struct {
+	grpc.ClientStream
+	meter      *meter
+	kind       kind
+	collection string // of a query
+	found      int    // by a query
+}
+
+// SendMsg implements grpc.ClientStream.
+func (s *meteredStream) SendMsg(msg any) error {
+	switch request := msg.(type) {
+	case *firestorepb.BatchGetDocumentsRequest:
+		if len(request.GetTransaction()) > 0 {
+			s.kind = readAgain
+		}
+	case *firestorepb.RunQueryRequest:
+		s.collection = "/" + request.GetStructuredQuery().GetFrom()[0].GetCollectionId() + "/"
+	}
+	return s.ClientStream.SendMsg(msg)
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *meteredStream) RecvMsg(msg any) error {
+	err := s.ClientStream.RecvMsg(msg)
+	switch answer := msg.(type) {
+	case *firestorepb.BatchGetDocumentsResponse:
+		if name := answer.GetFound().GetName() + answer.GetMissing(); err == nil && name != "" {
+			s.meter.count(s.kind, name, 1)
+		}
+	case *firestorepb.RunQueryResponse:
+		switch {
+		case err == nil && answer.GetDocument() != nil:
+			s.found++
+			s.meter.count(query, s.collection, 1)
+		case err != nil && s.found == 0:
+			s.found++
+			s.meter.count(query, s.collection, 1)
+		}
+	}
+	return err
+}

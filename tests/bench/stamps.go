@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+)
+
+// stamps are the moments of each request's way, by request id. Of what happens more than once the first counts.
+type stamps struct {
+	mu      sync.Mutex
+	journey map[string]*journey
+}
+
+// journey is one request's way. Everything is measured on one machine, so one clock does.
+type journey struct {
+	accepted  time.Time // the relay has answered OK, or the document is written
+	claiming  time.Time // the event has reached the first function
+	published time.Time // Pub/Sub has the message: its own time
+	pushed    time.Time // the message has reached the second function
+	arrived   time.Time // the frame has reached the requester
+}
+
+func newStamps() *stamps { return &stamps{journey: make(map[string]*journey)} }
+
+func (s *stamps) mark(id string, set func(*journey)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.journey[id]
+	if j == nil {
+		j = &journey{}
+		s.journey[id] = j
+	}
+	set(j)
+}
+
+func (s *stamps) claiming(id string, at time.Time) {
+	s.mark(id, func(j *journey) {
+		if j.claiming.IsZero() {
+			j.claiming = at
+		}
+	})
+}
+
+func (s *stamps) pushed(id string, published, at time.Time) {
+	s.mark(id, func(j *journey) {
+		if j.pushed.IsZero() {
+			j.published, j.pushed = published, at
+		}
+	})
+}
+
+// take returns a journey that has ended and forgets it.
+func (s *stamps) take(id string, accepted, arrived time.Time) journey {
+	s.mark(id, func(j *journey) { j.accepted, j.arrived = accepted, arrived })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := *s.journey[id]
+	delete(s.journey, id)
+	return j
+}
+
+// The parts of a journey.
+func (j journey) whole() time.Duration   { return j.arrived.Sub(j.accepted) }
+func (j journey) trigger() time.Duration { return max(0, j.claiming.Sub(j.accepted)) } // may come before the OK
+func (j journey) message() time.Duration { return j.pushed.Sub(j.published) }
+func (j journey) first() time.Duration   { return j.published.Sub(j.claiming) }
+func (j journey) second() time.Duration  { return j.arrived.Sub(j.pushed) }
+
+func (j journey) withoutMessage() time.Duration { return j.whole() - j.message() }
+
+// share is what is left without the trigger's and Pub/Sub's own time.
+func (j journey) share() time.Duration { return j.first() + j.second() }
+
+// gate is open or closed.
+type gate struct{ open atomic.Bool }
+
+// middleware stamps what reaches the functions. While the polling design has its turn, messages end here.
+func (b *bench) middleware(entryPoint string, function http.Handler) http.Handler {
+	switch entryPoint {
+	case suite.Claim:
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b.calls.Add(1)
+			b.stamps.claiming(path.Base(r.Header.Get("Ce-Document")), time.Now())
+			function.ServeHTTP(w, r)
+		})
+	case suite.Deliver:
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Now()
+			b.calls.Add(1)
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			if id, published := readPush(body); id != "" {
+				b.stamps.pushed(id, published, at)
+			}
+			if b.polling.open.Load() {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			function.ServeHTTP(w, r)
+		})
+	}
+	return function
+}
+
+// readPush returns the request that a push names, if it names one, and when its message was published.
+func readPush(body []byte) (requestID string, published time.Time) {
+	var envelope struct {
+		Message struct {
+			Data        []byte    `json:"data"`
+			PublishTime time.Time `json:"publishTime"`
+		} `json:"message"`
+	}
+	var message struct {
+		RequestEventID string `json:"request_event_id"`
+	}
+	if json.Unmarshal(body, &envelope) != nil || json.Unmarshal(envelope.Message.Data, &message) != nil {
+		return "", time.Time{}
+	}
+	return message.RequestEventID, envelope.Message.PublishTime
+}

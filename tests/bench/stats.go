@@ -1,0 +1,49 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// sample is durations that were measured for one thing.
+type sample []time.Duration
+
+// quantile returns the smallest duration that is at least as long as that share of the sample, in milliseconds; NaN of an
+// empty sample.
+func (s sample) quantile(share float64) float64 {
+	if len(s) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	i := int(math.Ceil(share*float64(len(sorted)))) - 1
+	return milliseconds(sorted[min(max(i, 0), len(sorted)-1)])
+}
+
+// quantiles are the columns of a table of durations.
+var quantiles = []string{"p50 ms", "p95 ms", "p99 ms", "max ms"}
+
+func (s sample) row() []float64 {
+	return []float64{s.quantile(0.5), s.quantile(0.95), s.quantile(0.99), s.quantile(1)}
+}
+
+// over divides column by column.
+func over(a, b []float64) []float64 {
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return ratios
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// timed returns how long f took.
+func timed(f func() error) (time.Duration, error) {
+	begun := time.Now()
+	err := f()
+	return time.Since(begun), err
+}
+
+// nan stands where there is nothing to say.
+var nan = math.NaN()

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+)
+
+// patience is how long a request may take before the bench gives up.
+const patience = 60 * time.Second
+
+// packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
+const (
+	packagesPerOwner = 10
+	requestsPerOwner = 4
+)
+
+// system is what is measured: the suite's relay and functions, and requesters on real websockets.
+type system struct {
+	db         *database
+	stamps     *stamps
+	requesters []*actors.Requester
+	received   []int    // packages of each requester so far
+	owners     []string // each is asked by several requesters, never by one twice while a delivery is open
+	next       atomic.Int64
+}
+
+func (b *bench) newSystem(ctx context.Context, requesters int) (*system, error) {
+	db, err := openDatabase(ctx, b.suite.Config().Project)
+	if err != nil {
+		return nil, err
+	}
+	s := &system{db: db, stamps: b.stamps, received: make([]int, requesters)}
+	var group errgroup.Group
+	group.SetLimit(8)
+	s.requesters = make([]*actors.Requester, requesters)
+	for i := range s.requesters {
+		s.requesters[i] = actors.NewRequester(b.suite.Addresses().Relay, actors.NewKey())
+		group.Go(func() error {
+			if err := s.requesters[i].Connect(ctx); err != nil {
+				return err
+			}
+			return s.requesters[i].Listen(ctx) // to all owners
+		})
+	}
+	return s, group.Wait()
+}
+
+// restock implements design.
+func (s *system) restock(ctx context.Context, requests int) (err error) {
+	s.owners, err = s.db.restock(ctx, requests)
+	return err
+}
+
+// restock removes everything from the database and returns owners with stock for so many requests.
+func (db *database) restock(ctx context.Context, requests int) ([]string, error) {
+	if err := db.clear(ctx); err != nil {
+		return nil, err
+	}
+	return db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
+}
+
+func (s *system) close() {
+	_ = s.db.client.Close()
+	for _, r := range s.requesters {
+		r.Disconnect()
+	}
+}
+
+// request implements design. A requester waits for one package at a time, so the next that arrives is the one.
+func (s *system) request(ctx context.Context, requester int) (journey, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r := s.requesters[requester]
+	owner := s.owners[int(s.next.Add(1))%len(s.owners)]
+	id, err := r.Ask(ctx, actors.Question{Owners: []string{owner}})
+	accepted := time.Now()
+	if err != nil {
+		return journey{}, err
+	}
+	received, err := r.AwaitKeyPackages(ctx, s.received[requester]+1)
+	if err != nil {
+		return journey{}, err
+	}
+	s.received[requester] = len(received)
+	return s.stamps.take(id, accepted, received[len(received)-1].At), nil
+}

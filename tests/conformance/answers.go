@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+)
+
+func noSession(ctx context.Context, p *probe) error {
+	owner, requester, stranger := actors.NewKey(), actors.NewKey(), actors.NewKey()
+	open, err := p.audience(ctx, owner, &stranger, nil)
+	if err != nil {
+		return err
+	}
+	defer leave(open)
+	deliveries, err := p.deliveries(owner, 1)
+	if err != nil {
+		return err
+	}
+	return p.expect(ctx, relayapi.NoSession, requester.Pubkey, deliveries...)
+}
+
+// noSubscription has sessions with none, with others, and with one that is closed.
+func noSubscription(ctx context.Context, p *probe) error {
+	owner, requester := actors.NewKey(), actors.NewKey()
+	s, err := p.join(ctx, requester)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	deliveries, err := p.deliveries(owner, 3)
+	if err != nil {
+		return err
+	}
+	if err := p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries[0]); err != nil {
+		return fmt.Errorf("without subscriptions: %w", err)
+	}
+	for i, filter := range []nostr.Filter{keyPackagesOf(actors.NewKey()), {Kinds: []int{nostr.KindTextNote}}} {
+		if err := s.subscribe(ctx, fmt.Sprintf("other%d", i), filter); err != nil {
+			return err
+		}
+	}
+	if err := p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries[1]); err != nil {
+		return fmt.Errorf("with other subscriptions: %w", err)
+	}
+	return s.got(ctx, "the requester")
+}
+
+func unknownEvent(ctx context.Context, p *probe) error {
+	owner := actors.NewKey()
+	deliveries, err := p.deliveries(owner, 1)
+	if err != nil {
+		return err
+	}
+	deliveries[0].Event = ""
+	return p.stayAway(ctx, actors.NewKey(), keyPackagesOf(owner), relayapi.UnknownEvent, deliveries...)
+}
+
+func rejected(ctx context.Context, p *probe) error {
+	owner := actors.NewKey()
+	other, err := p.keyPackage(owner)
+	if err != nil {
+		return err
+	}
+	note := &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"}
+	if err := owner.Sign(note); err != nil {
+		return err
+	}
+	good := deliveryOf(other)
+	wrong := map[string]relayapi.Delivery{
+		"another id":         altered(good, func(d *relayapi.Delivery) { d.KeyPackageEventID = randomID() }),
+		"another owner":      altered(good, func(d *relayapi.Delivery) { d.OwnerPubkey = actors.NewKey().Pubkey }),
+		"a wrong signature":  altered(good, func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, other.Sig, note.Sig, 1) }),
+		"a wrong content":    altered(good, func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, other.Content, "AAAA", 1) }),
+		"no JSON":            altered(good, func(d *relayapi.Delivery) { d.Event = "x" }),
+		"more than an event": altered(good, func(d *relayapi.Delivery) { d.Event += `,"more"` }),
+		"another kind":       deliveryOf(note),
+	}
+	for what, d := range wrong {
+		filter := nostr.Filter{Authors: []string{owner.Pubkey}} // of any kind
+		if err := p.stayAway(ctx, actors.NewKey(), filter, relayapi.Rejected, d); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+func altered(d relayapi.Delivery, change func(*relayapi.Delivery)) relayapi.Delivery {
+	change(&d)
+	return d
+}
+
+func deleted(ctx context.Context, p *probe) error {
+	owner := actors.NewKey()
+	event, err := p.publishKeyPackage(ctx, owner)
+	if err != nil {
+		return err
+	}
+	if err := p.withdraw(ctx, owner, event); err != nil {
+		return err
+	}
+	err = p.stayAway(ctx, actors.NewKey(), keyPackagesOf(owner), relayapi.Rejected, deliveryOf(event))
+	if err != nil {
+		return errors.Join(err, errors.New("the KeyPackage was deleted with kind 5"))
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+)
+
+// Target is the relay to be checked.
+type Target struct {
+	Relay    string // websocket URL
+	Endpoint string // URL of the delivery endpoint
+
+	Token         string // ID token of the endpoint's caller
+	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
+	OtherCaller   string // good ID token of somebody else; "" leaves that check out
+
+	// Compatible says that the relay runs with the compatibility setting, which ignores since and until.
+	Compatible bool
+
+	// Quiet is how long a session is listened to before it is believed that nothing more arrives: longer than a frame
+	// travels.
+	Quiet time.Duration
+
+	// Slack is what the network, or a busy machine, may add to the 5 s that the relay has for an answer.
+	Slack time.Duration
+}
+
+// Verdict is what came of a check.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass       Verdict = "pass"
+	Fail       Verdict = "FAIL"
+	NotChecked Verdict = "not checked"
+)
+
+// Result is the verdict on one rule.
+type Result struct {
+	Rule    string  `json:"rule"`
+	Promise string  `json:"promise"` // what the relay promises
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail,omitempty"` // how it was broken, or why it was not checked
+}
+
+// rule is one promise and how to check it. The check returns nil, an error that says what was seen instead, or a
+// notChecked.
+type rule struct {
+	name    string
+	promise string
+	check   func(context.Context, *probe) error
+}
+
+var rules = []rule{
+	{"stored-443", "a stored 443 is served to sessions authenticated as its author, and to nobody else", stored443},
+	{"new-443", "a new 443 is broadcast to sessions authenticated as its author, and to nobody else", new443},
+	{"token", "the endpoint answers 401 to a token that is missing or wrong", wrongTokens},
+	{"caller", "the endpoint answers 403 to a good token of somebody else", otherCaller},
+	{"method", "the endpoint answers 405 to other methods than POST", otherMethods},
+	{"malformed", "the endpoint answers 400 to what is not a DeliveryRequest", malformedBodies},
+	{"size", "the endpoint takes 8 MiB, and answers 200 or 413 to more", largeBodies},
+	{"direct-answer", "a push is answered 200, without a redirect, with one result for each delivery", directAnswer},
+	{"requester-only", "a delivery is sent to sessions authenticated as the requester, and to nobody else", requesterOnly},
+	{"once", "a session is sent a delivery once, also on two matching subscriptions and when it is pushed again", once},
+	{"verbatim", "the event string is the third element of the frame, byte for byte", verbatim},
+	{"limit", "the limit of a filter is ignored", limitIgnored},
+	{"since-until", "since and until of a filter are respected, unless the compatibility setting is on", sinceAndUntil},
+	{"no-session", "no_session is the answer when nobody is authenticated as the requester", noSession},
+	{"no-subscription", "no_subscription is the answer when no open subscription matches", noSubscription},
+	{"unknown-event", "unknown_event is the answer when neither the push nor the relay has the event", unknownEvent},
+	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
+	{"deleted", "rejected is the answer when the owner has deleted the KeyPackage", deleted},
+	{"expired", "a delivery that is not begun at expires_at is dropped", expired},
+	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
+	{"outcome", "an outcome is told once: an ephemeral event with an e tag that names the request", outcomeOnce},
+	{"outcome-forged", "no outcome is told of a request whose signature is wrong", outcomeOfForgery},
+	{"nudge", "a nudge is published when a requester opens a matching subscription", outOfSight("it goes to the delivery topic: see its message count, or the demo's second act")},
+	{"all-instances", "a negative answer speaks for all instances of the relay", outOfSight("which instance answers cannot be seen from here")},
+}
+
+// checkPatience bounds one check; the longest takes little more than the 5 s that a relay may take.
+const checkPatience = 45 * time.Second
+
+// notChecked is why a rule could not be checked.
+type notChecked string
+
+func (n notChecked) Error() string { return string(n) }
+
+func outOfSight(why string) func(context.Context, *probe) error {
+	return func(context.Context, *probe) error { return notChecked(why) }
+}
+
+// Run checks one rule after another and tells each result. The error is not nil if the relay cannot be used at all, and
+// then no rule was checked.
+func Run(ctx context.Context, target Target, tell func(Result)) ([]Result, error) {
+	p := &probe{Target: target, http: endpointClient()}
+	if err := p.isReachable(ctx); err != nil {
+		return nil, err
+	}
+	results := make([]Result, 0, len(rules))
+	for _, r := range rules {
+		if ctx.Err() != nil {
+			return results, context.Cause(ctx)
+		}
+		result := r.judge(ctx, p)
+		results = append(results, result)
+		tell(result)
+	}
+	return results, nil
+}
+
+func (p *probe) isReachable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	s, err := p.join(ctx, actors.NewKey())
+	if err != nil {
+		return err
+	}
+	s.leave()
+	return nil
+}
+
+func (r rule) judge(ctx context.Context, p *probe) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkPatience, fmt.Errorf("gave up after %v", checkPatience))
+	defer cancel()
+	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
+	if err := r.check(ctx, p); err != nil {
+		result.Verdict, result.Detail = Fail, err.Error()
+		if errors.As(err, new(notChecked)) {
+			result.Verdict = NotChecked
+		}
+	}
+	return result
+}
+
+// Broken counts the rules that the relay breaks.
+func Broken(results []Result) (n int) {
+	for _, r := range results {
+		if r.Verdict == Fail {
+			n++
+		}
+	}
+	return n
+}
+
+// probe is what all checks use.
+type probe struct {
+	Target
+	http *http.Client
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/relay/relaytest"
+)
+
+func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
+
+const (
+	quiet = 200 * time.Millisecond // enough on one machine
+	slack = 9 * time.Second        // the machine may be busy
+)
+
+// serve starts a reference relay and returns it as a target with all tokens.
+func serve(t *testing.T, compatible bool) Target {
+	t.Helper()
+	r := relaytest.Serve(t, compatible)
+	return Target{
+		Relay: r.URL, Endpoint: r.Endpoint,
+		Token: r.Token(), OtherAudience: r.TokenFor("https://elsewhere.example"), OtherCaller: r.StrangersToken(),
+		Compatible: compatible, Quiet: quiet, Slack: slack,
+	}
+}
+
+func TestTheReferenceRelayConforms(t *testing.T) {
+	t.Parallel()
+	for name, compatible := range map[string]bool{"strict": false, "compatible": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			verdicts := map[Verdict]int{}
+			_, err := Run(t.Context(), serve(t, compatible), func(r Result) {
+				verdicts[r.Verdict]++
+				if r.Verdict == Fail {
+					t.Errorf("%s: %s", r.Rule, r.Detail)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verdicts[NotChecked] != 2 || verdicts[Pass] != len(rules)-2 {
+				t.Errorf("got %v of %d rules", verdicts, len(rules))
+			}
+		})
+	}
+}

@@ -1,0 +1,101 @@
+// Command conformance checks a relay against the contract of KeyPackage delivery, from the outside: as clients on its
+// websocket, and as the function on its delivery endpoint. Each rule is checked with people of its own who are made up for
+// it, so a relay in use is not disturbed, and what they publish they delete again.
+//
+// Two promises of the contract cannot be seen from there, and are reported as not checked: that a nudge is published when a
+// requester turns up, and that a negative answer speaks for all instances.
+//
+//	go run ./tests/conformance -relay wss://relay.example
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+)
+
+func main() { command.Main("conformance", checkConformance) }
+
+// checkConformance checks a relay against the contract. It fails if a rule is broken.
+func checkConformance(ctx context.Context, args []string) error {
+	target, asJSON, err := conformanceTarget(ctx, args)
+	if err != nil {
+		return err
+	}
+	story := os.Stdout
+	if asJSON {
+		story = os.Stderr
+	}
+	results, err := Run(ctx, target, func(r Result) {
+		fmt.Fprintf(story, "%-11s  %-15s  %s\n", r.Verdict, r.Rule, r.Promise)
+		if r.Detail != "" {
+			fmt.Fprintf(story, "%30s %s\n", "", r.Detail)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := command.PrintJSON(os.Stdout, results); err != nil {
+			return err
+		}
+	}
+	if broken := Broken(results); broken > 0 {
+		return fmt.Errorf("%d of %d rules are broken", broken, len(results))
+	}
+	return nil
+}
+
+func conformanceTarget(ctx context.Context, args []string) (target Target, asJSON bool, err error) {
+	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
+	flags.StringVar(&target.Relay, "relay", "ws://127.0.0.1:7447", "websocket `URL` of the relay; the default is that of `up`")
+	flags.StringVar(&target.Endpoint, "endpoint", "", "`URL` of its delivery endpoint (default: that of the relay's host)")
+	flags.StringVar(&target.Token, "token", "", "ID `token` of the endpoint's caller (default: as the function gets it, from the metadata server or the credentials of this environment)")
+	flags.StringVar(&target.OtherCaller, "other-token", "", "good ID `token` of another account, to see it refused")
+	audience := flags.String("audience", "", "audience of the token (default: origin of the endpoint)")
+	flags.BoolVar(&target.Compatible, "compat", false, "the relay runs with its compatibility setting")
+	flags.DurationVar(&target.Quiet, "quiet", 500*time.Millisecond, "how long to listen for what must not arrive")
+	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the 5 s for an answer")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document on standard output, and the lines on standard error")
+	if err := command.Parse(flags, args); err != nil {
+		return target, asJSON, err
+	}
+	if err := actors.CheckRelayURL(target.Relay); err != nil {
+		return target, asJSON, err
+	}
+	if err := completeEndpoint(&target, audience); err != nil {
+		return target, asJSON, err
+	}
+	if target.Token == "" {
+		err = target.FetchTokens(ctx, *audience)
+	}
+	return target, asJSON, err
+}
+
+// completeEndpoint fills in what follows from the rest.
+func completeEndpoint(target *Target, audience *string) error {
+	if target.Endpoint == "" {
+		u, err := url.Parse(target.Relay)
+		if err != nil {
+			return fmt.Errorf("-relay: %w", err)
+		}
+		scheme := map[string]string{"ws": "http", "wss": "https"}[u.Scheme]
+		target.Endpoint = (&url.URL{Scheme: scheme, Host: u.Host, Path: relayapi.Path}).String()
+	}
+	u, err := url.Parse(target.Endpoint)
+	if err != nil || u.Host == "" {
+		return errors.New("-endpoint is not an absolute URL")
+	}
+	if *audience == "" {
+		*audience = u.Scheme + "://" + u.Host
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+)
+
+// outcomeOnce asks an owner who has no KeyPackage, so that nothing is used up where the functions run. Whichever outcome
+// comes first, theirs or ours, is the one that is told.
+func outcomeOnce(ctx context.Context, p *probe) error {
+	request, s, err := p.asker(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.publish(ctx, request); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := p.tellOutcome(ctx, request); err != nil {
+			return err
+		}
+	}
+	told, err := s.all(ctx, 1)
+	if err != nil {
+		return err
+	}
+	if len(told) != 1 {
+		return fmt.Errorf("the requester was told %d times", len(told))
+	}
+	return isNotice(told[0], request)
+}
+
+// asker returns a signed request and a session of its author's that listens to whatever names the request.
+func (p *probe) asker(ctx context.Context) (*nostr.Event, *session, error) {
+	key := actors.NewKey()
+	request := actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}, TTL: life})
+	if err := key.Sign(request); err != nil {
+		return nil, nil, err
+	}
+	s, err := p.join(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.subscribe(ctx, "outcome", nostr.Filter{Tags: nostr.TagMap{"e": {request.ID}}}); err != nil {
+		s.leave()
+		return nil, nil, err
+	}
+	return request, s, nil
+}
+
+func (p *probe) tellOutcome(ctx context.Context, request *nostr.Event) error {
+	push := pushOf(request.PubKey)
+	push.RequestEventID = request.ID
+	owner := request.Tags.Find("p")[1]
+	push.Outcome.Rows = []relayapi.OutcomeRow{{Owner: owner, Requested: 1, Reason: string(keypackage.StatusNone)}}
+	_, err := p.push(ctx, push)
+	return err
+}
+
+func isNotice(raw string, request *nostr.Event) error {
+	event, err := keypackage.VerifyEvent(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the notice: %w", err)
+	case !nostr.IsEphemeralKind(event.Kind):
+		return fmt.Errorf("the notice is of kind %d, which is not ephemeral", event.Kind)
+	case event.PubKey == request.PubKey:
+		return errors.New("the notice is not signed by the relay")
+	}
+	for tag := range event.Tags.FindAll("e") {
+		if tag[1] == request.ID {
+			return nil
+		}
+	}
+	return errors.New("no e tag of the notice names the request")
+}
+
+func outcomeOfForgery(ctx context.Context, p *probe) error {
+	request, s, err := p.asker(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	forged := *request
+	forged.Sig = randomID() + randomID()
+	_ = s.publish(ctx, &forged) // a relay refuses it, or stores it for others to judge
+	if err := p.tellOutcome(ctx, &forged); err != nil {
+		return err
+	}
+	return s.got(ctx, "the alleged requester")
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/nbd-wtf/go-nostr"
+	"github.com/nbd-wtf/go-nostr/nip42"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+)
+
+const (
+	// maxFrame is above any frame that a check causes.
+	maxFrame = 1 << 20
+	// arrival is how long something that the relay has said to have sent may be under way.
+	arrival = 5 * time.Second
+	// readBuffer keeps what the kernel takes in for a session that does not read far below what such a check sends.
+	readBuffer = 64 << 10
+)
+
+// session is one websocket connection. It reads only while one of its methods runs, so a session that is left alone is a
+// client that does not read. Not safe for concurrent use.
+type session struct {
+	probe  *probe
+	conn   *websocket.Conn
+	events []string // received so far, as the relay wrote them
+}
+
+// visit opens a session that is nobody's.
+func (p *probe) visit(ctx context.Context) (*session, error) {
+	dialer := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	conn, _, err := websocket.Dial(ctx, p.Relay, &websocket.DialOptions{HTTPClient: dialer})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", p.Relay, err)
+	}
+	conn.SetReadLimit(maxFrame)
+	return &session{probe: p, conn: conn}, nil
+}
+
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.(*net.TCPConn).SetReadBuffer(readBuffer)
+}
+
+// join opens a session that is authenticated (NIP-42).
+func (p *probe) join(ctx context.Context, key actors.Key) (*session, error) {
+	s, err := p.visit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.authenticate(ctx, key); err != nil {
+		s.leave()
+		return nil, fmt.Errorf("authenticate (NIP-42): %w", err)
+	}
+	return s, nil
+}
+
+func (s *session) leave() { _ = s.conn.CloseNow() }
+
+func (s *session) authenticate(ctx context.Context, key actors.Key) error {
+	message, err := s.until(ctx, arrival, func(m message) bool { return m.label() == "AUTH" })
+	if err != nil {
+		return fmt.Errorf("wait for the challenge: %w", err)
+	}
+	proof := nip42.CreateUnsignedAuthEvent(message.text(1), key.Pubkey, s.probe.Relay)
+	if err := key.Sign(&proof); err != nil {
+		return err
+	}
+	return s.submit(ctx, "AUTH", &proof)
+}
+
+// publish sends an event and fails unless the relay accepts it.
+func (s *session) publish(ctx context.Context, event *nostr.Event) error {
+	if err := s.submit(ctx, "EVENT", event); err != nil {
+		return fmt.Errorf("publish a kind-%d event: %w", event.Kind, err)
+	}
+	return nil
+}
+
+func (s *session) submit(ctx context.Context, label string, event *nostr.Event) error {
+	if err := s.send(ctx, label, event); err != nil {
+		return err
+	}
+	ok, err := s.until(ctx, 2*arrival, func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
+	if err != nil {
+		return fmt.Errorf("wait for the OK: %w", err)
+	}
+	if len(ok) < 3 || string(ok[2]) != "true" {
+		return fmt.Errorf("refused by the relay: %s", ok.text(3))
+	}
+	return nil
+}
+
+// subscribe opens a subscription, or tries to, and returns when everything stored has arrived.
+func (s *session) subscribe(ctx context.Context, id string, filters ...nostr.Filter) error {
+	request := []any{"REQ", id}
+	for _, f := range filters {
+		request = append(request, f)
+	}
+	if err := s.send(ctx, request...); err != nil {
+		return err
+	}
+	_, err := s.until(ctx, 2*arrival, func(m message) bool {
+		return (m.label() == "EOSE" || m.label() == "CLOSED") && m.text(1) == id
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the end of stored events: %w", err)
+	}
+	return nil
+}
+
+// all returns the events that have arrived since the session was opened, when at least n have and then nothing more does for
+// the quiet time, or when n do not arrive in time. It is the last thing to ask of a session: it may be closed then.
+func (s *session) all(ctx context.Context, n int) ([]string, error) {
+	if err := s.await(ctx, n, arrival); err != nil {
+		return s.events, notOver(ctx, err)
+	}
+	none := nostr.Filter{IDs: []string{actors.NewKey().Pubkey}} // what was sent before is there when this is answered
+	if err := s.subscribe(ctx, "barrier", none); err != nil {
+		return s.events, err
+	}
+	_, err := s.until(ctx, s.probe.Quiet, func(message) bool { return false })
+	return s.events, notOver(ctx, err)
+}
+
+// await reads until at least n events have arrived since the session was opened.
+func (s *session) await(ctx context.Context, n int, patience time.Duration) error {
+	if len(s.events) >= n {
+		return nil
+	}
+	_, err := s.until(ctx, patience, func(message) bool { return len(s.events) >= n })
+	return err
+}
+
+// notOver makes nothing of an error that only says that nothing more came.
+func notOver(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// message is one of the relay's (NIP-01).
+type message []json.RawMessage
+
+func (m message) text(i int) (s string) {
+	if i < len(m) {
+		_ = json.Unmarshal(m[i], &s)
+	}
+	return s
+}
+
+func (m message) label() string { return m.text(0) }
+
+// until reads until a message is the one that is waited for, and keeps the events that come before.
+func (s *session) until(ctx context.Context, patience time.Duration, found func(message) bool) (message, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		_, frame, err := s.conn.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var m message
+		if json.Unmarshal(frame, &m) != nil {
+			return nil, errors.New("the relay sent a frame that is not a JSON array")
+		}
+		if m.label() == "EVENT" && len(m) == 3 {
+			s.events = append(s.events, string(m[2]))
+		}
+		if found(m) {
+			return m, nil
+		}
+	}
+}
+
+func (s *session) send(ctx context.Context, message ...any) error {
+	frame, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode a message: %w", err)
+	}
+	return s.conn.Write(ctx, websocket.MessageText, frame)
+}

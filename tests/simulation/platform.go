@@ -1,0 +1,212 @@
+package simulation
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
+)
+
+// Invocation says what befalls an invocation.
+type Invocation struct {
+	faults.Invocation
+	// Patient says what the invocation does that finds somebody else's push under way: it waits for the end of the lease,
+	// or until its own time is over.
+	Patient bool
+}
+
+// invoke runs a function once, in an instance of its own, and reports whether it acknowledged. It returns when the
+// function has ended or crashed.
+func (s *Stage) invoke(ctx context.Context, i *Invocation, function func(context.Context) error) bool {
+	i.Patience = s.Clock.Advance
+	ctx = i.Begin(s.by(ctx, true))
+	defer i.End()
+	defer s.count(i)
+	done := make(chan error, 1)
+	s.running.Go(func() { done <- function(ctx) })
+	select {
+	case <-i.Crashed():
+		return false
+	case err := <-done:
+		select {
+		case <-i.Crashed():
+			return false
+		default:
+			return !fault.IsRetryable(err)
+		}
+	}
+}
+
+// count notes whether what was planned for the invocation has happened.
+func (s *Stage) count(i *Invocation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i.Struck() {
+		s.befell["faults: "+string(i.Fault.Kind)]++
+	}
+	if i.Interrupted() {
+		s.befell["interruptions"]++
+	}
+}
+
+func (s *Stage) claimer() *claiming.Claimer {
+	return claiming.New(s.store, publisher{s.topic}, s.settings, s.Clock.Now)
+}
+
+// Triggers returns the number of events that wait for ClaimKeyPackages.
+func (s *Stage) Triggers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.triggers)
+}
+
+// Claim hands a waiting event, named by any number, to ClaimKeyPackages. The event is gone if it is acknowledged, unless
+// it is to be kept as a duplicate.
+func (s *Stage) Claim(ctx context.Context, pick int, keep bool, i *Invocation) {
+	if t, ok := s.trigger(pick); ok {
+		s.claimAt(ctx, s.claimer(), t, keep, i)
+	}
+}
+
+// ClaimTogether hands two waiting events to the same instance of ClaimKeyPackages at the same moment.
+func (s *Stage) ClaimTogether(ctx context.Context, first, second int) {
+	instance := s.claimer()
+	var both sync.WaitGroup
+	for _, pick := range []int{first, second} {
+		if t, ok := s.trigger(pick); ok {
+			both.Go(func() { s.claimAt(ctx, instance, t, false, new(Invocation)) })
+		}
+	}
+	both.Wait()
+}
+
+func (s *Stage) claimAt(ctx context.Context, instance *claiming.Claimer, t trigger, keep bool, i *Invocation) {
+	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
+		_, err := instance.Take(ctx, t.doc)
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !acknowledged {
+		return
+	}
+	s.run.Acks = append(s.run.Acks, invariants.Ack{RequestID: t.doc.ID, Commits: len(s.run.Commits)})
+	if !keep {
+		s.triggers = slices.DeleteFunc(s.triggers, func(other trigger) bool { return other.doc.ID == t.doc.ID })
+	}
+}
+
+func (s *Stage) trigger(pick int) (trigger, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.triggers) == 0 {
+		return trigger{}, false
+	}
+	return s.triggers[pick%len(s.triggers)], true
+}
+
+// Lose drops a waiting event: its trigger is never delivered.
+func (s *Stage) Lose(pick int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.triggers); n > 0 {
+		s.triggers = slices.Delete(s.triggers, pick%n, pick%n+1)
+	}
+}
+
+// Deliver hands a pending message, named by any number, to DeliverKeyPackages. The message is gone if it is acknowledged,
+// unless it is to be kept as a duplicate. It reports whether it was acknowledged.
+func (s *Stage) Deliver(ctx context.Context, pick int, keep bool, i *Invocation) bool {
+	pending, err := s.topic.Pending(ctx)
+	if err != nil || len(pending) == 0 {
+		s.failed(err)
+		return false
+	}
+	message := pending[pick%len(pending)]
+	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
+		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
+		var err error
+		if message.RequestEventID != "" {
+			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{
+				RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
+			})
+		} else {
+			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
+		}
+		return err
+	})
+	s.failed(s.topic.Settle(ctx, message, acknowledged && !keep))
+	return acknowledged
+}
+
+// Drop loses a message, as the dead letters do.
+func (s *Stage) Drop(ctx context.Context, pick int) {
+	pending, err := s.topic.Pending(ctx)
+	if err == nil && len(pending) > 0 {
+		err = s.topic.Settle(ctx, pending[pick%len(pending)], true)
+	}
+	s.failed(err)
+}
+
+// Tick calls ExpireDeliveries.
+func (s *Stage) Tick(ctx context.Context, i *Invocation) {
+	s.invoke(ctx, i, func(ctx context.Context) error {
+		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
+		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
+		return err
+	})
+}
+
+// takingUp is the claimer as ExpireDeliveries sees it.
+type takingUp struct{ *claiming.Claimer }
+
+// TakeUp implements expiring.Claimer.
+func (t takingUp) TakeUp(ctx context.Context, doc keypackage.RequestDocument) error {
+	_, err := t.Take(ctx, doc)
+	return err
+}
+
+// waiting notices that a deliverer waits for the end of somebody's lease: it reads the same deliveries again and again.
+type waiting struct {
+	Store
+	found func()
+	reads int
+}
+
+// Deliveries implements delivering.Store.
+func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.Found, error) {
+	if w.reads++; w.reads > 2 {
+		w.found()
+	}
+	return w.Store.Deliveries(ctx, ids)
+}
+
+// BeginPush implements delivering.Store.
+func (w *waiting) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	w.reads = 0
+	return w.Store.BeginPush(ctx, deliveries)
+}
+
+// SaveResults implements delivering.Store.
+func (w *waiting) SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error {
+	w.reads = 0
+	return w.Store.SaveResults(ctx, deliveries)
+}
+
+// foundLease makes the time pass for which an invocation waits, or ends the invocation's own.
+func (s *Stage) foundLease(i *Invocation) func() {
+	return func() {
+		if i.Patient {
+			s.Clock.Advance(keypackage.Lease)
+			return
+		}
+		i.Abandon()
+	}
+}

@@ -1,0 +1,206 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
+)
+
+// Mood is how the relay takes a push.
+type Mood string
+
+// The moods. Those that end in "sent" have served the push before the answer goes wrong.
+const (
+	Honest           Mood = "honest"
+	Refusing         Mood = "401"
+	Misplaced        Mood = "404"
+	Unexpected       Mood = "redirect"
+	UnexpectedSent   Mood = "redirect, sent"
+	Failing          Mood = "500"
+	FailingSent      Mood = "500, sent"
+	UnknownNotSent   Mood = "unknown"
+	UnknownSent      Mood = "unknown, sent"
+	SilentSent       Mood = "no result, sent"
+	NotKnowingEvent  Mood = "unknown_event"
+	RejectingPackage Mood = "rejected"
+)
+
+// Moods lists all of them.
+var Moods = []Mood{
+	Honest, Refusing, Misplaced, Unexpected, UnexpectedSent, Failing, FailingSent, UnknownNotSent, UnknownSent, SilentSent,
+	NotKnowingEvent, RejectingPackage,
+}
+
+// Relay is the relay's side of the delivery endpoint, with the promises of a relay kept and every answer that it may give.
+// It is safe for concurrent use.
+type Relay struct {
+	clock *Clock
+
+	mu       sync.Mutex
+	moods    []Mood
+	sessions map[string][]*session // by the key as which they are authenticated
+	sent     map[string]bool       // deliveries that were written to some session
+	underWay map[string]time.Time  // until when a push of the delivery may still be served
+	received []invariants.Received
+	pushes   []invariants.Push
+}
+
+// session is an authenticated session; matching tells whether it has a subscription that KeyPackages satisfy.
+type session struct {
+	matching bool
+	got      map[string]bool
+}
+
+func newRelay(clock *Clock) *Relay {
+	return &Relay{
+		clock: clock, sessions: make(map[string][]*session), sent: make(map[string]bool), underWay: make(map[string]time.Time),
+	}
+}
+
+// SetMood makes the next push meet that mood.
+func (r *Relay) SetMood(m Mood) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moods = append(r.moods, m)
+}
+
+// Open opens a session.
+func (r *Relay) Open(pubkey string, matching bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sessions[pubkey] = append(r.sessions[pubkey], &session{matching, make(map[string]bool)})
+}
+
+// Close closes all sessions of a key.
+func (r *Relay) Close(pubkey string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sessions, pubkey)
+}
+
+var errTooLate = errors.New("the caller has gone")
+
+// Push implements delivering.Relay. It is where the call leaves the function, so it also notes what must not leave.
+func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Answer {
+	begun := r.clock.Now()
+	r.noteBegin(push, begun)
+	served := false
+	var answer delivering.Answer
+	err := faults.From(ctx).Call("Push", func() error {
+		if r.clock.Now().Sub(begun) >= keypackage.PushTimeout {
+			return errTooLate
+		}
+		served = true
+		answer = r.serve(push)
+		return nil
+	})
+	if !errors.Is(err, faults.ErrCrashed) {
+		r.noteEnd(push)
+	}
+	switch {
+	case err == nil:
+		return answer
+	case !served && status.Code(err) == codes.Unknown && !errors.Is(err, errTooLate):
+		return delivering.Answer{Answer: keypackage.AnswerNotSent, Err: err}
+	}
+	return delivering.Answer{Answer: keypackage.AnswerUnclear, Err: err}
+}
+
+func (r *Relay) noteBegin(push delivering.Push, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range push.Deliveries {
+		r.pushes = append(r.pushes, invariants.Push{DeliveryID: d.ID, At: now, Contested: now.Before(r.underWay[d.ID])})
+		r.underWay[d.ID] = now.Add(keypackage.PushTimeout)
+	}
+}
+
+func (r *Relay) noteEnd(push delivering.Push) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range push.Deliveries {
+		delete(r.underWay, d.ID)
+	}
+}
+
+// serve answers according to the mood.
+func (r *Relay) serve(push delivering.Push) delivering.Answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	mood := Honest
+	if len(r.moods) > 0 {
+		mood, r.moods = r.moods[0], r.moods[1:]
+	}
+	switch mood {
+	case Refusing:
+		return delivering.Answer{Answer: keypackage.AnswerRefused}
+	case Misplaced:
+		return delivering.Answer{Answer: keypackage.AnswerMisplaced}
+	case Unexpected:
+		return delivering.Answer{Answer: keypackage.AnswerUnexpected}
+	case Failing:
+		return delivering.Answer{Answer: keypackage.AnswerUnclear}
+	case UnknownNotSent:
+		return all(push, keypackage.ResultUnknown)
+	case NotKnowingEvent:
+		return all(push, keypackage.ResultUnknownEvent)
+	case RejectingPackage:
+		return all(push, keypackage.ResultRejected)
+	}
+	statuses := make(map[string]string)
+	for _, d := range push.Deliveries {
+		statuses[d.ID] = r.send(push, d)
+	}
+	switch mood {
+	case UnexpectedSent:
+		return delivering.Answer{Answer: keypackage.AnswerUnexpected}
+	case FailingSent:
+		return delivering.Answer{Answer: keypackage.AnswerUnclear}
+	case UnknownSent:
+		return all(push, keypackage.ResultUnknown)
+	case SilentSent:
+		return delivering.Answer{Answer: keypackage.AnswerResults}
+	}
+	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+}
+
+func all(push delivering.Push, status string) delivering.Answer {
+	statuses := make(map[string]string)
+	for _, d := range push.Deliveries {
+		statuses[d.ID] = status
+	}
+	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+}
+
+// send writes one delivery to every matching session of the requester that has not got it yet.
+func (r *Relay) send(push delivering.Push, d *keypackage.Delivery) string {
+	now := r.clock.Now()
+	if !now.Before(push.ExpiresAt) {
+		return keypackage.ResultNoSession // dropped
+	}
+	for _, s := range r.sessions[push.Requester] {
+		if !s.matching || s.got[d.ID] {
+			continue
+		}
+		s.got[d.ID], r.sent[d.ID] = true, true
+		r.received = append(r.received, invariants.Received{
+			DeliveryID: d.ID, Session: push.Requester, PackageID: d.PackageID, Raw: d.Event(), At: now,
+		})
+	}
+	switch {
+	case r.sent[d.ID]:
+		return keypackage.ResultDelivered
+	case len(r.sessions[push.Requester]) > 0:
+		return keypackage.ResultNoSubscription
+	}
+	return keypackage.ResultNoSession
+}

@@ -1,0 +1,158 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"cloud.google.com/go/firestore"
+	"github.com/nbd-wtf/go-nostr"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
+)
+
+// Package names one of the cast's KeyPackage events.
+type Package struct{ Owner, Number, Variant int }
+
+// Publish is what the relay does with KeyPackage events of their owners, or with re-broadcasts of them, whoever sends
+// them: they are stored, unless they are stored already or were deleted. The methods in this file may be called in the
+// middle of an invocation.
+func (s *Stage) Publish(ctx context.Context, packages ...Package) {
+	var refs []*firestore.DocumentRef
+	for _, p := range packages {
+		event := s.cast.events[p.Owner][p.Number][p.Variant]
+		s.published(p, event)
+		refs = append(refs,
+			s.client.Collection(collections.KeyPackages).Doc(event.id), s.client.Collection(collections.Tombstones).Doc(event.id))
+	}
+	snaps, err := s.client.GetAll(ctx, refs)
+	s.failed(err)
+	known := make(map[string]bool)
+	for _, snap := range snaps {
+		known[snap.Ref.ID] = known[snap.Ref.ID] || snap.Exists()
+	}
+	err = s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
+		for i, p := range packages {
+			event := s.cast.events[p.Owner][p.Number][p.Variant]
+			if !known[event.id] && !slices.Contains(packages[:i], p) {
+				if err := tx.Create(refs[2*i], event.document); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if status.Code(err) != codes.AlreadyExists { // a crashed invocation has just returned it
+		s.failed(err)
+	}
+}
+
+// published notes that an event is known to the world.
+func (s *Stage) published(p Package, event published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.Uploads[event.id] = event.upload
+	s.uploads = append(s.uploads, p)
+}
+
+// Delete is what the relay does with the owner's deletion of an event that was published, named by any number.
+func (s *Stage) Delete(ctx context.Context, pick int) {
+	s.mu.Lock()
+	uploads := s.uploads
+	s.mu.Unlock()
+	if len(uploads) == 0 {
+		return
+	}
+	p := uploads[pick%len(uploads)]
+	event := s.cast.events[p.Owner][p.Number][p.Variant]
+	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
+		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}
+		if err := tx.Set(s.client.Collection(collections.Tombstones).Doc(event.id), tombstone); err != nil {
+			return err
+		}
+		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.id))
+	})
+	s.failed(err)
+}
+
+// Ask is a request as a requester makes it. The zero values of the optional parts leave their tags out.
+type Ask struct {
+	Requester int
+	Owners    []int
+	Min       int
+	Suite     string
+	Group     string
+	TTL       int  // seconds
+	Forged    bool // somebody else has changed it after it was signed
+}
+
+// Ask stores the request as the relay does, and makes the event that triggers ClaimKeyPackages.
+func (s *Stage) Ask(ctx context.Context, a Ask) {
+	event := s.requestEvent(a)
+	now := s.Clock.Now()
+	fields := map[string]any{
+		"event": event.String(), "kind": int64(event.Kind), "pubkey": event.PubKey, "created_at": int64(event.CreatedAt),
+		"received_at": now,
+	}
+	if _, err := s.client.Collection(collections.Requests).Doc(event.ID).Create(s.by(ctx, false), fields); err != nil {
+		s.failed(err)
+		return
+	}
+	doc := keypackage.ReadRequestDocument(event.ID, fields, now)
+	request := invariants.Request{ID: event.ID, Requester: event.PubKey}
+	for _, i := range a.Owners {
+		if owner := s.cast.Owners[i].Pubkey; !slices.Contains(request.Owners, owner) {
+			request.Owners = append(request.Owners, owner)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.Requests = append(s.run.Requests, request)
+	s.triggers = append(s.triggers, trigger{doc: doc})
+}
+
+func (s *Stage) requestEvent(a Ask) nostr.Event {
+	s.asked++
+	event := nostr.Event{
+		Kind: keypackage.KindRequest, CreatedAt: nostr.Timestamp(s.Clock.Now().Unix()),
+		Content: fmt.Sprint("request ", s.asked), // no two requests are the same
+	}
+	for _, i := range a.Owners {
+		event.Tags = append(event.Tags, nostr.Tag{"p", s.cast.Owners[i].Pubkey})
+	}
+	optional := []struct{ name, value string }{
+		{"min", strconv.Itoa(a.Min)}, {"cs", a.Suite}, {"h", a.Group}, {"ttl", strconv.Itoa(a.TTL)},
+	}
+	for _, o := range optional {
+		if o.value != "" && o.value != "0" {
+			event.Tags = append(event.Tags, nostr.Tag{o.name, o.value})
+		}
+	}
+	s.failed(s.cast.Requesters[a.Requester].Sign(&event))
+	if a.Forged {
+		event.Content += ", forged"
+		event.ID = event.GetID()
+	}
+	return event
+}
+
+// Enter opens a session of a requester. If it has a matching subscription, the relay asks for the delivery of everything
+// that waits for it.
+func (s *Stage) Enter(ctx context.Context, requester int, matching bool) {
+	pubkey := s.cast.Requesters[requester].Pubkey
+	s.Relay.Open(pubkey, matching)
+	if matching {
+		s.failed(s.topic.Publish(ctx, topic.Message{RequesterPubkey: pubkey}))
+	}
+}
+
+// Leave closes all sessions of a requester.
+func (s *Stage) Leave(requester int) { s.Relay.Close(s.cast.Requesters[requester].Pubkey) }
+
+// Requester returns a requester's public key.
+func (s *Stage) Requester(i int) string { return s.cast.Requesters[i].Pubkey }

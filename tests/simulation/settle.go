@@ -1,0 +1,67 @@
+package simulation
+
+import (
+	"context"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// redeliveries bounds how often the platform tries again. Without faults few are needed.
+const redeliveries = 8
+
+// Settle lets everything come to its end without further faults: events and messages are repeated until they are
+// acknowledged, and the scheduled function runs until the last delivery must have ended. With everybody present, all
+// requesters come and listen first, so that whatever can be delivered is.
+func (s *Stage) Settle(ctx context.Context, everybody bool) {
+	s.Relay.calm()
+	if everybody {
+		for i := range s.cast.Requesters {
+			s.Leave(i)
+			s.Enter(ctx, i, true)
+		}
+	}
+	s.drain(ctx)
+	// The first run finds the requests whose trigger was lost; its walk stays 30 s behind. At the second, the last delivery
+	// and its fence are over.
+	for _, step := range []time.Duration{time.Minute, 6 * time.Minute} {
+		s.Clock.Advance(step)
+		s.Tick(ctx, new(Invocation))
+		s.drain(ctx)
+	}
+}
+
+// drain repeats events and messages until they are acknowledged. A lease that nobody ends runs out meanwhile.
+func (s *Stage) drain(ctx context.Context) {
+	for range redeliveries {
+		for i := s.Triggers(); i > 0; i-- {
+			s.Claim(ctx, i-1, false, new(Invocation))
+		}
+		if s.topic.Outstanding() == 0 && s.Triggers() == 0 {
+			return
+		}
+		s.deliverAll(ctx)
+		s.Clock.Advance(keypackage.Lease)
+	}
+}
+
+// deliverAll hands over as many messages as are outstanding, as they come.
+func (s *Stage) deliverAll(ctx context.Context) {
+	for left := s.topic.Outstanding(); left > 0; {
+		pending, err := s.topic.Pending(ctx)
+		s.failed(err)
+		for i := len(pending); i > 0; i-- {
+			s.Deliver(ctx, i-1, false, new(Invocation))
+		}
+		if left -= len(pending); len(pending) == 0 {
+			return
+		}
+	}
+}
+
+// calm ends all moods.
+func (r *Relay) calm() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.moods = nil
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+)
+
+// deck is what crashes, in shuffled order and then again. The functions do it more often than what they talk to.
+var deck = []string{
+	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Relay, suite.PubSub,
+}
+
+// crash kills and restarts processes until ctx ends. A restart that was begun is finished.
+func (s *soak) crash(ctx context.Context) error {
+	mind := newMind(s.Seed, "crash", 0)
+	for {
+		for _, i := range mind.Perm(len(deck)) {
+			if !mind.pause(ctx, s.CrashEvery) {
+				return nil
+			}
+			if err := s.crashOne(context.WithoutCancel(ctx), deck[i]); err != nil {
+				return fmt.Errorf("restart of %s: %w", deck[i], err)
+			}
+		}
+	}
+}
+
+func (s *soak) crashOne(ctx context.Context, name string) error {
+	s.history.fault(name + " killed")
+	if name == suite.Relay {
+		s.history.relayDied(time.Now())
+	}
+	return s.Restart(ctx, name)
+}

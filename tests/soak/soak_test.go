@@ -1,0 +1,87 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+)
+
+// TestShortSoak is the soak in small: every fault but lost triggers, which take the scheduled function half a minute.
+func TestShortSoak(t *testing.T) {
+	t.Parallel()
+	report, err := Run(t.Context(), Options{
+		Duration: 12 * time.Second, Seed: 126, // its first crash is that of Pub/Sub
+		Rate: 8, Life: 30 * time.Second,
+		Faults: true, CrashEvery: time.Second, KeepTriggers: true,
+		Binary: build(t), Logs: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report.Print(t.Output())
+	if !report.OK {
+		t.Error("promises were broken")
+	}
+	for what, n := range map[string]int{
+		"requests": report.Requests, "deliveries": report.Deliveries, "received": report.Received,
+		"faults": sum(report.Faults), "restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"],
+	} {
+		if n == 0 {
+			t.Errorf("%s: none, so that nothing was tested", what)
+		}
+	}
+}
+
+// build builds without -race, whatever the test was built with: khatru, which the relay is built on, has races of its own.
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "emulator")
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the program that the suite runs: %v\n%s", err, output)
+	}
+	return binary
+}
+
+func TestLeaksAreFound(t *testing.T) {
+	t.Parallel()
+	content := strings.Repeat("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 8)
+	h := newHistory()
+	h.secret(strings.Repeat("5ec3e7", 11)[:64])
+	h.uploads["id"] = &upload{content: content, signature: strings.Repeat("51", 64)}
+	for name, test := range map[string]struct {
+		log  string
+		want string
+	}{
+		"nothing":       {`{"message":"granted","request_event_id":"` + strings.Repeat("ab", 32) + `"}`, ""},
+		"whole content": {"x " + content + " y", "content of a KeyPackage"},
+		"cut content":   {"x " + content[13:76] + " y", "content of a KeyPackage"},
+		"event":         {`\"sig\":\"` + strings.Repeat("51", 64), "an event's signature"},
+		"secret":        {"key " + strings.Repeat("5ec3e7", 11)[:64], "a secret key"},
+		"token":         {"Bearer eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln", "a token"},
+	} {
+		if got := leak([]byte(test.log), h.chunks()); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestALeakFailsTheSoak(t *testing.T) {
+	t.Parallel()
+	s := &soak{Options: Options{Logs: t.TempDir()}, history: newHistory()}
+	report := newReport(s.Options, s.history, 0)
+	if err := s.searchLogs(report); err == nil {
+		t.Error("no logs, and no error")
+	}
+	s.history.secret(strings.Repeat("5ec3e7", 11)[:64])
+	if err := os.WriteFile(filepath.Join(s.Logs, "relay.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.searchLogs(report); err != nil || report.OK || len(report.Leaks) != 1 {
+		t.Errorf("searchLogs = %v, ok %v, leaks %v", err, report.OK, report.Leaks)
+	}
+}
