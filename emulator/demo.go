@@ -75,13 +75,13 @@ func play(ctx context.Context, running *suite.Suite, printer *demo.Printer, pati
 	if err != nil {
 		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}
-	stage := demo.Stage{
+	system := demo.System{
 		Relay:      running.Addresses().Relay,
 		Firestore:  client,
 		Deliveries: settings.Collections.Deliveries,
 		Patience:   patience,
 	}
-	return demo.Play(ctx, stage, printer), client.Close()
+	return demo.Play(ctx, system, printer), client.Close()
 }
 
 // hint says where to look when something promised was not seen.

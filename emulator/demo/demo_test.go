@@ -17,7 +17,7 @@ import (
 
 func newAct(out *bytes.Buffer) *act {
 	report := &Report{printer: NewPrinter(out, false), begun: time.Now()}
-	return &act{stage: &Stage{Patience: time.Minute}, log: report.begin("1. A test")}
+	return &act{system: &System{Patience: time.Minute}, log: report.begin("1. A test")}
 }
 
 func TestReportTellsPeopleAndMachines(t *testing.T) {
@@ -70,7 +70,7 @@ func TestAnActRunsOutOfPatience(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	a := newAct(&out)
-	a.stage.Patience = time.Nanosecond
+	a.system.Patience = time.Nanosecond
 	err := a.perform(t.Context(), func(ctx context.Context, _ *act) error {
 		<-ctx.Done()
 		return context.Cause(ctx)

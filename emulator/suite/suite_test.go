@@ -113,7 +113,7 @@ func TestTick(t *testing.T) {
 	}
 }
 
-func TestDoorsAreClosedToStrangers(t *testing.T) {
+func TestFunctionsRefuseStrangers(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TickEvery: -1})
 	for entryPoint, url := range s.Addresses().Functions {
@@ -138,7 +138,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	for _, c := range s.children {
 		addresses = append(addresses, c.addr)
 	}
-	for _, url := range s.doors {
+	for _, url := range s.functionURLs {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {

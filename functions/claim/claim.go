@@ -18,7 +18,7 @@ import (
 const EntryPoint = "ClaimKeyPackages"
 
 func init() {
-	functions.HTTP(EntryPoint, invocation.Lazily(EntryPoint, build))
+	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build))
 }
 
 func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
@@ -31,7 +31,7 @@ func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 		if err != nil {
 			return "undecodable", nil, err
 		}
-		result, err := claimer.Take(ctx, doc)
+		result, err := claimer.Claim(ctx, doc)
 		assembly.Describe(line, result)
 		return result.Label(), nil, err
 	}, nil

@@ -24,7 +24,7 @@ import (
 const EntryPoint = "DeliverKeyPackages"
 
 func init() {
-	functions.HTTP(EntryPoint, invocation.Lazily(EntryPoint, build, config.RelayDeliveryURL))
+	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build, config.RelayDeliveryURL))
 }
 
 func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
@@ -72,7 +72,7 @@ func leftToTick(err error) error {
 func describe(line *logging.Line, result delivering.Result) {
 	line.Count("pushes", result.Pushes)
 	line.Count("delivered", result.Delivered)
-	line.Count("waiting", result.Waiting)
+	line.Count("waiting", result.Undelivered)
 	line.Count("unclear", result.Unclear)
 	for _, alert := range result.Alerts {
 		line.Alert(alert)
@@ -89,7 +89,7 @@ func outcome(result delivering.Result, err error) string {
 		return "retry"
 	case result.Delivered > 0:
 		return "delivered"
-	case result.Waiting > 0:
+	case result.Undelivered > 0:
 		return "waiting"
 	}
 	return "nothing_pending"

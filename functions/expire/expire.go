@@ -22,7 +22,7 @@ import (
 const EntryPoint = "ExpireDeliveries"
 
 func init() {
-	functions.HTTP(EntryPoint, invocation.Lazily(EntryPoint, build))
+	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build))
 }
 
 func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
@@ -53,7 +53,7 @@ func describe(line *logging.Line, report expiring.Report) {
 	}
 	line.Count("reserves", report.Reserves)
 	line.Count("nudged", report.Nudged)
-	line.Count("taken_up", report.TakenUp)
+	line.Count("taken_up", report.Recovered)
 	line.Count("failed", report.Failed)
 	line.Count("removed", report.Removed)
 	line.Count("retired", report.Retired)

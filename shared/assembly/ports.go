@@ -52,9 +52,9 @@ type requests struct {
 	takenUp func(context.Context, claiming.Result, error)
 }
 
-// TakeUp implements expiring.Claimer.
-func (r requests) TakeUp(ctx context.Context, doc keypackage.RequestDocument) error {
-	result, err := r.Take(ctx, doc)
+// Recover implements expiring.Claimer.
+func (r requests) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	result, err := r.Claim(ctx, doc)
 	r.takenUp(ctx, result, err)
 	return err
 }
@@ -80,7 +80,7 @@ func outcomeRows(rows []keypackage.Row) []relayapi.OutcomeRow {
 	var out []relayapi.OutcomeRow
 	for _, row := range rows {
 		r := relayapi.OutcomeRow{
-			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.LastResort, Reason: row.Reason,
+			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.Reserve, Reason: row.Reason,
 		}
 		if !row.RetryAt.IsZero() {
 			r.RetryAt = row.RetryAt.Unix()

@@ -23,7 +23,7 @@ func accuse(a accuser, plan *Plan) {
 		}
 		written[c.ID] = true
 	}
-	for _, c := range slices.Concat(candidatesOf(plan.Exposed), plan.Behind) {
+	for _, c := range slices.Concat(candidatesOf(plan.Reserves), plan.Remaining) {
 		if written[c.ID] {
 			a.Errorf("document %s is relied on and written", c.ID)
 		}
@@ -54,12 +54,12 @@ func accuseRecords(a accuser, plan *Plan) {
 			d := deliveries[id]
 			if d == nil || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester {
 				a.Errorf("record of %s names the delivery %s, which does not name it", r.RequestID, id)
-			} else if d.LastResort {
+			} else if d.Reserve {
 				reserves++
 			}
 		}
-		if reserves > 1 || r.LastResort != (reserves == 1) {
-			a.Errorf("%d reserves, last resort %v", reserves, r.LastResort)
+		if reserves > 1 || r.Reserve != (reserves == 1) {
+			a.Errorf("%d reserves, last resort %v", reserves, r.Reserve)
 		}
 		counted := slices.ContainsFunc(plan.Pairs, func(p keypackage.Pair) bool { return p.Requester == r.Requester && p.Owner == r.Owner })
 		if !counted && r.Reason != keypackage.ReasonStale {
@@ -82,12 +82,12 @@ func accuseHandouts(a accuser, plan *Plan) {
 		entries[c.Hash] = true
 		accuseEntry(a, plan, h, keypackage.UseOneTime)
 	}
-	for _, h := range plan.Exposed {
+	for _, h := range plan.Reserves {
 		if c := h.Candidate; c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime || (h.NewUse && entries[c.Hash]) {
 			a.Errorf("exposed: %+v", h)
 		}
 		entries[h.Candidate.Hash] = true
-		accuseEntry(a, plan, h, keypackage.UseShared)
+		accuseEntry(a, plan, h, keypackage.UseReserve)
 	}
 	for _, d := range plan.Created {
 		if !entries[d.Hash] || d.State != keypackage.StatePending || !d.ExpiresAt.After(d.CreatedAt) {
@@ -102,7 +102,7 @@ func accuseEntry(a accuser, plan *Plan, h Handout, use keypackage.Use) {
 	e := h.Ledger
 	i := slices.IndexFunc(plan.Created, func(d *keypackage.Delivery) bool { return d.ID == e.DeliveryID })
 	if i < 0 || plan.Created[i].PackageID != h.Candidate.ID || plan.Created[i].Hash != e.Hash ||
-		plan.Created[i].LastResort != (use == keypackage.UseShared) {
+		plan.Created[i].Reserve != (use == keypackage.UseReserve) {
 		a.Errorf("the ledger entry of %s names the delivery %s", h.Candidate.ID, e.DeliveryID)
 	}
 	if e.Use != use || e.Hash != h.Candidate.Hash {
@@ -118,7 +118,7 @@ func accuseBehind(a accuser, plan *Plan) {
 		gone[h.Candidate.Hash] = true
 	}
 	stays := make(map[mls.Ciphersuite]bool)
-	for _, c := range plan.Behind {
+	for _, c := range plan.Remaining {
 		if gone[c.Hash] || c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime {
 			a.Errorf("%s does not stay behind", c.ID)
 		}
@@ -153,7 +153,7 @@ func (m *memory) suites(owner string) map[mls.Ciphersuite]bool {
 // holds reports whether everything that the plan changes or relies on is as it was read.
 func (m *memory) holds(plan *Plan) bool {
 	for _, r := range plan.Records {
-		if len(m.known([]string{r.ID(), keypackage.RecordID(r.RequestID, "")})) > 0 {
+		if len(m.known([]string{r.ID(), keypackage.ClaimID(r.RequestID, "")})) > 0 {
 			return false
 		}
 	}
@@ -162,7 +162,7 @@ func (m *memory) holds(plan *Plan) bool {
 			return false
 		}
 	}
-	if (plan.WriteOwner || plan.RelyOwner) && !m.owners[plan.Owner.Pubkey].Version.Equal(plan.Owner.Version) {
+	if (plan.WriteOwner || plan.RequireOwner) && !m.owners[plan.Owner.Pubkey].Version.Equal(plan.Owner.Version) {
 		return false
 	}
 	for _, d := range plan.Joined {
@@ -171,8 +171,8 @@ func (m *memory) holds(plan *Plan) bool {
 		}
 	}
 	inPlan := make(map[string]bool)
-	for _, h := range slices.Concat(plan.Consumed, plan.Exposed) {
-		use, want := m.ledger[h.Candidate.Hash].Use, keypackage.UseShared
+	for _, h := range slices.Concat(plan.Consumed, plan.Reserves) {
+		use, want := m.ledger[h.Candidate.Hash].Use, keypackage.UseReserve
 		if h.NewUse {
 			want = keypackage.UseNone
 		}
@@ -181,7 +181,7 @@ func (m *memory) holds(plan *Plan) bool {
 		}
 		inPlan[h.Candidate.Hash] = true
 	}
-	for _, c := range plan.Behind {
+	for _, c := range plan.Remaining {
 		if !m.inStock(c) || (m.ledger[c.Hash].Use != c.Use && !inPlan[c.Hash]) {
 			return false
 		}
@@ -225,7 +225,7 @@ func (m *memory) apply(plan *Plan) {
 		copied.Version = at
 		m.deliveries[d.ID] = copied
 	}
-	for _, h := range slices.Concat(plan.Exposed, plan.Consumed) {
+	for _, h := range slices.Concat(plan.Reserves, plan.Consumed) {
 		if h.NewUse {
 			m.ledger[h.Ledger.Hash] = h.Ledger
 		}

@@ -37,8 +37,8 @@ func candidate(id string, created int64, edits ...func(*keypackage.Candidate)) *
 	return c
 }
 
-func marked(c *keypackage.Candidate)     { c.Marked = true }
-func exposed(c *keypackage.Candidate)    { c.Use = keypackage.UseShared }
+func marked(c *keypackage.Candidate)     { c.LastResort = true }
+func exposed(c *keypackage.Candidate)    { c.Use = keypackage.UseReserve }
 func used(c *keypackage.Candidate)       { c.Use = keypackage.UseOneTime }
 func expired(c *keypackage.Candidate)    { c.ExpiresAt = now }
 func tombstoned(c *keypackage.Candidate) { c.Tombstoned = true }
@@ -92,7 +92,7 @@ func preferAddressable(r *keypackage.Request) { r.PreferAddressable = true }
 
 // nothingKnown is the view of an owner and requesters who were never seen before.
 func nothingKnown() *View {
-	return &View{Owner: keypackage.Owner{Pubkey: bob}, Pairs: map[string]keypackage.Pair{}, Open: map[string]keypackage.Found{}}
+	return &View{Owner: keypackage.Owner{Pubkey: bob}, Pairs: map[string]keypackage.Pair{}, Open: map[string]keypackage.StoredDelivery{}}
 }
 
 // handedOut returns the view of an owner of whom n one-time packages were handed out in the last minutes.
@@ -104,7 +104,7 @@ func handedOut(n int) *View {
 
 // whole is a stock that was read to its end.
 func whole(documents ...*keypackage.Candidate) *stock {
-	return &stock{documents: slices.SortedFunc(slices.Values(documents), keypackage.CompareAge), ended: true}
+	return &stock{documents: slices.SortedFunc(slices.Values(documents), keypackage.CompareAge), complete: true}
 }
 
 func decided(t *testing.T, units []Unit, view *View, s *stock, limits Limits) *Plan {
@@ -135,7 +135,7 @@ func candidateIDs(candidates []*keypackage.Candidate) []string {
 }
 
 // packages returns the ids of the packages that a record stands for.
-func packages(record keypackage.Record) []string {
+func packages(record keypackage.Claim) []string {
 	ids := []string{}
 	for _, id := range record.DeliveryIDs {
 		ids = append(ids, keypackage.PackageOf(id))

@@ -1,8 +1,10 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go takes up a request, owner.go answers the units of one owner in one transaction, decide.go and take.go choose
-// what they get, combine.go gathers concurrent units of one owner, and store.go is the contract with the store.
+// claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
+// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
+// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
+// contract with the store.
 package claiming
 
 import (
@@ -49,13 +51,13 @@ type Result struct {
 	RequestID string
 	Outcome   keypackage.Outcome
 	Reason    string
-	Repeated  bool // every answer had been recorded before, by a Take that has counted them
+	Repeated  bool // every answer had been recorded before, by a Claim that has counted them
 
 	Granted    int
 	Owners     int           // without those of OutOfStock
 	Reserves   int           // owners who gave their reserve: their stock is used up
 	Empty      int           // owners whose stock was found to have come to its end
-	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Record
+	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
 	Age        time.Duration // from the relay's receipt to the answer
 }
 
@@ -71,10 +73,10 @@ func (r Result) Label() string {
 	return string(r.Outcome)
 }
 
-// Take takes up one request document, which may have been taken up before: then the recorded answer stands and only its
+// Claim takes up one request document, which may have been taken up before: then the recorded answer stands and only its
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.
-func (c *Claimer) Take(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
+func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
 	result, begun := Result{RequestID: doc.ID}, c.now()
 	if c.settings.Mode == keypackage.ModeOff {
 		result.Reason = "mode_off"
@@ -97,7 +99,7 @@ func (c *Claimer) Take(ctx context.Context, doc keypackage.RequestDocument) (Res
 }
 
 // fill sums up the records. If all were made before begun, another result has counted them.
-func (r *Result) fill(records []keypackage.Record, begun time.Time) {
+func (r *Result) fill(records []keypackage.Claim, begun time.Time) {
 	r.Outcome, _ = keypackage.Conclude(records)
 	r.Repeated = true
 	for _, record := range records {
@@ -112,7 +114,7 @@ func (r *Result) fill(records []keypackage.Record, begun time.Time) {
 	}
 }
 
-func (r *Result) count(record keypackage.Record) {
+func (r *Result) count(record keypackage.Claim) {
 	r.Granted += record.Granted
 	switch {
 	case record.OutOfStock:
@@ -120,7 +122,7 @@ func (r *Result) count(record keypackage.Record) {
 	case record.Owner != "":
 		r.Owners++
 	}
-	if record.LastResort {
+	if record.Reserve {
 		r.Reserves++
 	}
 	if record.Status == keypackage.StatusNone && record.Reason == "" && !record.OutOfStock {
@@ -132,12 +134,12 @@ func (r *Result) count(record keypackage.Record) {
 // those that stand all the same.
 func (c *Claimer) records(
 	ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
-) ([]keypackage.Record, error) {
+) ([]keypackage.Claim, error) {
 	if rejection, ok := errors.AsType[keypackage.Rejection](parseErr); ok {
 		return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
 	}
 	if rejection := req.Untimely(c.now(), c.settings.RequestMaxAge); rejection != "" {
-		known, err := c.store.Records(ctx, append(unitIDs(req), keypackage.RecordID(req.ID, "")))
+		known, err := c.store.Records(ctx, append(unitIDs(req), keypackage.ClaimID(req.ID, "")))
 		if err != nil {
 			return nil, err
 		}
@@ -152,8 +154,8 @@ func (c *Claimer) records(
 }
 
 // claim answers all units. Each owner's unit stands for itself: one that fails does not undo the others.
-func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Record, error) {
-	answers := make([]*keypackage.Record, len(req.Owners))
+func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Claim, error) {
+	answers := make([]*keypackage.Claim, len(req.Owners))
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i, owner := range req.Owners {
@@ -163,13 +165,13 @@ func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypack
 		})
 	}
 	err := group.Wait()
-	var records []keypackage.Record
+	var records []keypackage.Claim
 	for _, record := range answers {
 		if record == nil {
 			continue
 		}
 		if record.Owner == "" { // the request was rejected or observed meanwhile: that stands
-			return []keypackage.Record{*record}, nil
+			return []keypackage.Claim{*record}, nil
 		}
 		records = append(records, *record)
 	}
@@ -178,11 +180,11 @@ func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypack
 
 // announce publishes the message and copies the outcome to the request's document. A request that nobody signed is not
 // announced: there is nobody to tell.
-func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, records []keypackage.Record) error {
+func (c *Claimer) announce(ctx context.Context, doc keypackage.RequestDocument, records []keypackage.Claim) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if records[0].Authentic && records[0].Status != keypackage.StatusObserved {
 		group.Go(func() error {
-			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, keypackage.Announce(records)) })
+			return retryTransient(ctx, func() error { return c.publisher.PublishRequest(ctx, keypackage.NewAnnouncement(records)) })
 		})
 	}
 	if outcome, complete := keypackage.Conclude(records); complete {

@@ -74,7 +74,7 @@ func (d *desk) claimer(mode keypackage.Mode) *Claimer {
 
 func takeUp(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
 	t.Helper()
-	result, err := c.Take(t.Context(), doc)
+	result, err := c.Claim(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestHalfAnswered(t *testing.T) {
 			}
 			return nil
 		}
-		if result, err := d.first.Take(t.Context(), doc); err == nil || len(d.recordsOf(doc.ID)) != 1 {
+		if result, err := d.first.Claim(t.Context(), doc); err == nil || len(d.recordsOf(doc.ID)) != 1 {
 			t.Fatalf("%s: the first try was to fail for one owner: %+v", name, result)
 		}
 		d.fault = func(string, bool) error { return nil }
@@ -229,7 +229,7 @@ func TestObserve(t *testing.T) {
 	}
 	records := d.recordsOf(doc.ID)
 	want := []keypackage.Row{
-		{Owner: bob, Requested: 3, Granted: 2, LastResort: true, Reason: "partial"}, {Owner: dave, Requested: 3, Reason: "none"},
+		{Owner: bob, Requested: 3, Granted: 2, Reserve: true, Reason: "partial"}, {Owner: dave, Requested: 3, Reason: "none"},
 	}
 	if len(records) != 1 || !slices.Equal(records[0].Observed, want) {
 		t.Errorf("recorded %+v", records)

@@ -18,7 +18,7 @@ const (
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error)
+	answerAll func(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error)
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -34,17 +34,17 @@ type queue struct {
 type waiter struct {
 	unit   Unit
 	done   chan struct{}
-	record keypackage.Record
+	record keypackage.Claim
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]keypackage.Record, error)) *combiner {
+func newCombiner(answerAll func(context.Context, string, []Unit) ([]keypackage.Claim, error)) *combiner {
 	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
 }
 
 // answer returns once the unit's record is committed, or has failed. Every caller waits for its own unit: no one
 // acknowledges an event before its answer is safe.
-func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Record, error) {
+func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Claim, error) {
 	w := &waiter{unit: u, done: make(chan struct{})}
 	q := c.enter(w)
 	defer c.leave(u.Owner, q)
@@ -87,7 +87,7 @@ func (c *combiner) leave(owner string, q *queue) {
 // its cancellation: one caller that goes away must not fail the others.
 func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	for !leader.answered() {
-		batch := c.take(q)
+		batch := c.nextBatch(q)
 		units, index := distinctUnits(batch)
 		records, err := c.answerAll(context.WithoutCancel(ctx), leader.unit.Owner, units)
 		for i, w := range batch {
@@ -108,7 +108,7 @@ func (w *waiter) answered() bool {
 	}
 }
 
-func (c *combiner) take(q *queue) []*waiter {
+func (c *combiner) nextBatch(q *queue) []*waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, packages := 0, 0
@@ -126,7 +126,7 @@ func (c *combiner) take(q *queue) []*waiter {
 func distinctUnits(batch []*waiter) (units []Unit, index []int) {
 	positions := make(map[string]int, len(batch))
 	for _, w := range batch {
-		id := w.unit.RecordID()
+		id := w.unit.ClaimID()
 		if _, ok := positions[id]; !ok {
 			positions[id] = len(units)
 			units = append(units, w.unit)

@@ -23,7 +23,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -38,14 +38,14 @@ func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit)
 	if x.gate != nil {
 		<-x.gate
 	}
-	records := make([]keypackage.Record, len(units))
+	records := make([]keypackage.Claim, len(units))
 	seen := make(map[string]bool)
 	for i, u := range units {
-		if u.Owner != owner || seen[u.RecordID()] {
-			x.Errorf("unit %s in a transaction of %s, seen %v", u.RecordID(), owner, seen[u.RecordID()])
+		if u.Owner != owner || seen[u.ClaimID()] {
+			x.Errorf("unit %s in a transaction of %s, seen %v", u.ClaimID(), owner, seen[u.ClaimID()])
 		}
-		seen[u.RecordID()] = true
-		records[i] = keypackage.Record{RequestID: u.Request.ID, Owner: owner}
+		seen[u.ClaimID()] = true
+		records[i] = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
 	}
 	x.mu.Lock()
 	delete(x.running, owner)
@@ -64,7 +64,7 @@ func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
 			u.Owner = fmt.Sprint("owner", i%3)
 			record, err := c.answer(t.Context(), u)
 			if err != nil || record.RequestID != u.Request.ID || record.Owner != u.Owner {
-				t.Errorf("%s: got %+v, %v", u.RecordID(), record, err)
+				t.Errorf("%s: got %+v, %v", u.ClaimID(), record, err)
 			}
 		})
 	}

@@ -23,9 +23,9 @@ var errMoreStock = errors.New("more stock is needed")
 type stock struct {
 	documents []*keypackage.Candidate // oldest first
 	newest    map[string]bool         // ids among the newest documents, read when the budget does not suffice
-	apart     map[string]bool         // those of them between which and the oldest there may be others, not read
-	ended     bool                    // there are no more, or no more are read
-	limited   bool                    // no more are read: the scan limit
+	beyondGap map[string]bool         // those of them between which and the oldest there may be others, not read
+	complete  bool                    // there are no more, or no more are read
+	truncated bool                    // no more are read: the scan limit
 }
 
 // decision decides units one after another, each seeing the effects of those before.
@@ -60,7 +60,7 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 		return nil, err
 	}
 	d.noteStocked()
-	d.plan.Behind = d.behind()
+	d.plan.Remaining = d.remaining()
 	d.clean()
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
 	for _, pair := range d.pairs {
@@ -93,10 +93,10 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 }
 
 func (d *decision) answer(u Unit) error {
-	record := keypackage.Record{
+	record := keypackage.Claim{
 		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
 		Requested: u.Request.Min, Authentic: true, CreatedAt: d.now,
-		KeepUntil: keypackage.KeepRecordUntil(u.Request.ValidUntil),
+		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
 	}
 	if err := d.fill(&record, u.Request); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (d *decision) answer(u Unit) error {
 }
 
 // fill decides one unit: the limits first, then what it joins, then what it takes from stock.
-func (d *decision) fill(record *keypackage.Record, req *keypackage.Request) error {
+func (d *decision) fill(record *keypackage.Claim, req *keypackage.Request) error {
 	if !req.ValidUntil.After(d.now) {
 		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonStale
 		return nil
@@ -119,7 +119,7 @@ func (d *decision) fill(record *keypackage.Record, req *keypackage.Request) erro
 	}
 	pair.Requests = pair.Requests.Add(d.now, 1)
 	d.join(record, req, pair)
-	taken, err := d.take(req, record.Requested-record.Granted, record.LastResort)
+	taken, err := d.selectPackages(req, record.Requested-record.Granted, record.Reserve)
 	if err != nil {
 		return err
 	}
@@ -144,17 +144,17 @@ func (d *decision) pair(requester string) *keypackage.Pair {
 
 // join adds the request to the deliveries that an earlier request for the same is still waiting for, one-time ones first,
 // up to what is wanted.
-func (d *decision) join(record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair) {
+func (d *decision) join(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
 	for _, wantReserve := range []bool{false, true} {
 		for _, entry := range pair.Open {
 			open, ok := d.open[entry.DeliveryID]
 			if !ok || entry.Ask != req.Ask || record.Granted == record.Requested {
 				continue
 			}
-			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.LastResort != wantReserve {
+			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.Reserve != wantReserve {
 				continue
 			}
-			if record.LastResort && wantReserve {
+			if record.Reserve && wantReserve {
 				continue // at most one reserve
 			}
 			d.joinOne(record, open.delivery)
@@ -162,19 +162,19 @@ func (d *decision) join(record *keypackage.Record, req *keypackage.Request, pair
 	}
 }
 
-func (d *decision) joinOne(record *keypackage.Record, delivery *keypackage.Delivery) {
+func (d *decision) joinOne(record *keypackage.Claim, delivery *keypackage.Delivery) {
 	delivery.Join(record.RequestID)
 	created := slices.Contains(d.plan.Created, delivery)
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
 	record.Granted++
-	record.LastResort = record.LastResort || delivery.LastResort
+	record.Reserve = record.Reserve || delivery.Reserve
 	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
 }
 
 // handOut turns what was taken into deliveries, ledger entries and counts.
-func (d *decision) handOut(record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair, t taken) {
+func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, t selection) {
 	for _, c := range t.oneTime {
 		delivery := d.deliver(record, req, pair, c, false)
 		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
@@ -202,14 +202,14 @@ func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *k
 }
 
 func (d *decision) deliver(
-	record *keypackage.Record, req *keypackage.Request, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
+	record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
 ) *keypackage.Delivery {
 	delivery := keypackage.NewDelivery(req, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: req.Ask, ExpiresAt: delivery.ExpiresAt})
 	record.Granted++
-	record.LastResort = record.LastResort || reserve
+	record.Reserve = record.Reserve || reserve
 	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
 	return delivery
 }
@@ -217,20 +217,20 @@ func (d *decision) deliver(
 // expose hands out one of a reserve's events. It stays in stock, but from now on as shared; one exposure per plan and event
 // is enough.
 func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
-	if slices.ContainsFunc(d.plan.Exposed, func(h Handout) bool { return h.Candidate == event }) {
+	if slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) {
 		return
 	}
-	d.plan.Exposed = append(d.plan.Exposed, Handout{
+	d.plan.Reserves = append(d.plan.Reserves, Handout{
 		Candidate: event, NewUse: c.Use == keypackage.UseNone,
-		Ledger: keypackage.NewLedger(&c.Package, keypackage.UseShared, deliveryID, d.now),
+		Ledger: keypackage.NewLedger(&c.Package, keypackage.UseReserve, deliveryID, d.now),
 	})
-	c.Use = keypackage.UseShared
+	c.Use = keypackage.UseReserve
 }
 
 // conclude gives the record its status. A budget that did not suffice is told even if the reserve filled the gap.
-func (d *decision) conclude(record *keypackage.Record, t taken) {
+func (d *decision) conclude(record *keypackage.Claim, t selection) {
 	if t.overBudget {
-		d.plan.RelyOwner = true
+		d.plan.RequireOwner = true
 		record.Reason = keypackage.ReasonBudget
 		record.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
 	}
@@ -243,19 +243,19 @@ func (d *decision) conclude(record *keypackage.Record, t taken) {
 		record.Status = keypackage.StatusLimited
 	case t.unknownSuite || len(d.valid) > 0:
 		record.Status = keypackage.StatusNoMatch
-	case d.stock.limited:
+	case d.stock.truncated:
 		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
 		record.Status, record.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
 	}
-	if record.Status == keypackage.StatusNoMatch && d.stock.limited && !t.unknownSuite {
+	if record.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
 		record.Reason = keypackage.ReasonScanLimit
 	}
 }
 
-// behind picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
+// remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.
-func (d *decision) behind() []*keypackage.Candidate {
+func (d *decision) remaining() []*keypackage.Candidate {
 	last := keypackage.Reserves(d.valid)
 	suites := make(map[mls.Ciphersuite]bool)
 	var behind []*keypackage.Candidate

@@ -82,14 +82,14 @@ func TestOneUnit(t *testing.T) {
 	} {
 		plan := decided(t, []Unit{tt.unit}, nothingKnown(), whole(tt.stock...), generous)
 		record := plan.Records[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Exposed), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Exposed))
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
+			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
 		if record.Status != tt.status || record.Reason != tt.reason || record.Granted != len(tt.consumed)+len(tt.exposed) {
 			t.Errorf("%s: %s, reason %q, %d granted", name, record.Status, record.Reason, record.Granted)
 		}
-		if record.LastResort != (len(tt.exposed) > 0) {
-			t.Errorf("%s: last resort %v", name, record.LastResort)
+		if record.Reserve != (len(tt.exposed) > 0) {
+			t.Errorf("%s: last resort %v", name, record.Reserve)
 		}
 	}
 }
@@ -101,19 +101,19 @@ func TestLedgerEntries(t *testing.T) {
 	t.Parallel()
 	units := []Unit{ask("r", 2), ask("s", 1, by(carol))}
 	plan := decided(t, units, nothingKnown(), whole(fresh(2)...), generous)
-	one, shared := plan.Consumed[0].Ledger, plan.Exposed[0].Ledger
+	one, shared := plan.Consumed[0].Ledger, plan.Reserves[0].Ledger
 	if one.Use != keypackage.UseOneTime || one.Hash != "hash of k1" || one.DeliveryID != "r_k1" || !plan.Consumed[0].NewUse {
 		t.Errorf("one-time: %+v", one)
 	}
-	if shared.Use != keypackage.UseShared || shared.Hash != "hash of k2" || !plan.Exposed[0].NewUse {
+	if shared.Use != keypackage.UseReserve || shared.Hash != "hash of k2" || !plan.Reserves[0].NewUse {
 		t.Errorf("reserve: %+v", shared)
 	}
-	if len(plan.Exposed) != 1 || len(plan.Created) != 3 {
-		t.Errorf("a reserve that two requesters get is exposed %d times, in %d deliveries", len(plan.Exposed), len(plan.Created))
+	if len(plan.Reserves) != 1 || len(plan.Created) != 3 {
+		t.Errorf("a reserve that two requesters get is exposed %d times, in %d deliveries", len(plan.Reserves), len(plan.Created))
 	}
 	plan = decided(t, units, nothingKnown(), whole(candidate("x", 1, exposed)), generous)
-	if len(plan.Exposed) != 1 || plan.Exposed[0].NewUse {
-		t.Errorf("a reserve that was handed out before: %+v", plan.Exposed)
+	if len(plan.Reserves) != 1 || plan.Reserves[0].NewUse {
+		t.Errorf("a reserve that was handed out before: %+v", plan.Reserves)
 	}
 }
 
@@ -121,10 +121,10 @@ func TestPackageThatStaysBehind(t *testing.T) {
 	t.Parallel()
 	stock := whole(append(fresh(3), candidate("x", 0, suite(2)), candidate("y", 1, suite(2)), candidate("z", 0, suite(3)))...)
 	plan := decided(t, []Unit{ask("r", 3)}, nothingKnown(), stock, generous)
-	if got := candidateIDs(plan.Behind); len(got) != 2 || !slices.Contains(got, "k3") || !slices.Contains(got, "y") {
+	if got := candidateIDs(plan.Remaining); len(got) != 2 || !slices.Contains(got, "k3") || !slices.Contains(got, "y") {
 		t.Errorf("consumed %v, behind stay %v; want the last of suites 1 and 2", consumed(plan), got)
 	}
-	if got := decided(t, []Unit{ask("r", 1)}, nothingKnown(), whole(fresh(1)...), generous).Behind; len(got) > 0 {
+	if got := decided(t, []Unit{ask("r", 1)}, nothingKnown(), whole(fresh(1)...), generous).Remaining; len(got) > 0 {
 		t.Errorf("nothing is consumed, but the plan relies on %v", candidateIDs(got))
 	}
 }
@@ -164,7 +164,7 @@ func TestScanLimit(t *testing.T) {
 		"unknown suite":   {fresh(2), ask("r", 3, ofSuite(0)), keypackage.StatusNoMatch, ""},
 	} {
 		stock := whole(tt.stock...)
-		stock.limited = true
+		stock.truncated = true
 		record := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Records[0]
 		if record.Status != tt.status || record.Reason != tt.reason {
 			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
@@ -176,8 +176,8 @@ func TestPartialReadDecidesOnlyWhatItCan(t *testing.T) {
 	t.Parallel()
 	enough := &stock{documents: fresh(7)}
 	plan := decided(t, []Unit{ask("r", 2)}, nothingKnown(), enough, generous)
-	if !slices.Equal(consumed(plan), []string{"k1", "k2"}) || len(plan.Behind) != 1 {
-		t.Errorf("consumed %v, behind %v", consumed(plan), candidateIDs(plan.Behind))
+	if !slices.Equal(consumed(plan), []string{"k1", "k2"}) || len(plan.Remaining) != 1 {
+		t.Errorf("consumed %v, behind %v", consumed(plan), candidateIDs(plan.Remaining))
 	}
 	for name, documents := range map[string][]*keypackage.Candidate{
 		"nothing would stay behind": fresh(2),

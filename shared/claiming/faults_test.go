@@ -34,7 +34,7 @@ func TestCrashAtAnyCall(t *testing.T) {
 					}
 					return nil
 				}
-				_, err := d.first.Take(t.Context(), doc)
+				_, err := d.first.Claim(t.Context(), doc)
 				if err == nil && calls < crash {
 					break // it ran to its end without a crash
 				}
@@ -73,7 +73,7 @@ func TestShortFailuresAreSurvived(t *testing.T) {
 				if call == "Settle" {
 					doc = signed(t, 1)
 				}
-				if _, err := d.first.Take(t.Context(), doc); err != nil || failures == 0 || len(d.recordsOf(doc.ID)) != 1 {
+				if _, err := d.first.Claim(t.Context(), doc); err != nil || failures == 0 || len(d.recordsOf(doc.ID)) != 1 {
 					t.Errorf("%s, persisted %v: %v after %d failures", call, persisted, err, failures)
 				}
 			}
@@ -99,7 +99,7 @@ func TestLostRacesAreRunAgain(t *testing.T) {
 				if call == "Settle" {
 					doc = signed(t, 1)
 				}
-				_, err := d.first.Take(t.Context(), doc)
+				_, err := d.first.Claim(t.Context(), doc)
 				if survives != (err == nil) || survives != (len(d.recordsOf(doc.ID)) == 1) || fault.IsRetryable(err) == survives {
 					t.Errorf("%s, %d races lost: %v, recorded %v", call, lost, err, d.recordsOf(doc.ID))
 				}
@@ -115,7 +115,7 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, forDave)
 	doc.ReceivedAt = now.Add(-keypackage.MaxRequestTTL / 2)
-	unit := keypackage.Record{RequestID: doc.ID, Owner: bob, Owners: []string{bob, dave}, Status: keypackage.StatusNone, Authentic: true}
+	unit := keypackage.Claim{RequestID: doc.ID, Owner: bob, Owners: []string{bob, dave}, Status: keypackage.StatusNone, Authentic: true}
 	d.fault = func(call string, done bool) error {
 		if call == "Settle" && !done {
 			d.records[unit.ID()] = unit
@@ -140,7 +140,7 @@ func TestOneOwnerFails(t *testing.T) {
 			}
 			return nil
 		}
-		result, err := d.first.Take(t.Context(), doc)
+		result, err := d.first.Claim(t.Context(), doc)
 		if err == nil || result.Granted != 1 || len(d.recordsOf(doc.ID)) != 1 {
 			t.Errorf("got %+v, %v", result, err)
 		}
@@ -159,7 +159,7 @@ func TestPublisherFails(t *testing.T) {
 		d := newDesk(t, fresh(5)...)
 		doc := signed(t, 1, forBob)
 		d.post.err = errAway
-		if _, err := d.first.Take(t.Context(), doc); err == nil || !fault.IsRetryable(err) {
+		if _, err := d.first.Claim(t.Context(), doc); err == nil || !fault.IsRetryable(err) {
 			t.Errorf("nobody will deliver it, but %v", err)
 		}
 		d.post.err = nil
@@ -182,7 +182,7 @@ func TestCrowd(t *testing.T) {
 		for _, process := range processes {
 			crowd.Go(func() {
 				for {
-					_, err := process.Take(t.Context(), doc)
+					_, err := process.Claim(t.Context(), doc)
 					if err == nil {
 						return
 					}
@@ -197,7 +197,7 @@ func TestCrowd(t *testing.T) {
 	crowd.Wait()
 	granted := make(map[string]int)
 	for _, delivery := range d.deliveries {
-		if !delivery.LastResort {
+		if !delivery.Reserve {
 			granted[delivery.Hash]++
 		}
 	}

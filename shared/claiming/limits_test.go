@@ -39,8 +39,8 @@ func TestPairLimit(t *testing.T) {
 // Beyond the owner's budget only the reserve is handed out, and the budget is blamed only if it was the reason.
 func TestOwnerBudget(t *testing.T) {
 	t.Parallel()
-	lastOfMany := &stock{documents: fresh(9), newest: map[string]bool{"k8": true, "k9": true}, apart: map[string]bool{"k8": true, "k9": true}}
-	noneMatch := &stock{documents: fresh(9), newest: map[string]bool{"k9": true}, apart: map[string]bool{"k9": true}}
+	lastOfMany := &stock{documents: fresh(9), newest: map[string]bool{"k8": true, "k9": true}, beyondGap: map[string]bool{"k8": true, "k9": true}}
+	noneMatch := &stock{documents: fresh(9), newest: map[string]bool{"k9": true}, beyondGap: map[string]bool{"k9": true}}
 	for name, tt := range map[string]struct {
 		used              int
 		stock             *stock
@@ -63,14 +63,14 @@ func TestOwnerBudget(t *testing.T) {
 	} {
 		plan := decided(t, []Unit{tt.unit}, handedOut(tt.used), tt.stock, generous)
 		record := plan.Records[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Exposed), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Exposed))
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
+			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
 		if blamed := record.Reason == keypackage.ReasonBudget; record.Status != tt.status || blamed != tt.blamed {
 			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
 		}
-		if tt.blamed != plan.RelyOwner || tt.blamed != record.RetryAt.After(now) {
-			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RelyOwner, record.RetryAt)
+		if tt.blamed != plan.RequireOwner || tt.blamed != record.RetryAt.After(now) {
+			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RequireOwner, record.RetryAt)
 		}
 		if count := plan.Owner.HandedOut.Count(now); count != tt.used+len(tt.consumed) {
 			t.Errorf("%s: counts %d handed out, %d before", name, count, tt.used)
@@ -83,11 +83,11 @@ func TestBudgetTakesTheOldest(t *testing.T) {
 	t.Parallel()
 	read := []*keypackage.Candidate{candidate("x", 0, exposed), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
 	newest := map[string]bool{"y": true, "z": true}
-	gap := &stock{documents: read, newest: newest, apart: map[string]bool{"y": true, "z": true}}
+	gap := &stock{documents: read, newest: newest, beyondGap: map[string]bool{"y": true, "z": true}}
 	if plan, err := decide([]Unit{ask("r", 9)}, handedOut(98), gap, generous, now); err == nil {
 		t.Errorf("consumed %v although older ones were not read", consumed(plan))
 	}
-	joined := &stock{documents: read, newest: newest, apart: map[string]bool{"z": true}}
+	joined := &stock{documents: read, newest: newest, beyondGap: map[string]bool{"z": true}}
 	plan := decided(t, []Unit{ask("r", 9)}, handedOut(98), joined, generous)
 	if !slices.Equal(consumed(plan), []string{"k1", "y"}) {
 		t.Errorf("consumed %v", consumed(plan))
@@ -106,8 +106,8 @@ func TestUnitsShareTheBudget(t *testing.T) {
 }
 
 // An open delivery of Alice's earlier request, as the view has it.
-func open(view *View, packageID string, edits ...func(*keypackage.Found)) {
-	found := keypackage.Found{Delivery: keypackage.Delivery{
+func open(view *View, packageID string, edits ...func(*keypackage.StoredDelivery)) {
+	found := keypackage.StoredDelivery{Delivery: keypackage.Delivery{
 		ID: "old_" + packageID, PackageID: packageID, Owner: bob, Requester: alice, RequestID: "old", RequestIDs: []string{"old"},
 		State: keypackage.StatePending, ExpiresAt: now.Add(time.Minute), Version: now,
 	}}
@@ -122,28 +122,28 @@ func open(view *View, packageID string, edits ...func(*keypackage.Found)) {
 
 func TestJoining(t *testing.T) {
 	t.Parallel()
-	state := func(s keypackage.State) func(*keypackage.Found) {
-		return func(f *keypackage.Found) { f.State = s }
+	state := func(s keypackage.State) func(*keypackage.StoredDelivery) {
+		return func(f *keypackage.StoredDelivery) { f.State = s }
 	}
-	ends := func(in time.Duration) func(*keypackage.Found) {
-		return func(f *keypackage.Found) { f.ExpiresAt = now.Add(in) }
+	ends := func(in time.Duration) func(*keypackage.StoredDelivery) {
+		return func(f *keypackage.StoredDelivery) { f.ExpiresAt = now.Add(in) }
 	}
 	for name, tt := range map[string]struct {
-		edit  func(*keypackage.Found)
+		edit  func(*keypackage.StoredDelivery)
 		unit  Unit
 		joins bool
 	}{
-		"pending":           {func(*keypackage.Found) {}, ask("r", 1), true},
+		"pending":           {func(*keypackage.StoredDelivery) {}, ask("r", 1), true},
 		"sending":           {state(keypackage.StateSending), ask("r", 1), true},
-		"perhaps exposed":   {func(f *keypackage.Found) { f.ExposureUnknown = true }, ask("r", 1), true},
+		"perhaps exposed":   {func(f *keypackage.StoredDelivery) { f.ExposureUnknown = true }, ask("r", 1), true},
 		"30 seconds left":   {ends(30 * time.Second), ask("r", 1), true},
 		"29 seconds left":   {ends(29 * time.Second), ask("r", 1), false},
 		"delivered":         {state(keypackage.StateDelivered), ask("r", 1), false},
 		"expired":           {state(keypackage.StateExpired), ask("r", 1), false},
-		"parked":            {func(f *keypackage.Found) { f.Parked = true }, ask("r", 1), false},
-		"deleted meanwhile": {func(f *keypackage.Found) { f.Tombstoned = true }, ask("r", 1), false},
-		"another suite":     {func(*keypackage.Found) {}, ask("r", 1, ofSuite(1)), false},
-		"another requester": {func(*keypackage.Found) {}, ask("r", 1, by(carol)), false},
+		"parked":            {func(f *keypackage.StoredDelivery) { f.Parked = true }, ask("r", 1), false},
+		"deleted meanwhile": {func(f *keypackage.StoredDelivery) { f.Tombstoned = true }, ask("r", 1), false},
+		"another suite":     {func(*keypackage.StoredDelivery) {}, ask("r", 1, ofSuite(1)), false},
+		"another requester": {func(*keypackage.StoredDelivery) {}, ask("r", 1, by(carol)), false},
 	} {
 		view := nothingKnown()
 		open(view, "x", tt.edit)
@@ -160,7 +160,7 @@ func TestJoining(t *testing.T) {
 
 func TestJoinsCountAndTheRestIsClaimed(t *testing.T) {
 	t.Parallel()
-	reserve := func(f *keypackage.Found) { f.LastResort = true }
+	reserve := func(f *keypackage.StoredDelivery) { f.Reserve = true }
 	view := handedOut(99)
 	open(view, "m", reserve)
 	open(view, "n", reserve)
@@ -172,7 +172,7 @@ func TestJoinsCountAndTheRestIsClaimed(t *testing.T) {
 		t.Errorf("two wanted, three one-time deliveries open: joined %v, reason %q", got, plan.Records[0].Reason)
 	}
 	second := plan.Records[1]
-	if got := packages(second); !slices.Equal(got, []string{"x0", "x1", "x2", "m", "k1"}) || !second.LastResort {
+	if got := packages(second); !slices.Equal(got, []string{"x0", "x1", "x2", "m", "k1"}) || !second.Reserve {
 		t.Errorf("six wanted: got %v; want what is open, one reserve of it, and one of the stock, as the budget allows", got)
 	}
 	if second.Status != keypackage.StatusPartial || second.Reason != keypackage.ReasonBudget {

@@ -26,7 +26,7 @@ type memory struct {
 	stock      map[string]keypackage.Candidate
 	ledger     map[string]keypackage.Ledger
 	tombstones map[string]bool
-	records    map[string]keypackage.Record
+	records    map[string]keypackage.Claim
 	pairs      map[string]keypackage.Pair
 	owners     map[string]keypackage.Owner
 	deliveries map[string]keypackage.Delivery
@@ -42,7 +42,7 @@ func newMemory(a accuser, documents ...*keypackage.Candidate) *memory {
 	m := &memory{
 		accuser: a, version: now.Add(-time.Hour), stock: make(map[string]keypackage.Candidate),
 		ledger: make(map[string]keypackage.Ledger), tombstones: make(map[string]bool),
-		records: make(map[string]keypackage.Record), pairs: make(map[string]keypackage.Pair),
+		records: make(map[string]keypackage.Claim), pairs: make(map[string]keypackage.Pair),
 		owners: make(map[string]keypackage.Owner), deliveries: make(map[string]keypackage.Delivery),
 		outcomes: make(map[string]keypackage.Outcome),
 		fault:    func(string, bool) error { return nil },
@@ -84,7 +84,7 @@ func (m *memory) during(call string, work func() error) error {
 }
 
 // Records implements Store.
-func (m *memory) Records(_ context.Context, ids []string) (found []keypackage.Record, err error) {
+func (m *memory) Records(_ context.Context, ids []string) (found []keypackage.Claim, err error) {
 	err = m.during("Records", func() error {
 		found = m.known(ids)
 		return nil
@@ -92,7 +92,7 @@ func (m *memory) Records(_ context.Context, ids []string) (found []keypackage.Re
 	return found, err
 }
 
-func (m *memory) known(ids []string) (found []keypackage.Record) {
+func (m *memory) known(ids []string) (found []keypackage.Claim) {
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 		if record, ok := m.records[id]; ok {
 			found = append(found, record)
@@ -104,7 +104,7 @@ func (m *memory) known(ids []string) (found []keypackage.Record) {
 // View implements Store.
 func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View, err error) {
 	err = m.during("View", func() error {
-		view = &View{Owner: m.owners[owner], Pairs: make(map[string]keypackage.Pair), Open: make(map[string]keypackage.Found)}
+		view = &View{Owner: m.owners[owner], Pairs: make(map[string]keypackage.Pair), Open: make(map[string]keypackage.StoredDelivery)}
 		view.Owner.Pubkey = owner
 		view.Owner.Supplies = maps.Clone(view.Owner.Supplies)
 		var ids []string
@@ -112,16 +112,16 @@ func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View
 			if u.Owner != owner {
 				m.Errorf("a unit of %s is asked for among those of %s", u.Owner, owner)
 			}
-			ids = append(ids, u.RecordID(), keypackage.RecordID(u.Request.ID, ""))
+			ids = append(ids, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
 			pair := m.pairs[u.Request.Requester+"_"+owner]
 			view.Pairs[u.Request.Requester] = pair
 			for _, open := range pair.Open {
 				if d, ok := m.deliveries[open.DeliveryID]; ok && open.Ask == u.Request.Ask {
-					view.Open[d.ID] = keypackage.Found{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}
+					view.Open[d.ID] = keypackage.StoredDelivery{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}
 				}
 			}
 		}
-		view.Records = m.known(ids)
+		view.Claims = m.known(ids)
 		return nil
 	})
 	return view, err
@@ -174,7 +174,7 @@ func (m *memory) oldestFirst(owner string) []*keypackage.Candidate {
 }
 
 // Settle implements Store.
-func (m *memory) Settle(_ context.Context, record keypackage.Record, unitIDs []string) error {
+func (m *memory) Settle(_ context.Context, record keypackage.Claim, unitIDs []string) error {
 	return m.during("Settle", func() error {
 		if record.Owner != "" || record.Granted != 0 || len(record.DeliveryIDs) > 0 || record.KeepUntil.IsZero() {
 			m.Errorf("not the record of a whole request: %+v", record)
@@ -189,7 +189,7 @@ func (m *memory) Settle(_ context.Context, record keypackage.Record, unitIDs []s
 
 // NoteOutcome implements Store.
 func (m *memory) NoteOutcome(
-	_ context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record,
+	_ context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim,
 ) error {
 	return m.during("NoteOutcome", func() error {
 		if before, ok := m.outcomes[documentID]; ok && before != outcome {
@@ -225,7 +225,7 @@ func (m *memory) Commit(_ context.Context, plan *Plan) error {
 }
 
 // recordsOf returns the records of a request, sorted.
-func (m *memory) recordsOf(requestID string) (found []keypackage.Record) {
+func (m *memory) recordsOf(requestID string) (found []keypackage.Claim) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, record := range m.records {
@@ -233,6 +233,6 @@ func (m *memory) recordsOf(requestID string) (found []keypackage.Record) {
 			found = append(found, record)
 		}
 	}
-	slices.SortFunc(found, func(a, b keypackage.Record) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(found, func(a, b keypackage.Claim) int { return cmp.Compare(a.Owner, b.Owner) })
 	return found
 }

@@ -28,7 +28,7 @@ const (
 
 // answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
 // for each unit, in their order. A lost race is decided anew.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Record, error) {
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
 	for attempt := 1; ; attempt++ {
 		plan, known, err := c.plan(ctx, owner, units)
 		if err == nil && len(plan.Records) > 0 {
@@ -57,15 +57,15 @@ func backoff(attempt int) time.Duration {
 }
 
 // plan decides the units that have no answer yet, and returns the records of the others.
-func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, []keypackage.Record, error) {
+func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, []keypackage.Claim, error) {
 	reader := stockReader{store: c.store, owner: owner, page: wanted(units) + pageSlack}
 	view, err := c.read(ctx, &reader, units)
 	if err != nil {
 		return nil, nil, err
 	}
-	open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(view.Records, u) })
+	open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(view.Claims, u) })
 	if len(open) == 0 {
-		return &Plan{}, view.Records, nil
+		return &Plan{}, view.Claims, nil
 	}
 	if limit := c.newestWanted(open, view); limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
@@ -75,7 +75,7 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 	for {
 		plan, err := decide(open, view, &reader.stock, c.settings.Limits, c.now())
 		if !errors.Is(err, errMoreStock) {
-			return plan, view.Records, err
+			return plan, view.Claims, err
 		}
 		if err := reader.readOldest(ctx); err != nil {
 			return nil, nil, err
@@ -115,19 +115,19 @@ func wanted(units []Unit) int {
 	return n
 }
 
-func answered(records []keypackage.Record, u Unit) bool {
-	return slices.ContainsFunc(records, func(r keypackage.Record) bool { return answers(r, u) })
+func answered(records []keypackage.Claim, u Unit) bool {
+	return slices.ContainsFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })
 }
 
 // answers reports whether the record is the unit's, or that of its whole request.
-func answers(r keypackage.Record, u Unit) bool {
+func answers(r keypackage.Claim, u Unit) bool {
 	return r.RequestID == u.Request.ID && (r.Owner == u.Owner || r.Owner == "")
 }
 
-func inOrder(units []Unit, records []keypackage.Record) []keypackage.Record {
-	ordered := make([]keypackage.Record, len(units))
+func inOrder(units []Unit, records []keypackage.Claim) []keypackage.Claim {
+	ordered := make([]keypackage.Claim, len(units))
 	for i, u := range units {
-		ordered[i] = records[slices.IndexFunc(records, func(r keypackage.Record) bool { return answers(r, u) })]
+		ordered[i] = records[slices.IndexFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })]
 	}
 	return ordered
 }

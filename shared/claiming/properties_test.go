@@ -70,7 +70,7 @@ func anyWorld(t *rapid.T) *memory {
 	for i := range rapid.IntRange(0, 3).Draw(t, "open deliveries") {
 		d := keypackage.Delivery{
 			ID: fmt.Sprintf("old_%d", i), PackageID: fmt.Sprint(i), Requester: alice, Owner: bob, RequestIDs: []string{"old"},
-			ExpiresAt: now.Add(time.Minute), LastResort: rapid.Bool().Draw(t, "reserve"), Parked: rapid.Bool().Draw(t, "parked"),
+			ExpiresAt: now.Add(time.Minute), Reserve: rapid.Bool().Draw(t, "reserve"), Parked: rapid.Bool().Draw(t, "parked"),
 			State: rapid.SampledFrom([]keypackage.State{keypackage.StatePending, keypackage.StateDelivered}).Draw(t, "state"), Version: m.tick(),
 		}
 		m.deliveries[d.ID] = d
@@ -221,7 +221,7 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 		reader := stockReader{store: m, owner: bob, page: rapid.IntRange(1, 12).Draw(t, "page")}
 		plan, err := (*Plan)(nil), errMoreStock
 		for errors.Is(err, errMoreStock) {
-			if reader.ended {
+			if reader.complete {
 				t.Fatal("more is wanted than there is")
 			}
 			if err := reader.readOldest(t.Context()); err != nil {
@@ -230,9 +230,9 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 			plan, err = decide(units, view, &reader.stock, generous, now)
 		}
 		all := decideAll(t, m.clone(), units)
-		if !slices.Equal(consumed(plan), consumed(all)) || !slices.Equal(handoutIDs(plan.Exposed), handoutIDs(all.Exposed)) {
+		if !slices.Equal(consumed(plan), consumed(all)) || !slices.Equal(handoutIDs(plan.Reserves), handoutIDs(all.Reserves)) {
 			t.Fatalf("%d of %d documents read: consumed %v, exposed %v; of all: %v, %v", len(reader.documents), len(m.stock),
-				consumed(plan), handoutIDs(plan.Exposed), consumed(all), handoutIDs(all.Exposed))
+				consumed(plan), handoutIDs(plan.Reserves), consumed(all), handoutIDs(all.Reserves))
 		}
 		if !reflect.DeepEqual(plan.Records, all.Records) {
 			t.Fatalf("records: %+v, of all %+v", plan.Records, all.Records)
@@ -240,7 +240,7 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 		if err := m.Commit(t.Context(), plan); err != nil {
 			t.Fatalf("a part was enough to decide, but not to commit: %v", err)
 		}
-		if !reader.ended {
+		if !reader.complete {
 			partial++
 		}
 	})

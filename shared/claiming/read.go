@@ -27,14 +27,14 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 	}
 	r.add(page)
 	for _, c := range page {
-		delete(r.apart, c.ID)
+		delete(r.beyondGap, c.ID)
 	}
 	r.read += len(page)
-	r.ended = len(page) < limit
-	if !r.ended {
+	r.complete = len(page) < limit
+	if !r.complete {
 		r.last = page[len(page)-1]
-		r.limited = r.read >= scanLimit
-		r.ended = r.limited
+		r.truncated = r.read >= scanLimit
+		r.complete = r.truncated
 	}
 	r.page *= 2
 	return nil
@@ -46,13 +46,13 @@ func (r *stockReader) readNewest(ctx context.Context, limit int) error {
 	if err != nil {
 		return err
 	}
-	r.newest, r.apart = make(map[string]bool, len(newest)), make(map[string]bool, len(newest))
+	r.newest, r.beyondGap = make(map[string]bool, len(newest)), make(map[string]bool, len(newest))
 	for _, c := range newest {
 		r.newest[c.ID] = true
-		r.apart[c.ID] = !slices.ContainsFunc(r.documents, func(old *keypackage.Candidate) bool { return old.ID == c.ID })
+		r.beyondGap[c.ID] = !slices.ContainsFunc(r.documents, func(old *keypackage.Candidate) bool { return old.ID == c.ID })
 	}
 	r.add(newest)
-	r.ended = r.ended || len(newest) < limit
+	r.complete = r.complete || len(newest) < limit
 	return nil
 }
 

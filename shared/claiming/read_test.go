@@ -14,13 +14,13 @@ func TestPagesCoverTheStockOnce(t *testing.T) {
 	for _, size := range []int{0, 1, 2, 3, 29, 30, 31} {
 		m := newMemory(t, fresh(size)...)
 		reader := stockReader{store: m, owner: bob, page: 2}
-		for pages := 0; !reader.ended; pages++ {
+		for pages := 0; !reader.complete; pages++ {
 			if err := reader.readOldest(t.Context()); err != nil || pages > 6 {
 				t.Fatalf("page %d: %v", pages, err)
 			}
 		}
-		if !slices.Equal(candidateIDs(reader.documents), candidateIDs(m.oldestFirst(bob))) || reader.limited {
-			t.Errorf("%d documents: read %v, limited %v", size, candidateIDs(reader.documents), reader.limited)
+		if !slices.Equal(candidateIDs(reader.documents), candidateIDs(m.oldestFirst(bob))) || reader.truncated {
+			t.Errorf("%d documents: read %v, limited %v", size, candidateIDs(reader.documents), reader.truncated)
 		}
 	}
 }
@@ -28,13 +28,13 @@ func TestPagesCoverTheStockOnce(t *testing.T) {
 func TestReadingStopsAtTheScanLimit(t *testing.T) {
 	t.Parallel()
 	reader := stockReader{store: newMemory(t, fresh(scanLimit+5)...), owner: bob, page: 3}
-	for !reader.ended {
+	for !reader.complete {
 		if err := reader.readOldest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !reader.limited || len(reader.documents) != scanLimit {
-		t.Errorf("%d documents read, limited %v", len(reader.documents), reader.limited)
+	if !reader.truncated || len(reader.documents) != scanLimit {
+		t.Errorf("%d documents read, limited %v", len(reader.documents), reader.truncated)
 	}
 }
 
@@ -50,14 +50,14 @@ func TestNewestDocumentsStandApart(t *testing.T) {
 		}
 	}
 	oldest, newest := "k1", fmt.Sprintf("k%d", newestLimit+10)
-	if reader.ended || !reader.apart["k11"] || reader.apart[oldest] || !reader.newest[newest] || reader.newest[oldest] {
-		t.Errorf("read 8 and %d of %d: ended %v, apart %v", newestLimit, newestLimit+10, reader.ended, reader.apart)
+	if reader.complete || !reader.beyondGap["k11"] || reader.beyondGap[oldest] || !reader.newest[newest] || reader.newest[oldest] {
+		t.Errorf("read 8 and %d of %d: ended %v, apart %v", newestLimit, newestLimit+10, reader.complete, reader.beyondGap)
 	}
 	if err := reader.readOldest(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if reader.apart["k11"] || reader.apart["k24"] || !reader.apart["k25"] || !reader.newest["k24"] {
-		t.Errorf("24 of the oldest read: apart %v", reader.apart)
+	if reader.beyondGap["k11"] || reader.beyondGap["k24"] || !reader.beyondGap["k25"] || !reader.newest["k24"] {
+		t.Errorf("24 of the oldest read: apart %v", reader.beyondGap)
 	}
 	if !slices.IsSortedFunc(reader.documents, keypackage.CompareAge) {
 		t.Errorf("not oldest first: %v", candidateIDs(reader.documents))
@@ -73,8 +73,8 @@ func TestFewNewestDocumentsAreTheWholeStock(t *testing.T) {
 	if err := reader.readNewest(t.Context(), newestLimit); err != nil {
 		t.Fatal(err)
 	}
-	if !reader.ended || len(reader.documents) != newestLimit-1 {
-		t.Errorf("%d documents read, ended %v", len(reader.documents), reader.ended)
+	if !reader.complete || len(reader.documents) != newestLimit-1 {
+		t.Errorf("%d documents read, ended %v", len(reader.documents), reader.complete)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestOverBudgetNeedsEnoughStock(t *testing.T) {
 		"only marked ones so far":   {candidate("m", 1, marked), candidate("n", 2, marked)},
 	} {
 		s := &stock{
-			documents: append(documents, last), newest: map[string]bool{"z": true}, apart: map[string]bool{"z": true},
+			documents: append(documents, last), newest: map[string]bool{"z": true}, beyondGap: map[string]bool{"z": true},
 		}
 		unit := ask("r", 3, ofSuite(1))
 		if plan, err := decide([]Unit{unit}, handedOut(99), s, generous, now); !errors.Is(err, errMoreStock) {

@@ -11,7 +11,7 @@ import (
 // decides whether it still holds.
 type Store interface {
 	// Records returns those of the records that exist, in any order.
-	Records(ctx context.Context, ids []string) ([]keypackage.Record, error)
+	Records(ctx context.Context, ids []string) ([]keypackage.Claim, error)
 
 	// View reads what is known about the owner and the requesters of the units, except the stock. Its Records hold the
 	// units that were answered before, and the records of whole requests.
@@ -30,19 +30,19 @@ type Store interface {
 
 	// Settle creates the record of a whole request (rejected, observed) unless it or one of the units' records exists;
 	// then it returns keypackage.ErrConflict.
-	Settle(ctx context.Context, record keypackage.Record, unitIDs []string) error
+	Settle(ctx context.Context, record keypackage.Claim, unitIDs []string) error
 
 	// NoteOutcome copies the outcome to the request's document, for people and for the relay. A document that is gone
 	// is no error.
-	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record) error
+	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim) error
 }
 
 // View is what a claim knows about one owner besides the stock.
 type View struct {
-	Owner   keypackage.Owner
-	Pairs   map[string]keypackage.Pair  // by requester; all requesters of the units
-	Open    map[string]keypackage.Found // by delivery id: what the pairs' open deliveries point to
-	Records []keypackage.Record
+	Owner  keypackage.Owner
+	Pairs  map[string]keypackage.Pair           // by requester; all requesters of the units
+	Open   map[string]keypackage.StoredDelivery // by delivery id: what the pairs' open deliveries point to
+	Claims []keypackage.Claim
 }
 
 // Unit is one request's share in one owner: it is answered as a whole or not at all.
@@ -51,8 +51,8 @@ type Unit struct {
 	Owner   string
 }
 
-// RecordID returns the document id of the unit's record.
-func (u Unit) RecordID() string { return keypackage.RecordID(u.Request.ID, u.Owner) }
+// ClaimID returns the document id of the unit's record.
+func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner) }
 
 // Plan is what a claim of one owner's packages, for any number of units, will write, and what it relies on.
 //
@@ -61,20 +61,20 @@ func (u Unit) RecordID() string { return keypackage.RecordID(u.Request.ID, u.Own
 // the transaction what is also written would make concurrent claims wait for each other's locks until one is aborted;
 // conditions make the loser fail at once. Queries never run inside: they would lock the collection.
 type Plan struct {
-	Owner      keypackage.Owner
-	WriteOwner bool // packages were consumed, so the budget changed, or a level of the stock was reached
-	RelyOwner  bool // the budget was too small, which must still be so
-	Pairs      []keypackage.Pair
-	Records    []keypackage.Record
-	Created    []*keypackage.Delivery
-	Joined     []*keypackage.Delivery
-	Consumed   []Handout
-	Exposed    []Handout
-	// Behind holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
+	Owner        keypackage.Owner
+	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
+	RequireOwner bool // the budget was too small, which must still be so
+	Pairs        []keypackage.Pair
+	Records      []keypackage.Claim
+	Created      []*keypackage.Delivery
+	Joined       []*keypackage.Delivery
+	Consumed     []Handout
+	Reserves     []Handout
+	// Remaining holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
 	// each consume what the other leaves behind can not both commit: each deletes what the other reads.
-	Behind  []*keypackage.Candidate
-	Removed []*keypackage.Candidate // expired, tombstoned or used up
-	Flagged []*keypackage.Candidate // not verified
+	Remaining []*keypackage.Candidate
+	Removed   []*keypackage.Candidate // expired, tombstoned or used up
+	Flagged   []*keypackage.Candidate // not verified
 }
 
 // Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.

@@ -20,8 +20,8 @@ func (d *decision) supplies() error {
 		switch {
 		case endless:
 			continue
-		case d.stock.ended && !d.stock.limited, count > keypackage.LowStock:
-		case touched && !d.stock.ended && !d.plan.RelyOwner:
+		case d.stock.complete && !d.stock.truncated, count > keypackage.LowStock:
+		case touched && !d.stock.complete && !d.plan.RequireOwner:
 			return errMoreStock
 		default:
 			continue // over budget or past the scan limit: not known
@@ -32,7 +32,7 @@ func (d *decision) supplies() error {
 			d.plan.WriteOwner = true
 		}
 	}
-	d.plan.Owner.Pending = len(d.plan.Owner.Unannounced()) > 0
+	d.plan.Owner.Pending = len(d.plan.Owner.DueNotices()) > 0
 	return nil
 }
 
@@ -41,9 +41,9 @@ func (d *decision) supplies() error {
 func (d *decision) noteStocked() {
 	stocked := d.plan.Owner.Stocked
 	switch {
-	case len(d.plan.Consumed)+len(d.plan.Exposed) > 0:
+	case len(d.plan.Consumed)+len(d.plan.Reserves) > 0:
 		stocked = true
-	case d.stock.ended && !d.stock.limited && len(d.valid) == 0:
+	case d.stock.complete && !d.stock.truncated && len(d.valid) == 0:
 		stocked = false
 	}
 	if stocked != d.plan.Owner.Stocked {
@@ -60,7 +60,7 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 			suites[suite] = false
 		}
 	}
-	for _, handouts := range [][]Handout{d.plan.Consumed, d.plan.Exposed} {
+	for _, handouts := range [][]Handout{d.plan.Consumed, d.plan.Reserves} {
 		for _, h := range handouts {
 			suites[h.Candidate.Suite] = true
 		}
@@ -79,7 +79,7 @@ func (d *decision) left(suite mls.Ciphersuite) (count int, endless, reserve bool
 		}
 		count++
 		endless = endless || c.Addressable
-		if c.Use == keypackage.UseShared {
+		if c.Use == keypackage.UseReserve {
 			exposed++
 		}
 	}

@@ -45,7 +45,7 @@ func TestLevelsOfASinkingStock(t *testing.T) {
 func TestLevelsAreKnownOrNotTold(t *testing.T) {
 	t.Parallel()
 	limited := whole(fresh(3)...)
-	limited.limited = true
+	limited.truncated = true
 	for name, tt := range map[string]struct {
 		stock *stock
 		used  int
@@ -75,7 +75,7 @@ func TestLevelsAreKnownOrNotTold(t *testing.T) {
 func TestEmptyLevel(t *testing.T) {
 	t.Parallel()
 	view := nothingKnown()
-	view.Owner.Supplies = map[string]keypackage.Supply{"0x0001": {Level: keypackage.LevelReserve, Epoch: 2, Announced: true}}
+	view.Owner.Supplies = map[string]keypackage.Supply{"0x0001": {Level: keypackage.LevelReserve, Epoch: 2, Notified: true}}
 	plan := decided(t, []Unit{ask("r", 1)}, view, whole(), generous)
 	if got := plan.Owner.Supplies["0x0001"]; got.Level != keypackage.LevelEmpty || got.Epoch != 2 || got.Count != 0 || !plan.WriteOwner {
 		t.Errorf("got %+v", got)

@@ -18,7 +18,7 @@ func (c *Claimer) Unanswered(
 		var isRequest bool
 		if units[i], isRequest = doc.Unverified(); isRequest {
 			requests = append(requests, i)
-			ids = append(append(ids, keypackage.RecordID(doc.ID, "")), units[i]...)
+			ids = append(append(ids, keypackage.ClaimID(doc.ID, "")), units[i]...)
 		}
 	}
 	records, err := c.store.Records(ctx, ids)
@@ -31,7 +31,7 @@ func (c *Claimer) Unanswered(
 	}
 	var open []keypackage.RequestDocument
 	for _, i := range requests {
-		if !known[keypackage.RecordID(docs[i].ID, "")] && !allKnown(known, units[i]) {
+		if !known[keypackage.ClaimID(docs[i].ID, "")] && !allKnown(known, units[i]) {
 			open = append(open, docs[i])
 		}
 	}

@@ -14,11 +14,11 @@ import (
 // wholeRecord is the record of a request that is rejected or only observed. req is nil if not even its signature is known.
 func (c *Claimer) wholeRecord(
 	doc keypackage.RequestDocument, req *keypackage.Request, status keypackage.Status, reason string,
-) keypackage.Record {
+) keypackage.Claim {
 	now := c.now()
-	record := keypackage.Record{
+	record := keypackage.Claim{
 		RequestID: doc.ID, Status: status, Reason: reason, CreatedAt: now,
-		KeepUntil: keypackage.KeepRecordUntil(now.Add(keypackage.MaxRequestTTL)),
+		KeepUntil: keypackage.KeepClaimUntil(now.Add(keypackage.MaxRequestTTL)),
 	}
 	if req != nil {
 		record.Requester, record.Owners, record.Requested = req.Requester, req.Owners, req.Min
@@ -29,7 +29,7 @@ func (c *Claimer) wholeRecord(
 
 // settle records the answer to a whole request, unless another answer stands. If one of its units was answered meanwhile,
 // so are the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
-func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *keypackage.Request) ([]keypackage.Record, error) {
+func (c *Claimer) settle(ctx context.Context, record keypackage.Claim, req *keypackage.Request) ([]keypackage.Claim, error) {
 	var units []string
 	if req != nil {
 		units = unitIDs(req)
@@ -37,7 +37,7 @@ func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *key
 	for attempt := 1; ; attempt++ {
 		err := retryTransient(ctx, func() error { return c.store.Settle(ctx, record, units) })
 		if err == nil {
-			return []keypackage.Record{record}, nil
+			return []keypackage.Claim{record}, nil
 		}
 		if !errors.Is(err, keypackage.ErrConflict) || attempt == commitAttempts {
 			return nil, fault.Retryable("settle_failed", err)
@@ -55,10 +55,10 @@ func (c *Claimer) settle(ctx context.Context, record keypackage.Record, req *key
 	}
 }
 
-func isWhole(r keypackage.Record) bool { return r.Owner == "" }
+func isWhole(r keypackage.Claim) bool { return r.Owner == "" }
 
 // observe records what would be claimed if the mode were deliver. Nothing is consumed.
-func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request) ([]keypackage.Record, error) {
+func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request) ([]keypackage.Claim, error) {
 	record := c.wholeRecord(doc, req, keypackage.StatusObserved, "")
 	for _, owner := range req.Owners {
 		units := []Unit{{Request: req, Owner: owner}}
@@ -77,7 +77,7 @@ func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, r
 func unitIDs(req *keypackage.Request) []string {
 	ids := make([]string, len(req.Owners))
 	for i, owner := range req.Owners {
-		ids[i] = keypackage.RecordID(req.ID, owner)
+		ids[i] = keypackage.ClaimID(req.ID, owner)
 	}
 	return ids
 }

@@ -38,11 +38,11 @@ func New(store Store, relay Relay, mode keypackage.Mode, now func() time.Time) *
 
 // Result says what a message brought about, for the log.
 type Result struct {
-	Pushes    int
-	Delivered int
-	Waiting   int // nobody there, or nobody listening: still pending
-	Unclear   int
-	Alerts    []string // results that somebody has to look at
+	Pushes      int
+	Delivered   int
+	Undelivered int // nobody there, or nobody listening: still pending
+	Unclear     int
+	Alerts      []string // results that somebody has to look at
 	// Latencies holds, for each delivery completed, the time from the relay's receipt of the request.
 	Latencies []time.Duration
 }
@@ -65,7 +65,7 @@ func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (
 // case; what is missing is searched for.
 func (d *Deliverer) granted(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Record, found []keypackage.Found, err error) {
+) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	if records, found, err = d.store.Announced(ctx, a); err != nil {
 		return nil, nil, err
 	}
@@ -75,7 +75,7 @@ func (d *Deliverer) granted(
 		}
 	}
 	missing := deliveryIDs(records)
-	found = slices.DeleteFunc(found, func(f keypackage.Found) bool {
+	found = slices.DeleteFunc(found, func(f keypackage.StoredDelivery) bool {
 		i := slices.Index(missing, f.ID)
 		if i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
@@ -111,11 +111,11 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 }
 
 // byRequest groups deliveries by the last request that asked for them, oldest first.
-func byRequest(found []keypackage.Found) [][]keypackage.Found {
-	slices.SortFunc(found, func(a, b keypackage.Found) int {
+func byRequest(found []keypackage.StoredDelivery) [][]keypackage.StoredDelivery {
+	slices.SortFunc(found, func(a, b keypackage.StoredDelivery) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.LatestRequest(), b.LatestRequest()))
 	})
-	var groups [][]keypackage.Found
+	var groups [][]keypackage.StoredDelivery
 	index := make(map[string]int)
 	for _, f := range found {
 		i, ok := index[f.LatestRequest()]
@@ -131,12 +131,12 @@ func byRequest(found []keypackage.Found) [][]keypackage.Found {
 
 // pushRequest pushes deliveries under the request that the records answer.
 func (d *Deliverer) pushRequest(
-	ctx context.Context, result *Result, records []keypackage.Record, found []keypackage.Found,
+	ctx context.Context, result *Result, records []keypackage.Claim, found []keypackage.StoredDelivery,
 ) error {
 	if len(records) == 0 {
 		return nil // older than the records that are kept, or not ours
 	}
-	latest := slices.MaxFunc(records, func(a, b keypackage.Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	latest := slices.MaxFunc(records, func(a, b keypackage.Claim) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	session := &session{
 		Deliverer: d, result: result, tried: make(map[string]bool),
 		push:        Push{RequestID: records[0].RequestID, Requester: records[0].Requester},
@@ -150,7 +150,7 @@ func (d *Deliverer) pushRequest(
 
 // outcome returns the rows to tell. There are none if the requester never signed the request, or as long as an owner's
 // answer is missing: an outcome is told once.
-func outcome(records []keypackage.Record) []keypackage.Row {
+func outcome(records []keypackage.Claim) []keypackage.Row {
 	if _, complete := keypackage.Conclude(records); !complete || !records[0].Authentic {
 		return nil
 	}
@@ -161,7 +161,7 @@ func outcome(records []keypackage.Record) []keypackage.Row {
 	return rows
 }
 
-func deliveryIDs(records []keypackage.Record) []string {
+func deliveryIDs(records []keypackage.Claim) []string {
 	var ids []string
 	for _, r := range records {
 		ids = append(ids, r.DeliveryIDs...)

@@ -21,7 +21,7 @@ type memory struct {
 	writes     int
 	deliveries map[string]keypackage.Delivery
 	tombstones map[string]bool
-	records    []keypackage.Record
+	records    []keypackage.Claim
 
 	// fault is asked before (false) and after (true) the work of each call; what it returns is the call's error.
 	fault func(call string, done bool) error
@@ -50,10 +50,10 @@ func (m *memory) during(ctx context.Context, call string, work func() error) err
 func (m *memory) add(d keypackage.Delivery) {
 	m.write(&d)
 	for _, id := range d.RequestIDs {
-		i := slices.IndexFunc(m.records, func(r keypackage.Record) bool { return r.RequestID == id })
+		i := slices.IndexFunc(m.records, func(r keypackage.Claim) bool { return r.RequestID == id })
 		if i < 0 {
 			i = len(m.records)
-			m.records = append(m.records, keypackage.Record{
+			m.records = append(m.records, keypackage.Claim{
 				RequestID: id, Requester: d.Requester, Owner: "bob", Owners: []string{"bob"}, Status: keypackage.StatusFull,
 				Authentic: true, CreatedAt: d.CreatedAt,
 			})
@@ -86,7 +86,7 @@ func (m *memory) get(id string) keypackage.Delivery {
 
 func (m *memory) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Record, found []keypackage.Found, err error) {
+) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Announced", func() error {
 		for _, r := range m.records {
 			if r.RequestID == a.RequestID && slices.Contains(a.Owners, r.Owner) {
@@ -102,16 +102,16 @@ func (m *memory) Announced(
 }
 
 // find needs the lock.
-func (m *memory) find(id string) []keypackage.Found {
+func (m *memory) find(id string) []keypackage.StoredDelivery {
 	d, ok := m.deliveries[id]
 	if !ok {
 		return nil
 	}
 	d.RequestIDs = slices.Clone(d.RequestIDs)
-	return []keypackage.Found{{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}}
+	return []keypackage.StoredDelivery{{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}}
 }
 
-func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []keypackage.Record, err error) {
+func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []keypackage.Claim, err error) {
 	err = m.during(ctx, "RequestRecords", func() error {
 		for _, r := range m.records {
 			if r.RequestID == requestID {
@@ -123,7 +123,7 @@ func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []
 	return found, err
 }
 
-func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypackage.Found, err error) {
+func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Deliveries", func() error {
 		for _, id := range ids {
 			found = append(found, m.find(id)...)
@@ -133,11 +133,11 @@ func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypacka
 	return found, err
 }
 
-func (m *memory) OpenFor(ctx context.Context, requester string, limit int) (found []keypackage.Found, err error) {
+func (m *memory) OpenFor(ctx context.Context, requester string, limit int) (found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "OpenFor", func() error {
 		for _, d := range m.deliveries {
 			if d.Requester == requester && d.Open() && len(found) < limit {
-				found = append(found, keypackage.Found{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
+				found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
 			}
 		}
 		return nil

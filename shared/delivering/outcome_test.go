@@ -11,10 +11,10 @@ import (
 )
 
 // answered stores the answers to a request of which nothing is to be delivered.
-func answered(s *scene, edit func(*keypackage.Record)) {
+func answered(s *scene, edit func(*keypackage.Claim)) {
 	owners := []string{"bob", "dave"}
 	for _, owner := range owners {
-		r := keypackage.Record{
+		r := keypackage.Claim{
 			RequestID: "r", Requester: "alice", Owner: owner, Owners: owners, Status: keypackage.StatusNoMatch, Requested: 2,
 			Authentic: true, CreatedAt: time.Now(),
 		}
@@ -26,7 +26,7 @@ func answered(s *scene, edit func(*keypackage.Record)) {
 func TestOutcomeWithoutPackages(t *testing.T) {
 	t.Parallel()
 	inScene(t, 0, func(s *scene) {
-		answered(s, func(*keypackage.Record) {})
+		answered(s, func(*keypackage.Claim) {})
 		created := time.Now()
 		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Pushes != 1 {
 			s.Fatalf("got %+v, %v", result, err)
@@ -45,14 +45,14 @@ func TestOutcomeWithoutPackages(t *testing.T) {
 func TestOutcomeThatIsNotTold(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		edit func(*keypackage.Record)
+		edit func(*keypackage.Claim)
 		told bool
 	}{
-		"of today":         {func(*keypackage.Record) {}, true},
-		"nobody signed it": {func(r *keypackage.Record) { r.Authentic = false }, false},
-		"too old":          {func(r *keypackage.Record) { r.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
-		"not complete":     {func(r *keypackage.Record) { r.Owners = append(r.Owners, "erin") }, false},
-		"complete at last": {func(r *keypackage.Record) {
+		"of today":         {func(*keypackage.Claim) {}, true},
+		"nobody signed it": {func(r *keypackage.Claim) { r.Authentic = false }, false},
+		"too old":          {func(r *keypackage.Claim) { r.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
+		"not complete":     {func(r *keypackage.Claim) { r.Owners = append(r.Owners, "erin") }, false},
+		"complete at last": {func(r *keypackage.Claim) {
 			if r.Owner == "bob" {
 				r.CreatedAt = time.Now().Add(-OutcomeAge)
 			}
@@ -70,7 +70,7 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 func TestRejectionIsTold(t *testing.T) {
 	t.Parallel()
 	inScene(t, 0, func(s *scene) {
-		s.records = []keypackage.Record{{
+		s.records = []keypackage.Claim{{
 			RequestID: "r", Requester: "alice", Status: keypackage.StatusRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
 		}}
 		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
@@ -91,7 +91,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 		keypackage.AnswerUnexpected: {false, true},
 	} {
 		inScene(t, 0, func(s *scene) {
-			answered(s, func(*keypackage.Record) {})
+			answered(s, func(*keypackage.Claim) {})
 			s.relay.answer = broken(answer)
 			result, err := s.ForRequest(s.Context(), request("r"))
 			if fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {

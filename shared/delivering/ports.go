@@ -10,16 +10,16 @@ import (
 // Store keeps the deliveries. All methods may be called concurrently, also from other processes.
 type Store interface {
 	// Announced returns those of the records and deliveries that exist, of all that the announcement names, in any order.
-	Announced(ctx context.Context, a keypackage.Announcement) ([]keypackage.Record, []keypackage.Found, error)
+	Announced(ctx context.Context, a keypackage.Announcement) ([]keypackage.Claim, []keypackage.StoredDelivery, error)
 
 	// RequestRecords returns the records of a request, in any order.
-	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Record, error)
+	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error)
 
 	// Deliveries returns those of the deliveries that exist, in any order.
-	Deliveries(ctx context.Context, ids []string) ([]keypackage.Found, error)
+	Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error)
 
 	// OpenFor returns up to limit open deliveries for the requester, in any order.
-	OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.Found, error)
+	OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.StoredDelivery, error)
 
 	// BeginPush saves deliveries on which Delivery.BeginPush was called, all in one transaction, provided that none has
 	// changed since it was read and no package has a tombstone; otherwise it writes nothing and returns

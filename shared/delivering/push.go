@@ -141,7 +141,7 @@ func (s *session) note(batch []*keypackage.Delivery, verdicts map[string]keypack
 		case keypackage.ResultUnknown:
 			s.result.Unclear++
 		default:
-			s.result.Waiting++
+			s.result.Undelivered++
 		}
 	}
 }

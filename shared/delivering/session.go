@@ -33,7 +33,7 @@ type session struct {
 
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
 // somebody else's push is under way, because that one may be lost: it waits for its end.
-func (s *session) run(ctx context.Context, found []keypackage.Found) error {
+func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
 	ids := idsOf(found)
 	for {
 		ready, leaseEnd := s.sort(found)
@@ -59,7 +59,7 @@ func (s *session) run(ctx context.Context, found []keypackage.Found) error {
 }
 
 // sort returns what this message has still to push, and when the next of the leases ends that others hold.
-func (s *session) sort(found []keypackage.Found) (ready []*keypackage.Delivery, leaseEnd time.Time) {
+func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.Delivery, leaseEnd time.Time) {
 	now := s.now()
 	for i := range found {
 		switch d := &found[i]; {
@@ -130,7 +130,7 @@ func (s *session) tell(ctx context.Context, push Push) error {
 	return nil
 }
 
-func idsOf(found []keypackage.Found) []string {
+func idsOf(found []keypackage.StoredDelivery) []string {
 	ids := make([]string, len(found))
 	for i := range found {
 		ids[i] = found[i].ID

@@ -49,7 +49,7 @@ func (e *Expirer) expireDue(ctx context.Context, report *Report) (met, ended int
 }
 
 // expireBatch expires deliveries in one transaction, or one by one if that fails.
-func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.Found) ([]*keypackage.Delivery, error) {
+func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.StoredDelivery) ([]*keypackage.Delivery, error) {
 	expired := make([]*keypackage.Delivery, len(found))
 	for i := range found {
 		d := found[i].Delivery
@@ -68,7 +68,7 @@ func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.Found) ([]
 	return nil, err
 }
 
-func (e *Expirer) expireOneByOne(ctx context.Context, found []keypackage.Found) ([]*keypackage.Delivery, error) {
+func (e *Expirer) expireOneByOne(ctx context.Context, found []keypackage.StoredDelivery) ([]*keypackage.Delivery, error) {
 	var expired []*keypackage.Delivery
 	var failures []error
 	for one := range slices.Chunk(found, 1) {
@@ -116,7 +116,7 @@ func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
 }
 
 // toNudge returns the distinct requesters of deliveries that could be pushed now.
-func (e *Expirer) toNudge(waiting []keypackage.Found) []string {
+func (e *Expirer) toNudge(waiting []keypackage.StoredDelivery) []string {
 	var requesters []string
 	seen := make(map[string]bool)
 	for i := range waiting {

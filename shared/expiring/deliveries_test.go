@@ -18,7 +18,7 @@ func TestDeliveriesExpire(t *testing.T) {
 			w.add(1)
 			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
 			w.add(1, func(d *keypackage.Delivery) { d.Parked = true })
-			w.add(1, func(d *keypackage.Delivery) { d.LastResort = true })
+			w.add(1, func(d *keypackage.Delivery) { d.Reserve = true })
 			w.add(1)
 			w.tombstones["k004"] = true
 			w.add(1, func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
@@ -165,7 +165,7 @@ func TestRunEndsInTime(t *testing.T) {
 		}
 		begun := time.Now()
 		report := w.run(keypackage.ModeDeliver)
-		if took := time.Since(begun); took > RunTime+3*time.Second || !report.More || report.TakenUp < 40 {
+		if took := time.Since(begun); took > RunTime+3*time.Second || !report.More || report.Recovered < 40 {
 			w.Errorf("%v: %+v", took, report)
 		}
 		w.fault = func(string) error { return nil }

@@ -39,16 +39,16 @@ func New(store Store, claimer Claimer, publisher Publisher, settings Settings, n
 
 // Report says what a run did.
 type Report struct {
-	Returned int            `json:"returned"` // deliveries expired, their packages back in stock
-	Burned   map[string]int `json:"burned"`   // deliveries expired, their packages lost to everybody, by reason
-	Reserves int            `json:"reserves"` // deliveries of reserves expired
-	Nudged   int            `json:"nudged"`   // requesters with pending deliveries whose delivery was asked for again
-	TakenUp  int            `json:"taken_up"` // requests whose trigger was lost
-	Failed   int            `json:"failed"`   // requests that could not be taken up; the next run tries again
-	Removed  int            `json:"removed"`  // expired packages removed from stock
-	Retired  int            `json:"retired"`  // exposed packages removed from stock
-	Notices  int            `json:"notices"`  // levels of stock that owners were told of
-	More     bool           `json:"more"`     // the time was over before the work was
+	Returned  int            `json:"returned"` // deliveries expired, their packages back in stock
+	Burned    map[string]int `json:"burned"`   // deliveries expired, their packages lost to everybody, by reason
+	Reserves  int            `json:"reserves"` // deliveries of reserves expired
+	Nudged    int            `json:"nudged"`   // requesters with pending deliveries whose delivery was asked for again
+	Recovered int            `json:"taken_up"` // requests whose trigger was lost
+	Failed    int            `json:"failed"`   // requests that could not be taken up; the next run tries again
+	Removed   int            `json:"removed"`  // expired packages removed from stock
+	Retired   int            `json:"retired"`  // exposed packages removed from stock
+	Notices   int            `json:"notices"`  // levels of stock that owners were told of
+	More      bool           `json:"more"`     // the time was over before the work was
 }
 
 // Run does everything once. One job that fails does not keep the others from running; the errors are joined.
@@ -58,7 +58,7 @@ func (e *Expirer) Run(ctx context.Context) (Report, error) {
 	report := Report{Burned: make(map[string]int)}
 	jobs := []func(context.Context, *Report) error{e.expireDeliveries, e.takeUpRequests}
 	if e.settings.Mode == keypackage.ModeDeliver {
-		jobs = append(jobs, e.repeatNudges, e.removeExpired, e.retireExposed, e.announceLevels)
+		jobs = append(jobs, e.repeatNudges, e.removeExpired, e.retireReserves, e.notifyOwners)
 	}
 	var errs []error
 	for _, job := range jobs {

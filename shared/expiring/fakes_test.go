@@ -100,21 +100,21 @@ func (w *world) add(n int, edits ...func(*keypackage.Delivery)) {
 	}
 }
 
-func (w *world) open(from, to time.Time) (found []keypackage.Found) {
+func (w *world) open(from, to time.Time) (found []keypackage.StoredDelivery) {
 	for _, d := range w.deliveries {
 		if d.Open() && d.ExpiresAt.After(from) && !d.ExpiresAt.After(to) {
-			found = append(found, keypackage.Found{Delivery: d, Tombstoned: w.tombstones[d.PackageID]})
+			found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: w.tombstones[d.PackageID]})
 		}
 	}
-	slices.SortFunc(found, func(a, b keypackage.Found) int {
+	slices.SortFunc(found, func(a, b keypackage.StoredDelivery) int {
 		return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
 	})
 	return found
 }
 
-func (w *world) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error] {
-	return func(yield func([]keypackage.Found, error) bool) {
-		var found []keypackage.Found
+func (w *world) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error] {
+	return func(yield func([]keypackage.StoredDelivery, error) bool) {
+		var found []keypackage.StoredDelivery
 		err := w.during(ctx, "Due", func() error {
 			found = w.open(time.Time{}, before)
 			return nil
@@ -133,11 +133,11 @@ func (w *world) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[
 
 func (w *world) Waiting(
 	ctx context.Context, now time.Time, after *keypackage.Delivery, limit int,
-) (found []keypackage.Found, err error) {
+) (found []keypackage.StoredDelivery, err error) {
 	err = w.during(ctx, "Waiting", func() error {
 		found = w.open(now, now.Add(time.Hour))
 		if after != nil {
-			i := slices.IndexFunc(found, func(f keypackage.Found) bool { return f.ID == after.ID })
+			i := slices.IndexFunc(found, func(f keypackage.StoredDelivery) bool { return f.ID == after.ID })
 			found = found[i+1:]
 		}
 		found = found[:min(limit, len(found))]
@@ -228,8 +228,8 @@ func (w *world) Unanswered(ctx context.Context, docs []keypackage.RequestDocumen
 	return open, err
 }
 
-// TakeUp fails for the failing ones, until they are stale: then it takes only a record.
-func (w *world) TakeUp(ctx context.Context, doc keypackage.RequestDocument) error {
+// Recover fails for the failing ones, until they are stale: then it takes only a record.
+func (w *world) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
 	return w.during(ctx, "TakeUp", func() error {
 		if w.failing[doc.ID] && time.Since(doc.ReceivedAt) <= maxAge {
 			return errAway

@@ -13,7 +13,7 @@ import (
 type Store interface {
 	// Due goes through the open deliveries that ended at or before that time, in the order of their end, up to batch of them
 	// at a time, reading on as they are taken. They may be expired on the way. An error is the last that it yields.
-	Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error]
+	Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error]
 
 	// Expire saves deliveries on which Delivery.Expire was called, in one transaction, provided that none has changed since
 	// it was read. A package that is returned is back in stock afterwards, and its ledger entry gone if it names the
@@ -22,7 +22,7 @@ type Store interface {
 
 	// Waiting returns up to limit open deliveries that end after that time, from behind `after` (nil: from the start), in
 	// the order of their end.
-	Waiting(ctx context.Context, now time.Time, after *keypackage.Delivery, limit int) ([]keypackage.Found, error)
+	Waiting(ctx context.Context, now time.Time, after *keypackage.Delivery, limit int) ([]keypackage.StoredDelivery, error)
 
 	// RemoveExpired removes up to limit documents from stock whose own field says that their time was over by now, and
 	// returns how many it found and removed.
@@ -68,8 +68,8 @@ type Claimer interface {
 	// Unanswered returns those of the documents that have no answer, or not for all their owners.
 	Unanswered(ctx context.Context, docs []keypackage.RequestDocument) ([]keypackage.RequestDocument, error)
 
-	// TakeUp takes up one request and returns nil once its answer is recorded and announced.
-	TakeUp(ctx context.Context, doc keypackage.RequestDocument) error
+	// Recover takes up one request and returns nil once its answer is recorded and announced.
+	Recover(ctx context.Context, doc keypackage.RequestDocument) error
 }
 
 // Publisher publishes messages. It returns nil once they are safely kept; otherwise some may have been.

@@ -99,7 +99,7 @@ func (e *Expirer) takeUp(
 	group.SetLimit(sweepAtOnce)
 	for i, doc := range open {
 		group.Go(func() error {
-			errs[i] = e.claimer.TakeUp(ctx, doc)
+			errs[i] = e.claimer.Recover(ctx, doc)
 			return nil
 		})
 	}
@@ -110,7 +110,7 @@ func (e *Expirer) takeUp(
 			failed = append(failed, doc)
 		}
 	}
-	report.TakenUp += len(open) - len(failed)
+	report.Recovered += len(open) - len(failed)
 	report.Failed += len(failed)
 	return failed, nil
 }

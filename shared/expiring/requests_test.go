@@ -16,14 +16,14 @@ func TestLostTriggers(t *testing.T) {
 			lost, taken := w.receive(), w.receive()
 			w.answered[taken] = true
 			time.Sleep(sweepBehind - time.Second)
-			if report := w.run(mode); report.TakenUp != 0 {
+			if report := w.run(mode); report.Recovered != 0 {
 				w.Errorf("mode %s, too early: %+v", mode, report)
 			}
 			time.Sleep(time.Second)
-			if report := w.run(mode); report.TakenUp != 1 || !w.answered[lost] {
+			if report := w.run(mode); report.Recovered != 1 || !w.answered[lost] {
 				w.Errorf("mode %s: %+v", mode, report)
 			}
-			if report := w.run(mode); report.TakenUp != 0 || !w.sweep.Cursor.Equal(time.Now().Add(-sweepBehind)) {
+			if report := w.run(mode); report.Recovered != 0 || !w.sweep.Cursor.Equal(time.Now().Add(-sweepBehind)) {
 				w.Errorf("mode %s, again: %+v, cursor %v ago", mode, report, time.Since(w.sweep.Cursor))
 			}
 		})
@@ -53,7 +53,7 @@ func TestLateReceipt(t *testing.T) {
 		w.run(keypackage.ModeDeliver)
 		late := w.receive()
 		w.requests[0].ReceivedAt = w.sweep.Cursor.Add(-sweepOverlap + time.Second)
-		if report := w.run(keypackage.ModeDeliver); !w.answered[late] || report.TakenUp != 1 {
+		if report := w.run(keypackage.ModeDeliver); !w.answered[late] || report.Recovered != 1 {
 			w.Errorf("got %+v", report)
 		}
 	})
@@ -127,7 +127,7 @@ func TestManyRequestsInOneRun(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if report := w.run(keypackage.ModeDeliver); report.TakenUp != 3*sweepBatch || len(w.answered) != 3*sweepBatch {
+		if report := w.run(keypackage.ModeDeliver); report.Recovered != 3*sweepBatch || len(w.answered) != 3*sweepBatch {
 			w.Errorf("got %+v", report)
 		}
 	})

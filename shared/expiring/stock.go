@@ -10,9 +10,9 @@ import (
 // newestLimit is how many documents are looked at for packages that replace an exposed one: an owner's last uploads.
 const newestLimit = 64
 
-// announceLevels publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
+// notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
 // but not lost; its id is the same each time.
-func (e *Expirer) announceLevels(ctx context.Context, report *Report) error {
+func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 	for {
 		owners, err := e.store.PendingOwners(ctx, queryBatch)
 		if err != nil {
@@ -20,7 +20,7 @@ func (e *Expirer) announceLevels(ctx context.Context, report *Report) error {
 		}
 		progress := false
 		for _, owner := range owners {
-			saved, err := e.announce(ctx, owner, report)
+			saved, err := e.notify(ctx, owner, report)
 			if err != nil {
 				return err
 			}
@@ -32,15 +32,15 @@ func (e *Expirer) announceLevels(ctx context.Context, report *Report) error {
 	}
 }
 
-// announce reports whether it is recorded that the owner's notices are published. If not, a claim was faster, and the next
+// notify reports whether it is recorded that the owner's notices are published. If not, a claim was faster, and the next
 // run publishes them again.
-func (e *Expirer) announce(ctx context.Context, owner keypackage.Owner, report *Report) (bool, error) {
-	notices := owner.Unannounced()
+func (e *Expirer) notify(ctx context.Context, owner keypackage.Owner, report *Report) (bool, error) {
+	notices := owner.DueNotices()
 	if err := e.publisher.PublishNotices(ctx, notices); err != nil {
 		return false, err
 	}
 	report.Notices += len(notices)
-	owner.Announce(notices)
+	owner.MarkNotified(notices)
 	err := e.store.SaveSupplies(ctx, owner)
 	if errors.Is(err, keypackage.ErrConflict) {
 		return false, nil
@@ -60,9 +60,9 @@ func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {
 	}
 }
 
-// retireExposed removes exposed, unmarked packages whose owners have enough fresh ones: their private keys are likely to
+// retireReserves removes exposed, unmarked packages whose owners have enough fresh ones: their private keys are likely to
 // be gone.
-func (e *Expirer) retireExposed(ctx context.Context, report *Report) error {
+func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 	for {
 		entries, err := e.store.Retirable(ctx, e.now(), queryBatch)
 		if err != nil {

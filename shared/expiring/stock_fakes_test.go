@@ -64,7 +64,7 @@ func (w *world) Retire(
 			return keypackage.ErrConflict
 		}
 		if exposed != nil {
-			if exposed.Marked || exposed.Hash != entry.Hash || len(replacements) < 2 || slices.Contains(replacements, exposed) {
+			if exposed.LastResort || exposed.Hash != entry.Hash || len(replacements) < 2 || slices.Contains(replacements, exposed) {
 				w.Errorf("retired: %s for %d others", exposed.ID, len(replacements))
 			}
 			delete(w.stock, exposed.ID)
@@ -116,11 +116,11 @@ func (w *world) SaveSupplies(ctx context.Context, owner keypackage.Owner) error 
 		}
 		for suite, supply := range owner.Supplies {
 			notice := keypackage.Notice{Owner: owner.Pubkey, Suite: suite, Supply: supply}
-			if supply.Announced && !slices.Contains(w.notices, notice.ID()) {
+			if supply.Notified && !slices.Contains(w.notices, notice.ID()) {
 				w.Errorf("%s is said to be announced", notice.ID())
 			}
 		}
-		owner.Pending, owner.Version = len(owner.Unannounced()) > 0, w.tick()
+		owner.Pending, owner.Version = len(owner.DueNotices()) > 0, w.tick()
 		w.owners[owner.Pubkey] = owner
 		return nil
 	})

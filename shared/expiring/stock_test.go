@@ -29,10 +29,10 @@ func (w *world) upload(n int, edits ...func(*keypackage.Candidate)) {
 // expose hands out a package as a reserve, now.
 func (w *world) expose(id string) {
 	c := w.stock[id]
-	entry := keypackage.NewLedger(&c.Package, keypackage.UseShared, "d", time.Now())
+	entry := keypackage.NewLedger(&c.Package, keypackage.UseReserve, "d", time.Now())
 	entry.Version = w.tick()
 	w.ledger[c.Hash] = entry
-	c.Use = keypackage.UseShared
+	c.Use = keypackage.UseReserve
 }
 
 func TestExpiredPackagesAreRemoved(t *testing.T) {
@@ -76,7 +76,7 @@ func TestRetirement(t *testing.T) {
 		if w.stock["k000"] != nil || len(w.stock) != 2 {
 			w.Errorf("not retired after %v; %d in stock", time.Since(uploaded), len(w.stock))
 		}
-		if entry := w.ledger["hash of k000"]; entry.Use != keypackage.UseShared || entry.Retirable {
+		if entry := w.ledger["hash of k000"]; entry.Use != keypackage.UseReserve || entry.Retirable {
 			w.Errorf("its entry: %+v", entry)
 		}
 	})
@@ -134,7 +134,7 @@ func (w *world) pending(owner string) string {
 	supply, _ := keypackage.Supply{}.Sink(3, false, time.Now())
 	o := keypackage.Owner{Pubkey: owner, Supplies: map[string]keypackage.Supply{"0x0001": supply}, Pending: true, Version: w.tick()}
 	w.owners[owner] = o
-	return o.Unannounced()[0].ID()
+	return o.DueNotices()[0].ID()
 }
 
 // A level is published at least once; if it could not be noted, once more under the same id.

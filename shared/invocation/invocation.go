@@ -18,11 +18,11 @@ import (
 // retryable one asks for it again. body, if not nil, is the JSON answer of an acknowledged invocation.
 type Run func(ctx context.Context, r *http.Request, line *logging.Line) (outcome string, body []byte, err error)
 
-// Handler serves a function. The logger must not be nil.
+// Serve serves a function. The logger must not be nil.
 //
 // Functions are registered over HTTP and read their CloudEvents themselves, because the receiver of the CloudEvents SDK
 // can lose a request when several are in flight (github.com/cloudevents/sdk-go, issues 1224 and 1332).
-func Handler(logger *slog.Logger, run Run) http.HandlerFunc {
+func Serve(logger *slog.Logger, run Run) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		line := logging.Begin(logger)
 		line.Set(logging.About, logging.AboutInvocation)
@@ -47,10 +47,10 @@ func reply(w http.ResponseWriter, body []byte, err error) {
 	}
 }
 
-// Lazily returns a handler that is built with the process's settings when the first request comes, and kept. Every
+// Handler returns a handler that is built with the process's settings when the first request comes, and kept. Every
 // deployment registers all functions, so registering one must cost nothing. If it cannot be built the event is tried
 // again, and so is the building: a setting may be wrong in one revision only.
-func Lazily(entryPoint string, build func(config.Config, *slog.Logger) (Run, error), required ...string) http.HandlerFunc {
+func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, error), required ...string) http.HandlerFunc {
 	var mu sync.Mutex
 	var handler http.HandlerFunc
 	get := func() http.HandlerFunc {
@@ -64,11 +64,11 @@ func Lazily(entryPoint string, build func(config.Config, *slog.Logger) (Run, err
 		if err == nil {
 			var run Run
 			if run, err = build(cfg, logger); err == nil {
-				handler = Handler(logger, run)
+				handler = Serve(logger, run)
 				return handler
 			}
 		}
-		return Handler(logger, func(context.Context, *http.Request, *logging.Line) (string, []byte, error) {
+		return Serve(logger, func(context.Context, *http.Request, *logging.Line) (string, []byte, error) {
 			return "not_configured", nil, fault.Retryable("not_configured", err)
 		})
 	}

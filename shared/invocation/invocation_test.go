@@ -57,7 +57,7 @@ func TestAcknowledgeOrRetry(t *testing.T) {
 		"the caller has gone":  {context.Canceled, nil, http.StatusServiceUnavailable, "internal\n"},
 	} {
 		w, lines := called(func(logger *slog.Logger) http.HandlerFunc {
-			return invocation.Handler(logger, func(context.Context, *http.Request, *logging.Line) (string, []byte, error) {
+			return invocation.Serve(logger, func(context.Context, *http.Request, *logging.Line) (string, []byte, error) {
 				return "outcome", tt.body, tt.err
 			})
 		})
@@ -77,7 +77,7 @@ func TestAcknowledgeOrRetry(t *testing.T) {
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	_, lines := called(func(logger *slog.Logger) http.HandlerFunc {
-		return invocation.Handler(logger, func(ctx context.Context, _ *http.Request, line *logging.Line) (string, []byte, error) {
+		return invocation.Serve(logger, func(ctx context.Context, _ *http.Request, line *logging.Line) (string, []byte, error) {
 			line.Set("request_event_id", logging.TraceFrom(ctx).ID)
 			return "done", nil, nil
 		})
@@ -89,11 +89,11 @@ func TestTrace(t *testing.T) {
 
 // The settings are read and the use case is built when the first request comes, once. What can not be built is tried
 // again with the next request. (Not parallel: it sets the environment.)
-func TestLazily(t *testing.T) {
+func TestHandler(t *testing.T) {
 	t.Setenv(config.Project, "")
-	t.Setenv(config.RelayDeliveryURL, "http://127.0.0.1:1/")
+	t.Setenv(config.RelayDeliveryURL, "http://127.0.0.1:1/x")
 	built, fail := 0, true
-	handler := invocation.Lazily("Test", func(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
+	handler := invocation.Handler("Test", func(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 		if built++; fail {
 			return nil, errors.New("no connection")
 		}

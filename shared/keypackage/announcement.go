@@ -14,8 +14,8 @@ type Announcement struct {
 // mostAnnounced bounds the names: a message should stay far below 64 KiB. Hardly any request is granted more.
 const mostAnnounced = 100
 
-// Announce returns the announcement of a request with these records; there must be one.
-func Announce(records []Record) Announcement {
+// NewAnnouncement returns the announcement of a request with these records; there must be one.
+func NewAnnouncement(records []Claim) Announcement {
 	a := Announcement{RequestID: records[0].RequestID}
 	for _, r := range records {
 		if r.Owner == "" {

@@ -13,22 +13,22 @@ func TestAnnounce(t *testing.T) {
 		many = append(many, DeliveryID("r", fmt.Sprint(i)))
 	}
 	for name, test := range map[string]struct {
-		records []Record
+		records []Claim
 		want    Announcement
 	}{
-		"a whole request": {[]Record{{RequestID: "r", Status: StatusRejected}}, Announcement{RequestID: "r"}},
+		"a whole request": {[]Claim{{RequestID: "r", Status: StatusRejected}}, Announcement{RequestID: "r"}},
 		"created and joined": {
-			[]Record{
+			[]Claim{
 				{RequestID: "r", Owner: "bob", DeliveryIDs: []string{DeliveryID("r", "k1"), DeliveryID("earlier", "k2")}},
 				{RequestID: "r", Owner: "carol"},
 			},
 			Announcement{RequestID: "r", Owners: []string{"bob", "carol"}, Packages: []string{"k1"}},
 		},
 		"too many": {
-			[]Record{{RequestID: "r", Owner: "bob", DeliveryIDs: many}}, Announcement{RequestID: "r", Owners: []string{"bob"}},
+			[]Claim{{RequestID: "r", Owner: "bob", DeliveryIDs: many}}, Announcement{RequestID: "r", Owners: []string{"bob"}},
 		},
 	} {
-		if got := Announce(test.records); !reflect.DeepEqual(got, test.want) {
+		if got := NewAnnouncement(test.records); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 	}

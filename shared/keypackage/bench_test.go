@@ -38,7 +38,7 @@ func BenchmarkSelection(b *testing.B) {
 			stock := make([]*keypackage.Candidate, n)
 			for i := range stock {
 				stock[i] = &keypackage.Candidate{Package: keypackage.Package{
-					ID: fmt.Sprintf("%064x", (i*7919)%n), Hash: fmt.Sprint(i), Suite: 1, CreatedAt: int64((i * 104729) % n), Marked: i%10 == 0,
+					ID: fmt.Sprintf("%064x", (i*7919)%n), Hash: fmt.Sprint(i), Suite: 1, CreatedAt: int64((i * 104729) % n), LastResort: i%10 == 0,
 				}}
 			}
 			b.ReportAllocs()

@@ -50,7 +50,7 @@ type Delivery struct {
 	RequestID       string    `firestore:"request_event_id"` // the request that claimed the package
 	RequestIDs      []string  `firestore:"request_ids"`      // and those that joined it later
 	Hash            string    `firestore:"ledger_id"`        // key of the package's ledger entry
-	LastResort      bool      `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
+	Reserve         bool      `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
 	Package         Document  `firestore:"package"`          // the package's document: what is delivered, or returned to stock
 	PackageExpires  time.Time `firestore:"package_expires,omitempty"`
 	RequestedAt     time.Time `firestore:"requested_at,omitempty"` // when the relay received the request
@@ -70,8 +70,8 @@ type Delivery struct {
 	Version         time.Time `firestore:"-"`                     // update time of the document
 }
 
-// Found is a delivery as it was read, with what else decides about it.
-type Found struct {
+// StoredDelivery is a delivery as it was read, with what else decides about it.
+type StoredDelivery struct {
 	Delivery
 	Tombstoned bool // the owner deleted the package: it is not pushed, and not returned to stock
 }
@@ -89,7 +89,7 @@ func PackageOf(deliveryID string) string {
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
 	return &Delivery{
 		ID: DeliveryID(req.ID, p.ID), Requester: req.Requester, Owner: p.Owner, PackageID: p.ID,
-		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, LastResort: lastResort,
+		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, Reserve: lastResort,
 		Package: p.Document, PackageExpires: p.ExpiresAt, RequestedAt: req.ReceivedAt, CreatedAt: now,
 		ExpiresAt: slices.MinFunc([]time.Time{now.Add(ttl), p.ExpiresAt, req.ValidUntil}, time.Time.Compare),
 		State:     StatePending,

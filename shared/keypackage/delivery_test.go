@@ -41,7 +41,7 @@ func TestNewDelivery(t *testing.T) {
 		if !d.ExpiresAt.Equal(now.Add(5 * time.Minute)) {
 			t.Errorf("%s: ends %v after its claim", name, d.ExpiresAt.Sub(now))
 		}
-		if d.ID != req.ID+"_k" || keypackage.PackageOf(d.ID) != "k" || d.State != keypackage.StatePending || !d.LastResort ||
+		if d.ID != req.ID+"_k" || keypackage.PackageOf(d.ID) != "k" || d.State != keypackage.StatePending || !d.Reserve ||
 			d.Requester != alice.pubkey || d.Owner != bob.pubkey || d.Event() != "{}" || d.Hash != c.Hash ||
 			!slices.Equal(d.RequestIDs, []string{req.ID}) || !d.RequestedAt.Equal(req.ReceivedAt) {
 			t.Errorf("%s: got %+v", name, d)
@@ -180,7 +180,7 @@ func TestExpire(t *testing.T) {
 		return func(d *keypackage.Delivery) { d.BeginPush(now); d.Finish(d.PushNo, result, now) }
 	}
 	over := func(d *keypackage.Delivery) { d.PackageExpires = due }
-	reserve := func(d *keypackage.Delivery) { d.LastResort = true }
+	reserve := func(d *keypackage.Delivery) { d.Reserve = true }
 	for name, tt := range map[string]struct {
 		edits      []func(*keypackage.Delivery)
 		tombstoned bool

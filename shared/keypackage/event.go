@@ -73,6 +73,9 @@ func parseEvent(raw string) (*nostr.Event, error) {
 // IsPubkey reports whether s is a public key as Nostr writes it: 64 lowercase hex digits.
 func IsPubkey(s string) bool { return isHex64(s) }
 
+// IsEventID reports whether s is an event's id as Nostr writes it: 64 lowercase hex digits.
+func IsEventID(s string) bool { return isHex64(s) }
+
 func isHex64(s string) bool {
 	if len(s) != 64 {
 		return false

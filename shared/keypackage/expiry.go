@@ -22,7 +22,7 @@ func (d *Delivery) Expire(tombstoned bool, now time.Time) {
 	d.ExposureUnknown = d.ExposureUnknown || d.State == StateSending
 	d.end(StateExpired, now)
 	switch {
-	case d.LastResort:
+	case d.Reserve:
 		d.Reason = ExpiredReserve
 	case d.ExposureUnknown:
 		d.Reason = ExpiredExposureUnknown

@@ -135,7 +135,7 @@ func checkStrict(t *testing.T, got *keypackage.Package, doc keypackage.Document)
 		t.Fatalf("handed out, but its content is %v", err)
 	}
 	kp, err := mls.Parse(inner)
-	if err != nil || mls.Verify(kp, bob.pubkey) != nil || kp.Ciphersuite != got.Suite || kp.LastResort() != got.Marked {
+	if err != nil || mls.Verify(kp, bob.pubkey) != nil || kp.Ciphersuite != got.Suite || kp.LastResort() != got.LastResort {
 		t.Errorf("handed out: %+v (%s)", got, hex.EncodeToString(inner))
 	}
 	if got.NotAfter.IsZero() || got.ExpiresAt.After(got.NotAfter) {

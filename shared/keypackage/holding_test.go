@@ -25,7 +25,7 @@ func TestHoldings(t *testing.T) {
 		stocked(1, "a", nil),
 		stocked(1, "b", nil),
 		stocked(1, "b", func(c *keypackage.Candidate) { c.ID = "twin of b" }),
-		stocked(1, "c", func(c *keypackage.Candidate) { c.Use = keypackage.UseShared }),
+		stocked(1, "c", func(c *keypackage.Candidate) { c.Use = keypackage.UseReserve }),
 		stocked(1, "d", func(c *keypackage.Candidate) { c.Use = keypackage.UseOneTime }),
 		stocked(1, "e", func(c *keypackage.Candidate) { c.Tombstoned = true }),
 		stocked(1, "f", func(c *keypackage.Candidate) { c.ExpiresAt = now }),
@@ -39,7 +39,7 @@ func TestHoldings(t *testing.T) {
 	}
 	ledger := []keypackage.Ledger{
 		{Suite: "0x0001", Use: keypackage.UseOneTime}, {Suite: "0x0001", Use: keypackage.UseOneTime},
-		{Suite: "0x0001", Use: keypackage.UseShared}, {Suite: "0x0007", Use: keypackage.UseOneTime},
+		{Suite: "0x0001", Use: keypackage.UseReserve}, {Suite: "0x0007", Use: keypackage.UseOneTime},
 	}
 	none := map[string]int{}
 	want := []keypackage.Holding{

@@ -12,7 +12,7 @@ type Use string
 const (
 	UseNone    Use = ""         // never
 	UseOneTime Use = "one_time" // as a one-time package: never again
-	UseShared  Use = "shared"   // as a reserve: again, but only as a reserve
+	UseReserve Use = "shared"   // as a reserve: again, but only as a reserve
 )
 
 // Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can
@@ -44,7 +44,7 @@ func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
 		Hash: p.Hash, Owner: p.Owner, Suite: SuiteKey(p.Suite), Use: use, DeliveryID: deliveryID, PackageID: p.ID,
 		FirstUse: now, KeepUntil: keepLedgerUntil(p, now),
 	}
-	if use == UseShared && !p.Marked && !p.Addressable {
+	if use == UseReserve && !p.LastResort && !p.Addressable {
 		entry.Retirable, entry.CheckAt = true, now.Add(RetireAfter)
 	}
 	return entry

@@ -51,7 +51,7 @@ func TestLedgerEntry(t *testing.T) {
 		"marked":      {candidate("k", 1, marked), false},
 		"addressable": {candidate("k", 1, addressable), false},
 	} {
-		entry := keypackage.NewLedger(&tt.candidate.Package, keypackage.UseShared, "d", now)
+		entry := keypackage.NewLedger(&tt.candidate.Package, keypackage.UseReserve, "d", now)
 		if entry.Retirable != tt.retirable || entry.CheckAt.IsZero() == tt.retirable {
 			t.Errorf("%s, exposed: retirable %v, to be looked at %v", name, entry.Retirable, entry.CheckAt)
 		}

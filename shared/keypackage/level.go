@@ -30,11 +30,11 @@ var badness = map[Level]int{"": 0, LevelOK: 0, LevelLow: 1, LevelLast: 2, LevelR
 
 // Supply is what is recorded about one ciphersuite of an owner.
 type Supply struct {
-	Level     Level     `firestore:"level"`
-	Epoch     int       `firestore:"epoch"` // raised with every refill: a level is told once in each
-	Count     int       `firestore:"count"` // valid packages left when the level was reached
-	At        time.Time `firestore:"at,omitempty"`
-	Announced bool      `firestore:"announced"`
+	Level    Level     `firestore:"level"`
+	Epoch    int       `firestore:"epoch"` // raised with every refill: a level is told once in each
+	Count    int       `firestore:"count"` // valid packages left when the level was reached
+	At       time.Time `firestore:"at,omitempty"`
+	Notified bool      `firestore:"announced"`
 }
 
 // Sink returns the supply after a claim that left count valid packages, and whether a worse level was reached. reserve
@@ -42,7 +42,7 @@ type Supply struct {
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	level := levelOf(count, reserve)
 	if count >= RefilledStock && badness[s.Level] > 0 {
-		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Announced: true}, true
+		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Notified: true}, true
 	}
 	if badness[level] <= badness[s.Level] {
 		return s, false
@@ -77,22 +77,22 @@ type Notice struct {
 // ID names the crossing of a level: owner, ciphersuite, level and epoch.
 func (n Notice) ID() string { return fmt.Sprintf("%s:%s:%s:%d", n.Owner, n.Suite, n.Level, n.Epoch) }
 
-// Unannounced returns the notices that nobody is known to have published.
-func (o *Owner) Unannounced() []Notice {
+// DueNotices returns the notices that nobody is known to have published.
+func (o *Owner) DueNotices() []Notice {
 	var notices []Notice
 	for suite, supply := range o.Supplies {
-		if !supply.Announced {
+		if !supply.Notified {
 			notices = append(notices, Notice{Owner: o.Pubkey, Suite: suite, Supply: supply})
 		}
 	}
 	return notices
 }
 
-// Announce marks the notices as published, unless something worse has happened since.
-func (o *Owner) Announce(notices []Notice) {
+// MarkNotified marks the notices as published, unless something worse has happened since.
+func (o *Owner) MarkNotified(notices []Notice) {
 	for _, n := range notices {
 		if supply := o.Supplies[n.Suite]; supply == n.Supply {
-			supply.Announced = true
+			supply.Notified = true
 			o.Supplies[n.Suite] = supply
 		}
 	}

@@ -51,7 +51,7 @@ func TestNoticeIDsAreUnique(t *testing.T) {
 			} else if changed {
 				told[id] = true
 			}
-			if changed && next.Level == keypackage.LevelOK != next.Announced {
+			if changed && next.Level == keypackage.LevelOK != next.Notified {
 				t.Fatalf("%+v: a refill is no news, everything else is", next)
 			}
 			s = next
@@ -64,13 +64,13 @@ func TestAnnounce(t *testing.T) {
 	low, _ := keypackage.Supply{}.Sink(3, false, now)
 	empty, _ := low.Sink(0, false, now)
 	owner := keypackage.Owner{Pubkey: bob.pubkey, Supplies: map[string]keypackage.Supply{"0x0001": low, "0x0002": low}}
-	notices := owner.Unannounced()
+	notices := owner.DueNotices()
 	if len(notices) != 2 {
 		t.Fatalf("%d notices", len(notices))
 	}
 	owner.Supplies["0x0002"] = empty // a claim in between
-	owner.Announce(notices)
-	left := owner.Unannounced()
+	owner.MarkNotified(notices)
+	left := owner.DueNotices()
 	if len(left) != 1 || left[0].Suite != "0x0002" || left[0].Level != keypackage.LevelEmpty {
 		t.Errorf("still to be told: %+v", left)
 	}

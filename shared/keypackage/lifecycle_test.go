@@ -64,7 +64,7 @@ func (l *life) expire(t *rapid.T) {
 		l.now = l.DueAt()
 	}
 	tombstoned := rapid.Bool().Draw(t, "tombstoned")
-	mayReturn := !l.LastResort && !tombstoned && l.PackageExpires.After(l.now) && l.certainlyUnseen()
+	mayReturn := !l.Reserve && !tombstoned && l.PackageExpires.After(l.now) && l.certainlyUnseen()
 	l.Expire(tombstoned, l.now)
 	if returned := l.Reason == keypackage.ExpiredReturned; returned != mayReturn {
 		t.Fatalf("expired as %q after the pushes %q", l.Reason, l.pushes)
@@ -116,7 +116,7 @@ func TestLifeOfADelivery(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := &life{Delivery: pending(), now: now}
-		l.LastResort = rapid.IntRange(0, 5).Draw(t, "reserve") == 0
+		l.Reserve = rapid.IntRange(0, 5).Draw(t, "reserve") == 0
 		l.PackageExpires = rapid.SampledFrom([]time.Time{now.Add(time.Hour), l.ExpiresAt}).Draw(t, "package expires")
 		step := func(action func(*rapid.T)) func(*rapid.T) {
 			return func(t *rapid.T) {

@@ -12,22 +12,22 @@ import (
 // addressable package is never used up and comes last of all.
 const (
 	classFresh = iota
-	classExposed
-	classMarked
-	classMarkedExposed
+	classReserve
+	classLastResort
+	classLastResortReserve
 	classAddressable
 )
 
 func (c *Candidate) class() int {
-	switch exposed := c.Use == UseShared; {
+	switch exposed := c.Use == UseReserve; {
 	case c.Addressable:
 		return classAddressable
-	case c.Marked && exposed:
-		return classMarkedExposed
-	case c.Marked:
-		return classMarked
+	case c.LastResort && exposed:
+		return classLastResortReserve
+	case c.LastResort:
+		return classLastResort
 	case exposed:
-		return classExposed
+		return classReserve
 	}
 	return classFresh
 }

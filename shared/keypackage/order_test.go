@@ -23,8 +23,8 @@ func candidate(id string, created int64, edits ...func(*keypackage.Candidate)) *
 	return c
 }
 
-func marked(c *keypackage.Candidate)      { c.Marked = true }
-func exposed(c *keypackage.Candidate)     { c.Use = keypackage.UseShared }
+func marked(c *keypackage.Candidate)      { c.LastResort = true }
+func exposed(c *keypackage.Candidate)     { c.Use = keypackage.UseReserve }
 func used(c *keypackage.Candidate)        { c.Use = keypackage.UseOneTime }
 func addressable(c *keypackage.Candidate) { c.Addressable, c.Kind = true, 30443 }
 
@@ -108,8 +108,8 @@ func anyStock(t *rapid.T) []*keypackage.Candidate {
 			c := candidate(fmt.Sprintf("%02d", i), rapid.Int64Range(0, 4).Draw(t, "created"))
 			c.Suite = mls.Ciphersuite(rapid.IntRange(1, 2).Draw(t, "suite"))
 			c.Hash = fmt.Sprint(c.Suite, rapid.IntRange(0, 9).Draw(t, "bytes"))
-			c.Marked, c.Addressable = rapid.Bool().Draw(t, "marked"), rapid.IntRange(0, 4).Draw(t, "addressable") == 0
-			c.Use = rapid.SampledFrom([]keypackage.Use{"", "", keypackage.UseShared, keypackage.UseOneTime}).Draw(t, "use")
+			c.LastResort, c.Addressable = rapid.Bool().Draw(t, "marked"), rapid.IntRange(0, 4).Draw(t, "addressable") == 0
+			c.Use = rapid.SampledFrom([]keypackage.Use{"", "", keypackage.UseReserve, keypackage.UseOneTime}).Draw(t, "use")
 			stock[i] = c
 		}
 		return stock

@@ -19,7 +19,7 @@ type Package struct {
 	Kind        int
 	Slot        string // the `d` tag of an addressable package
 	Suite       mls.Ciphersuite
-	Marked      bool // last resort
+	LastResort  bool // last resort
 	Addressable bool
 	Hash        string        // mls.ContentHash, the key of its ledger entry
 	CreatedAt   int64         // Unix seconds
@@ -122,7 +122,7 @@ func (p *Package) readContent(content string, event *nostr.Event, policy Policy)
 		}
 		return
 	}
-	p.Suite, p.Marked = kp.Ciphersuite, kp.LastResort()
+	p.Suite, p.LastResort = kp.Ciphersuite, kp.LastResort()
 	p.Lifetime, p.NotAfter = &kp.LeafNode.Lifetime, kp.LeafNode.Lifetime.End()
 	if reason := verifyContent(kp, p.Owner, policy); reason != "" {
 		p.flaw(reason)

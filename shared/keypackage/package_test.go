@@ -27,8 +27,8 @@ func TestInspectSignedPackage(t *testing.T) {
 	if got.Flaw != "" || got.ID != id || got.Owner != bob.pubkey || got.Event != encode(event) || got.Kind != 443 {
 		t.Errorf("got %+v", got)
 	}
-	if got.Suite != mls.P256AES128 || !got.Marked || got.Addressable {
-		t.Errorf("suite %v, marked %v: the bytes decide, not the tag %q", got.Suite, got.Marked, doc["ciphersuite"])
+	if got.Suite != mls.P256AES128 || !got.LastResort || got.Addressable {
+		t.Errorf("suite %v, marked %v: the bytes decide, not the tag %q", got.Suite, got.LastResort, doc["ciphersuite"])
 	}
 	if end := now.Add(-time.Hour + mls.MaxLifetime); !got.NotAfter.Equal(end) || !got.ExpiresAt.Equal(end) {
 		t.Errorf("ends %v, expires %v, want %v", got.NotAfter, got.ExpiresAt, end)
@@ -208,7 +208,7 @@ func TestValidAndRemovable(t *testing.T) {
 		valid, removable bool
 	}{
 		"fresh":           {fresh, true, false},
-		"shared":          {with(func(c *keypackage.Candidate) { c.Use = keypackage.UseShared }), true, false},
+		"shared":          {with(func(c *keypackage.Candidate) { c.Use = keypackage.UseReserve }), true, false},
 		"used":            {with(func(c *keypackage.Candidate) { c.Use = keypackage.UseOneTime }), false, true},
 		"tombstoned":      {with(func(c *keypackage.Candidate) { c.Tombstoned = true }), false, true},
 		"its end":         {with(func(c *keypackage.Candidate) { c.ExpiresAt = now }), false, true},

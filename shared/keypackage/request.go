@@ -69,6 +69,7 @@ type RequestDocument struct {
 const (
 	FieldKind       = "kind"
 	FieldReceivedAt = "received_at"
+	FieldOpen       = "open" // a random integer below OpenShards, as long as the request has no outcome
 )
 
 // ReadRequestDocument reads a request document. created is the time at which the document was created; it stands in for a
@@ -82,6 +83,9 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 	}
 	return doc
 }
+
+// OpenShards is into how many parts FieldOpen divides the requests, so that no index grows at one end only.
+const OpenShards = 64
 
 // Request is a valid kind-447 request.
 type Request struct {
@@ -270,7 +274,7 @@ func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
 	var req Request
 	if readOwners(&req, event.Tags) == "" {
 		for _, owner := range req.Owners {
-			units = append(units, RecordID(doc.ID, owner))
+			units = append(units, ClaimID(doc.ID, owner))
 		}
 	}
 	return units, true

@@ -16,21 +16,21 @@ import (
 // claiming.Store: Settle creates the record of a whole request unless it or one of the units' records exists.
 func TestSettle(t *testing.T) {
 	t.Parallel()
-	whole := func(s *scene) keypackage.Record {
-		return keypackage.Record{
+	whole := func(s *scene) keypackage.Claim {
+		return keypackage.Claim{
 			RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, Reason: "no_owner", CreatedAt: s.now, KeepUntil: s.now,
 		}
 	}
 	t.Run("creates the record", func(t *testing.T) {
 		t.Parallel()
 		s := newScene(t)
-		for _, units := range [][]string{nil, {keypackage.RecordID(s.fromCarol.ID, s.bob.Pubkey)}} {
+		for _, units := range [][]string{nil, {keypackage.ClaimID(s.fromCarol.ID, s.bob.Pubkey)}} {
 			record := whole(s)
 			if units != nil {
 				record.RequestID = s.fromCarol.ID
 			}
 			s.must(s.store.Settle(t.Context(), record, units))
-			equal(t, "record", must(s.store.Records(t.Context(), []string{record.ID()}))(t), []keypackage.Record{record})
+			equal(t, "record", must(s.store.Records(t.Context(), []string{record.ID()}))(t), []keypackage.Claim{record})
 		}
 	})
 	conflicts := map[string]func(*scene){
@@ -44,7 +44,7 @@ func TestSettle(t *testing.T) {
 			s := newScene(t)
 			before(s)
 			units := []string{
-				keypackage.RecordID(s.fromAlice.ID, s.bob.Pubkey), keypackage.RecordID(s.fromAlice.ID, s.carol.Pubkey),
+				keypackage.ClaimID(s.fromAlice.ID, s.bob.Pubkey), keypackage.ClaimID(s.fromAlice.ID, s.carol.Pubkey),
 			}
 			s.writesNothing(func() error { return s.store.Settle(t.Context(), whole(s), units) })
 		})
@@ -59,10 +59,10 @@ func TestSettleAgainstCommit(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			record := keypackage.Record{RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, CreatedAt: s.now}
+			record := keypackage.Claim{RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, CreatedAt: s.now}
 			var wait sync.WaitGroup
 			var settled, committed error
-			wait.Go(func() { settled = s.store.Settle(t.Context(), record, []string{s.units[0].RecordID()}) })
+			wait.Go(func() { settled = s.store.Settle(t.Context(), record, []string{s.units[0].ClaimID()}) })
 			wait.Go(func() { committed = s.store.Commit(t.Context(), s.plan) })
 			wait.Wait()
 			if settled == nil && committed == nil {
@@ -81,7 +81,7 @@ func TestNoteOutcome(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	retryAt := s.now.Add(time.Hour)
-	records := []keypackage.Record{{
+	records := []keypackage.Claim{{
 		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Status: keypackage.StatusPartial, Requested: 2, Granted: 1,
 		Reason: keypackage.ReasonBudget, RetryAt: retryAt,
 		Observed: []keypackage.Row{{Owner: s.bob.Pubkey, Granted: 1}},
@@ -106,7 +106,7 @@ func TestNoteOutcomeOfALockedDocument(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	document := s.Client.Collection(s.Collections.Requests).Doc(s.fromAlice.ID)
-	records := []keypackage.Record{{RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey}}
+	records := []keypackage.Claim{{RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey}}
 	s.must(s.Client.RunTransaction(t.Context(), func(ctx context.Context, tx *firestore.Transaction) error {
 		if _, err := tx.Get(document); err != nil {
 			return err

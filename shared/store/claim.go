@@ -20,7 +20,7 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	s.commitOwner(t, plan)
 	s.commitDeliveries(t, plan)
 	s.commitHandouts(t, plan)
-	s.relyOnBehind(t, plan)
+	s.requireRemaining(t, plan)
 	s.commitCleaning(t, plan)
 	_, err := t.commit(ctx, "claim")
 	return err
@@ -30,7 +30,7 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 // stands.
 func (s *Store) commitRecords(t *transaction, plan *claiming.Plan) {
 	for _, record := range plan.Records {
-		t.rely(s.claims.Doc(keypackage.RecordID(record.RequestID, "")), missing)
+		t.require(s.claims.Doc(keypackage.ClaimID(record.RequestID, "")), missing)
 		t.create(s.claims.Doc(record.ID()), record)
 	}
 	for _, pair := range plan.Pairs {
@@ -42,14 +42,14 @@ func (s *Store) commitRecords(t *transaction, plan *claiming.Plan) {
 
 func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
 	owner := plan.Owner
-	switch ref := s.ownerRecords.Doc(owner.Pubkey); {
+	switch ref := s.owners.Doc(owner.Pubkey); {
 	case plan.WriteOwner:
 		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
 			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
 			{Path: "pending", Value: owner.Pending}, {Path: "keep_until", Value: owner.KeepUntil},
 		})
-	case plan.RelyOwner:
-		t.rely(ref, unchanged(owner.Version))
+	case plan.RequireOwner:
+		t.require(ref, unchanged(owner.Version))
 	}
 }
 
@@ -58,7 +58,7 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 		t.create(s.deliveries.Doc(d.ID), d)
 	}
 	for _, d := range plan.Joined {
-		t.rely(s.tombstones.Doc(d.PackageID), missing)
+		t.require(s.tombstones.Doc(d.PackageID), missing)
 		t.update(s.deliveries.Doc(d.ID), d.Version, []firestore.Update{{Path: "request_ids", Value: d.RequestIDs}})
 	}
 }
@@ -67,44 +67,44 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 // created, which fails if the same bytes were handed out meanwhile from another document.
 func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	for _, h := range plan.Consumed {
-		t.rely(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.require(s.tombstones.Doc(h.Candidate.ID), missing)
 		t.remove(s.keyPackages.Doc(h.Candidate.ID), h.Candidate.Version)
 		t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
 	}
 	seen := make(map[string]bool)
-	for _, h := range plan.Exposed {
-		t.rely(s.tombstones.Doc(h.Candidate.ID), missing)
-		t.rely(s.keyPackages.Doc(h.Candidate.ID), unchanged(h.Candidate.Version))
+	for _, h := range plan.Reserves {
+		t.require(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.require(s.keyPackages.Doc(h.Candidate.ID), unchanged(h.Candidate.Version))
 		switch {
 		case seen[h.Ledger.Hash]: // another event with the same bytes
 		case h.NewUse:
 			t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
 		default:
-			t.rely(s.ledger.Doc(h.Ledger.Hash), used(keypackage.UseShared))
+			t.require(s.ledger.Doc(h.Ledger.Hash), used(keypackage.UseReserve))
 		}
 		seen[h.Ledger.Hash] = true
 	}
 }
 
-// relyOnBehind makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at,
+// requireRemaining makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at,
 // in one of its events.
-func (s *Store) relyOnBehind(t *transaction, plan *claiming.Plan) {
+func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
 	exposed := make(map[string]bool)
-	for _, h := range plan.Exposed {
+	for _, h := range plan.Reserves {
 		exposed[h.Ledger.Hash] = true
 	}
-	for _, c := range plan.Behind {
+	for _, c := range plan.Remaining {
 		if !exposed[c.Hash] {
-			s.relyOnStock(t, c)
+			s.requireStock(t, c)
 		}
 	}
 }
 
-// relyOnStock makes sure that a package is still in stock and as valid as it was when it was read.
-func (s *Store) relyOnStock(t *transaction, c *keypackage.Candidate) {
-	t.rely(s.keyPackages.Doc(c.ID), unchanged(c.Version))
-	t.rely(s.tombstones.Doc(c.ID), missing)
-	t.rely(s.ledger.Doc(c.Hash), used(c.Use))
+// requireStock makes sure that a package is still in stock and as valid as it was when it was read.
+func (s *Store) requireStock(t *transaction, c *keypackage.Candidate) {
+	t.require(s.keyPackages.Doc(c.ID), unchanged(c.Version))
+	t.require(s.tombstones.Doc(c.ID), missing)
+	t.require(s.ledger.Doc(c.Hash), used(c.Use))
 }
 
 // commitCleaning removes documents that are of no use and flags those that do not verify. The reason for a removal is
@@ -114,9 +114,9 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 	for _, c := range plan.Removed {
 		switch {
 		case c.Tombstoned:
-			t.rely(s.tombstones.Doc(c.ID), exists)
+			t.require(s.tombstones.Doc(c.ID), exists)
 		case c.Use == keypackage.UseOneTime:
-			t.rely(s.ledger.Doc(c.Hash), used(keypackage.UseOneTime))
+			t.require(s.ledger.Doc(c.Hash), used(keypackage.UseOneTime))
 		}
 		t.remove(s.keyPackages.Doc(c.ID), c.Version)
 	}
@@ -126,10 +126,10 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 }
 
 // Settle implements claiming.Store.
-func (s *Store) Settle(ctx context.Context, record keypackage.Record, unitIDs []string) error {
+func (s *Store) Settle(ctx context.Context, record keypackage.Claim, unitIDs []string) error {
 	t := s.begin()
 	for _, id := range unitIDs {
-		t.rely(s.claims.Doc(id), missing)
+		t.require(s.claims.Doc(id), missing)
 	}
 	t.create(s.claims.Doc(record.ID()), record)
 	_, err := t.commit(ctx, "record the answer to a request")
@@ -138,7 +138,7 @@ func (s *Store) Settle(ctx context.Context, record keypackage.Record, unitIDs []
 
 // NoteOutcome implements claiming.Store.
 func (s *Store) NoteOutcome(
-	ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Record,
+	ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim,
 ) error {
 	rows := make([]keypackage.Row, 0, len(records))
 	for i := range records {

@@ -40,19 +40,19 @@ func (s *scene) checkRead() {
 	s.t.Helper()
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	equal(s.t, "budget used", view.Owner.HandedOut.Count(s.now), 2)
-	equal(s.t, "records", len(view.Records), 2)
+	equal(s.t, "records", len(view.Claims), 2)
 	for i, u := range s.units {
 		pair := view.Pairs[u.Request.Requester]
 		equal(s.t, "requests of the pair", pair.Requests.Count(s.now), 1)
-		found := must(s.store.Records(s.t.Context(), []string{u.RecordID()}))(s.t)
-		equal(s.t, "record", found, []keypackage.Record{s.plan.Records[i]})
+		found := must(s.store.Records(s.t.Context(), []string{u.ClaimID()}))(s.t)
+		equal(s.t, "record", found, []keypackage.Claim{s.plan.Records[i]})
 	}
 	joined := view.Open[s.plan.Joined[0].ID]
 	equal(s.t, "requests of the joined delivery", joined.RequestIDs, []string{s.earlierFromCarol.ID, s.fromCarol.ID})
 	for _, d := range s.plan.Created {
 		found := must(s.store.Deliveries(s.t.Context(), []string{d.ID}))(s.t)
 		found[0].Version = d.Version
-		equal(s.t, "a new delivery", found, []keypackage.Found{{Delivery: *d}})
+		equal(s.t, "a new delivery", found, []keypackage.StoredDelivery{{Delivery: *d}})
 	}
 }
 
@@ -65,12 +65,12 @@ func TestCommitConflicts(t *testing.T) {
 		"consumed: rewritten":            func(s *scene) { s.Touch(s.stockPath(s.consumed)) },
 		"consumed: tombstone":            func(s *scene) { s.tombstone(s.consumed) },
 		"consumed: used as one-time":     func(s *scene) { s.use(s.consumed, keypackage.UseOneTime) },
-		"consumed: used as reserve":      func(s *scene) { s.use(s.consumed, keypackage.UseShared) },
+		"consumed: used as reserve":      func(s *scene) { s.use(s.consumed, keypackage.UseReserve) },
 		"exposed: deleted":               func(s *scene) { s.Delete(s.stockPath(s.exposed)) },
 		"exposed: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.exposed)) },
 		"exposed: tombstone":             func(s *scene) { s.tombstone(s.exposed) },
 		"exposed: used as one-time":      func(s *scene) { s.use(s.exposed, keypackage.UseOneTime) },
-		"exposed: used as reserve":       func(s *scene) { s.use(s.exposed, keypackage.UseShared) },
+		"exposed: used as reserve":       func(s *scene) { s.use(s.exposed, keypackage.UseReserve) },
 		"exposed again: deleted":         func(s *scene) { s.Delete(s.stockPath(s.exposedAgain)) },
 		"exposed again: rewritten":       func(s *scene) { s.Touch(s.stockPath(s.exposedAgain)) },
 		"exposed again: tombstone":       func(s *scene) { s.tombstone(s.exposedAgain) },
@@ -80,7 +80,7 @@ func TestCommitConflicts(t *testing.T) {
 		"behind: rewritten":              func(s *scene) { s.Touch(s.stockPath(s.behind)) },
 		"behind: tombstone":              func(s *scene) { s.tombstone(s.behind) },
 		"behind: used as one-time":       func(s *scene) { s.use(s.behind, keypackage.UseOneTime) },
-		"behind: used as reserve":        func(s *scene) { s.use(s.behind, keypackage.UseShared) },
+		"behind: used as reserve":        func(s *scene) { s.use(s.behind, keypackage.UseReserve) },
 		"behind and shared: deleted":     func(s *scene) { s.Delete(s.stockPath(s.behindShared)) },
 		"behind and shared: tombstone":   func(s *scene) { s.tombstone(s.behindShared) },
 		"behind and shared: used":        func(s *scene) { s.use(s.behindShared, keypackage.UseOneTime) },
@@ -92,7 +92,7 @@ func TestCommitConflicts(t *testing.T) {
 		"removed: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.tombstoned)) },
 		"removed: deleted":               func(s *scene) { s.Delete(s.stockPath(s.tombstoned)) },
 		"removed: returned to stock":     func(s *scene) { s.Delete(s.ledgerPath(s.usedUp)) },
-		"removed: now a reserve":         func(s *scene) { s.use(s.usedUp, keypackage.UseShared) },
+		"removed: now a reserve":         func(s *scene) { s.use(s.usedUp, keypackage.UseReserve) },
 		"removed, used up: rewritten":    func(s *scene) { s.Touch(s.stockPath(s.usedUp)) },
 		"removed, expired: rewritten":    func(s *scene) { s.Touch(s.stockPath(s.expired)) },
 		"flagged: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.flawed)) },
@@ -128,7 +128,7 @@ func (s *scene) use(p keypackage.Document, use keypackage.Use) {
 
 func (s *scene) answer(requestID, owner string) {
 	s.t.Helper()
-	record := keypackage.Record{RequestID: requestID, Owner: owner}
+	record := keypackage.Claim{RequestID: requestID, Owner: owner}
 	s.Put(fixture.Documents{s.recordPath(requestID, owner): record})
 }
 
@@ -160,7 +160,7 @@ func TestCommitReliesOnTheBudget(t *testing.T) {
 			if c.meanwhile != nil {
 				c.meanwhile(s)
 			}
-			s.plan.WriteOwner, s.plan.RelyOwner = false, true
+			s.plan.WriteOwner, s.plan.RequireOwner = false, true
 			if c.conflict {
 				s.writesNothing(func() error { return s.store.Commit(t.Context(), s.plan) })
 				return
@@ -178,7 +178,7 @@ func (s *scene) forgetOwner() { s.Delete(s.ownerPath(s.bob.Pubkey)) }
 func TestCommitIgnoresWhatItDoesNotRelyOn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.plan.Behind, s.plan.Flagged, s.plan.Joined = nil, nil, nil
+	s.plan.Remaining, s.plan.Flagged, s.plan.Joined = nil, nil, nil
 	s.Delete(s.stockPath(s.behind))
 	s.Touch(s.stockPath(s.flawed))
 	s.tombstone(s.joined)
@@ -216,10 +216,10 @@ func TestCommitExposesTwins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Put(fixture.Documents{s.Collections.KeyPackages + "/twin": s.exposed})
-	twin := s.plan.Exposed[0]
+	twin := s.plan.Reserves[0]
 	twin.Candidate = must(s.store.Package(t.Context(), "twin"))(t)
-	s.plan.Exposed = append(s.plan.Exposed, twin)
+	s.plan.Reserves = append(s.plan.Reserves, twin)
 	s.must(s.store.Commit(t.Context(), s.plan))
 	entry := s.All()[s.ledgerPath(s.exposed)].Fields
-	equal(t, "use, delivery", []any{entry["use"], entry["delivery_id"]}, []any{"shared", s.plan.Exposed[0].Ledger.DeliveryID})
+	equal(t, "use, delivery", []any{entry["use"], entry["delivery_id"]}, []any{"shared", s.plan.Reserves[0].Ledger.DeliveryID})
 }

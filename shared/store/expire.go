@@ -13,13 +13,13 @@ import (
 )
 
 // Due implements expiring.Store. It is one query, whose answers come as they are taken.
-func (s *Store) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.Found, error] {
-	return func(yield func([]keypackage.Found, error) bool) {
+func (s *Store) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error] {
+	return func(yield func([]keypackage.StoredDelivery, error) bool) {
 		documents := s.open().Where("expires_at", "<=", before).Documents(ctx)
 		defer documents.Stop()
 		for {
 			snaps, err := upTo(batch, documents)
-			var found []keypackage.Found
+			var found []keypackage.StoredDelivery
 			if err == nil {
 				found, err = s.withTombstones(ctx, snaps)
 			}
@@ -51,7 +51,7 @@ const readByEnd = "read open deliveries by their end"
 // Waiting implements expiring.Store.
 func (s *Store) Waiting(
 	ctx context.Context, now time.Time, after *keypackage.Delivery, limit int,
-) ([]keypackage.Found, error) {
+) ([]keypackage.StoredDelivery, error) {
 	query := s.open().Where("expires_at", ">", now).Limit(limit)
 	if after != nil {
 		query = query.StartAfter(after.ExpiresAt, after.ID)
@@ -65,7 +65,7 @@ func (s *Store) open() firestore.Query {
 		OrderBy("expires_at", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc)
 }
 
-func (s *Store) byEnd(ctx context.Context, query firestore.Query) ([]keypackage.Found, error) {
+func (s *Store) byEnd(ctx context.Context, query firestore.Query) ([]keypackage.StoredDelivery, error) {
 	snaps, err := query.Documents(ctx).GetAll()
 	if err != nil {
 		return nil, failed(readByEnd, err)
@@ -93,7 +93,7 @@ func (s *Store) Expire(ctx context.Context, deliveries []*keypackage.Delivery) e
 // returnToStock puts the package back in its old place. Set, not Create: the relay may have stored a re-broadcast of the
 // same event meanwhile. The ledger entry goes with it, but only the one that this delivery made.
 func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *firestore.DocumentSnapshot) {
-	t.rely(s.tombstones.Doc(d.PackageID), missing)
+	t.require(s.tombstones.Doc(d.PackageID), missing)
 	t.set(s.keyPackages.Doc(d.PackageID), d.Package)
 	if by, _ := entry.Data()["delivery_id"].(string); by == d.ID && ledgerUse(entry) == keypackage.UseOneTime {
 		t.remove(entry.Ref, entry.UpdateTime)

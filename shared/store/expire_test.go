@@ -32,7 +32,7 @@ func TestDue(t *testing.T) {
 	})
 	s.bury("sending")
 
-	var due []keypackage.Found
+	var due []keypackage.StoredDelivery
 	var sizes []int
 	for batch, err := range s.store.Due(t.Context(), s.now, 2) {
 		if err != nil {
@@ -91,7 +91,7 @@ func TestExpire(t *testing.T) {
 		"untouched":         {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d) }, returned: true, freed: true},
 		"no ledger entry":   {returned: true, freed: true},
 		"used by another":   {before: func(s *shelf, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseOneTime, "another") }, returned: true},
-		"shared":            {before: func(s *shelf, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseShared, d.ID) }, returned: true},
+		"shared":            {before: func(s *shelf, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseReserve, d.ID) }, returned: true},
 		"exposure unknown":  {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); d.ExposureUnknown = true }},
 		"parked":            {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); d.Parked = true }},
 		"re-broadcast":      {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); s.rebroadcast(d) }, returned: true, freed: true},

@@ -58,7 +58,7 @@ func (w *world) ledgerPath(p keypackage.Document) string {
 }
 
 func (w *world) recordPath(requestID, owner string) string {
-	return w.Collections.Claims + "/" + keypackage.RecordID(requestID, owner)
+	return w.Collections.Claims + "/" + keypackage.ClaimID(requestID, owner)
 }
 
 func (w *world) pairPath(requester, owner string) string {

@@ -15,10 +15,10 @@ var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSen
 // Announced implements delivering.Store. It costs one round trip, and no query.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Record, found []keypackage.Found, err error) {
+) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	var refs []*firestore.DocumentRef
 	for _, owner := range a.Owners {
-		refs = append(refs, s.claims.Doc(keypackage.RecordID(a.RequestID, owner)))
+		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
 	}
 	for _, id := range a.Packages {
 		refs = append(refs, s.deliveries.Doc(keypackage.DeliveryID(a.RequestID, id)), s.tombstones.Doc(id))
@@ -35,7 +35,7 @@ func (s *Store) Announced(
 }
 
 // RequestRecords implements delivering.Store.
-func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Record, error) {
+func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error) {
 	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
 	if err != nil {
 		return nil, failed("read the records of a request", err)
@@ -44,7 +44,7 @@ func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypack
 }
 
 // Deliveries implements delivering.Store.
-func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.Found, error) {
+func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
 	refs := make([]*firestore.DocumentRef, 0, 2*len(ids))
 	for _, id := range ids {
 		refs = append(refs, s.deliveries.Doc(id), s.tombstones.Doc(keypackage.PackageOf(id)))
@@ -57,22 +57,22 @@ func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.Foun
 }
 
 // decodeFound reads those deliveries that exist; behind each in snaps is the tombstone of its package.
-func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.Found, error) {
-	found := make([]keypackage.Found, 0, len(snaps)/2)
+func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
+	found := make([]keypackage.StoredDelivery, 0, len(snaps)/2)
 	for i := 0; i < len(snaps); i += 2 {
 		delivery, err := decodeDelivery(snaps[i])
 		if err != nil {
 			return nil, err
 		}
 		if delivery != nil {
-			found = append(found, keypackage.Found{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()})
+			found = append(found, keypackage.StoredDelivery{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()})
 		}
 	}
 	return found, nil
 }
 
 // OpenFor implements delivering.Store.
-func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.Found, error) {
+func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.StoredDelivery, error) {
 	snaps, err := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		Limit(limit).Documents(ctx).GetAll()
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]key
 }
 
 // withTombstones decodes deliveries found by a query, and reads by id whether their packages were deleted.
-func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.Found, error) {
+func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
 	refs := make([]*firestore.DocumentRef, len(snaps))
 	for i, snap := range snaps {
 		refs[i] = s.tombstones.Doc(keypackage.PackageOf(snap.Ref.ID))
@@ -91,13 +91,13 @@ func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentS
 	if err != nil {
 		return nil, err
 	}
-	found := make([]keypackage.Found, len(snaps))
+	found := make([]keypackage.StoredDelivery, len(snaps))
 	for i, snap := range snaps {
 		delivery, err := decodeDelivery(snap)
 		if err != nil {
 			return nil, err
 		}
-		found[i] = keypackage.Found{Delivery: *delivery, Tombstoned: tombstones[i].Exists()}
+		found[i] = keypackage.StoredDelivery{Delivery: *delivery, Tombstoned: tombstones[i].Exists()}
 	}
 	return found, nil
 }
@@ -106,7 +106,7 @@ func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentS
 func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	t := s.begin()
 	for _, d := range deliveries {
-		t.rely(s.tombstones.Doc(d.PackageID), missing)
+		t.require(s.tombstones.Doc(d.PackageID), missing)
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
 	at, err := t.commit(ctx, "begin a push")

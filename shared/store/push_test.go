@@ -51,7 +51,7 @@ func (s *shelf) bury(packageID string) {
 	s.Put(fixture.Documents{s.tombstonePath(packageID): map[string]any{keypackage.FieldEventID: packageID}})
 }
 
-func deliveryIDs(found []keypackage.Found) []string {
+func deliveryIDs(found []keypackage.StoredDelivery) []string {
 	var ids []string
 	for _, f := range found {
 		ids = append(ids, f.ID)
@@ -66,7 +66,7 @@ func TestAnnounced(t *testing.T) {
 	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	s.deliver("not named", nil)
 	s.bury("buried")
-	record := keypackage.Record{RequestID: want.RequestID, Owner: "bob", Owners: []string{"bob"}, Granted: 1, CreatedAt: s.now}
+	record := keypackage.Claim{RequestID: want.RequestID, Owner: "bob", Owners: []string{"bob"}, Granted: 1, CreatedAt: s.now}
 	s.Put(fixture.Documents{s.recordPath(want.RequestID, "bob"): record})
 	records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
 		RequestID: want.RequestID, Owners: []string{"nobody", "bob"}, Packages: []string{"buried", "no_package"},
@@ -75,7 +75,7 @@ func TestAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "records", recordIDs(records), []string{want.RequestID + "_bob"})
-	equal(t, "found", found, []keypackage.Found{{Delivery: *want, Tombstoned: true}})
+	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
 	records, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
@@ -89,7 +89,7 @@ func TestRequestRecords(t *testing.T) {
 	documents := make(fixture.Documents)
 	for _, id := range []string{"mine", "another"} {
 		for _, owner := range []string{"bob", "carol", ""} {
-			record := keypackage.Record{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
+			record := keypackage.Claim{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
 			documents[w.recordPath(id, owner)] = record
 		}
 	}
@@ -108,8 +108,8 @@ func TestDeliveries(t *testing.T) {
 	other := s.deliver("other", nil)
 	s.bury("buried")
 	found := must(s.store.Deliveries(t.Context(), []string{want.ID, "no_delivery", other.ID}))(t)
-	slices.SortFunc(found, func(a, b keypackage.Found) int { return len(b.ID) - len(a.ID) })
-	equal(t, "found", found, []keypackage.Found{{Delivery: *want, Tombstoned: true}, {Delivery: *other}})
+	slices.SortFunc(found, func(a, b keypackage.StoredDelivery) int { return len(b.ID) - len(a.ID) })
+	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}, {Delivery: *other}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 	equal(t, "of none", len(must(s.store.Deliveries(t.Context(), nil))(t)), 0)
 }

@@ -15,13 +15,13 @@ import (
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	id := keypackage.RecordID(s.earlierFromCarol.ID, s.bob.Pubkey)
+	id := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
 	found := must(s.store.Records(t.Context(), []string{"missing_", id, "missing_too"}))(t)
 	equal(t, "ids", recordIDs(found), []string{id})
 	equal(t, "of none", len(must(s.store.Records(t.Context(), nil))(t)), 0)
 }
 
-func recordIDs(records []keypackage.Record) []string {
+func recordIDs(records []keypackage.Claim) []string {
 	var ids []string
 	for _, r := range records {
 		ids = append(ids, r.ID())
@@ -45,7 +45,7 @@ func TestViewOfWhatIsKnown(t *testing.T) {
 		equal(t, "pair", []string{pair.Requester, pair.Owner}, []string{requester, s.bob.Pubkey})
 		equal(t, "pair's version", pair.Version, all[s.pairPath(requester, s.bob.Pubkey)].Updated)
 	}
-	equal(t, "records", recordIDs(view.Records), sorted(s.units[0].RecordID(), s.units[1].RecordID()))
+	equal(t, "records", recordIDs(view.Claims), sorted(s.units[0].ClaimID(), s.units[1].ClaimID()))
 }
 
 // What is not known is at its zero value, and its Version says that there was no document.
@@ -57,7 +57,7 @@ func TestViewOfStrangers(t *testing.T) {
 	view := must(w.store.View(t.Context(), owner.Pubkey, []claiming.Unit{{Request: req, Owner: owner.Pubkey}}))(t)
 	equal(t, "owner", view.Owner, keypackage.Owner{Pubkey: owner.Pubkey})
 	equal(t, "pairs", view.Pairs, map[string]keypackage.Pair{requester.Pubkey: {}})
-	equal(t, "records and open deliveries", len(view.Records)+len(view.Open), 0)
+	equal(t, "records and open deliveries", len(view.Claims)+len(view.Open), 0)
 }
 
 // View's Records hold the records of whole requests as well.
@@ -66,7 +66,7 @@ func TestViewOfWholeRequests(t *testing.T) {
 	s := newScene(t)
 	s.answer(s.fromAlice.ID, "")
 	view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
-	equal(t, "records", recordIDs(view.Records), []string{keypackage.RecordID(s.fromAlice.ID, "")})
+	equal(t, "records", recordIDs(view.Claims), []string{keypackage.ClaimID(s.fromAlice.ID, "")})
 }
 
 // View's Open holds the open deliveries to which the pairs point and for which a unit asks.
@@ -109,8 +109,8 @@ func TestCandidates(t *testing.T) {
 	s := newScene(t)
 	candidates, all := s.candidates(), s.All()
 	uses := map[string]keypackage.Use{
-		fixture.ID(s.usedUp): keypackage.UseOneTime, fixture.ID(s.exposedAgain): keypackage.UseShared,
-		fixture.ID(s.behindShared): keypackage.UseShared,
+		fixture.ID(s.usedUp): keypackage.UseOneTime, fixture.ID(s.exposedAgain): keypackage.UseReserve,
+		fixture.ID(s.behindShared): keypackage.UseReserve,
 	}
 	equal(t, "stock", len(candidates), len(s.stock()))
 	for _, p := range s.stock() {

@@ -46,7 +46,7 @@ func (s *Store) Retire(
 		t.remove(s.keyPackages.Doc(exposed.ID), exposed.Version)
 	}
 	for _, c := range replacements {
-		s.relyOnStock(t, c)
+		s.requireStock(t, c)
 	}
 	_, err := t.commit(ctx, "retire an exposed package")
 	return err

@@ -13,7 +13,7 @@ func TestRetirable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	entries := map[string]keypackage.Ledger{
-		"late":    {Retirable: true, CheckAt: w.now, Owner: "owner", PackageID: "package", Use: keypackage.UseShared},
+		"late":    {Retirable: true, CheckAt: w.now, Owner: "owner", PackageID: "package", Use: keypackage.UseReserve},
 		"early":   {Retirable: true, CheckAt: w.now.Add(-time.Hour)},
 		"not yet": {Retirable: true, CheckAt: w.now.Add(time.Microsecond)},
 		"done":    {CheckAt: w.now.Add(-time.Hour)},
@@ -44,7 +44,7 @@ func TestPackage(t *testing.T) {
 // watched reads what a retirement of the exposed package needs.
 func (s *scene) watched() (entry keypackage.Ledger, exposed *keypackage.Candidate, replacements []*keypackage.Candidate) {
 	s.t.Helper()
-	s.Put(fixture.Documents{s.ledgerPath(s.exposed): s.entry(s.exposed, keypackage.UseShared)})
+	s.Put(fixture.Documents{s.ledgerPath(s.exposed): s.entry(s.exposed, keypackage.UseReserve)})
 	for _, entry := range must(s.store.Retirable(s.t.Context(), s.now.Add(keypackage.RetireAfter), 10))(s.t) {
 		if entry.PackageID == fixture.ID(s.exposed) {
 			stock := s.candidates()
@@ -93,7 +93,7 @@ func TestRetireConflicts(t *testing.T) {
 		"replacement rewritten":          func(s *scene) { s.Touch(s.stockPath(s.consumed)) },
 		"replacement tombstoned":         func(s *scene) { s.tombstone(s.behind) },
 		"replacement used as one-time":   func(s *scene) { s.use(s.consumed, keypackage.UseOneTime) },
-		"replacement exposed as reserve": func(s *scene) { s.use(s.behind, keypackage.UseShared) },
+		"replacement exposed as reserve": func(s *scene) { s.use(s.behind, keypackage.UseReserve) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {

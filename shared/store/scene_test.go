@@ -103,8 +103,8 @@ func (s *scene) history() fixture.Documents {
 	return fixture.Documents{
 		s.tombstonePath(fixture.ID(s.tombstoned)):     map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
 		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
-		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseShared),
-		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseShared),
+		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseReserve),
+		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseReserve),
 		s.ledgerPath(s.joined):                        s.entry(s.joined, keypackage.UseOneTime),
 		s.deliveryPath(delivery.ID):                   delivery,
 		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
@@ -122,8 +122,8 @@ func (s *scene) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledg
 	return keypackage.NewLedger(s.inspected[fixture.ID(p)], use, "some delivery", s.now)
 }
 
-func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Record {
-	record := keypackage.Record{
+func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Claim {
+	record := keypackage.Claim{
 		RequestID: req.ID, Requester: req.Requester, Owner: s.bob.Pubkey, Owners: req.Owners, Requested: req.Min,
 		Status: keypackage.StatusFull, Authentic: true, CreatedAt: s.now, KeepUntil: s.now.Add(time.Hour),
 	}
@@ -160,26 +160,26 @@ func (s *scene) decide() *claiming.Plan {
 
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
-		Records: []keypackage.Record{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
+		Records: []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
 		Created: []*keypackage.Delivery{consumed, exposed, again},
 		Joined:  []*keypackage.Delivery{&joined},
 		Consumed: []claiming.Handout{{
 			Candidate: find(s.consumed), NewUse: true,
 			Ledger: keypackage.NewLedger(&find(s.consumed).Package, keypackage.UseOneTime, consumed.ID, s.now),
 		}},
-		Exposed: []claiming.Handout{
+		Reserves: []claiming.Handout{
 			{
 				Candidate: find(s.exposed), NewUse: true,
-				Ledger: keypackage.NewLedger(&find(s.exposed).Package, keypackage.UseShared, exposed.ID, s.now),
+				Ledger: keypackage.NewLedger(&find(s.exposed).Package, keypackage.UseReserve, exposed.ID, s.now),
 			},
 			{
 				Candidate: find(s.exposedAgain),
-				Ledger:    keypackage.NewLedger(&find(s.exposedAgain).Package, keypackage.UseShared, again.ID, s.now),
+				Ledger:    keypackage.NewLedger(&find(s.exposedAgain).Package, keypackage.UseReserve, again.ID, s.now),
 			},
 		},
-		Behind:  []*keypackage.Candidate{find(s.behind), find(s.behindShared)},
-		Removed: []*keypackage.Candidate{find(s.tombstoned), find(s.usedUp), find(s.expired)},
-		Flagged: []*keypackage.Candidate{find(s.flawed)},
+		Remaining: []*keypackage.Candidate{find(s.behind), find(s.behindShared)},
+		Removed:   []*keypackage.Candidate{find(s.tombstoned), find(s.usedUp), find(s.expired)},
+		Flagged:   []*keypackage.Candidate{find(s.flawed)},
 	}
 	plan.Owner.HandedOut = plan.Owner.HandedOut.Add(s.now, 1)
 	for _, u := range s.units {

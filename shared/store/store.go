@@ -30,8 +30,8 @@ type Store struct {
 	policy      keypackage.Policy
 	inspections *inspections
 
-	keyPackages, requests, tombstones               *firestore.CollectionRef // the relay's
-	deliveries, claims, ledger, pairs, ownerRecords *firestore.CollectionRef // ours
+	keyPackages, requests, tombstones         *firestore.CollectionRef // the relay's
+	deliveries, claims, ledger, pairs, owners *firestore.CollectionRef // ours
 }
 
 // New returns a Store on the client's database.
@@ -41,7 +41,7 @@ func New(client *firestore.Client, collections config.Collections, policy keypac
 		keyPackages: client.Collection(collections.KeyPackages), requests: client.Collection(collections.Requests),
 		tombstones: client.Collection(collections.Tombstones), deliveries: client.Collection(collections.Deliveries),
 		claims: client.Collection(collections.Claims), ledger: client.Collection(collections.Ledger),
-		pairs: client.Collection(collections.Pairs), ownerRecords: client.Collection(collections.Owners),
+		pairs: client.Collection(collections.Pairs), owners: client.Collection(collections.Owners),
 	}
 }
 
@@ -72,4 +72,9 @@ func lostRace(err error) bool {
 		return true
 	}
 	return false
+}
+
+// tombstone is the document that says that an author has deleted an event, or the versions of a slot.
+func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
+	return s.tombstones.Doc(id + "_" + author)
 }

@@ -10,7 +10,7 @@ import (
 
 // PendingOwners implements expiring.Store.
 func (s *Store) PendingOwners(ctx context.Context, limit int) ([]keypackage.Owner, error) {
-	snaps, err := s.ownerRecords.Where("pending", "==", true).Limit(limit).Documents(ctx).GetAll()
+	snaps, err := s.owners.Where("pending", "==", true).Limit(limit).Documents(ctx).GetAll()
 	if err != nil {
 		return nil, failed("read owners with notices", err)
 	}
@@ -27,8 +27,8 @@ func (s *Store) PendingOwners(ctx context.Context, limit int) ([]keypackage.Owne
 // SaveSupplies implements expiring.Store.
 func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error {
 	t := s.begin()
-	t.update(s.ownerRecords.Doc(owner.Pubkey), owner.Version, []firestore.Update{
-		{Path: "supplies", Value: owner.Supplies}, {Path: "pending", Value: len(owner.Unannounced()) > 0},
+	t.update(s.owners.Doc(owner.Pubkey), owner.Version, []firestore.Update{
+		{Path: "supplies", Value: owner.Supplies}, {Path: "pending", Value: len(owner.DueNotices()) > 0},
 	})
 	_, err := t.commit(ctx, "save the supplies of an owner")
 	return err

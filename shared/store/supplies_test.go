@@ -15,7 +15,7 @@ func TestPendingOwners(t *testing.T) {
 	w.putOwner("untold", false)
 	found := must(w.store.PendingOwners(t.Context(), 10))(t)
 	equal(t, "owners found", len(found), 1)
-	equal(t, "notices", found[0].Unannounced(), []keypackage.Notice{{
+	equal(t, "notices", found[0].DueNotices(), []keypackage.Notice{{
 		Owner: "untold", Suite: "0x0001", Supply: keypackage.Supply{Level: keypackage.LevelLow, Count: 3, At: w.now},
 	}})
 	w.putOwner("untold too", false)
@@ -24,7 +24,7 @@ func TestPendingOwners(t *testing.T) {
 
 func (w *world) putOwner(pubkey string, announced bool) {
 	w.t.Helper()
-	low := keypackage.Supply{Level: keypackage.LevelLow, Count: 3, At: w.now, Announced: announced}
+	low := keypackage.Supply{Level: keypackage.LevelLow, Count: 3, At: w.now, Notified: announced}
 	owner := keypackage.Owner{
 		Pubkey: pubkey, Supplies: map[string]keypackage.Supply{"0x0001": low}, Pending: !announced,
 		HandedOut: keypackage.Window{}.Add(w.now, 7),
@@ -38,7 +38,7 @@ func TestSaveSupplies(t *testing.T) {
 	w := newWorld(t)
 	w.putOwner("bob", false)
 	owner := must(w.store.PendingOwners(t.Context(), 1))(t)[0]
-	owner.Announce(owner.Unannounced())
+	owner.MarkNotified(owner.DueNotices())
 	w.must(w.store.SaveSupplies(t.Context(), owner))
 	equal(t, "owners found", len(must(w.store.PendingOwners(t.Context(), 1))(t)), 0)
 	view := must(w.store.View(t.Context(), "bob", nil))(t)

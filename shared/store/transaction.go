@@ -11,9 +11,9 @@ import (
 
 // transaction collects what a transaction relies on and what it writes, and then runs as a whole.
 type transaction struct {
-	store   *Store
-	relied  []reliance
-	pending []write
+	store    *Store
+	required []requirement
+	pending  []write
 }
 
 // write is one document's change: as part of a transaction, or all by itself.
@@ -23,16 +23,16 @@ type write struct {
 	alone func(context.Context) (*firestore.WriteResult, error)
 }
 
-// reliance is a document that is read inside the transaction, and what must be true of it.
-type reliance struct {
+// requirement is a document that is read inside the transaction, and what must be true of it.
+type requirement struct {
 	ref   *firestore.DocumentRef
 	holds func(*firestore.DocumentSnapshot) bool
 }
 
 func (s *Store) begin() *transaction { return &transaction{store: s} }
 
-func (t *transaction) rely(ref *firestore.DocumentRef, holds func(*firestore.DocumentSnapshot) bool) {
-	t.relied = append(t.relied, reliance{ref, holds})
+func (t *transaction) require(ref *firestore.DocumentRef, holds func(*firestore.DocumentSnapshot) bool) {
+	t.required = append(t.required, requirement{ref, holds})
 }
 
 func (t *transaction) create(ref *firestore.DocumentRef, data any) {
@@ -60,6 +60,11 @@ func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
 	}})
 }
 
+// erase removes a document whatever it has become.
+func (t *transaction) erase(ref *firestore.DocumentRef) {
+	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Delete(ref) }})
+}
+
 // createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
 func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Time, data any, updates []firestore.Update) {
 	if version.IsZero() {
@@ -76,7 +81,7 @@ func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Ti
 // instead of two. The race that it loses may be one against itself, when the client library has repeated it because the
 // answer was lost; whoever reads again finds it written.
 func (t *transaction) commit(ctx context.Context, doing string) (time.Time, error) {
-	if len(t.relied) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
+	if len(t.required) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
 		result, err := t.pending[0].alone(ctx)
 		if err != nil {
 			return time.Time{}, failed(doing, err)
@@ -92,7 +97,7 @@ func (t *transaction) commit(ctx context.Context, doing string) (time.Time, erro
 }
 
 func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
-	if len(t.relied) > 0 {
+	if len(t.required) > 0 {
 		if err := t.check(tx); err != nil {
 			return err
 		}
@@ -106,15 +111,15 @@ func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
 }
 
 func (t *transaction) check(tx *firestore.Transaction) error {
-	refs := make([]*firestore.DocumentRef, len(t.relied))
-	for i, r := range t.relied {
+	refs := make([]*firestore.DocumentRef, len(t.required))
+	for i, r := range t.required {
 		refs[i] = r.ref
 	}
 	snaps, err := tx.GetAll(refs)
 	if err != nil {
 		return err
 	}
-	for i, r := range t.relied {
+	for i, r := range t.required {
 		if !r.holds(snaps[i]) {
 			return keypackage.ErrConflict
 		}

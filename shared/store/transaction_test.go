@@ -68,7 +68,7 @@ func (s *Store) race(
 	var other sync.WaitGroup
 	tx := s.begin()
 	tx.create(s.claims.Doc("written"), nothing)
-	tx.rely(relied, func(snap *firestore.DocumentSnapshot) bool {
+	tx.require(relied, func(snap *firestore.DocumentSnapshot) bool {
 		other.Go(func() { otherAt, otherErr = s.write(t, relied, meanwhile) })
 		_, _ = s.claims.Doc("a moment for the other").Get(t.Context())
 		return snap.Exists() == exists
@@ -102,7 +102,7 @@ func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
 	for _, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
 		go func() {
 			tx := s.begin()
-			tx.rely(docs[0], missing)
+			tx.require(docs[0], missing)
 			tx.create(docs[1], map[string]any{"by": "us"})
 			_, err := tx.commit(t.Context(), "test")
 			errs <- err

@@ -13,7 +13,7 @@ import (
 )
 
 // Records implements claiming.Store.
-func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Record, error) {
+func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Claim, error) {
 	refs := make([]*firestore.DocumentRef, len(ids))
 	for i, id := range ids {
 		refs[i] = s.claims.Doc(id)
@@ -28,7 +28,7 @@ func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Record,
 // View implements claiming.Store. It costs one round trip, and another if a request may be joined.
 func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (*claiming.View, error) {
 	requesters, recordIDs := askers(units)
-	refs := []*firestore.DocumentRef{s.ownerRecords.Doc(owner)}
+	refs := []*firestore.DocumentRef{s.owners.Doc(owner)}
 	for _, requester := range requesters {
 		refs = append(refs, s.pair(requester, owner))
 	}
@@ -52,7 +52,7 @@ func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (
 		pair.Version = version(snap)
 		view.Pairs[requester] = pair
 	}
-	if view.Records, err = decodeRecords(snaps[1+len(requesters):]); err != nil {
+	if view.Claims, err = decodeRecords(snaps[1+len(requesters):]); err != nil {
 		return nil, err
 	}
 	view.Open, err = s.joinable(ctx, units, view.Pairs)
@@ -63,7 +63,7 @@ func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (
 func askers(units []claiming.Unit) (requesters, recordIDs []string) {
 	for _, u := range units {
 		requesters = append(requesters, u.Request.Requester)
-		recordIDs = append(recordIDs, u.RecordID(), keypackage.RecordID(u.Request.ID, ""))
+		recordIDs = append(recordIDs, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
 	}
 	slices.Sort(requesters)
 	slices.Sort(recordIDs)
@@ -73,7 +73,7 @@ func askers(units []claiming.Unit) (requesters, recordIDs []string) {
 // joinable reads the open deliveries that one of the units asks for again.
 func (s *Store) joinable(
 	ctx context.Context, units []claiming.Unit, pairs map[string]keypackage.Pair,
-) (map[string]keypackage.Found, error) {
+) (map[string]keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	seen := make(map[string]bool)
 	for _, u := range units {
@@ -89,7 +89,7 @@ func (s *Store) joinable(
 		return nil, err
 	}
 	all, err := decodeFound(snaps)
-	found := make(map[string]keypackage.Found, len(all))
+	found := make(map[string]keypackage.StoredDelivery, len(all))
 	for _, f := range all {
 		found[f.ID] = f
 	}
@@ -107,13 +107,13 @@ func decode(snap *firestore.DocumentSnapshot, into any) error {
 	return nil
 }
 
-func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Record, error) {
-	var records []keypackage.Record
+func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
+	var records []keypackage.Claim
 	for _, snap := range snaps {
 		if !snap.Exists() {
 			continue
 		}
-		var record keypackage.Record
+		var record keypackage.Claim
 		if err := decode(snap, &record); err != nil {
 			return nil, err
 		}

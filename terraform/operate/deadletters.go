@@ -109,7 +109,7 @@ func describe(ctx context.Context, documents *store.Store, letter topic.DeadLett
 }
 
 // asked returns the deliveries that a message asks for.
-func asked(ctx context.Context, documents *store.Store, message topic.Message) ([]keypackage.Found, error) {
+func asked(ctx context.Context, documents *store.Store, message topic.Message) ([]keypackage.StoredDelivery, error) {
 	if message.RequesterPubkey != "" {
 		return documents.OpenFor(ctx, message.RequesterPubkey, Limit)
 	}

@@ -103,7 +103,7 @@ func (s *scene) deliver(t *testing.T) (id string) {
 	}
 	defer client.Close()
 	id = keypackage.DeliveryID(request, pkg)
-	record := keypackage.Record{RequestID: request, Requester: requester, Owner: "owner", DeliveryIDs: []string{id}}
+	record := keypackage.Claim{RequestID: request, Requester: requester, Owner: "owner", DeliveryIDs: []string{id}}
 	delivery := keypackage.Delivery{Requester: requester, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown}
 	for path, document := range map[string]any{
 		s.settings.Collections.Claims + "/" + record.ID(): record,

@@ -173,7 +173,7 @@ run "documents_end" {
     error_message = "A field with a TTL policy rises, so it must not be indexed."
   }
   assert {
-    condition     = length(google_firestore_index.this) == 6
+    condition     = length(google_firestore_index.this) == length(jsondecode(file("../shared/store/indexes.json")).indexes)
     error_message = "One index for each one declared beside the queries."
   }
 }

@@ -53,7 +53,7 @@ func (w *world) attack(keys int) wave {
 		switch {
 		case g.Granted == 0:
 			sum.nothing++
-		case g.LastResort:
+		case g.Reserve:
 			sum.reserves++
 		default:
 			sum.oneTime++
@@ -75,8 +75,8 @@ func TestDrain(t *testing.T) {
 		t.Errorf("the first hour gave %+v, want %+v", first, want)
 	}
 	limited := w.ask(alice, actors.Question{})
-	if limited.Status != keypackage.StatusFull || !limited.LastResort || limited.Reason != keypackage.ReasonBudget {
-		t.Errorf("a requester who means it got %+v, want the reserve because of the budget", limited.Record)
+	if limited.Status != keypackage.StatusFull || !limited.Reserve || limited.Reason != keypackage.ReasonBudget {
+		t.Errorf("a requester who means it got %+v, want the reserve because of the budget", limited.Claim)
 	}
 	wait := limited.RetryAt.Sub(w.now())
 	if wait <= 0 || wait > drainPause {
@@ -95,8 +95,8 @@ func TestDrain(t *testing.T) {
 		t.Errorf("the second hour gave %+v, want %+v", second, want)
 	}
 	spent := w.ask(alice, actors.Question{})
-	if spent.Status != keypackage.StatusFull || !spent.LastResort || spent.Reason != "" {
-		t.Errorf("a requester who means it got %+v, want the reserve, which is all that is left", spent.Record)
+	if spent.Status != keypackage.StatusFull || !spent.Reserve || spent.Reason != "" {
+		t.Errorf("a requester who means it got %+v, want the reserve, which is all that is left", spent.Claim)
 	}
 	w.tick()
 	w.tick()

@@ -107,10 +107,10 @@ func TestEveryGenerationIsServed(t *testing.T) {
 			g := w.ask(actors.NewKey(), actors.Question{Kind: c.kind})
 			events := w.granted(g)
 			if len(events) != 1 || !c.accepts(t, events[0]) {
-				t.Errorf("%s, round %d: got %+v", c.name, round, g.Record)
+				t.Errorf("%s, round %d: got %+v", c.name, round, g.Claim)
 				continue
 			}
-			t.Logf("| %s | %d | %d | %s | %d | %v |", c.name, c.kind, left, events[0].ID[:8], events[0].Kind, g.LastResort)
+			t.Logf("| %s | %d | %d | %s | %d | %v |", c.name, c.kind, left, events[0].ID[:8], events[0].Kind, g.Reserve)
 			if (c.kind == keypackage.KindAddressableKeyPackage) != (events[0].ID == addressable.ID) {
 				t.Errorf("%s: got the event of kind %d", c.name, events[0].Kind)
 			}
@@ -118,8 +118,8 @@ func TestEveryGenerationIsServed(t *testing.T) {
 	}
 	for range 2 { // the stock is used up but for the lasting package
 		g := w.ask(actors.NewKey(), actors.Question{})
-		if events := w.granted(g); g.Granted != 1 || (g.LastResort && events[0].ID != twin.ID) {
-			t.Errorf("without one-time packages a client of kind 443 got %+v", g.Record)
+		if events := w.granted(g); g.Granted != 1 || (g.Reserve && events[0].ID != twin.ID) {
+			t.Errorf("without one-time packages a client of kind 443 got %+v", g.Claim)
 		}
 	}
 	if got := w.inStock(); len(got) != 2 || !slices.Contains(got, addressable.ID) || !slices.Contains(got, twin.ID) {
@@ -140,13 +140,13 @@ func TestTwinsAreExposedTogether(t *testing.T) {
 		t.Fatalf("%d documents, %v", len(stock), err)
 	}
 	twin, addressable := stock[0], stock[1]
-	ledger := keypackage.NewLedger(&addressable.Package, keypackage.UseShared, "delivery", w.now())
-	addressable.Use = keypackage.UseShared
+	ledger := keypackage.NewLedger(&addressable.Package, keypackage.UseReserve, "delivery", w.now())
+	addressable.Use = keypackage.UseReserve
 	plan := &claiming.Plan{
-		Exposed: []claiming.Handout{
+		Reserves: []claiming.Handout{
 			{Candidate: twin, Ledger: ledger, NewUse: true}, {Candidate: addressable, Ledger: ledger},
 		},
-		Behind: []*keypackage.Candidate{addressable},
+		Remaining: []*keypackage.Candidate{addressable},
 	}
 	if err := w.store.Commit(t.Context(), plan); err != nil {
 		t.Fatal(err)

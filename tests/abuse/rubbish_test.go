@@ -59,8 +59,8 @@ func TestBadPackageDoesNotFailItsNeighbours(t *testing.T) {
 	note(bad("init_key_reused", w.make(reused), 4*time.Minute))
 
 	g := w.ask(actors.NewKey(), actors.Question{Min: 10})
-	if !slices.Equal(g.packages, []string{first, second}) || !g.LastResort {
-		t.Errorf("got %v, reserve %v; want %s and the reserve %s", g.packages, g.LastResort, first, second)
+	if !slices.Equal(g.packages, []string{first, second}) || !g.Reserve {
+		t.Errorf("got %v, reserve %v; want %s and the reserve %s", g.packages, g.Reserve, first, second)
 	}
 	for id, reason := range flagged {
 		if got := w.flaw(id); got != reason {
@@ -95,8 +95,8 @@ func TestOpaqueContent(t *testing.T) {
 			forged := w.publish(w.bob, actors.NIPEE, wrong, 3*time.Minute)
 
 			g := w.ask(actors.NewKey(), actors.Question{Min: 3, Ciphersuite: "0x0001"})
-			if g.Granted != test.granted || g.LastResort != (test.granted > 0) || slices.Contains(g.packages, forged.ID) {
-				t.Errorf("got %+v, want %d packages", g.Record, test.granted)
+			if g.Granted != test.granted || g.Reserve != (test.granted > 0) || slices.Contains(g.packages, forged.ID) {
+				t.Errorf("got %+v, want %d packages", g.Claim, test.granted)
 			}
 			if got := w.flaw(reserve.ID); got != test.flaw {
 				t.Errorf("opaque content is flagged %q, want %q", got, test.flaw)
@@ -116,16 +116,16 @@ func TestLifetimeNotBegunIsSkipped(t *testing.T) {
 	current := w.publish(w.bob, actors.MIP00, w.make(mlsgen.Options{}), time.Minute)
 
 	g := w.ask(actors.NewKey(), actors.Question{Min: 2})
-	if !slices.Equal(g.packages, []string{current.ID}) || !g.LastResort {
-		t.Errorf("today got %v, reserve %v; want the current one, as the only one that is valid", g.packages, g.LastResort)
+	if !slices.Equal(g.packages, []string{current.ID}) || !g.Reserve {
+		t.Errorf("today got %v, reserve %v; want the current one, as the only one that is valid", g.packages, g.Reserve)
 	}
 	if !slices.Contains(w.inStock(), early.ID) || w.flaw(early.ID) != "" {
 		t.Error("the early package was removed or flagged")
 	}
 	w.pass(25 * time.Hour)
 	g = w.ask(actors.NewKey(), actors.Question{})
-	if !slices.Equal(g.packages, []string{early.ID}) || g.LastResort {
-		t.Errorf("tomorrow got %v, reserve %v; want the package whose time has come", g.packages, g.LastResort)
+	if !slices.Equal(g.packages, []string{early.ID}) || g.Reserve {
+		t.Errorf("tomorrow got %v, reserve %v; want the package whose time has come", g.packages, g.Reserve)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestUsedPackageStaysUsed(t *testing.T) {
 	original := w.publish(w.bob, actors.NIPEE, used, time.Hour)
 	fresh := w.publish(w.bob, actors.MIP00, other, 2*time.Minute)
 	kept := w.publish(w.bob, actors.MIP00, reserve, time.Minute)
-	if g := w.ask(actors.NewKey(), actors.Question{}); !slices.Equal(g.packages, []string{original.ID}) || g.LastResort {
+	if g := w.ask(actors.NewKey(), actors.Question{}); !slices.Equal(g.packages, []string{original.ID}) || g.Reserve {
 		t.Fatalf("the first requester got %v", g.packages)
 	}
 
@@ -53,12 +53,12 @@ func TestTwinsAreOnePackage(t *testing.T) {
 			w.publish(w.bob, g, encoded, time.Minute)
 			w.publish(w.bob, g, encoded, 2*time.Minute) // another event
 			w.publish(w.bob, actors.MIP00, encoded, 3*time.Minute)
-			if got := w.ask(actors.NewKey(), actors.Question{Min: 3}); got.Granted != 1 || !got.LastResort {
-				t.Errorf("three events of one package gave %d packages, reserve %v", got.Granted, got.LastResort)
+			if got := w.ask(actors.NewKey(), actors.Question{Min: 3}); got.Granted != 1 || !got.Reserve {
+				t.Errorf("three events of one package gave %d packages, reserve %v", got.Granted, got.Reserve)
 			}
 			w.publish(w.bob, g, w.make(mlsgen.Options{}), time.Minute)
-			if got := w.ask(actors.NewKey(), actors.Question{Min: 3}); got.Granted != 2 || !got.LastResort {
-				t.Errorf("two packages in four events gave %d packages, reserve %v", got.Granted, got.LastResort)
+			if got := w.ask(actors.NewKey(), actors.Question{Min: 3}); got.Granted != 2 || !got.Reserve {
+				t.Errorf("two packages in four events gave %d packages, reserve %v", got.Granted, got.Reserve)
 			}
 		})
 	}
@@ -76,7 +76,7 @@ func TestStrangerHarmsOnlyHerself(t *testing.T) {
 
 	hers := w.ask(actors.NewKey(), actors.Question{Owners: []string{mallory.Pubkey}, Min: 2})
 	if hers.Status != keypackage.StatusNone || hers.Granted != 0 {
-		t.Errorf("the stranger's stock gave %+v", hers.Record)
+		t.Errorf("the stranger's stock gave %+v", hers.Claim)
 	}
 	for _, id := range stolen {
 		if got := w.flaw(id); got != "identity" {
@@ -84,7 +84,7 @@ func TestStrangerHarmsOnlyHerself(t *testing.T) {
 		}
 	}
 	his := w.ask(actors.NewKey(), actors.Question{})
-	if his.LastResort || !slices.Equal(his.packages, []string{own.ID}) {
-		t.Errorf("Bob's stock gave %v, reserve %v; want his oldest package, for the first time", his.packages, his.LastResort)
+	if his.Reserve || !slices.Equal(his.packages, []string{own.ID}) {
+		t.Errorf("Bob's stock gave %v, reserve %v; want his oldest package, for the first time", his.packages, his.Reserve)
 	}
 }

@@ -1,4 +1,4 @@
-// Package trust tests what requesters and owners may rely on although identities are free and anybody may publish
+// Package abuse tests what requesters and owners may rely on although identities are free and anybody may publish
 // anything: the use cases on a real Firestore emulator, with real KeyPackages and a clock of the test's.
 //
 // world_test.go is what the tests stand on; drain_test.go attacks an owner, levels_test.go empties and refills one,
@@ -83,7 +83,7 @@ func (nobodyListens) PublishRequest(context.Context, keypackage.Announcement) er
 
 // grant is what one unit got.
 type grant struct {
-	keypackage.Record
+	keypackage.Claim
 	packages []string // event ids
 }
 
@@ -103,14 +103,14 @@ func (w *world) askOf(claimer *claiming.Claimer, requester actors.Key, q actors.
 	}
 	request := fixture.Request(w.t, requester, q)
 	request.ReceivedAt = w.now()
-	if _, err := claimer.Take(w.t.Context(), request); err != nil {
+	if _, err := claimer.Claim(w.t.Context(), request); err != nil {
 		return grant{}, err
 	}
-	records, err := w.store.Records(w.t.Context(), []string{keypackage.RecordID(request.ID, q.Owners[0])})
+	records, err := w.store.Records(w.t.Context(), []string{keypackage.ClaimID(request.ID, q.Owners[0])})
 	if err != nil || len(records) != 1 {
 		return grant{}, fmt.Errorf("%d records of a request, %w", len(records), err)
 	}
-	g := grant{Record: records[0]}
+	g := grant{Claim: records[0]}
 	for _, id := range records[0].DeliveryIDs {
 		g.packages = append(g.packages, keypackage.PackageOf(id))
 	}
@@ -177,11 +177,11 @@ func (w *world) tick() expiring.Report {
 // allReceived is a store in which no delivery is open.
 type allReceived struct{ *store.Store }
 
-func (allReceived) Due(context.Context, time.Time, int) iter.Seq2[[]keypackage.Found, error] {
-	return func(func([]keypackage.Found, error) bool) {}
+func (allReceived) Due(context.Context, time.Time, int) iter.Seq2[[]keypackage.StoredDelivery, error] {
+	return func(func([]keypackage.StoredDelivery, error) bool) {}
 }
 
-func (allReceived) Waiting(context.Context, time.Time, *keypackage.Delivery, int) ([]keypackage.Found, error) {
+func (allReceived) Waiting(context.Context, time.Time, *keypackage.Delivery, int) ([]keypackage.StoredDelivery, error) {
 	return nil, nil
 }
 
@@ -192,7 +192,7 @@ func (nothingLost) Unanswered(context.Context, []keypackage.RequestDocument) ([]
 	return nil, nil
 }
 
-func (nothingLost) TakeUp(context.Context, keypackage.RequestDocument) error { return nil }
+func (nothingLost) Recover(context.Context, keypackage.RequestDocument) error { return nil }
 
 // PublishRequesters implements expiring.Publisher.
 func (w *world) PublishRequesters(context.Context, []string) error { return nil }

@@ -63,7 +63,7 @@ func (b *bench) besides(ctx context.Context, db *database, t *Table, others int)
 			do   func() error
 		}{
 			{&stock, func() error { return db.bareQuery(ctx, owners[i]) }},
-			{&claims, func() error { _, err := claimer.Take(ctx, request); return err }},
+			{&claims, func() error { _, err := claimer.Claim(ctx, request); return err }},
 			{&reads, func() error { return db.bareReads(ctx, published.last) }},
 			{&pushes, func() error { _, err := deliverer.ForRequest(ctx, published.last); return err }},
 		} {
@@ -84,7 +84,7 @@ func (b *bench) besides(ctx context.Context, db *database, t *Table, others int)
 
 // bareReads reads what was granted, as a push does.
 func (db *database) bareReads(ctx context.Context, a keypackage.Announcement) error {
-	record := keypackage.RecordID(a.RequestID, a.Owners[0])
+	record := keypackage.ClaimID(a.RequestID, a.Owners[0])
 	delivery := keypackage.DeliveryID(a.RequestID, a.Packages[0])
 	_, err := db.client.GetAll(ctx, []*firestore.DocumentRef{
 		db.client.Collection(db.Collections.Claims).Doc(record),
@@ -113,7 +113,7 @@ func (db *database) putDeliveries(ctx context.Context, n int, ends time.Time) er
 			entry := keypackage.Ledger{Owner: d.Owner, Use: keypackage.UseOneTime, DeliveryID: d.ID, PackageID: d.PackageID}
 			return write{db.Collections.Ledger + "/" + d.Hash, entry}, nil
 		}
-		record := keypackage.Record{
+		record := keypackage.Claim{
 			RequestID: d.RequestID, Requester: d.Requester, Owner: d.Owner, Owners: []string{d.Owner},
 			Status: keypackage.StatusFull, Requested: 1, Granted: 1, DeliveryIDs: []string{d.ID}, Authentic: true, CreatedAt: d.CreatedAt,
 		}

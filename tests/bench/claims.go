@@ -156,7 +156,7 @@ func takeUntilAnswered(
 	ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument, retried *atomic.Int64,
 ) error {
 	for {
-		result, err := claimer.Take(ctx, request)
+		result, err := claimer.Claim(ctx, request)
 		switch {
 		case err == nil && result.Granted == 1:
 			return nil
@@ -182,7 +182,7 @@ func (db *database) handedOutTwice(ctx context.Context) (int, error) {
 		if err := snap.DataTo(&d); err != nil {
 			return 0, err
 		}
-		if deliveries[d.PackageID]++; deliveries[d.PackageID] == 2 && !d.LastResort {
+		if deliveries[d.PackageID]++; deliveries[d.PackageID] == 2 && !d.Reserve {
 			twice++
 		}
 	}

@@ -64,7 +64,7 @@ func (b *bench) countCost(ctx context.Context, n int) (bill, error) {
 	sum := bill{docs: map[string]map[operation]float64{}, calls: map[string]map[string]float64{}, db: db}
 	m.take()
 	for _, request := range requests {
-		if _, err := claimer.Take(ctx, request); err != nil {
+		if _, err := claimer.Claim(ctx, request); err != nil {
 			return bill{}, err
 		}
 		sum.add(phaseClaim, m, len(requests))

@@ -59,7 +59,7 @@ func (db *database) claimInTurns(ctx context.Context, owners []string, n int) (c
 		if err != nil {
 			return nil, nil, err
 		}
-		claim, err := timed(func() error { _, err := claimer.Take(ctx, request); return err })
+		claim, err := timed(func() error { _, err := claimer.Claim(ctx, request); return err })
 		if err != nil {
 			return nil, nil, err
 		}

@@ -48,7 +48,7 @@ func (c *final) checkExposure() {
 	for hash, deliveries := range c.handedOut {
 		var standing []keypackage.Delivery
 		for _, d := range deliveries {
-			if !d.LastResort && d.Reason != keypackage.ExpiredReturned {
+			if !d.Reserve && d.Reason != keypackage.ExpiredReturned {
 				standing = append(standing, d)
 			}
 		}
@@ -57,7 +57,7 @@ func (c *final) checkExposure() {
 		}
 		for _, one := range deliveries {
 			for _, other := range deliveries {
-				if one.LastResort || !other.LastResort {
+				if one.Reserve || !other.Reserve {
 					continue
 				}
 				if other.CreatedAt.Before(one.CreatedAt) || one.Reason != keypackage.ExpiredReturned {
@@ -76,7 +76,7 @@ func (c *final) checkExposure() {
 	}
 	for hash, requesters := range seen {
 		oneTime := slices.ContainsFunc(c.handedOut[hash], func(d keypackage.Delivery) bool {
-			return !d.LastResort && d.Reason != keypackage.ExpiredReturned
+			return !d.Reserve && d.Reason != keypackage.ExpiredReturned
 		})
 		if oneTime && len(requesters) > 1 {
 			c.add("I1", "%d requesters have seen the one-time package %s", len(requesters), short(hash))
@@ -87,7 +87,7 @@ func (c *final) checkExposure() {
 // checkOutcomes is I3 and I4 for requests: one record for each unit, or one for the whole request; and what the records
 // grant is what was delivered.
 func (c *final) checkOutcomes() {
-	byRequest := make(map[string][]keypackage.Record)
+	byRequest := make(map[string][]keypackage.Claim)
 	for _, r := range c.Records {
 		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
 	}
@@ -96,7 +96,7 @@ func (c *final) checkOutcomes() {
 	}
 }
 
-func (c *final) checkRecords(request Request, records []keypackage.Record) {
+func (c *final) checkRecords(request Request, records []keypackage.Claim) {
 	owners := make(map[string]int)
 	for _, r := range records {
 		owners[r.Owner]++
@@ -113,14 +113,14 @@ func (c *final) checkRecords(request Request, records []keypackage.Record) {
 	}
 }
 
-func (c *final) checkRecord(r keypackage.Record) {
+func (c *final) checkRecord(r keypackage.Claim) {
 	reserves := 0
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
 		if !ok || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester || d.Owner != r.Owner {
 			c.add("I3", "request %s was granted the delivery %s, which is not its own", short(r.RequestID), short(id))
 		}
-		if d.LastResort {
+		if d.Reserve {
 			reserves++
 		}
 	}
@@ -135,7 +135,7 @@ func (c *final) checkDeliveries() {
 	granted := make(map[string]bool)
 	for _, r := range c.Records {
 		for _, id := range r.DeliveryIDs {
-			granted[keypackage.RecordID(r.RequestID, id)] = true
+			granted[keypackage.ClaimID(r.RequestID, id)] = true
 		}
 	}
 	for id, d := range c.Deliveries {
@@ -143,7 +143,7 @@ func (c *final) checkDeliveries() {
 			c.add("I3", "delivery %s is still %s", short(id), d.State)
 		}
 		for _, request := range d.RequestIDs {
-			if !granted[keypackage.RecordID(request, id)] {
+			if !granted[keypackage.ClaimID(request, id)] {
 				c.add("I3", "delivery %s belongs to no answer", short(id))
 			}
 		}
@@ -157,8 +157,8 @@ func (c *final) checkDeliveries() {
 	for hash, deliveries := range c.handedOut {
 		entry, used := c.Ledger[hash]
 		for _, d := range deliveries {
-			oneTime := !d.LastResort && d.Reason != keypackage.ExpiredReturned
-			if oneTime && (!used || entry.Use != keypackage.UseOneTime) || d.LastResort && !used {
+			oneTime := !d.Reserve && d.Reason != keypackage.ExpiredReturned
+			if oneTime && (!used || entry.Use != keypackage.UseOneTime) || d.Reserve && !used {
 				c.add("I1", "package %s was handed out, and the ledger does not know", short(hash))
 			}
 		}

@@ -45,7 +45,7 @@ func example() (Run, State) {
 	}
 	return run, State{
 		Deliveries: map[string]keypackage.Delivery{one.ID: one, two.ID: two},
-		Records: []keypackage.Record{{
+		Records: []keypackage.Claim{{
 			RequestID: "request", Requester: "alice", Owner: "bob", Requested: 2, Granted: 2, DeliveryIDs: []string{one.ID, two.ID},
 		}},
 		Ledger: map[string]keypackage.Ledger{"hash-one": {Use: keypackage.UseOneTime, DeliveryID: one.ID}},
@@ -111,7 +111,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 	}{
 		"two requesters see one package": {func(r *Run, s *State) {
 			other := s.Deliveries["request_one"]
-			other.ID, other.Requester, other.LastResort, other.CreatedAt = "other_one", "carol", true, at(9)
+			other.ID, other.Requester, other.Reserve, other.CreatedAt = "other_one", "carol", true, at(9)
 			s.Deliveries[other.ID] = other
 			r.Received = append(r.Received, Received{DeliveryID: other.ID, Session: "carol", PackageID: "one", Raw: "event one"})
 		}, "I1: 2 requesters"},

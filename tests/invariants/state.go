@@ -13,7 +13,7 @@ import (
 // State is what Firestore holds. Stock and Tombstones are keyed by event id, Ledger by the hash of owner and bytes.
 type State struct {
 	Deliveries map[string]keypackage.Delivery
-	Records    []keypackage.Record
+	Records    []keypackage.Claim
 	Ledger     map[string]keypackage.Ledger
 	Stock      map[string]bool
 	Tombstones map[string]bool
@@ -39,7 +39,7 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 			return err
 		},
 		names.Claims: func(snap *firestore.DocumentSnapshot) error {
-			var r keypackage.Record
+			var r keypackage.Claim
 			err := snap.DataTo(&r)
 			if r.RequestID != "" { // the state of the walk through the requests has no request
 				s.Records = append(s.Records, r)

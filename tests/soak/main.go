@@ -6,6 +6,8 @@
 //	then everything comes to its end                  settle.go
 //	and is held against the promises                  judge.go, match.go, leaks.go, report.go
 //
+// soak.go runs all of it, history.go keeps what happened.
+//
 // What people and faults decide comes from a seed. When it happens is up to the machine, so the same seed makes a similar
 // run, not the same one.
 //

@@ -100,7 +100,7 @@ func (s *soak) requests(ctx context.Context) ([]invariants.Request, error) {
 }
 
 // withoutAnswer returns the requests whose answer is not complete.
-func withoutAnswer(requests []invariants.Request, records []keypackage.Record) []invariants.Request {
+func withoutAnswer(requests []invariants.Request, records []keypackage.Claim) []invariants.Request {
 	byRequest := recordsOf(records)
 	var open []invariants.Request
 	for _, r := range requests {
@@ -111,8 +111,8 @@ func withoutAnswer(requests []invariants.Request, records []keypackage.Record) [
 	return open
 }
 
-func recordsOf(records []keypackage.Record) map[string][]keypackage.Record {
-	byRequest := make(map[string][]keypackage.Record)
+func recordsOf(records []keypackage.Claim) map[string][]keypackage.Claim {
+	byRequest := make(map[string][]keypackage.Claim)
 	for _, r := range records {
 		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
 	}

@@ -24,9 +24,9 @@ const (
 	ReasonStale     = "stale"      // with StatusNone: the request ended before all its owners were taken up
 )
 
-// Record is the authority on what was answered. There is one for each unit, and exactly one of a different kind
+// Claim is the authority on what was answered. There is one for each unit, and exactly one of a different kind
 // (Owner empty) for a request that was rejected or only observed. What it says is repeated, never decided again.
-type Record struct {
+type Claim struct {
 	RequestID   string    `firestore:"request_event_id"`
 	Requester   string    `firestore:"requester_pubkey"`
 	Owner       string    `firestore:"owner_pubkey"`  // "" for a request as a whole
@@ -35,7 +35,7 @@ type Record struct {
 	Reason      string    `firestore:"reason"`
 	Requested   int       `firestore:"requested"`
 	Granted     int       `firestore:"granted"` // packages, joined ones and the reserve included
-	LastResort  bool      `firestore:"last_resort"`
+	Reserve     bool      `firestore:"last_resort"`
 	RetryAt     time.Time `firestore:"retry_at,omitempty"` // zero if trying again later would not help
 	DeliveryIDs []string  `firestore:"delivery_ids"`
 	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
@@ -45,36 +45,36 @@ type Record struct {
 	KeepUntil   time.Time `firestore:"keep_until,omitempty"`
 }
 
-// RecordID returns the document id of the record of a unit, or with owner "" of the record of a whole request.
-func RecordID(requestID, owner string) string { return requestID + "_" + owner }
+// ClaimID returns the document id of the record of a unit, or with owner "" of the record of a whole request.
+func ClaimID(requestID, owner string) string { return requestID + "_" + owner }
 
 // ID returns the document id of the record.
-func (r *Record) ID() string { return RecordID(r.RequestID, r.Owner) }
+func (r *Claim) ID() string { return ClaimID(r.RequestID, r.Owner) }
 
-// recordBeyond is how long a record outlives its request, so that late repetitions still find it.
-const recordBeyond = 24 * time.Hour
+// claimBeyond is how long a record outlives its request, so that late repetitions still find it.
+const claimBeyond = 24 * time.Hour
 
-// KeepRecordUntil returns until when the records of a request are kept.
-func KeepRecordUntil(validUntil time.Time) time.Time { return validUntil.Add(recordBeyond) }
+// KeepClaimUntil returns until when the records of a request are kept.
+func KeepClaimUntil(validUntil time.Time) time.Time { return validUntil.Add(claimBeyond) }
 
 // Row is one owner's line of an outcome, as the requester is told it.
 type Row struct {
-	Owner      string    `firestore:"owner"`
-	Requested  int       `firestore:"requested"`
-	Granted    int       `firestore:"granted"`
-	LastResort bool      `firestore:"last_resort"`
-	Reason     string    `firestore:"reason"`
-	RetryAt    time.Time `firestore:"retry_at,omitempty"`
+	Owner     string    `firestore:"owner"`
+	Requested int       `firestore:"requested"`
+	Granted   int       `firestore:"granted"`
+	Reserve   bool      `firestore:"last_resort"`
+	Reason    string    `firestore:"reason"`
+	RetryAt   time.Time `firestore:"retry_at,omitempty"`
 }
 
 // Row returns the record as a line of the outcome.
-func (r *Record) Row() Row {
+func (r *Claim) Row() Row {
 	reason := r.Reason
 	if reason == "" && r.Status != StatusFull {
 		reason = string(r.Status)
 	}
 	return Row{
-		Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, LastResort: r.LastResort,
+		Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.Reserve,
 		Reason: reason, RetryAt: r.RetryAt,
 	}
 }
@@ -94,7 +94,7 @@ const (
 )
 
 // Conclude derives the outcome of a request from its records, and reports whether all of them are there.
-func Conclude(records []Record) (Outcome, bool) {
+func Conclude(records []Claim) (Outcome, bool) {
 	seen := make(map[Status]bool)
 	packages, owners := 0, 0
 	for _, r := range records {

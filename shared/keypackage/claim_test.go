@@ -11,14 +11,14 @@ import (
 )
 
 // units returns the records of a request, one for each status, for as many owners.
-func units(statuses ...keypackage.Status) []keypackage.Record {
+func units(statuses ...keypackage.Status) []keypackage.Claim {
 	owners := make([]string, len(statuses))
 	for i := range owners {
 		owners[i] = newIdentity(100 + i).pubkey
 	}
-	records := make([]keypackage.Record, len(statuses))
+	records := make([]keypackage.Claim, len(statuses))
 	for i, status := range statuses {
-		records[i] = keypackage.Record{RequestID: "r", Owner: owners[i], Owners: owners, Status: status, Requested: 2}
+		records[i] = keypackage.Claim{RequestID: "r", Owner: owners[i], Owners: owners, Status: status, Requested: 2}
 		switch status {
 		case keypackage.StatusFull:
 			records[i].Granted = 2
@@ -57,7 +57,7 @@ func TestConclude(t *testing.T) {
 		}
 	}
 	for _, status := range []keypackage.Status{keypackage.StatusRejected, keypackage.StatusObserved} {
-		if got, complete := keypackage.Conclude([]keypackage.Record{{RequestID: "r", Status: status}}); string(got) != string(status) || !complete {
+		if got, complete := keypackage.Conclude([]keypackage.Claim{{RequestID: "r", Status: status}}); string(got) != string(status) || !complete {
 			t.Errorf("%s as a whole: %s, complete %v", status, got, complete)
 		}
 	}
@@ -122,10 +122,10 @@ func TestRow(t *testing.T) {
 		{keypackage.StatusLimited, keypackage.ReasonPairLimit, "pair_limit"},
 		{keypackage.StatusRejected, "self_request", "self_request"},
 	} {
-		record := keypackage.Record{
-			Owner: bob.pubkey, Status: tt.status, Reason: tt.reason, Requested: 3, Granted: 1, LastResort: true, RetryAt: retry,
+		record := keypackage.Claim{
+			Owner: bob.pubkey, Status: tt.status, Reason: tt.reason, Requested: 3, Granted: 1, Reserve: true, RetryAt: retry,
 		}
-		want := keypackage.Row{Owner: bob.pubkey, Requested: 3, Granted: 1, LastResort: true, Reason: tt.want, RetryAt: retry}
+		want := keypackage.Row{Owner: bob.pubkey, Requested: 3, Granted: 1, Reserve: true, Reason: tt.want, RetryAt: retry}
 		if got := record.Row(); got != want {
 			t.Errorf("%s: got %+v", tt.status, got)
 		}
@@ -134,12 +134,12 @@ func TestRow(t *testing.T) {
 
 func TestRecordNames(t *testing.T) {
 	t.Parallel()
-	unit := keypackage.Record{RequestID: "r", Owner: "o"}
-	whole := keypackage.Record{RequestID: "r"}
+	unit := keypackage.Claim{RequestID: "r", Owner: "o"}
+	whole := keypackage.Claim{RequestID: "r"}
 	if unit.ID() != "r_o" || whole.ID() != "r_" {
 		t.Errorf("got %q and %q", unit.ID(), whole.ID())
 	}
-	if got := keypackage.KeepRecordUntil(now); !got.Equal(now.Add(24 * time.Hour)) {
+	if got := keypackage.KeepClaimUntil(now); !got.Equal(now.Add(24 * time.Hour)) {
 		t.Errorf("a record is kept until %v", got)
 	}
 }

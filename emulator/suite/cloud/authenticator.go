@@ -2,7 +2,7 @@
 // that retries, duplicates and authentication are exercised on one machine as in the cloud:
 //
 //	Firestore emulator -> [Eventarc]   \
-//	Pub/Sub emulator   -> [Push]        >  ID token -> [Door] -> function process
+//	Pub/Sub emulator   -> [Push]        >  ID token -> [Authenticator] -> function process
 //	clock              -> [Scheduler]  /
 package cloud
 
@@ -22,24 +22,24 @@ type Verifier interface {
 // maxConcurrent is how many requests reach a function process at once; Cloud Run's default for one instance.
 const maxConcurrent = 80
 
-// Door is a function's public address. As Cloud Run does for a function that is not public, it lets nobody through
+// Authenticator is a function's public address. As Cloud Run does for a function that is not public, it lets nobody through
 // without a valid ID token (401), of an account that may invoke the function (403).
-type Door struct {
+type Authenticator struct {
 	verifier Verifier
 	audience string
 	invoker  string
 	function http.Handler
 }
 
-// NewDoor returns the door of the function that listens at backend, host:port. Audience is the function's URL; invoker the
-// account that may call it. Wrap, if not nil, is put between door and function.
-func NewDoor(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Door {
+// NewAuthenticator returns what stands before the function that listens at backend, host:port. Audience is the function's
+// URL; invoker the account that may call it. Wrap, if not nil, is put between authenticator and function.
+func NewAuthenticator(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Authenticator {
 	proxy := NewProxy(backend)
-	door := &Door{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
+	authenticator := &Authenticator{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
 	if wrap != nil {
-		door.function = wrap(proxy)
+		authenticator.function = wrap(proxy)
 	}
-	return door
+	return authenticator
 }
 
 // NewProxy returns a handler that passes requests on, under its name, to the process that listens at backend, host:port.
@@ -58,7 +58,7 @@ func NewProxy(backend string) *httputil.ReverseProxy {
 }
 
 // ServeHTTP hands an authorised request to the function.
-func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (d *Authenticator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		http.Error(w, "an ID token is required", http.StatusUnauthorized)

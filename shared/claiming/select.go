@@ -7,39 +7,39 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// taken is what one unit gets from stock.
-type taken struct {
+// selection is what one unit gets from stock.
+type selection struct {
 	oneTime      []*keypackage.Candidate
 	reserve      *keypackage.Candidate
 	overBudget   bool // there are more one-time packages, as far as is known, than the owner's budget allows
 	unknownSuite bool // no package can match, whatever is in stock
 }
 
-// take selects up to need packages. It reads no further than it must: with enough fresh packages, oldest first, and
+// selectPackages selects up to need packages. It reads no further than it must: with enough fresh packages, oldest first, and
 // another valid one of each ciphersuite staying behind, the rest of the stock cannot change the choice. Only at the end of
 // the stock does the order of use decide what the owner's reserve is.
-func (d *decision) take(req *keypackage.Request, need int, hasReserve bool) (taken, error) {
+func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool) (selection, error) {
 	if need <= 0 {
-		return taken{}, nil
+		return selection{}, nil
 	}
 	if !req.AnySuite && req.Suite == 0 {
-		return taken{unknownSuite: true}, nil
+		return selection{unknownSuite: true}, nil
 	}
-	var t taken
+	var t selection
 	if req.PreferAddressable && !hasReserve {
 		if t.reserve = d.addressableFor(req); t.reserve != nil {
 			need--
 		}
 	}
 	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
-	if d.stock.ended {
+	if d.stock.complete {
 		t.oneTime = d.oneTimeOfAll(req, need)
 		t.overBudget = len(t.oneTime) > budget
 		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
 	} else {
 		t.overBudget = need > budget
 		if t.oneTime = d.oneTimeOfRead(req, min(need, budget)); len(t.oneTime) < min(need, budget) {
-			return taken{}, errMoreStock
+			return selection{}, errMoreStock
 		}
 	}
 	if len(t.oneTime) < need && !hasReserve && t.reserve == nil {
@@ -77,7 +77,7 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypacka
 		left[c.Suite]++
 	}
 	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
-		if !c.OneTime() || c.Marked || d.stock.apart[c.ID] || left[c.Suite] < 2 {
+		if !c.OneTime() || c.LastResort || d.stock.beyondGap[c.ID] || left[c.Suite] < 2 {
 			return false
 		}
 		left[c.Suite]--
@@ -89,7 +89,7 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypacka
 // match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
-		return slices.Contains(consumed, c) || (!d.stock.ended && !d.stock.newest[c.ID])
+		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID])
 	})
 	var reserve *keypackage.Candidate
 	for suite, c := range keypackage.Reserves(pool) {
