@@ -6,6 +6,7 @@
 //   - request.go: the kind-447 request and what makes it valid
 //   - document.go, package.go: a stored KeyPackage and what it is worth
 //   - ledger.go: which bytes were already handed out
+//   - tombstone.go: what a deletion leaves, and how a slot is named
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
 //   - window.go, pair.go: the limits, and the open deliveries that a repeated request joins

@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"shared/fault", "shared/mls", "shared/retry"},
 	{"shared/keypackage"},
 	{"shared/config", "shared/logging"},
-	{"shared/claiming", "shared/delivering", "shared/expiring"},
+	{"shared/claiming", "shared/delivering", "shared/expiring", "shared/publishing"},
 	{"shared/gateway/wire", "shared/gateway/outbox"},
 	{"shared/gateway/upstream"},
 	{"shared/gateway"},
@@ -53,6 +53,7 @@ func TestRulesKnowNoCloud(t *testing.T) {
 	t.Parallel()
 	rules := []string{
 		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
+		"shared/publishing",
 	}
 	for _, p := range production(t) {
 		if !slices.Contains(rules, p.short()) {
