@@ -64,7 +64,7 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 	if opts.Short {
 		b.sizes = short
 	}
-	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LogDir: opts.Logs, Progress: opts.Progress})
+	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, LogDir: opts.Logs, Progress: opts.Progress})
 	if err != nil {
 		return b.report, err
 	}
