@@ -134,9 +134,7 @@ func (s *Simulation) Deliver(ctx context.Context, pick int, keep bool, i *Invoca
 		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
 		var err error
 		if message.RequestEventID != "" {
-			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{
-				RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
-			})
+			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
 		} else {
 			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
 		}
@@ -181,11 +179,11 @@ type waiting struct {
 }
 
 // Deliveries implements delivering.Store.
-func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
+func (w *waiting) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error) {
 	if w.reads++; w.reads > 2 {
 		w.found()
 	}
-	return w.Store.Deliveries(ctx, ids)
+	return w.Store.Deliveries(ctx, refs)
 }
 
 // BeginPush implements delivering.Store.
