@@ -19,8 +19,8 @@ locals {
     granted                 = { lines = local.answer_line, field = "granted", says = "Packages granted" }
     attempts                = { lines = local.lines.DeliverKeyPackages, field = "pushes", says = "Calls of the relay" }
     delivered               = { lines = local.lines.DeliverKeyPackages, field = "delivered", says = "Deliveries completed" }
-    waiting                 = { lines = local.lines.DeliverKeyPackages, field = "waiting", says = "Pushes that found nobody, or were refused" }
-    unclear                 = { lines = local.lines.DeliverKeyPackages, field = "unclear", says = "Pushes that may or may not have arrived" }
+    waiting                 = { lines = local.lines.DeliverKeyPackages, field = "waiting", says = "Deliveries for which nobody was there or listening" }
+    unclear                 = { lines = local.lines.DeliverKeyPackages, field = "unclear", says = "Deliveries that may or may not have arrived" }
     returned                = { lines = local.lines.ExpireDeliveries, field = "returned", says = "Packages returned to stock unseen" }
     burned_exposure_unknown = { lines = local.lines.ExpireDeliveries, field = "burned_exposure_unknown", says = "Packages lost because the requester may have them" }
     burned_parked           = { lines = local.lines.ExpireDeliveries, field = "burned_parked", says = "Packages lost because the relay refused them" }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -53,18 +54,29 @@ func topicID(s string) error {
 	return nil
 }
 
-// relayURL accepts what a bearer token may be sent to: https anywhere, http only inside this machine.
-func relayURL(s string) error {
+// CheckRelayURL accepts what a bearer token may be sent to: https anywhere, http only inside this machine. Nothing of it
+// may be a secret: user information, query and fragment are where people put them, and addresses end up in logs. The error
+// says which rule is broken, not what the URL is.
+func CheckRelayURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "":
+	case err != nil || u.Hostname() == "":
 		return errors.New("is not an absolute URL")
-	case u.User != nil || u.Fragment != "":
-		return errors.New("must not have user information or a fragment")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(s)):
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return errors.New("must not have user information, a query or a fragment: they would be secrets, or lost")
+	case strings.Trim(u.Path, "/") == "":
+		return errors.New("must have the path of the endpoint")
+	case !validPort(u.Port()):
+		return errors.New("must have a port from 1 to 65535, or none")
+	case u.Scheme != "https" && (u.Scheme != "http" || !Loopback(s)):
 		return errors.New("must use https (http only for a loopback host)")
 	}
 	return nil
+}
+
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && 1 <= n && n <= 65535
 }
 
 func audience(s string) error {
@@ -83,8 +95,8 @@ func origin(endpoint string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// loopback says whether the host of endpoint is this machine by name; names are not resolved.
-func loopback(endpoint string) bool {
+// Loopback says whether the host of endpoint is this machine by name; names are not resolved.
+func Loopback(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return false

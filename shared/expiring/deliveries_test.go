@@ -122,7 +122,10 @@ func TestNudges(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		by("too recent", none)
-		by("leased", func(d *keypackage.Delivery) { d.CreatedAt = d.CreatedAt.Add(-time.Minute); d.BeginPush(time.Now(), "holder", keypackage.Lease) })
+		by("leased", func(d *keypackage.Delivery) {
+			d.CreatedAt = d.CreatedAt.Add(-time.Minute)
+			d.BeginPush(time.Now(), "holder", keypackage.Lease)
+		})
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2 || !slices.Equal(w.nudged, []string{"alice", "crashed"}) {
 			w.Errorf("got %+v, %v", report, w.nudged)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // metadataServer stands in for Google's; each token is different. It serves none while down is set.
@@ -38,14 +40,14 @@ func TestTokens(t *testing.T) {
 		io.WriteString(w, `{"results":[]}`)
 	}))
 	t.Cleanup(server.Close)
-	client, err := New(server.URL, "https://relay.example")
+	client, err := New(server.URL+Path, "https://relay.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	deliver := func(want Class, wantAuthorization string) {
+	deliver := func(want keypackage.PushResult, wantAuthorization string) {
 		t.Helper()
 		authorization = ""
-		if got := client.Deliver(t.Context(), push()); got.Class != want {
+		if got := client.Push(t.Context(), push()); got.Whole != want {
 			t.Fatalf("got %+v, want %v", got, want)
 		}
 		if authorization != wantAuthorization {
@@ -54,12 +56,12 @@ func TestTokens(t *testing.T) {
 	}
 
 	down.Store(true)
-	deliver(NotSent, "")
+	deliver(keypackage.ResultNotSent, "")
 	down.Store(false)
-	deliver(Answered, "Bearer https://relay.example#1")
-	deliver(Answered, "Bearer https://relay.example#1") // cached
+	deliver("", "Bearer https://relay.example#1")
+	deliver("", "Bearer https://relay.example#1") // cached
 	code = http.StatusUnauthorized
-	deliver(Refused, "Bearer https://relay.example#1")
+	deliver(keypackage.ResultRefused, "Bearer https://relay.example#1")
 	code = http.StatusOK
-	deliver(Answered, "Bearer https://relay.example#2") // renewed after the 401
+	deliver("", "Bearer https://relay.example#2") // renewed after the 401
 }

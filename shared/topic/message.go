@@ -8,20 +8,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Message says "deliver what is pending": for one request (published after a claim, and again by the scheduled
 // function), or for one requester (published by the relay when a session opens a matching subscription). Exactly one of
-// RequestEventID and RequesterPubkey is set. Messages may be repeated, reordered and late: they are hints, and what is
-// pending is decided by the store.
+// Request and Requester is set. Messages may be repeated, reordered and late: they are hints, and what is pending is
+// decided by the store.
 type Message struct {
-	RequestEventID  string // 64 lower-case hex digits
-	RequesterPubkey string // 64 lower-case hex digits
-
-	// OwnerPubkeys and KeyPackageEventIDs may go with RequestEventID: whose answers there are, and which packages the
-	// request was granted, so that the receiver need not search for them. See keypackage.Announcement.
-	OwnerPubkeys       []string // 64 lower-case hex digits each
-	KeyPackageEventIDs []string // ids of documents
+	Request   keypackage.Announcement // ids and owners are 64 lower-case hex digits each; packages are ids of documents
+	Requester string                  // 64 lower-case hex digits
 
 	// TraceParent is the W3C trace context (https://www.w3.org/TR/trace-context/) under which the message was
 	// published, so that one request can be followed through the functions. It travels as a message attribute and may
@@ -41,7 +38,7 @@ type payload struct {
 }
 
 func (m Message) data() ([]byte, error) {
-	p := payload{m.RequestEventID, m.RequesterPubkey, m.OwnerPubkeys, m.KeyPackageEventIDs}
+	p := payload{m.Request.RequestID, m.Requester, m.Request.Owners, m.Request.Packages}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -56,10 +53,8 @@ func parse(data []byte) (Message, error) {
 	if err := p.check(); err != nil {
 		return Message{}, err
 	}
-	return Message{
-		RequestEventID: p.RequestEventID, RequesterPubkey: p.RequesterPubkey,
-		OwnerPubkeys: p.OwnerPubkeys, KeyPackageEventIDs: p.KeyPackageEventIDs,
-	}, nil
+	request := keypackage.Announcement{RequestID: p.RequestEventID, Owners: p.OwnerPubkeys, Packages: p.KeyPackageEventIDs}
+	return Message{Request: request, Requester: p.RequesterPubkey}, nil
 }
 
 func (p payload) check() error {
