@@ -163,11 +163,11 @@ func (s *session) finished(
 
 // reread returns the deliveries as they are now, or those of before with an error.
 func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) ([]*keypackage.Delivery, error) {
-	ids := make([]string, len(batch))
+	refs := make([]keypackage.DeliveryRef, len(batch))
 	for i, d := range batch {
-		ids[i] = d.ID
+		refs[i] = d.Ref()
 	}
-	found, err := s.store.Deliveries(ctx, ids)
+	found, err := s.store.Deliveries(ctx, refs)
 	if err != nil {
 		return batch, err
 	}

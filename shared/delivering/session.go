@@ -40,7 +40,7 @@ type session struct {
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
 // somebody else's push is under way, because that one may be lost: it waits for its end.
 func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
-	ids := idsOf(found)
+	left := refsOf(found)
 	for {
 		ready, leased := s.sort(found)
 		var err error
@@ -56,8 +56,8 @@ func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) er
 			return err
 		}
 		// What was pushed here is recorded and needs no second look: in the usual case that is all, and no call is made.
-		ids = slices.DeleteFunc(ids, func(id string) bool { return s.tried[id] })
-		if found, err = s.store.Deliveries(ctx, ids); err != nil {
+		left = slices.DeleteFunc(left, func(ref keypackage.DeliveryRef) bool { return s.tried[ref.ID] })
+		if found, err = s.store.Deliveries(ctx, left); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (s *session) await(ctx context.Context, leased *keypackage.Delivery) error 
 		if retry.Pause(ctx, min(left, leasePauses(attempt))) != nil {
 			break
 		}
-		found, err := s.store.Deliveries(ctx, []string{leased.ID})
+		found, err := s.store.Deliveries(ctx, []keypackage.DeliveryRef{leased.Ref()})
 		if err != nil || len(found) == 0 || !found[0].Leased(s.now()) {
 			return err
 		}
@@ -153,12 +153,12 @@ func (s *session) finish(ctx context.Context) error {
 	return nil
 }
 
-func idsOf(found []keypackage.StoredDelivery) []string {
-	ids := make([]string, len(found))
+func refsOf(found []keypackage.StoredDelivery) []keypackage.DeliveryRef {
+	refs := make([]keypackage.DeliveryRef, len(found))
 	for i := range found {
-		ids[i] = found[i].ID
+		refs[i] = found[i].Ref()
 	}
-	return ids
+	return refs
 }
 
 // retryLater is the error that asks for the message once more.

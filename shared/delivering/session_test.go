@@ -188,7 +188,7 @@ func TestAnswerIsRecordedThoughTheStoreFails(t *testing.T) {
 		"when it reads once": {"Deliveries", false, 1},
 	} {
 		inScene(t, 1, func(s *scene) {
-			a := keypackage.Announcement{RequestID: "r", Owners: []string{"bob"}, Packages: []string{"k00"}} // needs no second read
+			a := keypackage.Announcement{RequestID: "r", Granted: map[string][]string{"bob": {"k00"}}} // needs no second read
 			s.relay.answer = func(ctx context.Context, push Push) Results {
 				first := faulty("SaveResults", false, errAway, 1)
 				then := faulty(tt.call, tt.done, errAway, tt.times)

@@ -79,6 +79,12 @@ func PackageOf(deliveryID string) string {
 	return id
 }
 
+// DeliveryRef names a delivery and, by its owner, the tombstone of its package, so that both can be read at once.
+type DeliveryRef struct{ ID, Owner string }
+
+// Ref names the delivery.
+func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
+
 // NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
 	return &Delivery{

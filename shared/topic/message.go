@@ -31,14 +31,13 @@ const traceAttribute = "traceparent"
 
 // payload is the message's data on the wire. Relays write it too.
 type payload struct {
-	RequestEventID     string   `json:"request_event_id,omitempty"`
-	RequesterPubkey    string   `json:"requester_pubkey,omitempty"`
-	OwnerPubkeys       []string `json:"owner_pubkeys,omitempty"`
-	KeyPackageEventIDs []string `json:"keypackage_event_ids,omitempty"`
+	RequestEventID  string              `json:"request_event_id,omitempty"`
+	RequesterPubkey string              `json:"requester_pubkey,omitempty"`
+	Granted         map[string][]string `json:"granted,omitempty"`
 }
 
 func (m Message) data() ([]byte, error) {
-	p := payload{m.Request.RequestID, m.Requester, m.Request.Owners, m.Request.Packages}
+	p := payload{m.Request.RequestID, m.Requester, m.Request.Granted}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -53,7 +52,7 @@ func parse(data []byte) (Message, error) {
 	if err := p.check(); err != nil {
 		return Message{}, err
 	}
-	request := keypackage.Announcement{RequestID: p.RequestEventID, Owners: p.OwnerPubkeys, Packages: p.KeyPackageEventIDs}
+	request := keypackage.Announcement{RequestID: p.RequestEventID, Granted: p.Granted}
 	return Message{Request: request, Requester: p.RequesterPubkey}, nil
 }
 
@@ -61,26 +60,16 @@ func (p payload) check() error {
 	if (p.RequestEventID == "") == (p.RequesterPubkey == "") {
 		return errors.New("not exactly one of request_event_id and requester_pubkey")
 	}
-	if !isHex32(p.RequestEventID + p.RequesterPubkey) {
+	if !keypackage.IsEventID(p.RequestEventID + p.RequesterPubkey) {
 		return errors.New("id is not 64 lower-case hex digits")
 	}
-	if slices.ContainsFunc(p.OwnerPubkeys, func(s string) bool { return !isHex32(s) }) {
-		return errors.New("an owner is not 64 lower-case hex digits")
-	}
-	if len(slices.Compact(slices.Sorted(slices.Values(p.OwnerPubkeys)))) < len(p.OwnerPubkeys) {
-		return errors.New("an owner is named twice")
-	}
-	if slices.ContainsFunc(p.KeyPackageEventIDs, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
-		return errors.New("a KeyPackage's id is not that of a document")
-	}
-	return nil
-}
-
-func isHex32(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
+	for owner, packages := range p.Granted {
+		if !keypackage.IsPubkey(owner) {
+			return errors.New("an owner is not 64 lower-case hex digits")
+		}
+		if slices.ContainsFunc(packages, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
+			return errors.New("a KeyPackage's id is not that of a document")
 		}
 	}
-	return len(s) == 64
+	return nil
 }

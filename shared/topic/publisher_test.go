@@ -75,7 +75,7 @@ func TestPublishedMessagesArrive(t *testing.T) {
 	messages := []topic.Message{
 		{Request: of(id), TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 		{Request: of(strings.Repeat("1b", 32))},
-		{Request: keypackage.Announcement{RequestID: id, Owners: []string{id, strings.Repeat("2c", 32)}, Packages: []string{id}}},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{id: {id}, strings.Repeat("2c", 32): {}}}},
 		{Requester: id},
 	}
 	want := make(map[string]bool)
@@ -105,8 +105,8 @@ func TestPublishRefusesABadMessage(t *testing.T) {
 	p := publisher(t, project)
 	for _, m := range []topic.Message{
 		{}, {Request: of(id), Requester: id}, {Requester: "bob"},
-		{Request: keypackage.Announcement{RequestID: id, Owners: []string{"bob"}}},
-		{Request: keypackage.Announcement{RequestID: id, Packages: []string{"a/b"}}},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{"bob": nil}}},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{id: {"a/b"}}}},
 	} {
 		err := p.Publish(t.Context(), topic.Message{Request: of(id)}, m)
 		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {

@@ -27,14 +27,14 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	for _, p := range packages {
 		event := s.population.events[p.Owner][p.Number][p.Variant]
 		s.published(p, event)
-		refs = append(refs,
-			s.client.Collection(collections.KeyPackages).Doc(event.id), s.client.Collection(collections.Tombstones).Doc(event.id))
+		refs = append(refs, s.client.Collection(collections.KeyPackages).Doc(event.id), s.tombstone(event))
 	}
 	snaps, err := s.client.GetAll(ctx, refs)
 	s.failed(err)
 	known := make(map[string]bool)
-	for _, snap := range snaps {
-		known[snap.Ref.ID] = known[snap.Ref.ID] || snap.Exists()
+	for i, snap := range snaps {
+		id := refs[i/2*2].ID
+		known[id] = known[id] || snap.Exists()
 	}
 	err = s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		for i, p := range packages {
@@ -50,6 +50,10 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	if status.Code(err) != codes.AlreadyExists { // a crashed invocation has just returned it
 		s.failed(err)
 	}
+}
+
+func (s *Simulation) tombstone(event published) *firestore.DocumentRef {
+	return s.client.Collection(collections.Tombstones).Doc(keypackage.TombstoneID(event.id, event.upload.Owner))
 }
 
 // published notes that an event is known to the world.
@@ -72,7 +76,7 @@ func (s *Simulation) Delete(ctx context.Context, pick int) {
 	event := s.population.events[p.Owner][p.Number][p.Variant]
 	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}
-		if err := tx.Set(s.client.Collection(collections.Tombstones).Doc(event.id), tombstone); err != nil {
+		if err := tx.Set(s.tombstone(event), tombstone); err != nil {
 			return err
 		}
 		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.id))

@@ -179,11 +179,11 @@ type waiting struct {
 }
 
 // Deliveries implements delivering.Store.
-func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
+func (w *waiting) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error) {
 	if w.reads++; w.reads > 2 {
 		w.found()
 	}
-	return w.Store.Deliveries(ctx, ids)
+	return w.Store.Deliveries(ctx, refs)
 }
 
 // BeginPush implements delivering.Store.

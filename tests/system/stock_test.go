@@ -126,7 +126,7 @@ func TestDeletedKeyPackageIsNotClaimed(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(3)
 	s.must(s.back(bob).Delete(s.ctx, published[0].ID))
-	s.create(s.names.Tombstones, published[1].ID, fields{"event_id": published[1].ID, "owner_pubkey": bob.Pubkey})
+	s.create(s.names.Tombstones, keypackage.TombstoneID(published[1].ID, bob.Pubkey), fields{"event_id": published[1].ID, "owner_pubkey": bob.Pubkey})
 
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 3)
