@@ -40,9 +40,6 @@ func (c *Client) Push(ctx context.Context, push delivering.Push) delivering.Resu
 		return failed(afterError(begun.Load()), fmt.Errorf("push to relay: %w", withoutURL(err)))
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusUnauthorized && c.tokens != nil {
-		c.tokens.forget()
-	}
 	return read(response, push.Deliveries)
 }
 
