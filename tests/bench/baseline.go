@@ -164,7 +164,7 @@ func (l *baseline) claim(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	err := l.claimLeast(r.Context(), id)
 	if err == nil {
-		err = l.publisher.Publish(r.Context(), topic.Message{RequestEventID: id})
+		err = l.publisher.PublishRequest(r.Context(), keypackage.Announcement{RequestID: id})
 	}
 	answer(w, err)
 }

@@ -77,16 +77,16 @@ func (d direct) PublishRequest(ctx context.Context, a keypackage.Announcement) e
 
 // answering is a relay that gives one answer to everything. Safe for concurrent use, unless the answer is changed.
 type answering struct {
-	result string
+	result keypackage.PushResult
 	pushes atomic.Int64
 }
 
 // Push implements delivering.Relay.
-func (a *answering) Push(_ context.Context, push delivering.Push) delivering.Answer {
+func (a *answering) Push(_ context.Context, push delivering.Push) delivering.Results {
 	a.pushes.Add(1)
-	statuses := make(map[string]string, len(push.Deliveries))
+	results := make(map[string]keypackage.PushResult, len(push.Deliveries))
 	for _, d := range push.Deliveries {
-		statuses[d.ID] = a.result
+		results[d.ID] = a.result
 	}
-	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+	return delivering.Results{Each: results}
 }
