@@ -46,7 +46,7 @@ func (b *bench) newCosted(ctx context.Context) (*costed, error) {
 	c.claimer = c.db.claimer(c.db.store(), c, now)
 	c.deliverer = delivering.New(c.db.store(), c.relay, keypackage.ModeDeliver, now)
 	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
-	c.expirer = expiring.New(c.db.store(), recovering{c.claimer}, c, settings, now)
+	c.expirer = expiring.New(c.db.store(), recovering{c.claimer}, c, c, settings, now)
 	return c, nil
 }
 
@@ -71,7 +71,7 @@ func (c *costed) PublishRequesters(_ context.Context, requesters []string) error
 	return nil
 }
 
-// PublishNotices implements expiring.Publisher.
+// PublishNotices implements expiring.NoticePublisher.
 func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { return nil }
 
 // requests stores so many for one package each of owners who have enough.
