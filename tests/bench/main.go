@@ -10,7 +10,7 @@
 //	            baseline.go frames.go polling.go       the least possible and the polling design
 //	claims      claims.go                              claims a second, one hot owner at many instances
 //	load        load.go                                requests at a rate, up to where it cannot be kept
-//	cost        cost.go promises.go meter.go           what Firestore charges for a request, and why
+//	cost        cost.go bill.go promises.go meter.go   what Firestore charges for a request, and why
 //	stock       stock.go                               a claim while the owner's stock grows
 //	start       start.go                               start, memory and CPU of the functions
 //
