@@ -11,6 +11,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip42"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 )
 
 const (
@@ -87,8 +89,7 @@ func (r *relay) accepted(ctx context.Context, id string) error {
 		if f.label != "OK" || f.subject != id {
 			continue
 		}
-		var accepted bool
-		if len(f.rest) > 0 && json.Unmarshal(f.rest[0], &accepted) == nil && accepted {
+		if f.rest.Bool(0) {
 			return nil
 		}
 		return fmt.Errorf("the relay does not accept the authentication: %q", f.text(1))
@@ -135,15 +136,12 @@ func (r *relay) send(ctx context.Context, message json.Marshaler) error {
 // frame is a message of the relay: a label, what it is about, and the rest.
 type frame struct {
 	label, subject string
-	rest           []json.RawMessage
+	rest           wire.Elements
 }
 
-// text returns one of the rest as a string, for people.
+// text returns one of the rest, for people.
 func (f frame) text(i int) string {
-	var text string
-	if i < len(f.rest) {
-		_ = json.Unmarshal(f.rest[i], &text) // what is not a string says nothing
-	}
+	text, _ := f.rest.Text(i) // what is not a string says nothing
 	return text
 }
 
@@ -159,15 +157,30 @@ func (r *relay) next(ctx context.Context) (frame, error) {
 			}
 			return frame{}, fmt.Errorf("connection to %s lost: %w", r.url, err)
 		}
-		var parts []json.RawMessage
-		var f frame
-		if json.Unmarshal(text, &parts) != nil || len(parts) < 2 ||
-			json.Unmarshal(parts[0], &f.label) != nil || json.Unmarshal(parts[1], &f.subject) != nil {
+		f, ok := readFrame(text)
+		if !ok {
 			continue
 		}
-		if f.rest = parts[2:]; f.label == "AUTH" {
+		if f.label == "AUTH" {
 			r.challenge = f.subject
 		}
 		return f, nil
 	}
+}
+
+// readFrame is loose about what it takes apart: what becomes of an event is for those to say who verify it.
+func readFrame(text []byte) (f frame, ok bool) {
+	label, err := wire.Label(text)
+	if err != nil {
+		return f, false
+	}
+	elements, err := wire.SplitLoosely(text)
+	if err != nil {
+		return f, false
+	}
+	subject, ok := elements.Text(0)
+	if !ok {
+		return f, false
+	}
+	return frame{label, subject, elements[1:]}, true
 }
