@@ -37,7 +37,11 @@ func tellDelivery(d store.DeliveryHistory, now time.Time) answer {
 		return tell(waits, "was pushed, and how that ended was never recorded, so the requester may have it; it is pushed again until "+end+
 			": if this happens often, see in the logs (-logs) why DeliverKeyPackages breaks off")
 	}
-	return tell(waits, "is pending, because "+because.cause+": "+because.cure+"; it is pushed again until "+end)
+	urgency := waits
+	if d.LastResult.Fails() || d.LastResult.Alert() {
+		urgency = broken
+	}
+	return tell(urgency, "is pending, because "+because.cause+": "+because.cure+"; it is pushed again until "+end)
 }
 
 // tellExpired tells of a delivery that has expired.
@@ -73,11 +77,17 @@ func results(d store.DeliveryHistory) result {
 	case keypackage.ResultNoSubscription:
 		return result{"none of the requester's subscriptions took the event", "her client has to subscribe to KeyPackages of this owner"}
 	case keypackage.ResultRefused:
-		return result{
-			"the relay refused the call", "check RELAY_DELIVERY_URL, RELAY_AUDIENCE and whom the relay admits (-logs: the alerts of DeliverKeyPackages)",
-		}
+		return result{"the relay refused the call", "check RELAY_AUDIENCE and whom the relay admits (-logs: the answers are in DeliverKeyPackages' lines)"}
+	case keypackage.ResultMisplaced:
+		return result{"the relay serves no delivery endpoint at that address", "correct RELAY_DELIVERY_URL, or the relay's paths and names"}
+	case keypackage.ResultTooLarge:
+		return result{"the push is too large for the relay", "it has to take bodies of 8 MiB, and so has a proxy in front of it"}
 	case keypackage.ResultNotSent:
 		return result{"the relay could not be reached", "check RELAY_DELIVERY_URL, and whether the relay runs"}
+	case keypackage.ResultUnexpected:
+		return result{"the relay gave an answer that the endpoint's description does not know", "correct the relay, or what stands in front of it"}
+	case keypackage.ResultUnknown:
+		return result{"the relay began to write to a session that did not take it", "the requester's client has to read what it is sent"}
 	case keypackage.ResultUnknownEvent:
 		return result{"the relay does not know the event", "it has to keep what it stores, or to write `event` into its documents"}
 	case keypackage.ResultRejected:

@@ -50,7 +50,7 @@ func (p printer) delivery(d Delivery) {
 	fmt.Fprintf(p.w, "\ndelivery %s\n", d.ID)
 	p.text("owner", d.Owner)
 	p.text("state", withReason(string(d.State), d.Reason))
-	p.text("last result", d.LastResult)
+	p.text("last result", string(d.LastResult))
 	p.text("pushes", fmt.Sprintf("%d begun, %d sent", d.Pushes, d.Attempts))
 	p.flag("parked", d.Parked, "it is not pushed again")
 	p.flag("exposed", d.ExposureUnknown, "perhaps: a push ended without a clear answer")

@@ -65,11 +65,11 @@ func granted(edit func(*store.DeliveryHistory)) store.History {
 	return h
 }
 
-func pending(result string) store.History {
+func pending(result keypackage.PushResult) store.History {
 	return granted(func(d *store.DeliveryHistory) { d.LastResult, d.PushNo = result, 1 })
 }
 
-func expired(reason, result string) store.History {
+func expired(reason string, result keypackage.PushResult) store.History {
 	return granted(func(d *store.DeliveryHistory) {
 		d.State, d.Reason, d.LastResult, d.FinishedAt = keypackage.StateExpired, reason, result, now
 	})
@@ -109,7 +109,11 @@ func TestTell(t *testing.T) {
 		{"no_subscription", pending(keypackage.ResultNoSubscription), "none of the requester's subscriptions", "subscribe"},
 		{"refused", pending(keypackage.ResultRefused), "refused the call", "RELAY_AUDIENCE"},
 		{"not_sent", pending(keypackage.ResultNotSent), "could not be reached", "RELAY_DELIVERY_URL"},
-		{"unknown", pending(keypackage.ResultUnknown), "without a clear answer", "endpoint"},
+		{"misplaced", pending(keypackage.ResultMisplaced), "no delivery endpoint", "RELAY_DELIVERY_URL"},
+		{"too_large", pending(keypackage.ResultTooLarge), "too large", "bodies"},
+		{"unexpected", pending(keypackage.ResultUnexpected), "does not know", "correct the relay"},
+		{"unknown", pending(keypackage.ResultUnknown), "did not take it", "has to read"},
+		{"unclear", pending(keypackage.ResultUnclear), "without a clear answer", "endpoint"},
 		{"parked: unknown_event", granted(func(d *store.DeliveryHistory) {
 			d.Parked, d.LastResult = true, keypackage.ResultUnknownEvent
 		}), "is parked", "write `event`"},

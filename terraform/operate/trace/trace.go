@@ -44,25 +44,25 @@ type Claim struct {
 
 // Delivery is one KeyPackage on its way.
 type Delivery struct {
-	ID              string           `json:"id"`
-	Owner           string           `json:"owner_pubkey"`
-	State           keypackage.State `json:"state"`
-	Reason          string           `json:"reason,omitempty"`
-	LastResult      string           `json:"last_result,omitempty"`
-	Reserve         bool             `json:"last_resort"`
-	Parked          bool             `json:"parked"`
-	ExposureUnknown bool             `json:"exposure_unknown"`
-	Pushes          int              `json:"pushes"`   // begun
-	Attempts        int              `json:"attempts"` // sent
-	JoinedFrom      string           `json:"joined_from,omitempty"`
-	CreatedAt       time.Time        `json:"created_at"`
-	LeaseUntil      time.Time        `json:"lease_until,omitzero"`
-	ExpiresAt       time.Time        `json:"expires_at"`
-	DeliveredAt     time.Time        `json:"delivered_at,omitzero"`
-	FinishedAt      time.Time        `json:"finished_at,omitzero"`
-	KeepUntil       time.Time        `json:"keep_until,omitzero"`
-	Ledger          *Ledger          `json:"ledger,omitempty"`
-	Tombstone       *Tombstone       `json:"tombstone,omitempty"`
+	ID              string                `json:"id"`
+	Owner           string                `json:"owner_pubkey"`
+	State           keypackage.State      `json:"state"`
+	Reason          string                `json:"reason,omitempty"`
+	LastResult      keypackage.PushResult `json:"last_result,omitempty"`
+	Reserve         bool                  `json:"last_resort"`
+	Parked          bool                  `json:"parked"`
+	ExposureUnknown bool                  `json:"exposure_unknown"`
+	Pushes          int                   `json:"pushes"`   // begun
+	Attempts        int                   `json:"attempts"` // sent
+	JoinedFrom      string                `json:"joined_from,omitempty"`
+	CreatedAt       time.Time             `json:"created_at"`
+	LeaseUntil      time.Time             `json:"lease_until,omitzero"`
+	ExpiresAt       time.Time             `json:"expires_at"`
+	DeliveredAt     time.Time             `json:"delivered_at,omitzero"`
+	FinishedAt      time.Time             `json:"finished_at,omitzero"`
+	KeepUntil       time.Time             `json:"keep_until,omitzero"`
+	Ledger          *Ledger               `json:"ledger,omitempty"`
+	Tombstone       *Tombstone            `json:"tombstone,omitempty"`
 }
 
 // Ledger is what is remembered of the use of a KeyPackage.
