@@ -91,6 +91,10 @@ func progress(r importing.Report) {
 }
 
 func printImport(w io.Writer, r importing.Report, dryRun bool) error {
+	if r.Seen == 0 {
+		_, err := fmt.Fprintln(w, "no KeyPackages: the relay has none, or shows them to their owners only (-key-file)")
+		return err
+	}
 	taken := "taken in, as shared"
 	if dryRun {
 		taken = "would be taken in, as shared"

@@ -14,10 +14,18 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// encoded returns what go-nostr makes of a name.
-func encoded(text string, err error) string {
+// encoded writes a name as NIP-19 does.
+func encoded(t *testing.T, prefix, name string) string {
+	t.Helper()
+	encode := map[string]func(string) (string, error){
+		"npub": nip19.EncodePublicKey, "nsec": nip19.EncodePrivateKey, "note": nip19.EncodeNote,
+		"nevent": func(id string) (string, error) {
+			return nip19.EncodeEvent(id, []string{"wss://relay.example"}, requester)
+		},
+	}
+	text, err := encode[prefix](name)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	return text
 }
@@ -25,8 +33,7 @@ func encoded(text string, err error) string {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	key := actors.NewKey()
-	npub, note := encoded(nip19.EncodePublicKey(key.Pubkey)), encoded(nip19.EncodeNote(request))
-	nevent := encoded(nip19.EncodeEvent(request, []string{"wss://relay.example"}, key.Pubkey))
+	npub, note, nevent := encoded(t, "npub", key.Pubkey), encoded(t, "note", request), encoded(t, "nevent", request)
 	for _, text := range []string{key.Pubkey, npub} {
 		if got, err := pubkey(text); err != nil || got != key.Pubkey {
 			t.Errorf("pubkey(%q) = %q, %v", text, got, err)
@@ -52,7 +59,7 @@ func TestNames(t *testing.T) {
 func TestSecretKey(t *testing.T) {
 	t.Parallel()
 	key, file := actors.NewKey(), filepath.Join(t.TempDir(), "key")
-	for _, content := range []string{key.Secret, key.Secret + "\n", encoded(nip19.EncodePrivateKey(key.Secret)) + "\n"} {
+	for _, content := range []string{key.Secret, key.Secret + "\n", encoded(t, "nsec", key.Secret) + "\n"} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -101,22 +108,5 @@ func TestTheRequestMayComeBeforeOrBehindTheFlags(t *testing.T) {
 		if id, err := parseTrace(flags, args); err == nil {
 			t.Errorf("%v: %q", args, id)
 		}
-	}
-}
-
-func TestImportOptions(t *testing.T) {
-	t.Parallel()
-	key := actors.NewKey()
-	o, err := importOptions("wss://relay.example", request+", "+encoded(nip19.EncodePublicKey(key.Pubkey)), "")
-	if err != nil || len(o.Authors) != 2 || o.Authors[1] != key.Pubkey {
-		t.Errorf("%+v, %v", o, err)
-	}
-	for _, from := range []string{"", "relay.example", "https://relay.example", "wss://"} {
-		if _, err := importOptions(from, "", ""); err == nil {
-			t.Errorf("%q is taken for a relay's URL", from)
-		}
-	}
-	if _, err := importOptions("wss://relay.example", "bob", ""); err == nil || !strings.Contains(err.Error(), "-authors") {
-		t.Errorf("authors that are none: %v", err)
 	}
 }

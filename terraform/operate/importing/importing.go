@@ -57,13 +57,13 @@ func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
 		return i.report, err
 	}
 	w := walk{relay: relay, authors: o.Authors, importer: i}
-	for more := true; more; {
-		if more, err = w.page(ctx); err != nil {
+	for {
+		more, err := w.page(ctx)
+		if err != nil || !more {
 			return i.report, err
 		}
 		o.Progress(i.report)
 	}
-	return i.report, nil
 }
 
 // importer takes events in, and counts.
