@@ -66,7 +66,7 @@ func askEverything(w *world) {
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
 	_, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
-	_, open := w.store.OpenFor(ctx, "requester", 1)
+	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
 	var due error
 	for _, due = range w.store.Due(ctx, w.now, 1) {
 	}
