@@ -129,14 +129,19 @@ func (c *Claimer) records(
 	return c.claim(ctx, req)
 }
 
+// ownersAtOnce is how many owners of one request are read at the same time: with MaxStockBytes it bounds the memory that
+// one request can take.
+const ownersAtOnce = 8
+
 // claim answers all units. Each owner's unit stands for itself: one that fails does not undo the others.
 func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Claim, error) {
 	answers := make([]*keypackage.Claim, len(req.Owners))
+	reads := newAllowance()
 	var group errgroup.Group
-	group.SetLimit(8)
+	group.SetLimit(ownersAtOnce)
 	for i, owner := range req.Owners {
 		group.Go(func() (err error) {
-			answers[i], err = c.owners.answer(ctx, Unit{Request: req, Owner: owner})
+			answers[i], err = c.owners.answer(ctx, Unit{Request: req, Owner: owner, reads: reads})
 			return err
 		})
 	}
