@@ -1,8 +1,10 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go takes up a request, owner.go answers the units of one owner in one transaction, decide.go and select.go choose
-// what they get, combine.go gathers concurrent units of one owner, and store.go is the contract with the store.
+// claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
+// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
+// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
+// contract with the store.
 package claiming
 
 import (
@@ -49,12 +51,19 @@ type Result struct {
 	RequestID string
 	Outcome   keypackage.Outcome
 	Reason    string
-	Granted   int
-	Owners    int
-	Reserves  int           // owners who gave their reserve: their stock is used up
-	Empty     int           // owners without any valid package
-	Age       time.Duration // from the relay's receipt to the answer
+	Repeated  bool // every answer had been recorded before, by a Claim that has counted them
+
+	Granted    int
+	Owners     int           // without those of OutOfStock
+	Reserves   int           // owners who gave their reserve: their stock is used up
+	Empty      int           // owners whose stock was found to have come to its end
+	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
+	Age        time.Duration // from the relay's receipt to the answer
 }
+
+// ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:
+// it says nothing about the service.
+const ReasonOutOfStock = "out_of_stock"
 
 // Label is the outcome as a word for the log.
 func (r Result) Label() string {
@@ -68,7 +77,7 @@ func (r Result) Label() string {
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
-	result := Result{RequestID: doc.ID}
+	result, begun := Result{RequestID: doc.ID}, c.now()
 	if c.settings.Mode == keypackage.ModeOff {
 		result.Reason = "mode_off"
 		return result, nil
@@ -80,29 +89,44 @@ func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Re
 	}
 	records, err := c.records(ctx, doc, req, err)
 	if len(records) > 0 {
-		result.fill(records, doc, c.now())
+		result.fill(records, begun)
+		if !result.Repeated {
+			result.Age = c.now().Sub(doc.ReceivedAt)
+		}
 		err = errors.Join(err, c.announce(ctx, doc, records))
 	}
 	return result, err
 }
 
-func (r *Result) fill(records []keypackage.Claim, doc keypackage.RequestDocument, now time.Time) {
+// fill sums up the records. If all were made before begun, another result has counted them.
+func (r *Result) fill(records []keypackage.Claim, begun time.Time) {
 	r.Outcome, _ = keypackage.Conclude(records)
-	r.Age = now.Sub(doc.ReceivedAt)
+	r.Repeated = true
 	for _, record := range records {
-		r.Granted += record.Granted
-		if record.Owner != "" {
-			r.Owners++
-		}
-		if record.Reserve {
-			r.Reserves++
-		}
-		if record.Status == keypackage.StatusNone && record.Reason == "" {
-			r.Empty++
-		}
 		if r.Reason == "" {
 			r.Reason = record.Reason
 		}
+		r.Repeated = r.Repeated && record.CreatedAt.Before(begun)
+		r.count(record)
+	}
+	if r.Reason == "" && r.OutOfStock > 0 && r.Owners == 0 {
+		r.Reason = ReasonOutOfStock
+	}
+}
+
+func (r *Result) count(record keypackage.Claim) {
+	r.Granted += record.Granted
+	switch {
+	case record.OutOfStock:
+		r.OutOfStock++
+	case record.Owner != "":
+		r.Owners++
+	}
+	if record.Reserve {
+		r.Reserves++
+	}
+	if record.Status == keypackage.StatusNone && record.Reason == "" && !record.OutOfStock {
+		r.Empty++
 	}
 }
 

@@ -58,7 +58,7 @@ func TestCrashAtAnyCall(t *testing.T) {
 func TestShortFailuresAreSurvived(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, call := range []string{"Commit", "View", "Stock", "CountStock", "LookUp", "NoteOutcome", "Settle"} {
+		for _, call := range []string{"Commit", "View", "ReadStock", "CountSuite", "LookUp", "NoteOutcome", "Settle"} {
 			for _, persisted := range []bool{false, true} {
 				d := newDesk(t, fresh(3)...) // all that is asked for, so that the reserve is handed out
 				failures := 0
@@ -123,7 +123,7 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 		return nil
 	}
 	got := takeUp(t, d.first, doc)
-	if got.Outcome != keypackage.OutcomeNone || got.Owners != 2 || len(d.recordsOf(doc.ID)) != 2 {
+	if got.Outcome != keypackage.OutcomeNone || got.Owners+got.OutOfStock != 2 || len(d.recordsOf(doc.ID)) != 2 {
 		t.Errorf("got %+v, recorded %v", got, d.recordsOf(doc.ID))
 	}
 }

@@ -127,9 +127,9 @@ func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View
 	return view, err
 }
 
-// Stock implements Store. Like the real one it knows nothing of ledger, tombstones and signatures.
-func (m *memory) Stock(_ context.Context, owner string, page Page) (portion Portion, err error) {
-	err = m.during("Stock", func() error {
+// ReadStock implements Store. Like the real one it knows nothing of ledger, tombstones and signatures.
+func (m *memory) ReadStock(_ context.Context, owner string, page Page) (portion Portion, err error) {
+	err = m.during("ReadStock", func() error {
 		all := m.oldestFirst(owner)
 		if page.Newest {
 			slices.Reverse(all)
@@ -152,9 +152,9 @@ func (m *memory) Stock(_ context.Context, owner string, page Page) (portion Port
 	return portion, err
 }
 
-// CountStock implements Store.
-func (m *memory) CountStock(_ context.Context, owner, suite string, limit int) (n int, err error) {
-	err = m.during("CountStock", func() error {
+// CountSuite implements Store.
+func (m *memory) CountSuite(_ context.Context, owner, suite string, limit int) (n int, err error) {
+	err = m.during("CountSuite", func() error {
 		for _, c := range m.stock {
 			if c.Owner == owner && (suite == "" || suite == keypackage.SuiteKey(c.Suite)) {
 				n++

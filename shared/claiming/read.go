@@ -95,7 +95,7 @@ func (r *stockReader) count(ctx context.Context) (err error) {
 	if !first.AnySuite && !slices.ContainsFunc(r.units, func(u Unit) bool { return !u.Request.Matches(first.Suite) || u.Request.AnySuite }) {
 		r.countedOf, suite = first.Suite, keypackage.SuiteKey(first.Suite)
 	}
-	r.counted, err = r.store.CountStock(ctx, r.owner, suite, wanted(r.units)+keypackage.RefilledStock)
+	r.counted, err = r.store.CountSuite(ctx, r.owner, suite, wanted(r.units)+keypackage.RefilledStock)
 	return err
 }
 
@@ -111,7 +111,7 @@ func (r *stockReader) take(ctx context.Context, page Page) (Portion, error) {
 	if page.Documents == 0 {
 		return Portion{}, nil
 	}
-	portion, err := r.store.Stock(ctx, r.owner, page)
+	portion, err := r.store.ReadStock(ctx, r.owner, page)
 	spend(r.allowances, len(portion.Candidates)-page.Documents)
 	r.read += len(portion.Candidates)
 	r.bytes += portion.Bytes

@@ -7,7 +7,7 @@ import (
 )
 
 // Store keeps requests' records, the stock, and everything that a claim decides on. All methods may be called
-// concurrently, also from other processes. What View, Stock and LookUp return may be outdated at once; Commit alone
+// concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
 // decides whether it still holds.
 type Store interface {
 	// Records returns those of the records that exist, in any order.
@@ -17,13 +17,13 @@ type Store interface {
 	// units that were answered before, and the records of whole requests.
 	View(ctx context.Context, owner string, units []Unit) (*View, error)
 
-	// Stock reads documents of the owner's stock, without a look at anything else: nothing is verified that was not
+	// ReadStock reads documents of the owner's stock, without a look at anything else: nothing is verified that was not
 	// verified before, and nothing known of its use. It keeps no bytes of what has a flaw.
-	Stock(ctx context.Context, owner string, page Page) (Portion, error)
+	ReadStock(ctx context.Context, owner string, page Page) (Portion, error)
 
-	// CountStock counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey; "" for all), up to
+	// CountSuite counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey; "" for all), up to
 	// limit. It costs no more than one document.
-	CountStock(ctx context.Context, owner, suite string, limit int) (int, error)
+	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
 
 	// Verify verifies those of the candidates that are not Verified.
 	Verify(candidates []*keypackage.Candidate)
@@ -85,7 +85,7 @@ func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner
 // conditions make the loser fail at once. Queries never run inside: they would lock the collection.
 type Plan struct {
 	Owner        keypackage.Owner
-	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock was reached
+	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
 	RequireOwner bool // the budget was too small, which must still be so
 	Pairs        []keypackage.Pair
 	Records      []keypackage.Claim

@@ -16,7 +16,7 @@ func TestDeliveriesExpire(t *testing.T) {
 	for _, mode := range allModes {
 		inWorld(t, func(w *world) {
 			w.add(1)
-			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) })
 			w.add(1, func(d *keypackage.Delivery) { d.Parked = true })
 			w.add(1, func(d *keypackage.Delivery) { d.Reserve = true })
 			w.add(1)
@@ -114,7 +114,7 @@ func TestNudges(t *testing.T) {
 		by("parked", func(d *keypackage.Delivery) { d.Parked = true })
 		by("deleted", none)
 		w.tombstones["k003"] = true
-		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) })
 		by("delivered", func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
 		time.Sleep(nudgeAfter - time.Second)
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 0 {
@@ -122,7 +122,10 @@ func TestNudges(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		by("too recent", none)
-		by("leased", func(d *keypackage.Delivery) { d.CreatedAt = d.CreatedAt.Add(-time.Minute); d.BeginPush(time.Now()) })
+		by("leased", func(d *keypackage.Delivery) {
+			d.CreatedAt = d.CreatedAt.Add(-time.Minute)
+			d.BeginPush(time.Now(), "holder", keypackage.Lease)
+		})
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2 || !slices.Equal(w.nudged, []string{"alice", "crashed"}) {
 			w.Errorf("got %+v, %v", report, w.nudged)
 		}

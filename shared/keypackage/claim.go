@@ -38,8 +38,9 @@ type Claim struct {
 	Reserve     bool      `firestore:"last_resort"`
 	RetryAt     time.Time `firestore:"retry_at,omitempty"` // zero if trying again later would not help
 	DeliveryIDs []string  `firestore:"delivery_ids"`
-	Observed    []Row     `firestore:"observed"`  // what would have been claimed, with StatusObserved
-	Authentic   bool      `firestore:"authentic"` // the requester really signed this request, so it may be told
+	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
+	Observed    []Row     `firestore:"observed"`               // what would have been claimed, with StatusObserved
+	Authentic   bool      `firestore:"authentic"`              // the requester really signed this request, so it may be told
 	CreatedAt   time.Time `firestore:"created_at,omitempty"`
 	KeepUntil   time.Time `firestore:"keep_until,omitempty"`
 }
@@ -49,6 +50,15 @@ func ClaimID(requestID, owner string) string { return requestID + "_" + owner }
 
 // ID returns the document id of the record.
 func (r *Claim) ID() string { return ClaimID(r.RequestID, r.Owner) }
+
+// Deliveries names what was granted, joined deliveries included.
+func (r *Claim) Deliveries() []DeliveryRef {
+	refs := make([]DeliveryRef, len(r.DeliveryIDs))
+	for i, id := range r.DeliveryIDs {
+		refs[i] = DeliveryRef{ID: id, Owner: r.Owner}
+	}
+	return refs
+}
 
 // claimBeyond is how long a record outlives its request, so that late repetitions still find it.
 const claimBeyond = 24 * time.Hour

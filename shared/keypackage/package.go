@@ -147,7 +147,7 @@ func (p *Package) flaw(reason string) {
 
 // readEvent takes from the event what its document must agree with. It returns nil if the event cannot be read.
 func (p *Package) readEvent() *nostr.Event {
-	event, err := parseEvent(p.Event)
+	event, err := ParseEvent([]byte(p.Event))
 	if err != nil || !event.CheckID() {
 		p.flaw(FlawEvent)
 		return event

@@ -69,6 +69,7 @@ type RequestDocument struct {
 const (
 	FieldKind       = "kind"
 	FieldReceivedAt = "received_at"
+	FieldOpen       = "open" // a random integer below OpenShards, as long as the request has no outcome
 )
 
 // ReadRequestDocument reads a request document. created is the time at which the document was created; it stands in for a
@@ -82,6 +83,9 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 	}
 	return doc
 }
+
+// OpenShards is into how many parts FieldOpen divides the requests, so that no index grows at one end only.
+const OpenShards = 64
 
 // Request is a valid kind-447 request.
 type Request struct {
@@ -260,7 +264,7 @@ func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
 	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
 		return nil, false
 	}
-	event, err := parseEvent(doc.Event)
+	event, err := ParseEvent([]byte(doc.Event))
 	if err != nil {
 		return nil, true
 	}

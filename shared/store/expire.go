@@ -93,7 +93,7 @@ func (s *Store) Expire(ctx context.Context, deliveries []*keypackage.Delivery) e
 // returnToStock puts the package back in its old place. Set, not Create: the relay may have stored a re-broadcast of the
 // same event meanwhile. The ledger entry goes with it, but only the one that this delivery made.
 func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *firestore.DocumentSnapshot) {
-	t.require(s.tombstones.Doc(d.PackageID), missing)
+	t.require(s.tombstone(d.PackageID, d.Owner), missing)
 	t.set(s.keyPackages.Doc(d.PackageID), d.Package)
 	if by, _ := entry.Data()["delivery_id"].(string); by == d.ID && ledgerUse(entry) == keypackage.UseOneTime {
 		t.remove(entry.Ref, entry.UpdateTime)

@@ -104,7 +104,7 @@ func (s *scene) history() fixture.Documents {
 	owner := keypackage.Owner{Pubkey: s.bob.Pubkey}
 	owner.HandedOut = owner.HandedOut.Add(s.now, 1)
 	return fixture.Documents{
-		s.tombstonePath(fixture.ID(s.tombstoned)):     map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
+		s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey): map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
 		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
 		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseReserve),
 		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseReserve),

@@ -14,8 +14,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Stock implements claiming.Store. Documents are taken one by one, so that no more of them are held than are kept.
-func (s *Store) Stock(ctx context.Context, owner string, page claiming.Page) (claiming.Portion, error) {
+// ReadStock implements claiming.Store. Documents are taken one by one, so that no more of them are held than are kept.
+func (s *Store) ReadStock(ctx context.Context, owner string, page claiming.Page) (claiming.Portion, error) {
 	direction := firestore.Asc
 	if page.Newest {
 		direction = firestore.Desc
@@ -43,8 +43,8 @@ func (s *Store) Stock(ctx context.Context, owner string, page claiming.Page) (cl
 	return portion, nil
 }
 
-// CountStock implements claiming.Store. Firestore charges one read for up to 1,000 documents.
-func (s *Store) CountStock(ctx context.Context, owner, suite string, limit int) (int, error) {
+// CountSuite implements claiming.Store. Firestore charges one read for up to 1,000 documents.
+func (s *Store) CountSuite(ctx context.Context, owner, suite string, limit int) (int, error) {
 	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner)
 	if suite != "" {
 		query = query.Where(keypackage.FieldCiphersuite, "==", suite)
@@ -55,14 +55,19 @@ func (s *Store) CountStock(ctx context.Context, owner, suite string, limit int) 
 	if err != nil {
 		return 0, failed("count the stock", err)
 	}
-	count, _ := result[name].(*firestorepb.Value)
+	count, ok := result[name].(*firestorepb.Value)
+	if !ok {
+		return 0, failed("count the stock", errNoCount)
+	}
 	return int(count.GetIntegerValue()), nil
 }
+
+var errNoCount = errors.New("no count in the answer")
 
 // Newest implements expiring.Store.
 func (s *Store) Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error) {
 	page := claiming.Page{Newest: true, Documents: limit, Bytes: claiming.MaxStockBytes}
-	portion, err := s.Stock(ctx, owner, page)
+	portion, err := s.ReadStock(ctx, owner, page)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +79,7 @@ func (s *Store) Newest(ctx context.Context, owner string, limit int) ([]*keypack
 func (s *Store) Oldest(
 	ctx context.Context, owner string, after *keypackage.Candidate, limit int,
 ) ([]*keypackage.Candidate, error) {
-	portion, err := s.Stock(ctx, owner, claiming.Page{After: after, Documents: limit, Bytes: math.MaxInt})
+	portion, err := s.ReadStock(ctx, owner, claiming.Page{After: after, Documents: limit, Bytes: math.MaxInt})
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func (s *Store) LookUp(ctx context.Context, candidates []*keypackage.Candidate) 
 	for _, c := range candidates {
 		if c.Flaw == "" && !c.LookedUp {
 			asked = append(asked, c)
-			refs = append(refs, s.ledger.Doc(c.Hash), s.tombstones.Doc(c.ID))
+			refs = append(refs, s.ledger.Doc(c.Hash), s.tombstone(c.ID, c.Owner))
 		}
 	}
 	snaps, err := s.get(ctx, refs)

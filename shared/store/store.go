@@ -79,3 +79,8 @@ func lostRace(err error) bool {
 	}
 	return false
 }
+
+// tombstone is the document that says that an author has deleted an event, or the versions of a slot.
+func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
+	return s.tombstones.Doc(keypackage.TombstoneID(id, author))
+}

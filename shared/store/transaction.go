@@ -64,6 +64,11 @@ func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
 	}})
 }
 
+// erase removes a document whatever it has become.
+func (t *transaction) erase(ref *firestore.DocumentRef) {
+	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Delete(ref) }})
+}
+
 // createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
 func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Time, data any, updates []firestore.Update) {
 	if version.IsZero() {
