@@ -2,9 +2,9 @@
 // deliveries.
 //
 // claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
-// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
-// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
-// contract with the store.
+// read.go reads the stock, decide.go and select.go choose what the units get, supply.go notes what is left, and settle.go
+// finds out whether what was chosen is what it seems. whole.go answers what is rejected or only observed, unanswered.go finds
+// requests whose trigger was lost, and store.go is the contract with the store.
 package claiming
 
 import (

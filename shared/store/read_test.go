@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -125,6 +126,27 @@ func TestCandidates(t *testing.T) {
 			equal(t, "what is kept of it", c.Document, keypackage.Document{keypackage.FieldCreatedAt: p[keypackage.FieldCreatedAt]})
 		}
 	}
+}
+
+// A document that was rewritten under its id is read anew, although the former was inspected and is remembered.
+func TestRewrittenDocumentIsReadAnew(t *testing.T) {
+	t.Parallel()
+	w, owner := newWorld(t), actors.NewKey()
+	both := fixture.Packages(t, owner, 2)
+	hash := func() string { return must(w.store.Oldest(t.Context(), owner.Pubkey, nil, 1))(t)[0].Hash }
+	before, after := unsigned(both[0]), unsigned(both[1])
+	after[keypackage.FieldEventID] = fixture.ID(before)
+	w.PutPackages(before)
+	equal(t, "before", hash(), hashOf(before))
+	w.PutPackages(after)
+	equal(t, "after", hash(), hashOf(after))
+}
+
+// unsigned is a document as relays write it that do not keep the event with it.
+func unsigned(p keypackage.Document) keypackage.Document {
+	p = maps.Clone(p)
+	delete(p, keypackage.FieldEvent)
+	return p
 }
 
 // Oldest reads oldest created_at first, ties by lower id, and Newest the other way round.
