@@ -253,3 +253,14 @@ func eventually(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
+
+// any returns the next frame, taken apart.
+func (c *client) any() []any {
+	c.t.Helper()
+	frame := c.next()
+	var parts []any
+	if err := json.Unmarshal([]byte(frame), &parts); err != nil {
+		c.t.Fatalf("got %s", frame)
+	}
+	return parts
+}

@@ -31,7 +31,7 @@ const (
 
 // Bounds of sessions.
 const (
-	// maxSessions is what an instance holds. Cloud Run sends it no more than 1,000; elsewhere 5,000 are about 300 MB, with
+	// maxSessions is what an instance holds. Cloud Run sends it no more than 1,000; 5,000 that are idle take some 400 MB, with
 	// full queues 640 MB more.
 	maxSessions = 5000
 	// maxSessionsPerAddress leaves room for everybody behind a provider's shared address.

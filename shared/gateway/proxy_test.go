@@ -153,7 +153,7 @@ func TestFiltersLoseOurKindsOnTheWayUp(t *testing.T) {
 	c.login(newKey())
 	c.send(
 		`["REQ","a",{"kinds":[443,1,447], "x" : 1},{"kinds":[443],"limit":0},{"ids":["z"]}]`,
-		`["REQ","b",{"kinds":[443],"limit":0}]`,  // nothing left, and nothing to replace
+		`["REQ","b",{"kinds":[443],"limit":0}]`,   // nothing left, and nothing to replace
 		`["REQ","a",{"kinds":[447,20447,20448]}]`, // nothing left: the one that it replaces is closed
 		`["CLOSE","b"]`, // upstream does not know it
 		`["CLOSE","never"]`,

@@ -212,7 +212,7 @@ func (s *session) retire(ctx context.Context, reason string) {
 	case s.inbox <- received{mark: mark}:
 		select {
 		case <-mark:
-			s.awaitWork(ctx)
+			await(ctx, s.work.Wait)
 		case <-ctx.Done():
 		case <-s.ctx.Done():
 		}
@@ -220,14 +220,15 @@ func (s *session) retire(ctx context.Context, reason string) {
 	case <-s.ctx.Done():
 	}
 	s.out.Flush(ctx)
-	_ = s.conn.Close(websocket.StatusGoingAway, reason) // waits up to 5 s for the other side
+	await(ctx, func() { _ = s.conn.Close(websocket.StatusGoingAway, reason) }) // waits up to 5 s for the other side
 }
 
-func (s *session) awaitWork(ctx context.Context) {
+// await runs f and returns when it has ended, or ctx.
+func await(ctx context.Context, f func()) {
 	done := make(chan struct{})
 	go func() {
-		s.work.Wait()
-		close(done)
+		defer close(done)
+		f()
 	}()
 	select {
 	case <-done:
