@@ -60,11 +60,11 @@ func (s *session) publish(frame []byte) {
 	}
 	switch kind {
 	case keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage:
-		s.publishOurs(frame, object, s.keepKeyPackage)
+		s.publishOurs(frame, object, publishing, s.keepKeyPackage)
 	case keypackage.KindRequest:
-		s.publishOurs(frame, object, s.takeRequest)
+		s.publishOurs(frame, object, requesting, s.takeRequest)
 	case nostr.KindDeletion:
-		s.publishOurs(frame, object, s.delete)
+		s.publishOurs(frame, object, publishing, s.delete)
 	case keypackage.KindOutcome, keypackage.KindLevel:
 		s.refuse(wire.ID(object), "blocked: this kind is the relay's own")
 	default:
@@ -88,7 +88,11 @@ type taken struct {
 }
 
 // publishOurs verifies an event and deals with it. There is one OK: ours, if it is negative or upstream does not get the event.
-func (s *session) publishOurs(frame []byte, object jsontext.Value, take func(Event) taken) {
+func (s *session) publishOurs(frame []byte, object jsontext.Value, kind cost, take func(Event) taken) {
+	if !s.allow(kind, 1) { // first: a signature costs something, too
+		s.refuse(wire.ID(object), "rate-limited: too many events")
+		return
+	}
 	event, err := keypackage.VerifyEvent(string(object))
 	if err != nil {
 		s.refuse(wire.ID(object), "invalid: "+err.Error())
@@ -113,9 +117,6 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if isProtected(e) && !s.is(e.PubKey) {
 		return refused("auth-required: only its author may publish it")
 	}
-	if !s.allow(publishing, 1) {
-		return refused("rate-limited: too many events")
-	}
 	serving := s.Ports.Serving()
 	ctx, cancel := s.port()
 	defer cancel()
@@ -135,9 +136,6 @@ func isProtected(e Event) bool {
 }
 
 func (s *session) delete(e Event) taken {
-	if !s.allow(publishing, 1) {
-		return refused("rate-limited: too many events")
-	}
 	ctx, cancel := s.port()
 	defer cancel()
 	answer, err := s.Ports.Delete(ctx, e)
@@ -151,7 +149,7 @@ func (s *session) takeRequest(e Event) taken {
 	if !s.is(e.PubKey) {
 		return refused("auth-required: the KeyPackages go to its author's sessions")
 	}
-	if !s.allow(requesting, owners(e)) {
+	if more := owners(e) - 1; !s.allow(requesting, more) {
 		return refused("rate-limited: too many requests")
 	}
 	ctx, cancel := s.port()

@@ -46,7 +46,7 @@ type cost int
 
 const (
 	publishing cost = iota // EVENT of kinds 443, 30443 and 5: reads and writes
-	requesting             // EVENT of kind 447, and REQ that claims: a transaction for each owner
+	requesting             // EVENT of kind 447, and REQ that claims, for each owner: a transaction
 	reading                // REQ that reads stored KeyPackages or levels: one query
 	loggingIn              // AUTH: a signature to verify
 	costs
@@ -61,8 +61,8 @@ type allowance struct {
 // An owner fills up her stock at once (MAX_STOCK), a requester invites a large group at once. The address's share is for people
 // who share one.
 var (
-	perSession = [costs]allowance{publishing: {300, 2}, requesting: {100, 2}, reading: {100, 2}, loggingIn: {2 * maxKeys, 0.2}}
-	perAddress = [costs]allowance{publishing: {2000, 20}, requesting: {1000, 20}, reading: {1000, 20}, loggingIn: {1000, 20}}
+	perSession = [costs]allowance{publishing: {300, 2}, requesting: {400, 4}, reading: {100, 2}, loggingIn: {2 * maxKeys, 0.2}}
+	perAddress = [costs]allowance{publishing: {2000, 20}, requesting: {4000, 40}, reading: {1000, 20}, loggingIn: {1000, 20}}
 )
 
 // limits are what is left of the allowances.

@@ -237,14 +237,16 @@ func TestRates(t *testing.T) {
 		return answer
 	}
 	event := func(kind int) func(int) string {
-		return func(i int) string { return publish(signed(key, kind, fmt.Sprint(i), nostr.Tag{"p", pub(key)})) }
+		frame := publish(signed(key, kind, "", nostr.Tag{"p", pub(key)}))
+		return func(int) string { return frame }
 	}
 	for _, kind := range []int{443, 5, 447} {
 		if got := last(600, event(kind)); got[0] != "OK" {
 			t.Errorf("kind %d: %v", kind, got)
 		}
 	}
-	if got := last(60, func(int) string { return `["AUTH",` + c.auth(newKey()).Raw + `]` }); got[0] != "OK" {
+	again := `["AUTH",` + c.auth(key).Raw + `]`
+	if got := last(60, func(int) string { return again }); got[0] != "OK" {
 		t.Errorf("AUTH: %v", got)
 	}
 	if got := last(300, func(int) string { return req("own", `{"kinds":[443],"authors":[%q]}`, pub(key)) }); got[0] != "CLOSED" {
