@@ -163,6 +163,13 @@ func TestSessionsOfOneAddressAreBounded(t *testing.T) {
 	if got := full(); got != http.StatusTooManyRequests {
 		t.Errorf("one more: %d", got)
 	}
+	for i := range 250 {
+		r.dialAs(t, from(fmt.Sprintf("2001:db8::%x", i)))
+	}
+	if got := r.ask(t, "GET / HTTP/1.1", "Host: localhost", "X-Forwarded-For: 2001:db8::ffff:1", "Connection: Upgrade", "Upgrade: websocket", handshake); got.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("another address of one network: %d", got.StatusCode)
+	}
+	r.dialAs(t, from("2001:db8:0:1::1"))
 	r.dialAs(t, from("2.2.2.2"))
 	_ = first.conn.CloseNow()
 	eventually(t, "room for another", func() bool { return full() == http.StatusSwitchingProtocols })

@@ -73,7 +73,7 @@ func (g *Gateway) requests() []string {
 func rates() map[string]any {
 	limits := map[string]any{
 		"max_keys": maxKeys, "max_deletion_tags": MaxDeletionTags, "max_event_length": keypackage.MaxEventBytes,
-		"max_sessions_per_address": maxSessionsPerAddress, "max_stored": maxStored,
+		"max_sessions_per_address": maxSessionsPerAddress, "max_stored": maxStored, "max_conditions_length": maxConditions,
 	}
 	for kind, name := range map[cost]string{publishing: "publish", requesting: "request", reading: "read", loggingIn: "auth"} {
 		limits[name+"_per_session"] = map[string]any{"burst": perSession[kind].burst, "per_second": float64(perSession[kind].steady)}

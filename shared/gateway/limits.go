@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	maxFilters = 100
 	// maxSubscriptions bounds one session, for the same reason and for their memory; the busiest clients have some dozens.
 	maxSubscriptions = 200
+	// maxConditions bounds what is kept of the filters of one session, in bytes: what deliveries are compared with. An honest
+	// requester's name some owners.
+	maxConditions = 256 << 10
 	// maxSubscriptionID is NIP-01's, in characters.
 	maxSubscriptionID = 64
 	// maxKeys is how many keys may authenticate on one connection; each is one entry more that deliveries look up.
@@ -109,8 +113,18 @@ const (
 	isOver  refusal = "error: this relay is shutting down"
 )
 
+// neighbourhood is what is limited together: an IPv4 address, or the 64 bits of an IPv6 address that one customer is given.
+func neighbourhood(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+}
+
 // admit counts a session in. If the refusal is "", leave must be called.
 func (a *addresses) admit(address string) (*neighbour, refusal) {
+	address = neighbourhood(address)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sweep()

@@ -17,6 +17,7 @@ type plan struct {
 	changed bool             // some of them are not as the client wrote them
 
 	conditions []wire.Filter // what may be sent later has to satisfy one of these
+	size       int           // of the conditions, in bytes as they were written
 	own        []wire.Filter // ask for one's own stored KeyPackages
 	stored     []wire.Filter // ask for kind 30443, where there is no upstream
 	levels     bool          // asks for the state of one's own stock
@@ -91,6 +92,7 @@ func (p *plan) keepConditions(filters []wire.Filter) {
 	for _, f := range filters {
 		if f.AnyKind() || f.NamesAny(ours...) {
 			p.conditions = append(p.conditions, f.Condition())
+			p.size += f.Size()
 		}
 	}
 }

@@ -322,6 +322,30 @@ func TestAClosedSubscriptionStaysClosed(t *testing.T) {
 	c.expect(`["NOTICE","y"]`)
 }
 
+// A COUNT that upstream refuses is answered.
+func TestACOUNTThatUpstreamRefuses(t *testing.T) {
+	t.Parallel()
+	_, c, u := between(t, nil)
+	c.send(`["COUNT","c",{"kinds":[1]}]`)
+	u.expect(`["COUNT","c",{"kinds":[1]}]`)
+	u.send(`["CLOSED","c","error: not today"]`)
+	c.expect(`["CLOSED","c","error: not today"]`)
+}
+
+// What is kept of filters is bounded: what names our kinds is refused beyond that, the rest passes.
+func TestLargeFilters(t *testing.T) {
+	t.Parallel()
+	_, c, u := between(t, nil)
+	c.login(newKey())
+	large := `"authors":["` + strings.Repeat(strings.Repeat("0", 64)+`","`, 3000) + `"]`
+	c.send(`["REQ","a",{"kinds":[443],"limit":0,`+large+`}]`, `["REQ","b",{"kinds":[443],"limit":0,`+large+`}]`)
+	c.expect(`["EOSE","a"]`)
+	c.closed("b", "rate-limited:")
+	c.send(`["REQ","c",{`+large+`}]`, `["REQ","a",{"kinds":[443],"limit":0,`+large+`}]`)
+	c.expect(`["EOSE","a"]`) // replaces its own
+	u.expect(`["REQ","c",{` + large + `}]`)
+}
+
 // In the modes in which nothing is handed out, the gateway is as if it were not there, but what is published is kept.
 func TestOffPassesEverything(t *testing.T) {
 	t.Parallel()

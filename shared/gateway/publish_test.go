@@ -237,7 +237,7 @@ func TestRates(t *testing.T) {
 		return answer
 	}
 	event := func(kind int) func(int) string {
-		frame := publish(signed(key, kind, "", nostr.Tag{"p", pub(key)}))
+		frame := fmt.Sprintf(`["EVENT",{"id":"i","kind":%d}]`, kind) // is counted before it is verified
 		return func(int) string { return frame }
 	}
 	for _, kind := range []int{443, 5, 447} {
@@ -245,8 +245,7 @@ func TestRates(t *testing.T) {
 			t.Errorf("kind %d: %v", kind, got)
 		}
 	}
-	again := `["AUTH",` + c.auth(key).Raw + `]`
-	if got := last(60, func(int) string { return again }); got[0] != "OK" {
+	if got := last(60, func(int) string { return `["AUTH",{"id":"i"}]` }); got[0] != "OK" {
 		t.Errorf("AUTH: %v", got)
 	}
 	if got := last(300, func(int) string { return req("own", `{"kinds":[443],"authors":[%q]}`, pub(key)) }); got[0] != "CLOSED" {

@@ -17,6 +17,7 @@ const eoseWithin = 3 * time.Second
 type subscription struct {
 	id          string
 	conditions  []wire.Filter
+	size        int    // of the conditions, in bytes
 	upstream    bool   // open there, too
 	waits       bool   // for the gateway's own answer
 	end         []byte // the EOSE, or upstream's CLOSED, that is sent when nothing is waited for any more
@@ -50,17 +51,16 @@ func (s *session) subscribe(frame []byte) {
 
 // afford returns why the REQ is one too many, or "".
 func (s *session) afford(id string, p plan) string {
-	s.mu.Lock()
-	_, replaces := s.subscriptions[id]
-	full := !replaces && len(s.subscriptions) >= maxSubscriptions
-	s.mu.Unlock()
+	open, size := s.others(id)
 	owners := 0
 	for _, claim := range p.claims {
 		owners += len(claim.Owners)
 	}
 	switch {
-	case full:
+	case open >= maxSubscriptions:
 		return "rate-limited: too many subscriptions are open"
+	case p.private && size+p.size > maxConditions:
+		return "rate-limited: the filters of all subscriptions together are too large"
 	case owners > 0 && !s.allow(requesting, owners):
 		return "rate-limited: too many requests for KeyPackages"
 	case p.costs() && owners == 0 && !s.allow(reading, 1):
@@ -69,11 +69,27 @@ func (s *session) afford(id string, p plan) string {
 	return ""
 }
 
+// others returns how many subscriptions are open besides that one, and how large what is kept of them is.
+func (s *session) others(id string) (n, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other, sub := range s.subscriptions {
+		if other != id {
+			n++
+			size += sub.size
+		}
+	}
+	return n, size
+}
+
 // open registers the subscription before anything can answer it, sends upstream its part and begins ours.
 func (s *session) open(id string, frame []byte, p plan) {
-	sub := &subscription{id: id, conditions: p.conditions, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE}
+	sub := &subscription{id: id, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE}
 	if !sub.upstream {
 		sub.end = wire.EOSE(id)
+	}
+	if _, size := s.others(id); size+p.size <= maxConditions { // a REQ that names none of our kinds passes also without
+		sub.conditions, sub.size = p.conditions, p.size
 	}
 	s.mu.Lock()
 	older := s.subscriptions[id]
@@ -158,6 +174,9 @@ func (s *session) endsUpstream(id string, frame []byte, closes bool) {
 	sub := s.subscriptions[id]
 	if sub == nil || !sub.upstream {
 		s.mu.Unlock()
+		if sub == nil && closes {
+			_ = s.answer(frame) // the answer to a COUNT
+		}
 		return
 	}
 	sub.end, sub.closes = frame, closes

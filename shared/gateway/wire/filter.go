@@ -74,6 +74,9 @@ func (f Filter) Condition() Filter {
 	return f
 }
 
+// Size is the length of the filter as it was written.
+func (f Filter) Size() int { return len(f.raw) }
+
 // AnyKind reports whether the filter says nothing about kinds.
 func (f Filter) AnyKind() bool { return f.fields.Kinds == nil }
 
