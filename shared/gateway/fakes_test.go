@@ -102,17 +102,22 @@ func (s *store) Addressable(_ context.Context, owners []string) ([]gateway.Event
 	return s.find(keypackage.KindAddressableKeyPackage, owners...), s.call()
 }
 
-func (s *store) Take(ctx context.Context, e gateway.Event) (gateway.Answer, error) {
+func (s *store) Take(_ context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
 	a, err := s.answer()
-	if a.Accepted {
-		s.mu.Lock()
-		s.taken = append(s.taken, e)
-		s.mu.Unlock()
-		for tag := range e.Tags.FindAll("p") {
-			go s.grant(context.WithoutCancel(ctx), e.PubKey, tag[1], e.ID)
-		}
+	if !a.Accepted {
+		return a, nil, err
 	}
-	return a, err
+	s.mu.Lock()
+	s.taken = append(s.taken, e)
+	s.mu.Unlock()
+	return a, func(ctx context.Context) {
+		if s.hold != nil {
+			<-s.hold
+		}
+		for tag := range e.Tags.FindAll("p") {
+			s.grant(ctx, e.PubKey, tag[1], e.ID)
+		}
+	}, nil
 }
 
 func (s *store) Claim(ctx context.Context, c gateway.Claim) error {

@@ -81,10 +81,12 @@ func (s *session) forward(frame []byte, id string) {
 	}
 }
 
-// taken is what becomes of an event of ours: an answer, and whether upstream, whose OK is then the client's, gets it, too.
+// taken is what becomes of an event of ours: an answer, whether upstream, whose OK is then the client's, gets it, too, and what is
+// done after that (nil: nothing).
 type taken struct {
 	Answer
 	goesUp bool
+	then   func()
 }
 
 // publishOurs verifies an event and deals with it. There is one OK: ours, if it is negative or upstream does not get the event.
@@ -99,6 +101,9 @@ func (s *session) publishOurs(frame []byte, object jsontext.Value, kind cost, ta
 		return
 	}
 	result := take(Event{event, string(object)})
+	if result.then != nil {
+		defer s.begin(result.then)
+	}
 	if result.Accepted && result.goesUp && s.link.send(frame) == nil {
 		return
 	}
@@ -127,7 +132,7 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if answer.Accepted {
 		s.broadcast(e)
 	}
-	return taken{answer, e.Kind == keypackage.KindAddressableKeyPackage || !serving}
+	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}
 }
 
 // isProtected reports whether an event is for its author to publish (NIP-70).
@@ -142,7 +147,7 @@ func (s *session) delete(e Event) taken {
 	if err != nil {
 		return refused(s.failed("deleting", err))
 	}
-	return taken{answer, true}
+	return taken{Answer: answer, goesUp: true}
 }
 
 func (s *session) takeRequest(e Event) taken {
@@ -152,13 +157,27 @@ func (s *session) takeRequest(e Event) taken {
 	if more := owners(e) - 1; !s.allow(requesting, more) {
 		return refused("rate-limited: too many requests")
 	}
+	if !s.reserve() {
+		return refused("rate-limited: too many requests are under way")
+	}
 	ctx, cancel := s.port()
 	defer cancel()
-	answer, err := s.Ports.Take(ctx, e)
+	answer, serve, err := s.Ports.Take(ctx, e)
+	if err != nil || serve == nil {
+		s.unreserve()
+	}
 	if err != nil {
 		return refused(s.failed("taking a request", err))
 	}
-	return taken{answer, !s.Ports.Serving()}
+	t := taken{Answer: answer, goesUp: !s.Ports.Serving()}
+	if serve != nil {
+		t.then = func() {
+			ctx, cancel := s.port()
+			defer cancel()
+			serve(ctx)
+		}
+	}
+	return t
 }
 
 // owners is how many units of work a request may be, at least one.

@@ -13,6 +13,8 @@
 //	login.go         AUTH
 //	plan.go          what a REQ asks for, without I/O
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
+//	serve.go         the gateway's own part of the answer
+//	attend.go        what is pending is looked for when it could arrive
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	recent.go        maps that forget

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 )
@@ -20,12 +22,14 @@ import (
 // At the end everything that came before is dealt with and told, then every client is sent a close frame.
 func TestClose(t *testing.T) {
 	t.Parallel()
-	r, bob := start(t, nil), newKey()
-	stock := r.stocked(bob, 443)
+	r, alice, bob := start(t, nil), newKey(), newKey()
+	stock := r.stocked(bob, 443, 443)
 	r.hold = make(chan struct{})
 	c, idle := r.dial(t), r.dial(t)
-	c.login(newKey())
-	c.send(req("a", `{"kinds":[443],"authors":[%q]}`, pub(bob)))
+	c.login(alice)
+	request := signed(alice, 447, "", nostr.Tag{"p", pub(bob)})
+	c.send(publish(request), req("a", `{"kinds":[443],"authors":[%q]}`, pub(bob)))
+	c.accepted(request.ID)
 	eventually(t, "a claim", func() bool { return look(r.store, func(s *store) int { return len(s.claims) }) == 1 })
 	ended := make(chan struct{})
 	go func() {
@@ -44,11 +48,33 @@ func TestClose(t *testing.T) {
 		t.Error("there are new sessions")
 	}
 	close(r.hold)
-	c.expect(delivery("a", stock[0]), `["EOSE","a"]`)
+	frames := []string{c.next(), c.next(), c.next()} // the two requests are served beside each other
+	for _, want := range []string{delivery("a", stock[0]), delivery("a", stock[1]), `["EOSE","a"]`} {
+		if !slices.Contains(frames, want) {
+			t.Errorf("got %v, without %s", frames, want)
+		}
+	}
 	if code := c.ended(); code != websocket.StatusGoingAway {
 		t.Errorf("ended with %d", code)
 	}
 	<-ended
+}
+
+// The platform's own end of a request has no close frame: the session ends before it.
+func TestASessionEndsBeforeItsRequestDoes(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		ctx, cancel := context.WithTimeout(request.Context(), 20*time.Second)
+		defer cancel()
+		r.gateway.ServeHTTP(w, request.WithContext(ctx))
+	})
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	r.url = address(t, server.URL).String()
+	if code := r.dial(t).ended(); code != websocket.StatusGoingAway {
+		t.Errorf("ended with %d", code)
+	}
 }
 
 func TestCloseDoesNotWaitForEver(t *testing.T) {

@@ -40,7 +40,7 @@ const (
 	maxSessions = 5000
 	// maxSessionsPerAddress leaves room for everybody behind a provider's shared address.
 	maxSessionsPerAddress = 250
-	// maxWork is how many answers to REQs one session may have under way; each may hold an owner's stock in memory.
+	// maxWork is how many answers to REQs and 447s one session may have under way; each may hold an owner's stock in memory.
 	maxWork = 32
 )
 

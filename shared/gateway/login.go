@@ -107,3 +107,12 @@ func (s *session) admit(pubkey string) bool {
 	}
 	return known || !full
 }
+
+// identities returns the public keys that have authenticated.
+func (s *session) identities() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.keys)
+}
+
+func (s *session) is(pubkey string) bool { return slices.Contains(s.identities(), pubkey) }

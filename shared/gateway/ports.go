@@ -55,9 +55,10 @@ type Claim struct {
 
 // Requests are requests for KeyPackages of others.
 type Requests interface {
-	// Take stores a 447 of an authenticated requester, whose signature is good. It returns once that is durable; if the answer
-	// is positive the request is served behind it, by way of Gateway.Deliver.
-	Take(ctx context.Context, e Event) (Answer, error)
+	// Take stores a 447 of an authenticated requester, whose signature is good, and returns once that is durable. The gateway
+	// sends the OK and then calls serve, if there is any, which claims, delivers by way of Gateway.Deliver, and returns when that
+	// is recorded: sessions do not end, and the instance is not stopped, before. If the answer is negative, serve is nil.
+	Take(ctx context.Context, e Event) (a Answer, serve func(context.Context), err error)
 
 	// Claim serves a REQ by way of Gateway.Deliver and returns when all that it grants has been given there. The REQ's EOSE
 	// waits for it, but not for long. If nothing is granted it returns nil, and an error says only that the claim has failed.

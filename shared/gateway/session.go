@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,7 @@ const (
 	inboxBytes = 64 << 10
 	// inboxFrames is how many frames may wait.
 	inboxFrames = 64
-	// lifetime ends a session before Cloud Run does: at 60 minutes, without a close frame.
+	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
 	goodbye = 20 * time.Second
@@ -49,8 +48,8 @@ type session struct {
 	room      *semaphore.Weighted // of inboxBytes
 	gone      chan struct{}       // closed when nothing more comes from the client
 	retired   atomic.Bool         // what comes from now on is not dealt with
-	work      sync.WaitGroup      // answers to REQs
-	slots     chan struct{}       // one for each of them
+	work      sync.WaitGroup      // what was begun beside the frames
+	slots     chan struct{}       // one for each of that
 
 	ctx context.Context // ends with the session
 	end context.CancelCauseFunc
@@ -91,7 +90,7 @@ func (s *session) run(parent context.Context) {
 	if !s.sessions.add(s) {
 		go s.retireWithin(goodbye, string(isOver))
 	}
-	over := time.AfterFunc(lifetime, func() { s.retireWithin(goodbye, "an hour is over, come again") })
+	over := time.AfterFunc(life(parent), func() { s.retireWithin(goodbye, "this connection's time is over, come again") })
 	defer over.Stop()
 	processor.Go(func() { s.guarded(s.process) })
 	s.guarded(s.read)
@@ -103,6 +102,15 @@ func (s *session) run(parent context.Context) {
 	_ = s.conn.CloseNow()
 	writer.Wait()
 	s.link.close()
+}
+
+// life is how long a session may last if the platform cuts it off at the end of parent.
+func life(parent context.Context) time.Duration {
+	cut, ok := parent.Deadline()
+	if !ok {
+		return lifetime
+	}
+	return min(lifetime, time.Until(cut)-goodbye)
 }
 
 // greet sends the challenge: clients that authenticate at once and those that wait to be told both exist.
@@ -236,18 +244,24 @@ func await(ctx context.Context, f func()) {
 	}
 }
 
-// begin runs an answer to a REQ beside the frames that follow. It reports whether there was room for it.
-func (s *session) begin(answer func()) bool {
+// reserve takes a slot for work that is to be begun, if there is one.
+func (s *session) reserve() bool {
 	select {
 	case s.slots <- struct{}{}:
+		return true
 	default:
 		return false
 	}
+}
+
+func (s *session) unreserve() { <-s.slots }
+
+// begin does slow work beside the frames that follow. Its slot has been reserved.
+func (s *session) begin(work func()) {
 	s.work.Go(func() {
-		defer func() { <-s.slots }()
-		s.guarded(answer)
+		defer s.unreserve()
+		s.guarded(work)
 	})
-	return true
 }
 
 // guarded keeps a panic from ending more than this session.
@@ -283,12 +297,3 @@ func (s *session) allow(kind cost, units int) bool {
 	now := time.Now()
 	return s.own[kind].AllowN(now, units) && s.shared[kind].AllowN(now, units)
 }
-
-// identities returns the public keys that have authenticated.
-func (s *session) identities() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.keys)
-}
-
-func (s *session) is(pubkey string) bool { return slices.Contains(s.identities(), pubkey) }
