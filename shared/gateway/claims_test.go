@@ -266,35 +266,3 @@ func TestAddressableOnesAreForEverybody(t *testing.T) {
 		t.Log(name)
 	}
 }
-
-func TestLevelsAreToldToTheOwner(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	level := signed(newKey(), 20448, `{"rows":[]}`, nostr.Tag{"p", pub(key)})
-	r.level = &level
-	c := r.dial(t)
-	c.login(key)
-	c.send(req("l", `{"kinds":[20448],"#p":[%q]}`, pub(key)))
-	c.expect(delivery("l", level), `["EOSE","l"]`)
-	c.send(req("m", `{"kinds":[20448],"#p":["other"]}`))
-	c.expect(`["EOSE","m"]`)
-}
-
-func TestPendingDeliveriesAreLookedForWhenTheyCouldArrive(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	c := r.dial(t)
-	c.login(key)
-	c.send(req("a", `{"kinds":[443],"authors":[%q]}`, pub(key)), req("b", `{"kinds":[1]}`), req("c", `{}`))
-	c.expect(`["EOSE","a"]`)
-	if n := look(r.store, func(s *store) int { return len(s.attended) }); n != 0 {
-		t.Errorf("%d looks for what could not arrive", n)
-	}
-	d := r.dial(t)
-	d.login(key)
-	for i := range 20 {
-		d.send(req(fmt.Sprint(i), `{"kinds":[443],"limit":0}`))
-	}
-	attended := func() int { return look(r.store, func(s *store) int { return len(s.attended) }) }
-	eventually(t, "a first look and one behind all", func() bool { return attended() == 2 })
-}

@@ -185,31 +185,3 @@ func TestAConfigurationThatCannotWork(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkProxy(b *testing.B) {
-	u := newScripted()
-	r := startBefore(b, u, nil)
-	c := r.dial(b)
-	conn := u.accept(b)
-	c.send(`["REQ","a",{"kinds":[1]}]`)
-	conn.next()
-	frame := fmt.Sprintf(`["EVENT","a",%s]`, signed(newKey(), 1, strings.Repeat("x", 200)).Raw)
-	b.Run("down", func(b *testing.B) {
-		go func() {
-			for range b.N {
-				conn.send(frame)
-			}
-		}()
-		for range b.N {
-			c.exactly()
-		}
-	})
-	b.Run("round trip", func(b *testing.B) {
-		for range b.N {
-			c.send(`["CLOSE","x"]`)
-			conn.next()
-			conn.send(`["NOTICE","x"]`)
-			c.exactly()
-		}
-	})
-}

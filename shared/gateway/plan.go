@@ -23,6 +23,7 @@ type plan struct {
 	levels     bool          // asks for the state of one's own stock
 	private    bool          // names kinds that only the gateway has
 	claims     []Claim
+	granted    []string // 447s of which is asked what they were granted
 
 	// loginAtEOSE: nobody has authenticated, and the REQ is for KeyPackages alone. Kind 30443 is public, so whether
 	// authenticating would help is known when it is clear that there is none.
@@ -67,7 +68,7 @@ func planREQ(filters []wire.Filter, c circumstances) plan {
 
 // costs reports whether answering means asking a port.
 func (p plan) costs() bool {
-	return len(p.own)+len(p.stored)+len(p.claims) > 0 || p.levels
+	return len(p.own)+len(p.stored)+len(p.claims)+len(p.granted) > 0 || p.levels
 }
 
 // split takes out of each filter what upstream is not asked for.
@@ -129,6 +130,12 @@ func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
 			p.own = append(p.own, f)
 		}
 		p.levels = p.levels || f.Names(keypackage.KindLevel)
+		if f.Names(keypackage.KindKeyPackage) && !f.OnlyNew() {
+			p.granted = append(p.granted, f.Tag("e")...)
+		}
+	}
+	if len(p.granted) > keypackage.MaxOwners {
+		p.refusal = "invalid: at most 32 requests at a time"
 	}
 }
 
@@ -139,7 +146,7 @@ func asksForOthers(f wire.Filter) bool {
 
 // claim finds the owners of whom a KeyPackage is wanted. An owner whom one filter wants with kind 30443 is claimed with it.
 func (p *plan) claim(filters []wire.Filter, c circumstances) {
-	if !c.claiming {
+	if !c.claiming || p.refusal != "" {
 		return
 	}
 	wanted := map[string]bool{} // owner: also as 30443

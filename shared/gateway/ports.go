@@ -64,6 +64,11 @@ type Requests interface {
 	// waits for it, but not for long. If nothing is granted it returns nil, and an error says only that the claim has failed.
 	Claim(ctx context.Context, c Claim) error
 
+	// Granted returns what these 447s of the requester were granted and can still be sent to its sessions: clients may ask for
+	// it by the request's id. Requests of others, and ids of something else, were granted nothing. There are at most
+	// keypackage.MaxOwners of them.
+	Granted(ctx context.Context, requester string, requests []string) ([]Event, error)
+
 	// Attend is called when a session of the requester can receive what it could not before: what is pending is pushed. It is
 	// called at most once a second for a requester.
 	Attend(ctx context.Context, requester string) error

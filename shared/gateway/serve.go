@@ -24,6 +24,11 @@ func (s *session) serve(sub *subscription, p plan) {
 			s.serveStored(sub, p.own, func(ctx context.Context) ([]Event, error) { return s.Ports.Own(ctx, key) })
 		}
 	}
+	if len(p.granted) > 0 {
+		for _, key := range keys {
+			s.serveGranted(sub, key, p.granted)
+		}
+	}
 	if owners := authors(p.stored); len(owners) > 0 {
 		s.serveStored(sub, p.stored, func(ctx context.Context) ([]Event, error) { return s.Ports.Addressable(ctx, owners) })
 	}
@@ -75,6 +80,22 @@ func (s *session) serveStored(sub *subscription, filters []wire.Filter, stored f
 				s.send(sub, e)
 				break
 			}
+		}
+	}
+}
+
+// serveGranted sends what was granted to requests that the client names.
+func (s *session) serveGranted(sub *subscription, requester string, requests []string) {
+	ctx, cancel := s.port()
+	events, err := s.Ports.Granted(ctx, requester, requests)
+	cancel()
+	if err != nil {
+		_ = s.answer(wire.Notice(s.failed("reading what a request was granted", err)))
+		return
+	}
+	for _, e := range events {
+		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
+			s.send(sub, e)
 		}
 	}
 }

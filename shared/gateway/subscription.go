@@ -224,13 +224,13 @@ func (s *session) conditions() []wire.Filter {
 	return all
 }
 
-// subscribed returns the ids of the subscriptions that the event satisfies, in lexical order.
-func (s *session) subscribed(e Event) []string {
+// subscribed returns the ids of the subscriptions that the event, granted to these requests, satisfies, in lexical order.
+func (s *session) subscribed(e Event, requests ...string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ids []string
 	for id, sub := range s.subscriptions {
-		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event) }) {
+		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
 			ids = append(ids, id)
 		}
 	}
