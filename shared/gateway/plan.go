@@ -24,6 +24,7 @@ type plan struct {
 	private    bool          // names kinds that only the gateway has
 	claims     []Claim
 	granted    []string // 447s of which is asked what they were granted
+	keys       []string // for each of which own, levels and granted are read
 
 	// loginAtEOSE: nobody has authenticated, and the REQ is for KeyPackages alone. Kind 30443 is public, so whether
 	// authenticating would help is known when it is clear that there is none.
@@ -44,7 +45,7 @@ const authRequired = "auth-required: KeyPackages are handed out to who says who 
 var ours = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome, keypackage.KindLevel}
 
 func planREQ(filters []wire.Filter, c circumstances) plan {
-	var p plan
+	p := plan{keys: c.keys}
 	p.split(filters, c)
 	p.keepConditions(filters)
 	p.private = slices.ContainsFunc(filters, namesPrivate)
@@ -67,8 +68,29 @@ func planREQ(filters []wire.Filter, c circumstances) plan {
 }
 
 // costs reports whether answering means asking a port.
-func (p plan) costs() bool {
-	return len(p.own)+len(p.stored)+len(p.claims)+len(p.granted) > 0 || p.levels
+func (p plan) costs() bool { return p.reads()+p.owners() > 0 }
+
+// reads is how many queries the answer takes at most.
+func (p plan) reads() int {
+	n := 0
+	for _, asked := range []bool{len(p.own) > 0, len(p.granted) > 0, p.levels} {
+		if asked {
+			n += len(p.keys)
+		}
+	}
+	if len(p.stored) > 0 {
+		n++
+	}
+	return n
+}
+
+// owners is of how many a KeyPackage is claimed.
+func (p plan) owners() int {
+	n := 0
+	for _, c := range p.claims {
+		n += len(c.Owners)
+	}
+	return n
 }
 
 // split takes out of each filter what upstream is not asked for.

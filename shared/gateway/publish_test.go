@@ -210,10 +210,11 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 		c.send(publish(e))
 		c.refused(e.ID, "error:")
 	}
-	c.send(req("own", `{"kinds":[443],"authors":[%q]}`, pub(key)), req("level", `{"kinds":[20448]}`))
-	frames := []string{c.next(), c.next(), c.next()}
-	if !slices.Contains(frames, `["EOSE","own"]`) || !slices.Contains(frames, `["EOSE","level"]`) || strings.Contains(strings.Join(frames, ""), errDown.Error()) {
-		t.Errorf("got %v", frames)
+	for id, filter := range map[string]string{"own": `{"kinds":[443],"authors":["` + pub(key) + `"]}`, "level": `{"kinds":[20448]}`, "granted": `{"kinds":[443],"#e":["x"]}`} {
+		c.send(req(id, "%s", filter))
+		if got := c.await("CLOSED"); got[1] != id || !strings.HasPrefix(got[2].(string), "error:") || strings.Contains(got[2].(string), errDown.Error()) {
+			t.Errorf("got %v", got)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -13,33 +12,66 @@ import (
 // after some three seconds without it.
 const eoseWithin = 3 * time.Second
 
-// serve is the gateway's own answer to a REQ.
+// serve is the gateway's own answer to a REQ. What cannot be read is said, but a claim that fails is not: the next REQ asks again.
 func (s *session) serve(sub *subscription, p plan) {
 	late := time.AfterFunc(eoseWithin, func() { s.settle(sub) })
 	defer late.Stop()
-	defer s.settle(sub)
-	keys := s.identities()
-	if len(p.own) > 0 {
-		for _, key := range keys {
-			s.serveStored(sub, p.own, func(ctx context.Context) ([]Event, error) { return s.Ports.Own(ctx, key) })
+	if err := s.serveReads(sub, p); err != nil {
+		s.abort(sub, s.failed("reading what is stored", err))
+		return
+	}
+	for _, c := range p.claims {
+		s.claim(c)
+	}
+	s.settle(sub) // not after a panic: it would look as if there were nothing
+}
+
+// serveReads sends what is stored, for all keys, whose number the REQ was charged for.
+func (s *session) serveReads(sub *subscription, p plan) error {
+	for _, key := range p.keys {
+		if err := s.serveOwn(sub, p, key); err != nil {
+			return err
 		}
+	}
+	owners := authors(p.stored)
+	if len(owners) == 0 {
+		return nil
+	}
+	ctx, cancel := s.port()
+	defer cancel()
+	events, err := s.Ports.Addressable(ctx, owners)
+	s.sendStored(sub, p.stored, events)
+	return err
+}
+
+// serveOwn sends what the holder of one key asks about itself.
+func (s *session) serveOwn(sub *subscription, p plan, key string) error {
+	ctx, cancel := s.port()
+	defer cancel()
+	if len(p.own) > 0 {
+		events, err := s.Ports.Own(ctx, key)
+		if err != nil {
+			return err
+		}
+		s.sendStored(sub, p.own, events)
 	}
 	if len(p.granted) > 0 {
-		for _, key := range keys {
-			s.serveGranted(sub, key, p.granted)
+		events, err := s.Ports.Granted(ctx, key, p.granted)
+		if err != nil {
+			return err
 		}
-	}
-	if owners := authors(p.stored); len(owners) > 0 {
-		s.serveStored(sub, p.stored, func(ctx context.Context) ([]Event, error) { return s.Ports.Addressable(ctx, owners) })
+		s.sendMatching(sub, events, p.granted...)
 	}
 	if p.levels {
-		for _, key := range keys {
-			s.tellLevel(sub, key)
+		level, err := s.Ports.Level(ctx, key)
+		if err != nil {
+			return err
+		}
+		if level != nil {
+			s.sendMatching(sub, []Event{*level})
 		}
 	}
-	for _, claim := range p.claims {
-		s.claim(claim)
-	}
+	return nil
 }
 
 func authors(filters []wire.Filter) []string {
@@ -60,15 +92,8 @@ func (s *session) claim(c Claim) {
 	}
 }
 
-// serveStored sends what the filters ask for of what is stored, each event once.
-func (s *session) serveStored(sub *subscription, filters []wire.Filter, stored func(context.Context) ([]Event, error)) {
-	ctx, cancel := s.port()
-	events, err := stored(ctx)
-	cancel()
-	if err != nil {
-		_ = s.answer(wire.Notice(s.failed("reading stored KeyPackages", err)))
-		return
-	}
+// sendStored sends what the filters ask for of what is stored, each event once, within their limits.
+func (s *session) sendStored(sub *subscription, filters []wire.Filter, events []Event) {
 	left := make([]int, len(filters))
 	for i, f := range filters {
 		left[i] = f.Limit(maxStored)
@@ -84,31 +109,12 @@ func (s *session) serveStored(sub *subscription, filters []wire.Filter, stored f
 	}
 }
 
-// serveGranted sends what was granted to requests that the client names.
-func (s *session) serveGranted(sub *subscription, requester string, requests []string) {
-	ctx, cancel := s.port()
-	events, err := s.Ports.Granted(ctx, requester, requests)
-	cancel()
-	if err != nil {
-		_ = s.answer(wire.Notice(s.failed("reading what a request was granted", err)))
-		return
-	}
+// sendMatching sends the events that the subscription takes, granted to these requests.
+func (s *session) sendMatching(sub *subscription, events []Event, requests ...string) {
 	for _, e := range events {
 		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
 			s.send(sub, e)
 		}
-	}
-}
-
-// tellLevel tells an owner the state of her stock.
-func (s *session) tellLevel(sub *subscription, owner string) {
-	ctx, cancel := s.port()
-	defer cancel()
-	level, err := s.Ports.Level(ctx, owner)
-	if err != nil {
-		_ = s.failed("reading the level of a stock", err)
-	} else if level != nil && slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(level.Event) }) {
-		s.send(sub, *level)
 	}
 }
 

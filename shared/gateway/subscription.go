@@ -46,18 +46,14 @@ func (s *session) subscribe(frame []byte) {
 // afford returns why the REQ is one too many, or "".
 func (s *session) afford(id string, p plan) string {
 	open, size := s.others(id)
-	owners := 0
-	for _, claim := range p.claims {
-		owners += len(claim.Owners)
-	}
 	switch {
 	case open >= maxSubscriptions:
 		return "rate-limited: too many subscriptions are open"
 	case p.private && size+p.size > maxConditions:
 		return "rate-limited: the filters of all subscriptions together are too large"
-	case owners > 0 && !s.allow(requesting, owners):
+	case !s.allow(requesting, p.owners()):
 		return "rate-limited: too many requests for KeyPackages"
-	case p.costs() && owners == 0 && !s.allow(reading, 1):
+	case !s.allow(reading, p.reads()):
 		return "rate-limited: too many requests for stored KeyPackages"
 	}
 	return ""
@@ -86,10 +82,10 @@ func (s *session) open(id string, frame []byte, p plan) {
 		sub.conditions, sub.size = p.conditions, p.size
 	}
 	s.mu.Lock()
-	older := s.subscriptions[id]
+	replaced := s.removeLocked(id)
 	s.subscriptions[id] = sub
 	s.mu.Unlock()
-	if err := s.openUpstream(sub, older, frame, p); err != nil {
+	if err := s.openUpstream(id, replaced, frame, p); err != nil {
 		if !p.private {
 			s.drop(id)
 			_ = s.answer(wire.Closed(id, err.Error()))
@@ -111,16 +107,24 @@ func (s *session) open(id string, frame []byte, p plan) {
 	s.attend(s.identities(), p.conditions)
 }
 
-func (s *session) openUpstream(sub, older *subscription, frame []byte, p plan) error {
+// openUpstream sends upstream its part of a REQ. What is replaced there, if nothing takes its place, is closed.
+func (s *session) openUpstream(id string, replaced bool, frame []byte, p plan) error {
 	switch {
-	case sub.upstream && p.changed:
-		return s.link.send(wire.Req(sub.id, p.up))
-	case sub.upstream:
+	case len(p.up) > 0 && p.changed:
+		return s.link.send(wire.Req(id, p.up))
+	case len(p.up) > 0:
 		return s.link.send(frame)
-	case older != nil && older.upstream:
-		_ = s.link.send(wire.Close(sub.id)) // the one that this replaces
+	case replaced:
+		_ = s.link.send(wire.Close(id))
 	}
 	return nil
+}
+
+// removeLocked forgets a subscription and reports whether it was open upstream. The caller holds the lock.
+func (s *session) removeLocked(id string) (upstream bool) {
+	sub := s.subscriptions[id]
+	delete(s.subscriptions, id)
+	return sub != nil && sub.upstream
 }
 
 // unsubscribe deals with a CLOSE.
@@ -132,10 +136,10 @@ func (s *session) unsubscribe(frame []byte) {
 		return
 	}
 	s.mu.Lock()
-	sub := s.subscriptions[id]
-	delete(s.subscriptions, id)
+	_, known := s.subscriptions[id]
+	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if s.link != nil && (sub == nil || sub.upstream) {
+	if s.link != nil && (upstream || !known) {
 		_ = s.link.send(frame) // one that we do not know may be a COUNT's
 	}
 }
@@ -143,11 +147,24 @@ func (s *session) unsubscribe(frame []byte) {
 // drop ends a subscription that the client did not close.
 func (s *session) drop(id string) {
 	s.mu.Lock()
-	sub := s.subscriptions[id]
-	delete(s.subscriptions, id)
+	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if sub != nil && sub.upstream {
+	if upstream {
 		_ = s.link.send(wire.Close(id))
+	}
+}
+
+// abort ends a subscription whose answer has failed, if it is still the client's.
+func (s *session) abort(sub *subscription, reason string) {
+	s.mu.Lock()
+	isOpen := s.subscriptions[sub.id] == sub
+	upstream := isOpen && s.removeLocked(sub.id)
+	s.mu.Unlock()
+	if upstream {
+		_ = s.link.send(wire.Close(sub.id))
+	}
+	if isOpen {
+		_ = s.answer(wire.Closed(sub.id, reason))
 	}
 }
 
@@ -197,7 +214,7 @@ func (s *session) conclude(sub *subscription) {
 		s.mu.Unlock()
 		return
 	}
-	end, login := sub.end, sub.loginAtEOSE
+	end, login, upstream := sub.end, sub.loginAtEOSE, sub.upstream
 	sub.end = nil
 	if sub.closes || login {
 		delete(s.subscriptions, sub.id)
@@ -207,7 +224,7 @@ func (s *session) conclude(sub *subscription) {
 		_ = s.answer(end)
 		return
 	}
-	if sub.upstream {
+	if upstream {
 		_ = s.link.send(wire.Close(sub.id))
 	}
 	_ = s.answer(wire.Closed(sub.id, authRequired))
