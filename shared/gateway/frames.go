@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -60,11 +61,11 @@ func (s *session) publish(frame []byte) {
 	}
 	switch kind {
 	case keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage:
-		s.publishOurs(frame, object, publishing, s.keepKeyPackage)
+		s.publishOurs(frame, object, bounds.Publishing, s.keepKeyPackage)
 	case keypackage.KindRequest:
-		s.publishOurs(frame, object, requesting, s.takeRequest)
+		s.publishOurs(frame, object, bounds.Requesting, s.takeRequest)
 	case nostr.KindDeletion:
-		s.publishOurs(frame, object, publishing, s.delete)
+		s.publishOurs(frame, object, bounds.Publishing, s.delete)
 	case keypackage.KindOutcome, keypackage.KindLevel:
 		s.refuse(wire.ID(object), "blocked: this kind is the relay's own")
 	default:
@@ -90,7 +91,7 @@ type taken struct {
 }
 
 // publishOurs verifies an event and deals with it. There is one OK: ours, if it is negative or upstream does not get the event.
-func (s *session) publishOurs(frame []byte, object jsontext.Value, kind cost, take func(Event) taken) {
+func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.Cost, take func(Event) taken) {
 	if !s.allow(kind, 1) { // first: a signature costs something, too
 		s.refuse(wire.ID(object), "rate-limited: too many events")
 		return
@@ -154,7 +155,7 @@ func (s *session) takeRequest(e Event) taken {
 	if !s.is(e.PubKey) {
 		return refused("auth-required: the KeyPackages go to its author's sessions")
 	}
-	if more := owners(e) - 1; !s.allow(requesting, more) {
+	if more := owners(e) - 1; !s.allow(bounds.Requesting, more) {
 		return refused("rate-limited: too many requests")
 	}
 	if !s.reserve() {
@@ -269,13 +270,13 @@ func readQuery(e wire.Elements, err error) (id string, filters []wire.Filter, re
 	switch {
 	case !ok || id == "":
 		return "", nil, "invalid: it names no subscription"
-	case len([]rune(id)) > maxSubscriptionID:
+	case len([]rune(id)) > bounds.MaxSubscriptionID:
 		return id, nil, "invalid: a subscription's id has at most 64 characters"
 	case err != nil:
 		return id, nil, "invalid: " + err.Error()
 	case len(e) == 1:
 		return id, nil, "invalid: there is no filter"
-	case len(e)-1 > maxFilters:
+	case len(e)-1 > bounds.MaxFilters:
 		return id, nil, "invalid: there are more than 100 filters"
 	}
 	if filters, err = wire.ParseFilters(e[1:]); err != nil {

@@ -31,7 +31,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e Event, shared bool) (Answer, error)
 
 	// Delete carries out a kind 5 for what the gateway keeps of its author, or may yet be sent. Only its first
-	// MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
+	// bounds.MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
 	Delete(ctx context.Context, e Event) (Answer, error)
 }
 

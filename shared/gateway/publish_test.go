@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -281,7 +281,7 @@ func TestManyTags(t *testing.T) {
 	c := r.dial(t)
 	c.send(publish(e))
 	c.accepted(e.ID)
-	if gateway.MaxDeletionTags != 100 {
+	if bounds.MaxDeletionTags != 100 {
 		t.Error("the NIP-11 document and the contract say 100")
 	}
 }

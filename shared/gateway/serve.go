@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -96,7 +97,7 @@ func (s *session) claim(c Claim) {
 func (s *session) sendStored(sub *subscription, filters []wire.Filter, events []Event) {
 	left := make([]int, len(filters))
 	for i, f := range filters {
-		left[i] = f.Limit(maxStored)
+		left[i] = f.Limit(bounds.MaxStored)
 	}
 	for _, e := range events {
 		for i, f := range filters {

@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
@@ -38,8 +39,8 @@ type session struct {
 	*Gateway
 	conn      *websocket.Conn
 	client    upstream.Client
-	shared    limits // of the client's address
-	own       limits
+	shared    bounds.Limits // of the client's address
+	own       bounds.Limits
 	challenge string // what the client must sign to authenticate
 	passOn    bool   // the challenge is upstream's, which gets the AUTH
 	link      *link  // nil if there is no upstream
@@ -67,11 +68,11 @@ type received struct {
 	mark  chan struct{}
 }
 
-func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared limits) *session {
+func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared bounds.Limits) *session {
 	s := &session{
-		Gateway: g, conn: conn, client: client, shared: shared, own: newLimits(perSession), challenge: rand.Text(),
+		Gateway: g, conn: conn, client: client, shared: shared, own: bounds.OfSession(), challenge: rand.Text(),
 		out: outbox.New(), inbox: make(chan received, inboxFrames), room: semaphore.NewWeighted(inboxBytes),
-		gone: make(chan struct{}), slots: make(chan struct{}, maxWork), subscriptions: map[string]*subscription{},
+		gone: make(chan struct{}), slots: make(chan struct{}, bounds.MaxWork), subscriptions: map[string]*subscription{},
 	}
 	if g.Upstream != nil {
 		s.link = newLink(s)
@@ -88,7 +89,7 @@ func (s *session) run(parent context.Context) {
 	writer.Go(s.ping)
 	s.greet()
 	if !s.sessions.add(s) {
-		go s.retireWithin(goodbye, string(isOver))
+		go s.retireWithin(goodbye, string(bounds.Over))
 	}
 	over := time.AfterFunc(life(parent), func() { s.retireWithin(goodbye, "this connection's time is over, come again") })
 	defer over.Stop()
@@ -293,7 +294,6 @@ func (s *session) port() (context.Context, context.CancelFunc) {
 }
 
 // allow takes from what session and address may cost.
-func (s *session) allow(kind cost, units int) bool {
-	now := time.Now()
-	return s.own[kind].AllowN(now, units) && s.shared[kind].AllowN(now, units)
+func (s *session) allow(kind bounds.Cost, units int) bool {
+	return s.own.Allow(kind, units) && s.shared.Allow(kind, units)
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"slices"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -47,13 +48,13 @@ func (s *session) subscribe(frame []byte) {
 func (s *session) afford(id string, p plan) string {
 	open, size := s.others(id)
 	switch {
-	case open >= maxSubscriptions:
+	case open >= bounds.MaxSubscriptions:
 		return "rate-limited: too many subscriptions are open"
-	case p.private && size+p.size > maxConditions:
+	case p.private && size+p.size > bounds.MaxConditions:
 		return "rate-limited: the filters of all subscriptions together are too large"
-	case !s.allow(requesting, p.owners()):
+	case !s.allow(bounds.Requesting, p.owners()):
 		return "rate-limited: too many requests for KeyPackages"
-	case !s.allow(reading, p.reads()):
+	case !s.allow(bounds.Reading, p.reads()):
 		return "rate-limited: too many requests for stored KeyPackages"
 	}
 	return ""
@@ -78,7 +79,7 @@ func (s *session) open(id string, frame []byte, p plan) {
 	if !sub.upstream {
 		sub.end = wire.EOSE(id)
 	}
-	if _, size := s.others(id); size+p.size <= maxConditions { // a REQ that names none of our kinds passes also without
+	if _, size := s.others(id); size+p.size <= bounds.MaxConditions { // a REQ that names none of our kinds passes also without
 		sub.conditions, sub.size = p.conditions, p.size
 	}
 	s.mu.Lock()
