@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,20 +20,27 @@ const (
 	slotsLimit  = 16  // newest documents among which an addressable package is looked for
 	// pageSlack is how many documents are read beyond what is wanted: enough to see that a package stays behind, and
 	// that the owner has no reason to be told about her stock.
-	pageSlack      = keypackage.RefilledStock
-	commitAttempts = 16 // lost races before the event is handed back to the platform
+	pageSlack = keypackage.RefilledStock
 )
 
-// answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
-// for each unit, in their order. A lost race is decided anew.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
+// answer is what a unit is given. created are the deliveries of its own transaction; those of an earlier one are not known.
+type answer struct {
+	claim   keypackage.Claim
+	created []*keypackage.Delivery
+}
+
+// answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
+// decided anew. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may
+// have been committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]answer, error) {
+	var known []keypackage.Claim
 	for attempt := 1; ; attempt++ {
-		plan, known, err := c.plan(ctx, owner, units)
-		if err == nil && len(plan.Records) > 0 {
+		plan, err := c.planOthers(ctx, owner, units, known)
+		if err == nil && plan.writes() {
 			err = c.store.Commit(ctx, plan)
 		}
 		if err == nil {
-			return inOrder(units, append(known, plan.Records...)), nil
+			return inOrder(units, known, plan), nil
 		}
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
@@ -43,42 +48,49 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
 			return nil, err
 		}
+		if recorded, err := c.store.Claims(ctx, claimIDs(units)); err == nil {
+			known = recorded
+		}
 	}
 }
 
-// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures.
-func worthAnotherAttempt(attempt int, err error) bool {
-	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts
+// planOthers decides the units of which no answer is known.
+func (c *Claimer) planOthers(ctx context.Context, owner string, units []Unit, known []keypackage.Claim) (*Plan, error) {
+	others := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
+	if len(others) == 0 {
+		return &Plan{}, nil
+	}
+	return c.plan(ctx, owner, others)
 }
 
-// backoff is random, so that losers of the same race do not meet again, and grows to 100 ms.
-func backoff(attempt int) time.Duration {
-	return time.Duration(rand.Int64N(int64(min(attempt, 10)) * int64(10*time.Millisecond)))
+// claimIDs names the claims of the units and the dismissals of their requests.
+func claimIDs(units []Unit) (ids []string) {
+	for _, u := range units {
+		ids = append(ids, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
-// plan decides the units that have no answer yet, and returns the records of the others.
-func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, []keypackage.Claim, error) {
+// plan decides units of one owner on what it reads.
+func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, error) {
 	reader := stockReader{store: c.store, owner: owner, page: wanted(units) + pageSlack}
 	view, err := c.read(ctx, &reader, units)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(view.Claims, u) })
-	if len(open) == 0 {
-		return &Plan{}, view.Claims, nil
-	}
-	if limit := c.newestWanted(open, view); limit > 0 {
+	if limit := c.newestWanted(units, view); limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	for {
-		plan, err := decide(open, view, &reader.stock, c.settings.Limits, c.now())
+		plan, err := decide(units, view, &reader.stock, c.settings.Limits, c.now())
 		if !errors.Is(err, errMoreStock) {
-			return plan, view.Claims, err
+			return plan, err
 		}
 		if err := reader.readOldest(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 }
@@ -86,8 +98,13 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 // newestWanted returns how many of the newest documents are needed as well: those from which the reserve is taken if the
 // budget may not suffice, or a few in which an addressable package should be.
 func (c *Claimer) newestWanted(units []Unit, view *View) int {
+	limited := func(u Unit) bool { // see fillREQ
+		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
+	}
 	switch {
 	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
+		return newestLimit
+	case slices.ContainsFunc(units, limited):
 		return newestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
@@ -115,19 +132,31 @@ func wanted(units []Unit) int {
 	return n
 }
 
-func answered(records []keypackage.Claim, u Unit) bool {
-	return slices.ContainsFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })
+func answered(known []keypackage.Claim, u Unit) bool {
+	return slices.ContainsFunc(known, func(c keypackage.Claim) bool { return answers(c, u) })
 }
 
-// answers reports whether the record is the unit's, or that of its whole request.
-func answers(r keypackage.Claim, u Unit) bool {
-	return r.RequestID == u.Request.ID && (r.Owner == u.Owner || r.Owner == "")
+// answers reports whether the claim is the unit's, or the dismissal of its whole request.
+func answers(c keypackage.Claim, u Unit) bool {
+	return c.RequestID == u.Request.ID && (c.Owner == u.Owner || isDismissal(c))
 }
 
-func inOrder(units []Unit, records []keypackage.Claim) []keypackage.Claim {
-	ordered := make([]keypackage.Claim, len(units))
+// inOrder returns the answers in the order of the units: the known ones, and those of the plan, which has one for each of the
+// others.
+func inOrder(units []Unit, known []keypackage.Claim, plan *Plan) []answer {
+	ordered, next := make([]answer, len(units)), 0
 	for i, u := range units {
-		ordered[i] = records[slices.IndexFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })]
+		if k := slices.IndexFunc(known, func(c keypackage.Claim) bool { return answers(c, u) }); k >= 0 {
+			ordered[i].claim = known[k]
+			continue
+		}
+		ordered[i].claim = plan.Claims[next]
+		for _, d := range plan.Created {
+			if d.RequestID == u.Request.ID {
+				ordered[i].created = append(ordered[i].created, d)
+			}
+		}
+		next++
 	}
 	return ordered
 }

@@ -21,7 +21,7 @@ func (d *decision) supplies() error {
 		case endless:
 			continue
 		case d.stock.complete && !d.stock.truncated, count > keypackage.LowStock:
-		case touched && !d.stock.complete && !d.plan.RequireOwner:
+		case touched && !d.stock.complete && !d.cut:
 			return errMoreStock
 		default:
 			continue // over budget or past the scan limit: not known

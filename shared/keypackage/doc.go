@@ -9,7 +9,8 @@
 //   - tombstone.go: what a deletion leaves, and how a slot is named
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
-//   - window.go, pair.go: the limits, and the open deliveries that a repeated request joins
+//   - req.go: a REQ that asks for the same as a plain request
+//   - owner.go, window.go, pair.go: what is known of owners and requesters: the limits, and the open deliveries that a repeated request joins
 //   - claim.go: the recorded answer for one owner, and the outcome of a whole request
 //   - announcement.go: what tells the delivery that something was claimed
 //   - delivery.go, answer.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
