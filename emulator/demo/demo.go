@@ -29,19 +29,24 @@ var acts = []struct {
 	{"Erin has never published a KeyPackage", noKeyPackage},
 }
 
-// Play plays the acts until one fails, and prints what happens while it happens.
-func Play(ctx context.Context, system System, printer *Printer) *Report {
+// Play plays the acts until one fails, and prints what happens while it happens. If ctx ends it stops and returns the cause:
+// what the act did not see then says nothing about the system.
+func Play(ctx context.Context, system System, printer *Printer) (*Report, error) {
 	report := &Report{printer: printer, begun: time.Now()}
 	for i, next := range acts {
 		act := &act{system: &system, log: report.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
-		if err := act.perform(ctx, next.play); err != nil {
+		err := act.perform(ctx, next.play)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
 			act.log.fail(err)
 			break
 		}
 		act.log.OK = true
 	}
 	report.end(len(acts))
-	return report
+	return report, nil
 }
 
 // act is what an act needs while it is played.

@@ -66,6 +66,22 @@ func TestAFailedActFailsTheDemo(t *testing.T) {
 	}
 }
 
+func TestAnInterruptIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{context.Canceled, errors.New("a process has ended")} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		var out bytes.Buffer
+		report, err := Play(ctx, System{Relay: "ws://127.0.0.1:9", Patience: time.Minute}, NewPrinter(&out, false))
+		if report != nil || !errors.Is(err, cause) {
+			t.Errorf("Play = %v, %v; want %v", report, err, cause)
+		}
+		if strings.Contains(out.String(), "✗") || strings.Contains(out.String(), "Summary") {
+			t.Errorf("after %v a verdict is given:\n%s", cause, &out)
+		}
+	}
+}
+
 func TestAnActRunsOutOfPatience(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

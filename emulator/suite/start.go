@@ -102,16 +102,31 @@ func (s *Suite) listenForFunction(entryPoint string, port int, invoker string) e
 	return nil
 }
 
+// checkSettings finds wrong settings before anything is started. What follows from what is started is not known yet.
+func (s *Suite) checkSettings(context.Context) error {
+	env := map[string]string{config.Project: s.opts.Project, config.RelayDeliveryURL: "http://127.0.0.1" + relayapi.Path}
+	maps.Copy(env, s.opts.FunctionEnv)
+	_, err := load(env)
+	return err
+}
+
+func load(env map[string]string, required ...string) (config.Config, error) {
+	settings, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok }, required...)
+	if err != nil {
+		err = fmt.Errorf("settings of the functions: %w", err)
+	}
+	return settings, err
+}
+
 // configure decides the settings of the functions and the relay's address, which is one of them.
 func (s *Suite) configure(context.Context) error {
 	if err := s.locateRelay(); err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	env := s.environment()
-	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
 	var err error
-	if s.config, err = config.Load(lookup, config.RelayDeliveryURL); err != nil {
-		return fmt.Errorf("settings of the functions: %w", err)
+	if s.config, err = load(env, config.RelayDeliveryURL); err != nil {
+		return err
 	}
 	for _, c := range s.children {
 		for name, value := range env {

@@ -108,7 +108,7 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 		failed:       make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
+		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
 		s.startRelay, s.startFunctions, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {

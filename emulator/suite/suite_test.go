@@ -184,6 +184,9 @@ func TestStartFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "wrong setting" {
+				test.opts.Progress = func(what string) { t.Errorf("before the setting is refused: %s", what) }
+			}
 			test.opts.Project, test.opts.Emulators = emutest.Project(t), emutest.Emulators(t)
 			s, err := Start(test.ctx, test.opts)
 			if err == nil {

@@ -100,8 +100,10 @@ func (c *Claimer) takeUp(
 	}
 	claims, err := do(t, known)
 	if len(claims) > 0 {
-		result.Repeated = complete(known)
-		result.fill(claims, doc, c.now())
+		result.fill(claims)
+		if result.Repeated = complete(known); !result.Repeated {
+			result.Age = c.now().Sub(doc.ReceivedAt)
+		}
 	}
 	return result, err
 }

@@ -153,7 +153,7 @@ func TestTake(t *testing.T) {
 		t.Errorf("published %v, noted %q", d.published, d.outcomes[doc.ID])
 	}
 	records, commits := d.recordsOf(doc.ID), d.commits
-	want.Repeated = true
+	want.Repeated, want.Age = true, 0
 	for range 3 {
 		if got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
 			t.Errorf("again: %+v", got)
@@ -171,7 +171,7 @@ func TestOutcomeOfManyOwners(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, forDave)
-	if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 2 {
+	if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 1 || got.OutOfStock != 1 {
 		t.Errorf("got %+v", got)
 	}
 	records := d.recordsOf(doc.ID)

@@ -33,7 +33,8 @@ func (c *Claimer) ClaimHere(ctx context.Context, doc keypackage.RequestDocument)
 	if len(claims) == 0 {
 		return Granted{}, result, err
 	}
-	result.fill(claims, doc, c.now())
+	result.fill(claims)
+	result.Age = c.now().Sub(doc.ReceivedAt)
 	return c.granted(ctx, t, claims), result, err
 }
 

@@ -69,7 +69,7 @@ func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner
 // conditions make the loser fail at once. Queries never run inside: they would lock the collection.
 type Plan struct {
 	Owner        keypackage.Owner
-	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock was reached
+	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
 	RequireOwner bool // the budget was too small, which must still be so
 	Pairs        []keypackage.Pair
 	Claims       []keypackage.Claim // the units' answers, in their order
@@ -86,8 +86,9 @@ type Plan struct {
 	Flagged   []*keypackage.Candidate // not verified
 }
 
-// writes reports whether there is anything to commit: a REQ that is given nothing new leaves everything as it is.
-func (p *Plan) writes() bool { return len(p.Records)+len(p.Removed)+len(p.Flagged) > 0 }
+// writes reports whether there is anything to commit: a REQ that is given nothing new leaves everything as it is, unless it is
+// the first to find the stock empty.
+func (p *Plan) writes() bool { return len(p.Records)+len(p.Removed)+len(p.Flagged) > 0 || p.WriteOwner }
 
 // Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.
 type Handout struct {

@@ -52,15 +52,18 @@ func newCast(t *testing.T) *cast {
 	c.flawed[keypackage.FieldOwner] = c.bob.Pubkey
 	c.flawed[keypackage.FieldEvent] = "not an event"
 	c.expired = fixture.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
-	question := actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
-	c.fromAlice = fixture.Request(t, c.alice, question)
-	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, question), fixture.Request(t, c.carol, question)
+	c.fromAlice = fixture.Request(t, c.alice, c.question())
+	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, c.question()), fixture.Request(t, c.carol, c.question())
 	c.inspected = make(map[string]*keypackage.Package)
 	for _, p := range append(c.stock(), c.joined) {
 		inspected := keypackage.Inspect(fixture.ID(p), p, keypackage.PolicyStrict)
 		c.inspected[fixture.ID(p)] = &inspected
 	}
 	return c
+}
+
+func (c *cast) question() actors.Question {
+	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
 }
 
 func (c *cast) stock() []keypackage.Document {

@@ -54,7 +54,7 @@ func Run(ctx context.Context, relay string, timeout time.Duration, tell func(Ste
 		err = errors.Join(err, r.cleanUp(ctx, owner, published.ID))
 	}
 	if err != nil {
-		r.OK, r.Error = false, err.Error()
+		r.OK, r.Error = false, actors.ExplainUnreachable(err).Error()
 	}
 	return r
 }

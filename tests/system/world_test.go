@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test may take. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // system is a running suite, seen from all sides.
 type system struct {
