@@ -116,7 +116,7 @@ func (d *decision) answer(u Unit) error {
 func newClaim(u Unit, now time.Time) keypackage.Claim {
 	return keypackage.Claim{
 		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
-		Requested: u.Request.Min, Authentic: true, Gateway: u.Holder != "", CreatedAt: now,
+		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
 		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
 	}
 }

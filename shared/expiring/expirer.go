@@ -22,6 +22,7 @@ type Expirer struct {
 	store     Store
 	claimer   Claimer
 	publisher Publisher
+	notices   NoticePublisher
 	settings  Settings
 	now       func() time.Time
 }
@@ -33,8 +34,10 @@ type Settings struct {
 }
 
 // New returns an Expirer. now is the clock of the rules; the length of a run is measured by the context's.
-func New(store Store, claimer Claimer, publisher Publisher, settings Settings, now func() time.Time) *Expirer {
-	return &Expirer{store: store, claimer: claimer, publisher: publisher, settings: settings, now: now}
+func New(
+	store Store, claimer Claimer, publisher Publisher, notices NoticePublisher, settings Settings, now func() time.Time,
+) *Expirer {
+	return &Expirer{store, claimer, publisher, notices, settings, now}
 }
 
 // Report says what a run did.

@@ -65,7 +65,7 @@ func (w *world) run(mode keypackage.Mode) Report {
 }
 
 func (w *world) expirer(mode keypackage.Mode) *Expirer {
-	return New(w, w, w, Settings{Mode: mode, RequestMaxAge: maxAge}, time.Now)
+	return New(w, w, w, w, Settings{Mode: mode, RequestMaxAge: maxAge}, time.Now)
 }
 
 func (w *world) during(ctx context.Context, call string, work func() error) error {

@@ -72,12 +72,16 @@ type Claimer interface {
 	Recover(ctx context.Context, doc keypackage.RequestDocument) error
 }
 
-// Publisher publishes messages. It returns nil once they are safely kept; otherwise some may have been.
+// Publisher publishes to the delivery topic.
 type Publisher interface {
-	// PublishRequesters asks for the delivery of everything that is pending for requesters.
+	// PublishRequesters asks for the delivery of everything that is pending for requesters. It returns nil once the messages
+	// are safely kept; otherwise some may have been.
 	PublishRequesters(ctx context.Context, requesters []string) error
+}
 
-	// PublishNotices tells owners about their stock.
+// NoticePublisher publishes to the notice topic.
+type NoticePublisher interface {
+	// PublishNotices tells owners about their stock. Errors are as for PublishRequesters.
 	PublishNotices(ctx context.Context, notices []keypackage.Notice) error
 }
 

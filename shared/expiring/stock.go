@@ -36,7 +36,7 @@ func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 // run publishes them again.
 func (e *Expirer) notify(ctx context.Context, owner keypackage.Owner, report *Report) (bool, error) {
 	notices := owner.DueNotices()
-	if err := e.publisher.PublishNotices(ctx, notices); err != nil {
+	if err := e.notices.PublishNotices(ctx, notices); err != nil {
 		return false, err
 	}
 	report.Notices += len(notices)

@@ -42,7 +42,7 @@ type Claim struct {
 	DeliveryIDs []string  `firestore:"delivery_ids"`
 	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
 	Observed    []Row     `firestore:"observed"`               // what would have been claimed, with StatusObserved
-	Authentic   bool      `firestore:"authentic"`              // the requester really signed this request, so it may be told
+	Authentic   bool      `firestore:"authentic"`              // the requester has signed this request, so the outcome is told
 	Gateway     bool      `firestore:"gateway"`                // made where the requester's session is: the gateway tells the outcome
 	CreatedAt   time.Time `firestore:"created_at,omitempty"`
 	KeepUntil   time.Time `firestore:"keep_until,omitempty"`

@@ -13,7 +13,7 @@
 //   - owner.go, window.go, pair.go: what is known of owners and requesters: the limits, and the open deliveries that a repeated request joins
 //   - claim.go: the recorded answer for one owner, and the outcome of a whole request
 //   - announcement.go: what tells the delivery that something was claimed
-//   - delivery.go, answer.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
+//   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
 //   - retire.go: when an exposed package gives way to newer ones
 //   - mode.go, conflict.go: what the operator allows, and how a lost race is told
 //

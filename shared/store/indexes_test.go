@@ -66,7 +66,7 @@ func askEverything(w *world) {
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
 	_, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
-	_, open := w.store.OpenFor(ctx, "requester", 1)
+	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
 	var due error
 	for _, due = range w.store.Due(ctx, w.now, 1) {
 	}
@@ -75,7 +75,8 @@ func askEverything(w *world) {
 	_, retirable := w.store.Retirable(ctx, w.now, 1)
 	_, requests := w.store.Requests(ctx, w.now, w.now, &keypackage.RequestDocument{ID: "request", ReceivedAt: w.now}, 1)
 	_, pending := w.store.PendingOwners(ctx, 1)
-	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending} {
+	_, slot := w.store.Published(ctx, &keypackage.Package{ID: "package", Owner: "owner", Hash: "hash"}, "slot")
+	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending, slot} {
 		w.must(err)
 	}
 }

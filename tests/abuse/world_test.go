@@ -167,7 +167,7 @@ func (w *world) flaw(id string) string {
 func (w *world) tick() expiring.Report {
 	w.t.Helper()
 	settings := expiring.Settings{Mode: w.Mode, RequestMaxAge: w.RequestMaxAge}
-	report, err := expiring.New(allReceived{w.store}, nothingLost{}, w, settings, w.now).Run(w.t.Context())
+	report, err := expiring.New(allReceived{w.store}, nothingLost{}, w, w, settings, w.now).Run(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -133,10 +133,10 @@ func (s *Simulation) Deliver(ctx context.Context, pick int, keep bool, i *Invoca
 	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
 		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
 		var err error
-		if message.RequestEventID != "" {
-			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
+		if message.Request.RequestID != "" {
+			_, err = deliverer.ForRequest(ctx, message.Request)
 		} else {
-			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
+			_, err = deliverer.ForRequester(ctx, message.Requester)
 		}
 		return err
 	})
@@ -157,7 +157,7 @@ func (s *Simulation) Drop(ctx context.Context, pick int) {
 func (s *Simulation) Tick(ctx context.Context, i *Invocation) {
 	s.invoke(ctx, i, func(ctx context.Context) error {
 		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
-		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
+		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
 		return err
 	})
 }
