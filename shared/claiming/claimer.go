@@ -1,10 +1,11 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
-// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
-// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
-// contract with the store.
+// claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. taking.go takes up one
+// request, dismiss.go answers one that is rejected or only observed, and result.go says what became of it. combine.go gathers
+// concurrent units of one owner, owner.go answers them in one transaction: read.go reads the stock, decide.go, req.go and
+// select.go choose what the units get, and supply.go notes what is left. unanswered.go finds requests whose trigger was lost,
+// attempts.go says how often something is tried, and store.go is the contract with the store.
 package claiming
 
 import (
