@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -64,7 +65,7 @@ func (c *Claimer) granted(ctx context.Context, t *taking, claims []keypackage.Cl
 	for _, d := range t.created {
 		g.Begun = append(g.Begun, keypackage.StoredDelivery{Delivery: *d})
 	}
-	if len(g.Begun) > 0 {
+	if !t.found {
 		return g
 	}
 	var refs []keypackage.DeliveryRef
@@ -76,7 +77,8 @@ func (c *Claimer) granted(ctx context.Context, t *taking, claims []keypackage.Cl
 		return g
 	}
 	for _, f := range found {
-		if f.HeldBy(t.holder, c.now()) {
+		known := slices.ContainsFunc(t.created, func(d *keypackage.Delivery) bool { return d.ID == f.ID })
+		if !known && f.HeldBy(t.holder, c.now()) {
 			g.Begun = append(g.Begun, f)
 		}
 	}

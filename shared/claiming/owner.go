@@ -23,10 +23,12 @@ const (
 	pageSlack = keypackage.RefilledStock
 )
 
-// answer is what a unit is given. created are the deliveries of its own transaction; those of an earlier one are not known.
+// answer is what a unit is given. created are the deliveries of its own transaction; found says that its claim was recorded
+// already, be it by a commit of its own that ended unclear.
 type answer struct {
 	claim   keypackage.Claim
 	created []*keypackage.Delivery
+	found   bool
 }
 
 // answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
@@ -147,7 +149,7 @@ func inOrder(units []Unit, known []keypackage.Claim, plan *Plan) []answer {
 	ordered, next := make([]answer, len(units)), 0
 	for i, u := range units {
 		if k := slices.IndexFunc(known, func(c keypackage.Claim) bool { return answers(c, u) }); k >= 0 {
-			ordered[i].claim = known[k]
+			ordered[i].claim, ordered[i].found = known[k], true
 			continue
 		}
 		ordered[i].claim = plan.Claims[next]

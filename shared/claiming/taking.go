@@ -21,6 +21,7 @@ type taking struct {
 	parsed  error               // why it is rejected, whatever the time
 	holder  string              // see Unit
 	created []*keypackage.Delivery
+	found   bool // an answer was recorded already
 }
 
 // newTaking parses a request document. It returns nil, and why, if there is nothing to do.
@@ -94,7 +95,7 @@ func (t *taking) claim(ctx context.Context, known []keypackage.Claim) ([]keypack
 		if isDismissal(a.claim) { // the request was rejected or observed meanwhile: that stands
 			return []keypackage.Claim{a.claim}, nil
 		}
-		known, t.created = append(known, a.claim), append(t.created, a.created...)
+		known, t.created, t.found = append(known, a.claim), append(t.created, a.created...), t.found || a.found
 	}
 	return known, err
 }
