@@ -13,6 +13,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
@@ -46,7 +47,7 @@ func claimer(cfg config.Config, documents *store.Store, messages publisher) *cla
 			PairLimitPerHour:   cfg.PairLimitPerHour,
 			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
-		Mode: cfg.Mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
+		Mode: rollout.New(cfg.Mode, documents, time.Now), MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
 }
 
@@ -60,7 +61,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	if err != nil {
 		return nil, err
 	}
-	return delivering.New(documents, endpoint{client}, cfg.Mode, time.Now), nil
+	return delivering.New(documents, endpoint{client}, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
 // Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
@@ -81,6 +82,6 @@ func Expirer(
 	}
 	both := publisher{topic: messages, notices: notices}
 	requests := requests{claimer(cfg, documents, both), takenUp}
-	settings := expiring.Settings{Mode: cfg.Mode, RequestMaxAge: cfg.RequestMaxAge}
-	return expiring.New(documents, requests, both, settings, time.Now), nil
+	settings := expiring.Settings{Mode: rollout.New(cfg.Mode, documents, time.Now), RequestMaxAge: cfg.RequestMaxAge}
+	return expiring.New(documents, requests, both, both, settings, time.Now), nil
 }

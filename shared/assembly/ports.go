@@ -25,7 +25,7 @@ func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement
 	})
 }
 
-// PublishRequesters implements expiring.Publisher.
+// PublishRequesters implements expiring.Deliveries.
 func (p publisher) PublishRequesters(ctx context.Context, requesters []string) error {
 	messages := make([]topic.Message, len(requesters))
 	for i, requester := range requesters {
@@ -34,7 +34,7 @@ func (p publisher) PublishRequesters(ctx context.Context, requesters []string) e
 	return p.topic.Publish(ctx, messages...)
 }
 
-// PublishNotices implements expiring.Publisher.
+// PublishNotices implements expiring.Notices.
 func (p publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
 	messages := make([]topic.Notice, len(notices))
 	for i, n := range notices {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
 // Publisher asks for the delivery of what was claimed for a request. It returns once the message is safely kept.
@@ -23,7 +24,7 @@ type Publisher interface {
 // Settings of a Claimer.
 type Settings struct {
 	Limits
-	Mode          keypackage.Mode
+	Mode          rollout.Mode
 	MaxPerOwner   int           // ceiling of `min`
 	RequestMaxAge time.Duration // a request taken up later than this is stale
 }
@@ -53,6 +54,7 @@ type Result struct {
 	Owners    int
 	Reserves  int           // owners who gave their reserve: their stock is used up
 	Empty     int           // owners without any valid package
+	Unmarked  bool          // the relay does not write the mark by which a request is found whose trigger is lost
 	Age       time.Duration // from the relay's receipt to the answer
 }
 
@@ -69,16 +71,18 @@ func (r Result) Label() string {
 // do. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
 	result := Result{RequestID: doc.ID}
-	if c.settings.Mode == keypackage.ModeOff {
+	mode, err := c.settings.Mode.Now(ctx)
+	if err != nil || mode == keypackage.ModeOff {
 		result.Reason = "mode_off"
-		return result, nil
+		return result, err
 	}
 	req, err := keypackage.ParseRequest(doc, c.settings.MaxPerOwner)
 	if errors.Is(err, keypackage.ErrOtherKind) {
 		result.Reason = "other_kind"
 		return result, nil
 	}
-	records, err := c.records(ctx, doc, req, err)
+	result.Unmarked = !doc.Marked
+	records, err := c.records(ctx, mode, doc, req, err)
 	if len(records) > 0 {
 		result.fill(records, doc, c.now())
 		err = errors.Join(err, c.announce(ctx, doc, records))
@@ -109,7 +113,7 @@ func (r *Result) fill(records []keypackage.Claim, doc keypackage.RequestDocument
 // records returns the recorded answers to the request, deciding what was not decided before. With an error it returns
 // those that stand all the same.
 func (c *Claimer) records(
-	ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
+	ctx context.Context, mode keypackage.Mode, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
 ) ([]keypackage.Claim, error) {
 	if rejection, ok := errors.AsType[keypackage.Rejection](parseErr); ok {
 		return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
@@ -123,7 +127,7 @@ func (c *Claimer) records(
 			return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
 		}
 	}
-	if c.settings.Mode == keypackage.ModeObserve {
+	if mode == keypackage.ModeObserve {
 		return c.observe(ctx, doc, req)
 	}
 	return c.claim(ctx, req)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
 // OutcomeAge is how old an outcome may be to be still told.
@@ -27,12 +28,12 @@ const openLimit = 500
 type Deliverer struct {
 	store Store
 	relay Relay
-	mode  keypackage.Mode
+	mode  rollout.Mode
 	now   func() time.Time
 }
 
 // New returns a Deliverer. now is the clock.
-func New(store Store, relay Relay, mode keypackage.Mode, now func() time.Time) *Deliverer {
+func New(store Store, relay Relay, mode rollout.Mode, now func() time.Time) *Deliverer {
 	return &Deliverer{store: store, relay: relay, mode: mode, now: now}
 }
 
@@ -50,8 +51,8 @@ type Result struct {
 // ForRequest delivers what is pending of a request and tells its outcome. A nil error acknowledges the message; all
 // errors are retryable.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	if d.mode != keypackage.ModeDeliver {
-		return Result{}, nil
+	if mode, err := d.mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver {
+		return Result{}, err
 	}
 	var result Result
 	records, found, err := d.granted(ctx, a)
@@ -91,8 +92,8 @@ func (d *Deliverer) granted(
 
 // ForRequester delivers everything that is pending for a requester. Errors are as for ForRequest.
 func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result, error) {
-	if d.mode != keypackage.ModeDeliver {
-		return Result{}, nil
+	if mode, err := d.mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver {
+		return Result{}, err
 	}
 	var result Result
 	open, err := d.store.OpenFor(ctx, requester, openLimit)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -126,6 +127,7 @@ func delivery(id string, sample keypackage.Document, ends time.Time) *keypackage
 	return &keypackage.Delivery{
 		ID: keypackage.DeliveryID(id, id), Requester: id, Owner: id, PackageID: id, RequestID: id, RequestIDs: []string{id}, Hash: id,
 		Package: sample, PackageExpires: time.Now().Add(24 * time.Hour), State: keypackage.StatePending,
+		DueShard:    1 + rand.IntN(keypackage.Shards),
 		RequestedAt: time.Now(), CreatedAt: time.Now(), ExpiresAt: ends,
 	}
 }

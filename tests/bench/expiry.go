@@ -143,7 +143,7 @@ func (f *function) expireAll(ctx context.Context, e *expired) error {
 			return err
 		}
 		e.runs++
-		if !report.More {
+		if len(report.More) == 0 {
 			return nil
 		}
 	}

@@ -42,7 +42,7 @@ func (s *scene) deliverAndExpire(relay *moodyRelay, requests []keypackage.Reques
 	ahead := func() time.Time { return time.Now().Add(generous.DeliveryTTL + 2*keypackage.Fence) }
 	newExpirer := func() *expiring.Expirer {
 		// In mode off the scheduled function expires deliveries and does nothing else.
-		return expiring.New(s.Store(), nil, nil, expiring.Settings{Mode: keypackage.ModeOff}, ahead)
+		return expiring.New(s.Store(), nil, nil, nil, expiring.Settings{Mode: keypackage.ModeOff}, ahead)
 	}
 	start := make(chan struct{})
 	var group sync.WaitGroup

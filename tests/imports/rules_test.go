@@ -16,7 +16,7 @@ import (
 var layers = [][]string{
 	{"shared/fault", "shared/mls", "shared/retry"},
 	{"shared/keypackage"},
-	{"shared/config", "shared/logging"},
+	{"shared/config", "shared/logging", "shared/rollout"},
 	{"shared/claiming", "shared/delivering", "shared/expiring"},
 	{"shared/store", "shared/topic", "shared/relayapi"},
 	{"shared/assembly", "shared/invocation"},
@@ -48,7 +48,7 @@ func TestImportsPointDown(t *testing.T) {
 func TestRulesKnowNoCloud(t *testing.T) {
 	t.Parallel()
 	rules := []string{
-		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
+		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/rollout", "shared/claiming", "shared/delivering", "shared/expiring",
 	}
 	for _, p := range production(t) {
 		if !slices.Contains(rules, p.short()) {

@@ -159,7 +159,7 @@ func (s *Stage) Drop(ctx context.Context, pick int) {
 func (s *Stage) Tick(ctx context.Context, i *Invocation) {
 	s.invoke(ctx, i, func(ctx context.Context) error {
 		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
-		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
+		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
 		return err
 	})
 }
