@@ -12,12 +12,16 @@
 //   - shared/keypackage: the rules that all three use cases share, free of I/O
 //   - shared/mls: what the bytes of a KeyPackage say, and whether they are right
 //   - functions/deliver and shared/delivering: pushes what is pending to the relay, and records what became of it
-//   - functions/expire and shared/expiring: ends what is over, takes up what was lost
-//   - shared/store, shared/topic, shared/relay: Firestore, Pub/Sub and the relay's endpoint, each behind one package
-//   - shared/config, shared/fault, shared/pause, shared/logging, shared/invocation: settings, errors, waiting, logs,
+//   - functions/expire and shared/expiring: ends what is over, recovers what was lost
+//   - shared/rollout: in which mode all of them work, and the switch that makes it more careful
+//   - shared/publishing: what a relay takes in, see shared/gateway
+//   - shared/store, shared/topic, shared/relayapi: Firestore, Pub/Sub and the relay's endpoint, each behind one package
+//   - shared/assembly: builds the use cases from the settings and the adapters
+//   - shared/config, shared/fault, shared/retry, shared/logging, shared/invocation: settings, errors, waiting, logs,
 //     acknowledgement
-//   - emulator: the whole system on one machine, with a reference relay
-//   - tests: the whole system under test, and a formal model of its rules
+//   - terraform: what deploys the functions, and the commands that operate them
+//   - emulator: the whole system on one machine
+//   - tests: everything that judges it, and a page on what proves what
 package keypackagedelivery
 
 import (

@@ -32,12 +32,19 @@ func playDemo(ctx context.Context, args []string) (err error) {
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
+	if *patience <= 0 {
+		return fmt.Errorf("-patience is %v; it must be above zero", *patience)
+	}
+	env := settings()
+	if mode := keypackage.Mode(env["ROLLOUT_MODE"]); mode == keypackage.ModeObserve || mode == keypackage.ModeOff {
+		return fmt.Errorf("ROLLOUT_MODE is %q, which tells the functions not to deliver; unset it to see the demo", mode)
+	}
 	story := os.Stdout
 	if *asJSON {
 		story = os.Stderr
 	}
 	printer := demo.NewPrinter(story, isTerminal(story))
-	running, err := suite.Start(ctx, suite.Options{FunctionEnv: settings(), Dir: *logs, Progress: printer.Progress})
+	running, err := suite.Start(ctx, suite.Options{FunctionEnv: env, Dir: *logs, Progress: printer.Progress})
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 		err = command.PrintJSON(os.Stdout, report)
 	}
 	if !report.OK {
-		hint(story, running, *logs)
+		hint(story, *logs)
 		err = errors.Join(err, errNotSeen)
 	}
 	return err
@@ -75,20 +82,18 @@ func play(ctx context.Context, running *suite.Suite, printer *demo.Printer, pati
 	if err != nil {
 		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}
-	stage := demo.Stage{
+	system := demo.System{
 		Relay:      running.Addresses().Relay,
 		Firestore:  client,
 		Deliveries: settings.Collections.Deliveries,
 		Patience:   patience,
 	}
-	return demo.Play(ctx, stage, printer), client.Close()
+	report, err := demo.Play(ctx, system, printer)
+	return report, errors.Join(err, client.Close())
 }
 
 // hint says where to look when something promised was not seen.
-func hint(w io.Writer, running *suite.Suite, logs string) {
-	if mode := running.Config().Mode; mode != keypackage.ModeDeliver {
-		fmt.Fprintf(w, "  ROLLOUT_MODE is %q: the functions are told not to deliver.\n", mode)
-	}
+func hint(w io.Writer, logs string) {
 	if logs == "" {
 		fmt.Fprintln(w, "  With -logs DIR the logs of all processes stay in DIR.")
 		return

@@ -91,10 +91,15 @@ func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
 	return out
 }
 
-// checkPorts names every port that is taken, with the cure, before anything is started.
+// checkPorts names every port that is taken or asked for twice, with the cure, before anything is started.
 func checkPorts(ports []portFlag) error {
 	var errs []error
+	asked := map[int]portFlag{}
 	for _, p := range ports {
+		if first, twice := asked[*p.port]; twice && *p.port != 0 {
+			errs = append(errs, fmt.Errorf("-%s and -%s are both %d", first.name, p.name, *p.port))
+		}
+		asked[*p.port] = p
 		err := process.CheckPort(*p.port)
 		if errors.Is(err, process.ErrPortInUse) {
 			err = fmt.Errorf("%s: %w; stop it (`lsof -i :%d` shows it) or choose another port with -%s", p.what, err, *p.port, p.name)

@@ -72,9 +72,9 @@ func (o *Owner) Delete(ctx context.Context, ids ...string) error {
 	return o.Publish(ctx, event)
 }
 
-// Hear subscribes to what the relay tells the owner about its stock. told is called for each notice that verifies, from the
+// SubscribeNotices subscribes to what the relay tells the owner about its stock. told is called for each notice that verifies, from the
 // goroutine that reads; it must not wait.
-func (o *Owner) Hear(ctx context.Context, told func(topic.Notice)) error {
+func (o *Owner) SubscribeNotices(ctx context.Context, told func(topic.Notice)) error {
 	filter := nostr.Filter{Kinds: []int{reference.KindStock}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
 	return o.session.subscribe(ctx, "stock", func(raw string) {
 		var notice topic.Notice

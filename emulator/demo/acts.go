@@ -29,7 +29,7 @@ func whileOwnerIsOffline(ctx context.Context, a *act) error {
 	if err := a.receive(ctx, "Alice", alice, request, answer{published[:wanted], false}); err != nil {
 		return err
 	}
-	if err := a.stage.awaitDeliveries(ctx, request, wanted, delivered); err != nil {
+	if err := a.system.awaitDeliveries(ctx, request, wanted, delivered); err != nil {
 		return err
 	}
 	a.log.saw("all %d deliveries are recorded as delivered", wanted)
@@ -43,7 +43,7 @@ func whileRequesterIsOffline(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	alice := actors.NewRequester(a.stage.Relay, actors.NewKey())
+	alice := actors.NewRequester(a.system.Relay, actors.NewKey())
 	if err := alice.Connect(ctx); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func whileRequesterIsOffline(ctx context.Context, a *act) error {
 	}
 	alice.Disconnect()
 	a.log.say("Alice's connection breaks before anything reaches her")
-	if err := a.stage.awaitDeliveries(ctx, request, wanted, tried); err != nil {
+	if err := a.system.awaitDeliveries(ctx, request, wanted, tried); err != nil {
 		return err
 	}
 	a.log.saw("her %d KeyPackages are set aside and wait for her", wanted)
@@ -126,7 +126,7 @@ func noKeyPackage(ctx context.Context, a *act) error {
 
 // owner stocks an owner up, and then the owner goes offline.
 func (a *act) owner(ctx context.Context, name string, n int) (*actors.Owner, []*nostr.Event, error) {
-	owner, err := actors.ConnectOwner(ctx, a.stage.Relay, actors.NewKey())
+	owner, err := actors.ConnectOwner(ctx, a.system.Relay, actors.NewKey())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +141,7 @@ func (a *act) owner(ctx context.Context, name string, n int) (*actors.Owner, []*
 
 // requester brings a requester online who listens to the owner's KeyPackages.
 func (a *act) requester(ctx context.Context, name string, owner actors.Key) (*actors.Requester, error) {
-	requester := actors.NewRequester(a.stage.Relay, actors.NewKey())
+	requester := actors.NewRequester(a.system.Relay, actors.NewKey())
 	if err := requester.Connect(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

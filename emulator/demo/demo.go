@@ -10,8 +10,8 @@ import (
 	"cloud.google.com/go/firestore"
 )
 
-// Stage is the running system that the demo is played on.
-type Stage struct {
+// System is the running system that the demo is played on.
+type System struct {
 	Relay      string            // websocket URL
 	Firestore  *firestore.Client // to look at the state of deliveries; the demo writes nothing
 	Deliveries string            // their collection
@@ -29,30 +29,35 @@ var acts = []struct {
 	{"Erin has never published a KeyPackage", noKeyPackage},
 }
 
-// Play plays the acts until one fails, and prints what happens while it happens.
-func Play(ctx context.Context, stage Stage, printer *Printer) *Report {
+// Play plays the acts until one fails, and prints what happens while it happens. If ctx ends it stops and returns the cause:
+// what the act did not see then says nothing about the system.
+func Play(ctx context.Context, system System, printer *Printer) (*Report, error) {
 	report := &Report{printer: printer, begun: time.Now()}
-	for i, scene := range acts {
-		act := &act{stage: &stage, log: report.begin(fmt.Sprintf("%d. %s", i+1, scene.title))}
-		if err := act.perform(ctx, scene.play); err != nil {
+	for i, next := range acts {
+		act := &act{system: &system, log: report.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
+		err := act.perform(ctx, next.play)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
 			act.log.fail(err)
 			break
 		}
 		act.log.OK = true
 	}
 	report.end(len(acts))
-	return report
+	return report, nil
 }
 
 // act is what an act needs while it is played.
 type act struct {
-	stage *Stage
-	log   *actLog
+	system *System
+	log    *actLog
 }
 
 func (a *act) perform(ctx context.Context, play func(context.Context, *act) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, a.stage.Patience,
-		fmt.Errorf("gave up after %v", a.stage.Patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, a.system.Patience,
+		fmt.Errorf("gave up after %v", a.system.Patience))
 	defer cancel()
 	return play(ctx, a)
 }

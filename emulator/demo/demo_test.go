@@ -17,7 +17,7 @@ import (
 
 func newAct(out *bytes.Buffer) *act {
 	report := &Report{printer: NewPrinter(out, false), begun: time.Now()}
-	return &act{stage: &Stage{Patience: time.Minute}, log: report.begin("1. A test")}
+	return &act{system: &System{Patience: time.Minute}, log: report.begin("1. A test")}
 }
 
 func TestReportTellsPeopleAndMachines(t *testing.T) {
@@ -66,11 +66,27 @@ func TestAFailedActFailsTheDemo(t *testing.T) {
 	}
 }
 
+func TestAnInterruptIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{context.Canceled, errors.New("a process has ended")} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		var out bytes.Buffer
+		report, err := Play(ctx, System{Relay: "ws://127.0.0.1:9", Patience: time.Minute}, NewPrinter(&out, false))
+		if report != nil || !errors.Is(err, cause) {
+			t.Errorf("Play = %v, %v; want %v", report, err, cause)
+		}
+		if strings.Contains(out.String(), "✗") || strings.Contains(out.String(), "Summary") {
+			t.Errorf("after %v a verdict is given:\n%s", cause, &out)
+		}
+	}
+}
+
 func TestAnActRunsOutOfPatience(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	a := newAct(&out)
-	a.stage.Patience = time.Nanosecond
+	a.system.Patience = time.Nanosecond
 	err := a.perform(t.Context(), func(ctx context.Context, _ *act) error {
 		<-ctx.Done()
 		return context.Cause(ctx)

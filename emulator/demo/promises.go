@@ -102,7 +102,7 @@ func (a *act) compareOutcome(rows []relayapi.OutcomeRow, want answer) error {
 
 // stock has the owner come back and compares the stock with what should be left.
 func (a *act) stock(ctx context.Context, name string, key actors.Key, left []*nostr.Event) error {
-	owner, err := actors.ConnectOwner(ctx, a.stage.Relay, key)
+	owner, err := actors.ConnectOwner(ctx, a.system.Relay, key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

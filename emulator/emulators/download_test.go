@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // mirror serves published files, and a downloader gets them into a directory of its own.
@@ -36,7 +38,7 @@ func newMirror(t *testing.T, serve http.HandlerFunc) *mirror {
 		serve(w, r)
 	}))
 	t.Cleanup(server.Close)
-	m.downloader = downloader{base: server.URL + "/files/", cache: filepath.Join(t.TempDir(), "cache"), progress: m.note}
+	m.downloader = downloader{mirror: server.URL + "/files/", cache: filepath.Join(t.TempDir(), "cache"), progress: m.note}
 	return m
 }
 
@@ -49,7 +51,7 @@ func (m *mirror) note(line string) {
 // want gets a release, which must then be the content, after a number of requests in all.
 func (m *mirror) want(r release, content []byte, requests int32) {
 	m.t.Helper()
-	jar, err := m.jar(m.t.Context(), r)
+	jar, err := m.get(m.t.Context(), r)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ var content = bytes.Repeat([]byte("emulator"), 100_000)
 
 func released(name string, content []byte) release {
 	sum := sha256.Sum256(content)
-	return release{file: name, size: int64(len(content)), sha256: hex.EncodeToString(sum[:])}
+	return release{file: name, sha256: hex.EncodeToString(sum[:])}
 }
 
 func serving(name string, content []byte) http.HandlerFunc {
@@ -100,7 +102,7 @@ func serving(name string, content []byte) http.HandlerFunc {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write(content)
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
 	}
 }
 
@@ -119,7 +121,7 @@ func TestDownloadIsVisible(t *testing.T) {
 	t.Parallel()
 	m := newMirror(t, serving("a.jar", content))
 	m.want(released("a.jar", content), content, 1)
-	if first := m.lines[0]; !strings.Contains(first, m.base+"a.jar") || !strings.Contains(first, m.cache) {
+	if first := m.lines[0]; !strings.Contains(first, m.mirror+"a.jar") || !strings.Contains(first, m.cache) {
 		t.Errorf("the first line is %q, want one with source and destination", first)
 	}
 	if half := "[##########          ]  50 %, 0.4 of 0.8 MB"; !slices.Contains(m.lines, half) {
@@ -135,7 +137,7 @@ func TestUnpackArchive(t *testing.T) {
 	archive := archived(t, map[string][]byte{"e/lib/e.jar": content, "../e.jar": []byte("outside"), "e/bin/e": nil})
 	m := newMirror(t, serving("e.zip", archive))
 	r := released("e.zip", archive)
-	r.jar = "e/lib/e.jar"
+	r.inside = "e/lib/e.jar"
 	m.want(r, content, 1)
 	m.damage("e.jar")
 	m.want(r, content, 1) // the archive has it
@@ -143,8 +145,8 @@ func TestUnpackArchive(t *testing.T) {
 	m.want(r, content, 2)
 	m.wantFiles("e.jar", "e.zip")
 
-	r.jar = "e/lib/other.jar"
-	if _, err := m.jar(t.Context(), r); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "e.zip") {
+	r.inside = "e/lib/other.inside"
+	if _, err := m.get(t.Context(), r); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "e.zip") {
 		t.Errorf("error %v, want one that says what the archive lacks", err)
 	}
 }
@@ -187,8 +189,8 @@ func TestRefusedDownloadLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMirror(t, c.serve)
-			_, err := m.jar(t.Context(), released("a.jar", content))
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), m.base+"a.jar") {
+			_, err := m.get(t.Context(), released("a.jar", content))
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), m.mirror+"a.jar") {
 				t.Errorf("error %v, want one with %q and the URL", err, c.want)
 			}
 			m.wantFiles()
@@ -200,6 +202,7 @@ func TestCancelledDownloadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	m := newMirror(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		_, _ = w.Write(content[:len(content)/2])
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -209,46 +212,78 @@ func TestCancelledDownloadLeavesNothing(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := m.jar(ctx, released("a.jar", content)); !errors.Is(err, context.Canceled) {
+	if _, err := m.get(ctx, released("a.jar", content)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	m.wantFiles()
 }
 
-func TestUnreachableMirror(t *testing.T) {
+func TestTheMirrorIsAskedInsteadOfThePublisher(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(nil)
-	server.Close()
-	d := downloader{base: server.URL, cache: t.TempDir(), progress: func(string) {}}
-	if _, err := d.jar(t.Context(), released("a.jar", content)); err == nil || !strings.Contains(err.Error(), server.URL) {
-		t.Errorf("error %v, want one with the URL", err)
+	m := newMirror(t, serving("a.jar", content))
+	r := released("a.jar", content)
+	r.at = "http://publisher.invalid/a%2Bb"
+	m.want(r, content, 1)
+
+	m.damage("a.jar")
+	r.at, m.mirror = m.mirror, ""
+	m.want(r, content, 2)
+
+	r.at, m.cache = "http://publisher.invalid/a%2Bb", t.TempDir()
+	if _, err := m.get(t.Context(), r); err == nil || !strings.Contains(err.Error(), "http://publisher.invalid/a%2Bb/a.jar") {
+		t.Errorf("error %v, want one with the publisher's URL", err)
 	}
 }
 
 func TestMirrorFromTheEnvironment(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", "")
-	for value, want := range map[string]string{"": publishedAt, "http://mirror.example/e": "http://mirror.example/e"} {
-		d, err := newDownloader(func(name string) string { return map[string]string{DownloadVariable: value}[name] }, nil)
-		if err != nil || d.base != want {
-			t.Errorf("%s=%q leads to %q, %v; want %q", DownloadVariable, value, d.base, err, want)
-		}
+	const mirror = "http://mirror.example/e"
+	d, err := newDownloader(func(name string) string { return map[string]string{DownloadVariable: mirror}[name] }, nil)
+	if err != nil || d.mirror != mirror {
+		t.Errorf("%s=%q leads to %q, %v", DownloadVariable, mirror, d.mirror, err)
 	}
 }
 
 func TestReleasesAreWhatTheSearchExpects(t *testing.T) {
 	t.Parallel()
-	for _, p := range []product{firestoreProduct, pubsubProduct} {
-		sum, err := hex.DecodeString(p.release.sha256)
-		if err != nil || len(sum) != sha256.Size || p.release.size < 1_000_000 {
-			t.Errorf("%s: %d bytes with SHA-256 %q cannot be an emulator", p.title, p.release.size, p.release.sha256)
-		}
+	for _, p := range both {
+		checkRelease(t, p.release)
 		inCache := p.release.file // as firebase-tools keeps it
-		if p.release.jar != "" {
-			inCache = strings.TrimSuffix(p.release.file, ".zip") + "/" + p.release.jar
+		if p.release.inside != "" {
+			inCache = strings.TrimSuffix(p.release.file, ".zip") + "/" + p.release.inside
 		}
 		if ok, err := filepath.Match(p.cacheJar, inCache); !ok {
 			t.Errorf("%s: %s does not match %s (%v)", p.title, inCache, p.cacheJar, err)
 		}
+	}
+}
+
+func TestJavaIsPublishedForEveryCommonPlatform(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{"linux": "linux", "darwin": "mac", "amd64": "x64", "arm64": "aarch64"} // as the publisher calls them
+	sums := map[string]bool{}
+	for _, system := range []string{"linux", "darwin"} {
+		for _, machine := range []string{"amd64", "arm64"} {
+			r := javaReleases[system+"/"+machine]
+			checkRelease(t, r)
+			sums[r.sha256] = true
+			if want := "jre_" + names[machine] + "_" + names[system] + "_"; !strings.Contains(r.file, want) {
+				t.Errorf("%s/%s gets %q, want %q in its name", system, machine, r.file, want)
+			}
+		}
+	}
+	if len(sums) != len(javaReleases) {
+		t.Errorf("%d checksums for %d releases", len(sums), len(javaReleases))
+	}
+}
+
+func checkRelease(t *testing.T, r release) {
+	t.Helper()
+	if sum, err := hex.DecodeString(r.sha256); err != nil || len(sum) != sha256.Size {
+		t.Errorf("%s: %q is no SHA-256", r.file, r.sha256)
+	}
+	if _, err := url.Parse(r.at); err != nil || !strings.HasPrefix(r.at, "https://") {
+		t.Errorf("%s: published at %q, %v", r.file, r.at, err)
 	}
 }

@@ -1,4 +1,5 @@
-// Package emulators finds or downloads, starts and stops Google's official Firestore and Pub/Sub emulators.
+// Package emulators finds or downloads, starts and stops Google's official Firestore and Pub/Sub emulators, and the Java
+// runtime that they need.
 //
 // It runs Java itself rather than the wrapper scripts, so that the process it started is the one that listens.
 package emulators

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -25,6 +24,7 @@ type product struct {
 	sdkJar    string // glob under the root of the Google Cloud CLI
 	cacheJar  string // glob under the emulator cache of firebase-tools
 	component string // of the Google Cloud CLI
+	pkg       string // of the distributions that package the Google Cloud CLI
 	setup     string // firebase-tools command
 	mainClass string // for a jar whose manifest names none
 	release   release
@@ -37,6 +37,7 @@ var (
 		sdkJar:    "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar",
 		cacheJar:  "cloud-firestore-emulator-v*.jar",
 		component: "cloud-firestore-emulator",
+		pkg:       "google-cloud-cli-firestore-emulator",
 		setup:     "setup:emulators:firestore",
 		mainClass: "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
 		release:   firestoreRelease,
@@ -47,10 +48,12 @@ var (
 		sdkJar:    "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		cacheJar:  "pubsub-emulator-*/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		component: "pubsub-emulator",
+		pkg:       "google-cloud-cli-pubsub-emulator",
 		setup:     "setup:emulators:pubsub",
 		mainClass: "com.google.cloud.pubsub.testing.v1.Main",
 		release:   pubsubRelease,
 	}
+	both = products{firestoreProduct, pubsubProduct}
 )
 
 // Installation is what is needed to run the emulators: absolute paths of the Java runtime and of the two jars.
@@ -60,9 +63,9 @@ type Installation struct {
 	PubSub    string
 }
 
-// Find looks for the Java runtime and for the emulators, and downloads an emulator that is not installed: once, at a
-// pinned version, into the user's cache directory. progress is told of downloads and may be nil. The error names what is
-// missing and its cure.
+// Find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
+// into the user's cache directory. progress is told of downloads and may be nil. The error names what is missing and its
+// cure.
 func Find(ctx context.Context, progress func(string)) (Installation, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -73,9 +76,10 @@ func Find(ctx context.Context, progress func(string)) (Installation, error) {
 		if err != nil {
 			return "", err
 		}
-		return d.jar(ctx, r)
+		return d.get(ctx, r)
 	}
-	return search{getenv: os.Getenv, lookPath: exec.LookPath, home: home, download: download}.find()
+	s := search{getenv: os.Getenv, lookPath: exec.LookPath, home: home, runtime: javaReleases[platform], download: download}
+	return s.find(ctx)
 }
 
 // search holds what finding depends on, so that tests can point it at directories of their own.
@@ -83,20 +87,31 @@ type search struct {
 	getenv   func(string) string
 	lookPath func(string) (string, error)
 	home     string
-	download func(release) (jar string, err error)
+	runtime  release // of Java; without a file where there is none for the platform
+	download func(release) (path string, err error)
 }
 
-func (s search) find() (Installation, error) {
-	java, err := s.java()
+func (s search) find(ctx context.Context) (Installation, error) {
+	java, err := s.java(ctx)
 	if err != nil {
 		return Installation{}, err // before anything is downloaded that could not run
 	}
-	firestore, errFirestore := s.jar(firestoreProduct)
-	pubsub, errPubSub := s.jar(pubsubProduct)
-	if err := errors.Join(errFirestore, errPubSub); err != nil {
+	jars, err := s.installed()
+	if err != nil {
 		return Installation{}, err
 	}
-	return Installation{Java: java, Firestore: firestore, PubSub: pubsub}, nil
+	var lacking products
+	for _, p := range both {
+		if jars[p.title] == "" {
+			lacking = append(lacking, p)
+		}
+	}
+	for i, p := range lacking {
+		if jars[p.title], err = s.download(p.release); err != nil {
+			return Installation{}, s.missing(lacking[i:], err)
+		}
+	}
+	return Installation{Java: java, Firestore: jars[firestoreProduct.title], PubSub: jars[pubsubProduct.title]}, nil
 }
 
 // place is somewhere an emulator may be. find returns "" when it is not there.
@@ -114,28 +129,22 @@ func (s search) places() []place {
 	}
 }
 
-func (s search) jar(p product) (string, error) {
-	var looked []string
-	for _, at := range s.places() {
-		jar, err := at.find(p)
-		if err != nil {
-			return "", fmt.Errorf("%s, in %s: %w", p.title, at.name, err)
+// installed returns the jars that are in one of the places, by the product's title.
+func (s search) installed() (map[string]string, error) {
+	jars := map[string]string{}
+	var errs []error
+	for _, p := range both {
+		for _, at := range s.places() {
+			jar, err := at.find(p)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s, in %s: %w", p.title, at.name, err))
+			}
+			if jars[p.title] = jar; jar != "" {
+				break
+			}
 		}
-		if jar != "" {
-			return jar, nil
-		}
-		looked = append(looked, at.name)
 	}
-	jar, err := s.download(p.release)
-	if err != nil {
-		return "", fmt.Errorf("the %s is not installed (looked in %s) and could not be downloaded: %w\n"+
-			"Install it with one of\n"+
-			"    gcloud components install %s\n"+
-			"    npx firebase-tools %s\n"+
-			"or set %s to the path of its jar, or %s to the URL of a mirror",
-			p.title, strings.Join(looked, ", "), err, p.component, p.setup, p.variable, DownloadVariable)
-	}
-	return jar, nil
+	return jars, errors.Join(errs...)
 }
 
 func (s search) inEnvironment(p product) (string, error) {
@@ -149,25 +158,34 @@ func (s search) inEnvironment(p product) (string, error) {
 	return filepath.Abs(jar)
 }
 
-// inCloudCLI follows the gcloud command to its installation, because asking it (`gcloud info`) takes a second.
 func (s search) inCloudCLI(p product) (string, error) {
+	root := s.cloudCLI()
+	if root == "" {
+		return "", nil
+	}
+	return newest(filepath.Join(root, p.sdkJar))
+}
+
+// cloudCLI follows the gcloud command to the root of its installation, because asking it (`gcloud info`) takes a second.
+// It returns "" where there is none.
+func (s search) cloudCLI() string {
 	command, err := s.lookPath("gcloud")
 	if err != nil {
-		return "", nil
+		return ""
 	}
 	binary, err := filepath.EvalSymlinks(command)
 	if err != nil {
-		return "", nil
+		return ""
 	}
 	root := filepath.Dir(filepath.Dir(binary))
-	if _, err := os.Stat(filepath.Join(root, "platform")); err != nil {
-		out, err := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
-		if err != nil {
-			return "", nil
-		}
-		root = strings.TrimSpace(string(out))
+	if _, err := os.Stat(filepath.Join(root, "platform")); err == nil {
+		return root
 	}
-	return newest(filepath.Join(root, p.sdkJar))
+	out, err := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func (s search) inFirebaseCache(p product) (string, error) {
@@ -185,28 +203,4 @@ func newest(glob string) (string, error) {
 		return "", err
 	}
 	return slices.MaxFunc(matches, compareVersions), nil
-}
-
-func (s search) java() (string, error) {
-	if home := s.getenv("JAVA_HOME"); home != "" {
-		if java, err := s.lookPath(filepath.Join(home, "bin", "java")); err == nil {
-			return java, nil
-		}
-	}
-	java, err := s.lookPath("java")
-	if err != nil {
-		return "", fmt.Errorf("the emulators need a Java runtime and none was found in JAVA_HOME or PATH. Install it with\n    %s", installJava())
-	}
-	return java, nil
-}
-
-func installJava() string {
-	switch runtime.GOOS {
-	case "darwin":
-		return "brew install openjdk"
-	case "windows":
-		return "winget install EclipseAdoptium.Temurin.21.JRE"
-	default:
-		return "sudo apt-get install default-jre-headless    # or your distribution's OpenJDK, version 17 or later"
-	}
 }

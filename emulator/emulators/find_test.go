@@ -2,6 +2,7 @@ package emulators
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +30,20 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	m := &machine{t: t, root: t.TempDir(), env: map[string]string{}, path: map[string]string{}}
-	m.path["java"] = m.file("usr/bin/java")
+	m.path["java"] = m.javaFile("usr/bin/java", "17.0.15")
 	return m
+}
+
+// javaFile makes a program that tells a version as Java does. Tests that use it do not run in parallel: a process that
+// another one starts in that moment would hold the file open for writing, and a file held so cannot be run.
+func (m *machine) javaFile(name, version string) string {
+	m.t.Helper()
+	path := m.file(name)
+	script := fmt.Sprintf("#!/bin/sh\necho 'openjdk version \"%s\" 2025-04-15' >&2\n", version)
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	return path
 }
 
 func (m *machine) file(name string) string {
@@ -68,7 +81,8 @@ func (m *machine) find() (Installation, error) {
 		return "", exec.ErrNotFound
 	}
 	getenv := func(name string) string { return m.env[name] }
-	return search{getenv: getenv, lookPath: lookPath, home: m.root, download: m.download}.find()
+	s := search{getenv: getenv, lookPath: lookPath, home: m.root, runtime: release{file: "java"}, download: m.download}
+	return s.find(m.t.Context())
 }
 
 func (m *machine) download(r release) (string, error) {
@@ -76,13 +90,15 @@ func (m *machine) download(r release) (string, error) {
 	if !m.published {
 		return "", errOffline
 	}
+	if r.file == "java" {
+		return m.javaFile("downloads/java", "17.0.14"), nil
+	}
 	return m.file("downloads/" + r.file), nil
 }
 
 var errOffline = errors.New("no route to host")
 
 func TestFindOrder(t *testing.T) {
-	t.Parallel()
 	m := newMachine(t)
 	assert := func(wantFirestore, wantPubSub string) {
 		t.Helper()
@@ -108,7 +124,6 @@ func TestFindOrder(t *testing.T) {
 }
 
 func TestDownloadWhatIsNotInstalled(t *testing.T) {
-	t.Parallel()
 	m := newMachine(t)
 	m.published = true
 	m.file(cachePubSub)
@@ -120,7 +135,6 @@ func TestDownloadWhatIsNotInstalled(t *testing.T) {
 }
 
 func TestFindInMovedFirebaseCache(t *testing.T) {
-	t.Parallel()
 	m := newMachine(t)
 	m.file(cacheFirestore)
 	m.file(cachePubSub)
@@ -138,55 +152,76 @@ func TestFindInMovedFirebaseCache(t *testing.T) {
 }
 
 func TestMissingNamesTheCure(t *testing.T) {
-	t.Parallel()
-	_, err := newMachine(t).find()
-	if !errors.Is(err, errOffline) {
-		t.Fatalf("error %v, want the one of the download", err)
+	components := "`gcloud components install cloud-firestore-emulator pubsub-emulator`"
+	cases := map[string]struct {
+		prepare func(*machine)
+		want    string
+	}{
+		"no gcloud": {func(*machine) {}, "`npx firebase-tools setup:emulators:firestore && npx firebase-tools setup:emulators:pubsub`"},
+		"gcloud":    {func(m *machine) { m.installCloudCLI(); m.remove("sdk/platform/*/*") }, components},
+		"gcloud that updates itself": {func(m *machine) {
+			m.installCloudCLI()
+			m.remove("sdk/platform/*/*")
+			m.configureCloudCLI(`{"disable_updater": false}`)
+		}, components},
+		"gcloud of a distribution": {func(m *machine) {
+			m.installCloudCLI()
+			m.remove("sdk/platform/*/*")
+			m.configureCloudCLI(`{"disable_updater": true}`)
+		}, "`sudo apt-get install google-cloud-cli-firestore-emulator google-cloud-cli-pubsub-emulator`"},
+		"one of a distribution": {func(m *machine) {
+			m.installCloudCLI()
+			m.remove("sdk/platform/pubsub-emulator/*")
+			m.configureCloudCLI(`{"disable_updater": true}`)
+		}, "`sudo apt-get install google-cloud-cli-pubsub-emulator`"},
 	}
-	for _, cure := range []string{
-		"gcloud components install cloud-firestore-emulator", "firebase-tools setup:emulators:firestore", FirestoreJarVariable,
-		"gcloud components install pubsub-emulator", "firebase-tools setup:emulators:pubsub", PubSubJarVariable,
-		DownloadVariable,
-	} {
-		if !strings.Contains(err.Error(), cure) {
-			t.Errorf("the error does not say %q:\n%v", cure, err)
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			c.prepare(m)
+			_, err := m.find()
+			if !errors.Is(err, errOffline) {
+				t.Fatalf("error %v, want the one of the download", err)
+			}
+			for _, cure := range []string{c.want, PubSubJarVariable, DownloadVariable} {
+				if !strings.Contains(err.Error(), cure) {
+					t.Errorf("the error does not say %q:\n%v", cure, err)
+				}
+			}
+			if len(m.downloads) != 1 || strings.Count(err.Error(), errOffline.Error()) != 1 || strings.Count(err.Error(), "\n") != 1 {
+				t.Errorf("want one try told once in two lines; tried %v, told\n%v", m.downloads, err)
+			}
+		})
+	}
+}
+
+func (m *machine) remove(glob string) {
+	m.t.Helper()
+	matches, err := filepath.Glob(filepath.Join(m.root, glob))
+	if err != nil || len(matches) == 0 {
+		m.t.Fatalf("nothing to remove: %v", err)
+	}
+	for _, path := range matches {
+		if err := os.RemoveAll(path); err != nil {
+			m.t.Fatal(err)
 		}
 	}
 }
 
-func TestNoDownloadWithoutJava(t *testing.T) {
-	t.Parallel()
-	m := newMachine(t)
-	m.published = true
-	delete(m.path, "java")
-	_, err := m.find()
-	if err == nil || !strings.Contains(err.Error(), installJava()) {
-		t.Errorf("error %v, want one that says %q", err, installJava())
-	}
-	if len(m.downloads) > 0 {
-		t.Errorf("downloaded %v, which cannot run", m.downloads)
+func (m *machine) configureCloudCLI(config string) {
+	m.t.Helper()
+	if err := os.WriteFile(m.file("sdk/lib/googlecloudsdk/core/config.json"), []byte(config), 0o600); err != nil {
+		m.t.Fatal(err)
 	}
 }
 
 func TestVariableThatLeadsNowhereIsAnError(t *testing.T) {
-	t.Parallel()
 	m := newMachine(t)
 	m.installCloudCLI()
 	m.env[FirestoreJarVariable] = filepath.Join(m.root, "missing.jar")
 	_, err := m.find()
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), FirestoreJarVariable) {
 		t.Errorf("error %v, want one that names %s", err, FirestoreJarVariable)
-	}
-}
-
-func TestJavaHomeWins(t *testing.T) {
-	t.Parallel()
-	m := newMachine(t)
-	m.installCloudCLI()
-	want := m.file("jdk/bin/java")
-	m.env["JAVA_HOME"] = filepath.Join(m.root, "jdk")
-	if got, err := m.find(); err != nil || got.Java != want {
-		t.Errorf("Java %q, %v; want %q", got.Java, err, want)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestConcurrentCallersDownloadOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if _, err := m.jar(t.Context(), released("a.jar", content)); err != nil {
+			if _, err := m.get(t.Context(), released("a.jar", content)); err != nil {
 				t.Error(err)
 			}
 		})

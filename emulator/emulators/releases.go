@@ -1,29 +1,65 @@
 package emulators
 
-// release is an emulator as Google publishes it for firebase-tools.
-//
-// Size and checksum are those in firebase-tools' src/emulator/downloadableEmulatorInfo.json. The versions are the published
-// ones just before those of the Google Cloud CLI 528 (1.19.9 and 0.8.20), which this project is tested with. Newer ones ask
-// for more Java: firebase-tools went to 21 in the release that took Firestore 1.20.
+import "runtime"
+
+// release is a file as its publisher provides it.
 type release struct {
-	file   string // its name under the base URL
-	size   int64  // bytes
+	at     string // URL of the directory that has it
+	file   string // its name there, and in a mirror
 	sha256 string // hexadecimal
-	jar    string // where the jar is in the file, if that is a zip archive; "" if the file is the jar
+	inside string // what is wanted of a .zip (a path) or of a .tar.gz (a pattern); "" if the file itself is wanted
 }
 
-// publishedAt is the directory of all releases.
+// publishedAt is the directory of the emulators' releases for firebase-tools.
 const publishedAt = "https://storage.googleapis.com/firebase-preview-drop/emulator"
 
-var firestoreRelease = release{
-	file:   "cloud-firestore-emulator-v1.19.8.jar",
-	size:   63_634_791,
-	sha256: "9d43599ed6151199e8d604dc87fac51218e49e5f3a48519b1ae560bbe5e3382d",
+// The checksums are those in firebase-tools' src/emulator/downloadableEmulatorInfo.json, 129 MB in all. The versions are
+// the published ones just before those of the Google Cloud CLI 528 (1.19.9 and 0.8.20), which this project is tested with.
+// Newer ones ask for more Java: firebase-tools went to 21 in the release that took Firestore 1.20.
+var (
+	firestoreRelease = release{
+		at:     publishedAt,
+		file:   "cloud-firestore-emulator-v1.19.8.jar",
+		sha256: "9d43599ed6151199e8d604dc87fac51218e49e5f3a48519b1ae560bbe5e3382d",
+	}
+	pubsubRelease = release{
+		at:     publishedAt,
+		file:   "pubsub-emulator-0.8.17.zip",
+		sha256: "72a49d14ee6cd4c1a0fee4a46f520fe4d7465396a155c61abc0103905047edd3",
+		inside: "pubsub-emulator/lib/cloud-pubsub-emulator-0.8.17-all.jar",
+	}
+)
+
+// javaAt is the directory of the Java runtime's release, Eclipse Temurin 17.0.14+7.
+const javaAt = "https://github.com/adoptium/temurin17-binaries/releases/download/jdk-17.0.14%2B7"
+
+// javaReleases has a Java runtime, some 45 MB, for each platform as Go names it.
+var javaReleases = map[string]release{
+	"linux/amd64": {
+		at:     javaAt,
+		file:   "OpenJDK17U-jre_x64_linux_hotspot_17.0.14_7.tar.gz",
+		sha256: "a4b0015872758aac6a5d17139e952a3951ee536ae6d9a99828823a80a71add56",
+		inside: "*/bin/java",
+	},
+	"linux/arm64": {
+		at:     javaAt,
+		file:   "OpenJDK17U-jre_aarch64_linux_hotspot_17.0.14_7.tar.gz",
+		sha256: "bab3f352fc7144ac1435924f056872d16f4b32c8bcda58b9a77b636eb1c664f4",
+		inside: "*/bin/java",
+	},
+	"darwin/arm64": {
+		at:     javaAt,
+		file:   "OpenJDK17U-jre_aarch64_mac_hotspot_17.0.14_7.tar.gz",
+		sha256: "9fb89125d5807f42cec588824fde487be42273a89c55ccfc5f44efda64e03e2c",
+		inside: "*/Contents/Home/bin/java",
+	},
+	"darwin/amd64": {
+		at:     javaAt,
+		file:   "OpenJDK17U-jre_x64_mac_hotspot_17.0.14_7.tar.gz",
+		sha256: "f2c7454f7aba076cd414887b31da92e4a50fda7a13d97f6e295c911af60de0b6",
+		inside: "*/Contents/Home/bin/java",
+	},
 }
 
-var pubsubRelease = release{
-	file:   "pubsub-emulator-0.8.17.zip",
-	size:   65_162_324,
-	sha256: "72a49d14ee6cd4c1a0fee4a46f520fe4d7465396a155c61abc0103905047edd3",
-	jar:    "pubsub-emulator/lib/cloud-pubsub-emulator-0.8.17-all.jar",
-}
+// platform is the key of this machine in javaReleases.
+const platform = runtime.GOOS + "/" + runtime.GOARCH

@@ -71,7 +71,7 @@ func (s *shelf) putKeyPackage(ctx context.Context, event *nostr.Event, raw strin
 	if !s.withoutEvent || event.Kind == keypackage.KindAddressableKeyPackage {
 		document[keypackage.FieldEvent] = raw
 	}
-	if deleted, err := s.deleted(ctx, event.ID); err != nil || deleted {
+	if deleted, err := s.deleted(ctx, event.ID, event.PubKey); err != nil || deleted {
 		return cmp.Or(err, errDeleted)
 	}
 	s.remember(event)
@@ -145,7 +145,7 @@ func (s *shelf) bury(ctx context.Context, id, owner string) error {
 		return err
 	}
 	err = s.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
-		if err := tx.Set(s.tombstones.Doc(id), tombstoneDocument(id, owner, s.now())); err != nil {
+		if err := tx.Set(s.tombstones.Doc(keypackage.TombstoneID(id, owner)), tombstoneDocument(id, owner, s.now())); err != nil {
 			return err
 		}
 		return tx.Delete(s.keyPackages.Doc(id))
@@ -172,8 +172,8 @@ func (s *shelf) published(ctx context.Context, id, owner string) (bool, error) {
 	return keypackage.Document(document.Data()).Text(keypackage.FieldOwner) == owner, nil
 }
 
-func (s *shelf) deleted(ctx context.Context, id string) (bool, error) {
-	_, err := s.tombstones.Doc(id).Get(ctx)
+func (s *shelf) deleted(ctx context.Context, id, author string) (bool, error) {
+	_, err := s.tombstones.Doc(keypackage.TombstoneID(id, author)).Get(ctx)
 	if status.Code(err) == codes.NotFound {
 		return false, nil
 	}

@@ -114,7 +114,7 @@ func TestAddressableKeyPackageReplaces(t *testing.T) {
 	}
 
 	bob.mustPublish(bob.event(nostr.KindDeletion, "", nostr.Tag{"a", "30443:" + bob.pubkey + ":x"}))
-	if l.document(t, l.names.KeyPackages, newer.ID) != nil || l.document(t, l.names.Tombstones, newer.ID) == nil {
+	if l.document(t, l.names.KeyPackages, newer.ID) != nil || l.tombstone(t, newer) == nil {
 		t.Error("the slot was not emptied")
 	}
 	if l.document(t, l.names.KeyPackages, other.ID) == nil {
@@ -133,7 +133,7 @@ func TestDeletion(t *testing.T) {
 	}
 	tags := nostr.Tags{{"e", inStock.ID}, {"e", consumed.ID}, {"e", never.ID}, {"e", "a/b"}, {"k", "443"}}
 	alice.mustPublish(alice.event(nostr.KindDeletion, "", tags...))
-	if l.document(t, l.names.KeyPackages, inStock.ID) == nil || l.document(t, l.names.Tombstones, inStock.ID) != nil {
+	if l.document(t, l.names.KeyPackages, inStock.ID) == nil || l.tombstone(t, inStock) != nil {
 		t.Fatal("a stranger deleted it")
 	}
 	l.pushOne(t, alice.pubkey, deliveryOf(inStock), relayapi.Delivered)
@@ -143,7 +143,7 @@ func TestDeletion(t *testing.T) {
 		if l.document(t, l.names.KeyPackages, e.ID) != nil {
 			t.Error("it is still stored")
 		}
-		if tombstone := l.document(t, l.names.Tombstones, e.ID); tombstone["event_id"] != e.ID || tombstone["owner_pubkey"] != bob.pubkey {
+		if tombstone := l.tombstone(t, e); tombstone["event_id"] != e.ID || tombstone["owner_pubkey"] != bob.pubkey {
 			t.Errorf("the tombstone is %v", tombstone)
 		}
 		l.pushOne(t, alice.pubkey, deliveryOf(e), relayapi.Rejected)
@@ -165,7 +165,7 @@ func TestDeletionOutlivesTheRelay(t *testing.T) {
 	bob.address = second.address
 	bob.connect()
 	bob.mustPublish(bob.event(nostr.KindDeletion, "", nostr.Tag{"e", one.ID}))
-	if first.document(t, first.names.Tombstones, one.ID) == nil || first.document(t, first.names.KeyPackages, one.ID) != nil {
+	if first.tombstone(t, one) == nil || first.document(t, first.names.KeyPackages, one.ID) != nil {
 		t.Error("the second relay did not delete what the first has stored")
 	}
 	bob.address = first.address
@@ -174,4 +174,9 @@ func TestDeletionOutlivesTheRelay(t *testing.T) {
 		t.Errorf("got %q", reason)
 	}
 	bob.mustPublish(two)
+}
+
+// tombstone returns the document that says that the author deleted the event, or nil.
+func (l *live) tombstone(t *testing.T, event *nostr.Event) map[string]any {
+	return l.document(t, l.names.Tombstones, event.ID+"_"+event.PubKey)
 }

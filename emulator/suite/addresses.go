@@ -26,7 +26,7 @@ func (s *Suite) Addresses() Addresses {
 		RelayDelivery: s.relayURL,
 		Firestore:     s.emulators.Firestore.Addr(),
 		PubSub:        s.emulators.PubSub.Addr(),
-		Functions:     maps.Clone(s.doors),
+		Functions:     maps.Clone(s.functionURLs),
 		Metadata:      s.issuer.Host(),
 		Project:       s.config.Project,
 		Database:      s.config.Database,

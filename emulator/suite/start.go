@@ -57,8 +57,8 @@ func (s *Suite) startIdentity(context.Context) error {
 	return nil
 }
 
-// openDoors gives every function its public address, with a process behind it that is yet to be started.
-func (s *Suite) openDoors(context.Context) error {
+// listenForFunctions gives every function its public address, with a process behind it that is yet to be started.
+func (s *Suite) listenForFunctions(context.Context) error {
 	for _, f := range []struct {
 		entryPoint string
 		port       int
@@ -68,14 +68,14 @@ func (s *Suite) openDoors(context.Context) error {
 		{Deliver, s.opts.Ports.Deliver, pushAccount},
 		{Expire, s.opts.Ports.Expire, schedulerAccount},
 	} {
-		if err := s.openDoor(f.entryPoint, f.port, s.issuer.Account(f.invoker)); err != nil {
+		if err := s.listenForFunction(f.entryPoint, f.port, s.issuer.Account(f.invoker)); err != nil {
 			return fmt.Errorf("%s: %w", f.entryPoint, err)
 		}
 	}
 	return nil
 }
 
-func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
+func (s *Suite) listenForFunction(entryPoint string, port int, invoker string) error {
 	backend, err := process.FreePort()
 	if err != nil {
 		return err
@@ -89,8 +89,8 @@ func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
 	if s.opts.Middleware != nil {
 		wrap = func(function http.Handler) http.Handler { return s.opts.Middleware(entryPoint, function) }
 	}
-	s.doors[entryPoint] = url
-	s.serve(listener, cloud.NewDoor(s.issuer, url, invoker, process.Addr(backend), wrap))
+	s.functionURLs[entryPoint] = url
+	s.serve(listener, cloud.NewAuthenticator(s.issuer, url, invoker, process.Addr(backend), wrap))
 	s.children[entryPoint] = &child{
 		spec: process.Spec{
 			Name: entryPoint, Path: s.opts.Binary, Args: []string{"function", entryPoint},
@@ -102,16 +102,31 @@ func (s *Suite) openDoor(entryPoint string, port int, invoker string) error {
 	return nil
 }
 
+// checkSettings finds wrong settings before anything is started. What follows from what is started is not known yet.
+func (s *Suite) checkSettings(context.Context) error {
+	env := map[string]string{config.Project: s.opts.Project, config.RelayDeliveryURL: "http://127.0.0.1" + relayapi.Path}
+	maps.Copy(env, s.opts.FunctionEnv)
+	_, err := load(env)
+	return err
+}
+
+func load(env map[string]string, required ...string) (config.Config, error) {
+	settings, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok }, required...)
+	if err != nil {
+		err = fmt.Errorf("settings of the functions: %w", err)
+	}
+	return settings, err
+}
+
 // configure decides the settings of the functions and the relay's address, which is one of them.
 func (s *Suite) configure(context.Context) error {
 	if err := s.locateRelay(); err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	env := s.environment()
-	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
 	var err error
-	if s.config, err = config.Load(lookup, config.RelayDeliveryURL); err != nil {
-		return fmt.Errorf("settings of the functions: %w", err)
+	if s.config, err = load(env, config.RelayDeliveryURL); err != nil {
+		return err
 	}
 	for _, c := range s.children {
 		for name, value := range env {
@@ -229,7 +244,7 @@ func (s *Suite) startTick(context.Context) error {
 }
 
 func (s *Suite) caller(entryPoint, account string) cloud.Caller {
-	return cloud.Caller{Minter: s.issuer, URL: s.doors[entryPoint], Account: s.issuer.Account(account)}
+	return cloud.Caller{Minter: s.issuer, URL: s.functionURLs[entryPoint], Account: s.issuer.Account(account)}
 }
 
 // listen opens a port of 127.0.0.1; 0 is any.

@@ -3,7 +3,7 @@
 //
 // Start wires it, in this order:
 //
-//	emulators -> identity -> topic and subscriptions -> relay -> functions and their doors -> trigger -> tick
+//	emulators -> identity -> topic and subscriptions -> relay -> functions and their authenticators -> trigger -> tick
 //
 // and Stop takes it down in reverse. No state survives.
 package suite
@@ -59,7 +59,7 @@ type Options struct {
 	// Emulators is a running pair to share; Stop leaves it alone. Nil starts a pair.
 	Emulators *emulators.Emulators
 
-	// Middleware is put in front of each function, inside its door: the place for faults. May be nil.
+	// Middleware is put in front of each function, inside its authenticator: the place for faults. May be nil.
 	Middleware func(entryPoint string, function http.Handler) http.Handler
 
 	// RelayFront is put in front of the delivery endpoint of the reference relay, for the same purpose. May be nil.
@@ -78,19 +78,19 @@ const defaultTick = 2 * time.Second
 
 // Suite is the running system. Its methods are safe for concurrent use.
 type Suite struct {
-	opts      Options
-	dir       string
-	log       *slog.Logger // the gateway's
-	config    config.Config
-	emulators *emulators.Emulators
-	issuer    *identity.Issuer
-	scheduler *cloud.Scheduler
-	relayURL  string            // the delivery endpoint
-	socketURL string            // the relay for Nostr clients
-	pushURL   string            // where the delivery topic's subscription pushes to
-	doors     map[string]string // URL by entry point
-	children  map[string]*child // by entry point, and Relay
-	failed    chan error
+	opts         Options
+	dir          string
+	log          *slog.Logger // the gateway's
+	config       config.Config
+	emulators    *emulators.Emulators
+	issuer       *identity.Issuer
+	scheduler    *cloud.Scheduler
+	relayURL     string            // the delivery endpoint
+	socketURL    string            // the relay for Nostr clients
+	pushURL      string            // where the delivery topic's subscription pushes to
+	functionURLs map[string]string // by entry point
+	children     map[string]*child // by entry point, and Relay
+	failed       chan error
 
 	restarting sync.Mutex // of the Pub/Sub emulator
 
@@ -102,13 +102,13 @@ type Suite struct {
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Suite, error) {
 	s := &Suite{
-		opts:     opts,
-		doors:    map[string]string{},
-		children: map[string]*child{},
-		failed:   make(chan error, 1),
+		opts:         opts,
+		functionURLs: map[string]string{},
+		children:     map[string]*child{},
+		failed:       make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.startEmulators, s.startIdentity, s.openDoors, s.configure, s.servePushes, s.createTopics,
+		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
 		s.startRelay, s.startFunctions, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {

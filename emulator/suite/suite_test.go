@@ -113,7 +113,7 @@ func TestTick(t *testing.T) {
 	}
 }
 
-func TestDoorsAreClosedToStrangers(t *testing.T) {
+func TestFunctionsRefuseStrangers(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TickEvery: -1})
 	for entryPoint, url := range s.Addresses().Functions {
@@ -138,7 +138,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	for _, c := range s.children {
 		addresses = append(addresses, c.addr)
 	}
-	for _, url := range s.doors {
+	for _, url := range s.functionURLs {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {
@@ -184,6 +184,9 @@ func TestStartFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "wrong setting" {
+				test.opts.Progress = func(what string) { t.Errorf("before the setting is refused: %s", what) }
+			}
 			test.opts.Project, test.opts.Emulators = emutest.Project(t), emutest.Emulators(t)
 			s, err := Start(test.ctx, test.opts)
 			if err == nil {

@@ -54,9 +54,7 @@ func deliver(
 ) (delivering.Result, error) {
 	if message.RequestEventID != "" {
 		line.Set("request_event_id", message.RequestEventID)
-		return d.ForRequest(ctx, keypackage.Announcement{
-			RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
-		})
+		return d.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
 	}
 	line.Set("requester_pubkey", message.RequesterPubkey)
 	return d.ForRequester(ctx, message.RequesterPubkey)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"cloud.google.com/go/firestore"
-
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
@@ -20,7 +18,7 @@ import (
 
 // Store connects to Firestore. The context bounds the set-up only.
 func Store(ctx context.Context, cfg config.Config) (*store.Store, error) {
-	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database)
+	client, err := store.Connect(ctx, cfg.Project, cfg.Database)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Firestore: %w", err)
 	}

@@ -20,8 +20,7 @@ type publisher struct {
 // PublishRequest implements claiming.Publisher.
 func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
 	return p.topic.Publish(ctx, topic.Message{
-		RequestEventID: a.RequestID, OwnerPubkeys: a.Owners, KeyPackageEventIDs: a.Packages,
-		TraceParent: logging.TraceFrom(ctx).Parent(),
+		RequestEventID: a.RequestID, Granted: a.Granted, TraceParent: logging.TraceFrom(ctx).Parent(),
 	})
 }
 

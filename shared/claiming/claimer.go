@@ -1,8 +1,9 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go takes up a request, owner.go answers the units of one owner in one transaction, decide.go and select.go choose
-// what they get, combine.go gathers concurrent units of one owner, and store.go is the contract with the store.
+// claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
+// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
+// answers what is rejected or only observed, and store.go is the contract with the store.
 package claiming
 
 import (

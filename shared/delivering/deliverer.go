@@ -75,9 +75,9 @@ func (d *Deliverer) granted(
 			return nil, nil, err
 		}
 	}
-	missing := deliveryIDs(records)
+	missing := granted(records)
 	found = slices.DeleteFunc(found, func(f keypackage.StoredDelivery) bool {
-		i := slices.Index(missing, f.ID)
+		i := slices.Index(missing, f.Ref())
 		if i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
 		}
@@ -162,13 +162,14 @@ func outcome(records []keypackage.Claim) []keypackage.Row {
 	return rows
 }
 
-func deliveryIDs(records []keypackage.Claim) []string {
-	var ids []string
+// granted names all deliveries of a request, each once.
+func granted(records []keypackage.Claim) []keypackage.DeliveryRef {
+	var refs []keypackage.DeliveryRef
 	for _, r := range records {
-		ids = append(ids, r.DeliveryIDs...)
+		refs = append(refs, r.Deliveries()...)
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	slices.SortFunc(refs, func(a, b keypackage.DeliveryRef) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.Compact(refs)
 }
 
 // retryLater is the error that asks for the message once more.

@@ -177,15 +177,15 @@ func TestNothingIsPushedThatMustNotBe(t *testing.T) {
 func TestAnnouncements(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		owners, packages []string
-		searches         []string
+		granted  map[string][]string
+		searches []string
 	}{
-		"everything":        {[]string{"bob"}, []string{"k00", "k01"}, nil},
-		"nothing":           {nil, nil, []string{"RequestRecords", "Deliveries"}},
-		"one of two":        {[]string{"bob"}, []string{"k01"}, []string{"Deliveries"}},
-		"one twice":         {[]string{"bob"}, []string{"k00", "k00", "k01"}, nil},
-		"no owner":          {nil, []string{"k00", "k01"}, []string{"RequestRecords"}},
-		"strangers as well": {[]string{"bob", "carol"}, []string{"k00", "k01", "k02"}, nil},
+		"everything":        {map[string][]string{"bob": {"k00", "k01"}}, nil},
+		"nothing":           {nil, []string{"RequestRecords", "Deliveries"}},
+		"one of two":        {map[string][]string{"bob": {"k01"}}, []string{"Deliveries"}},
+		"one twice":         {map[string][]string{"bob": {"k00", "k00", "k01"}}, nil},
+		"another owner":     {map[string][]string{"carol": {"k00", "k01"}}, []string{"RequestRecords"}},
+		"strangers as well": {map[string][]string{"bob": {"k00", "k01"}, "carol": {"k02"}}, nil},
 	} {
 		inScene(t, 2, func(s *scene) {
 			stranger := delivery(2, "r")
@@ -197,7 +197,7 @@ func TestAnnouncements(t *testing.T) {
 				}
 				return nil
 			}
-			a := keypackage.Announcement{RequestID: "r", Owners: tt.owners, Packages: tt.packages}
+			a := keypackage.Announcement{RequestID: "r", Granted: tt.granted}
 			result, err := s.ForRequest(s.Context(), a)
 			if err != nil || result.Delivered != 2 || s.get("r_k02").State != keypackage.StatePending {
 				s.Errorf("%s: %+v, %v", name, result, err)

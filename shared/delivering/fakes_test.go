@@ -89,12 +89,12 @@ func (m *memory) Announced(
 ) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Announced", func() error {
 		for _, r := range m.records {
-			if r.RequestID == a.RequestID && slices.Contains(a.Owners, r.Owner) {
+			if _, named := a.Granted[r.Owner]; named && r.RequestID == a.RequestID {
 				records = append(records, r)
 			}
 		}
-		for _, id := range a.Packages {
-			found = append(found, m.find(keypackage.DeliveryID(a.RequestID, id))...)
+		for _, ref := range a.Deliveries() {
+			found = append(found, m.find(ref.ID)...)
 		}
 		return nil
 	})
@@ -123,10 +123,10 @@ func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []
 	return found, err
 }
 
-func (m *memory) Deliveries(ctx context.Context, ids []string) (found []keypackage.StoredDelivery, err error) {
+func (m *memory) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Deliveries", func() error {
-		for _, id := range ids {
-			found = append(found, m.find(id)...)
+		for _, ref := range refs {
+			found = append(found, m.find(ref.ID)...)
 		}
 		return nil
 	})

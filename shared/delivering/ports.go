@@ -16,7 +16,7 @@ type Store interface {
 	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error)
 
 	// Deliveries returns those of the deliveries that exist, in any order.
-	Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error)
+	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
 
 	// OpenFor returns up to limit open deliveries for the requester, in any order.
 	OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.StoredDelivery, error)

@@ -2,6 +2,7 @@ package delivering
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -20,9 +21,9 @@ const (
 // in an error other than a lost race, it may have succeeded: then nothing is sent and nothing is recorded, and the lease
 // runs out.
 func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
-	now := s.now()
+	now, holder := s.now(), rand.Text()
 	for _, d := range batch {
-		d.BeginPush(now)
+		d.BeginPush(now, holder, keypackage.Lease)
 	}
 	if err := s.store.BeginPush(ctx, batch); err != nil {
 		return err
@@ -42,7 +43,7 @@ func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[st
 	verdicts := make(map[string]keypackage.Verdict, len(batch))
 	push := s.push
 	for _, d := range batch {
-		if now := s.now(); !d.MaySend(now) {
+		if now := s.now(); !d.MaySend(now, keypackage.PushTimeout) {
 			verdicts[d.ID] = keypackage.Verdict{Result: keypackage.ResultNotSent, Retry: now.Before(d.ExpiresAt)}
 			continue
 		}
@@ -78,7 +79,7 @@ func (s *session) call(ctx context.Context, push Push) Answer {
 
 func (s *session) maySend(push Push) bool {
 	for _, d := range push.Deliveries {
-		if !d.MaySend(s.now()) {
+		if !d.MaySend(s.now(), keypackage.PushTimeout) {
 			return false
 		}
 	}
@@ -114,11 +115,11 @@ func (s *session) record(
 }
 
 func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) ([]*keypackage.Delivery, error) {
-	ids := make([]string, len(batch))
+	refs := make([]keypackage.DeliveryRef, len(batch))
 	for i, d := range batch {
-		ids[i] = d.ID
+		refs[i] = d.Ref()
 	}
-	found, err := s.store.Deliveries(ctx, ids)
+	found, err := s.store.Deliveries(ctx, refs)
 	again := make([]*keypackage.Delivery, len(found))
 	for i := range found {
 		again[i] = &found[i].Delivery

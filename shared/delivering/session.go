@@ -34,7 +34,7 @@ type session struct {
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
 // somebody else's push is under way, because that one may be lost: it waits for its end.
 func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
-	ids := idsOf(found)
+	left := refsOf(found)
 	for {
 		ready, leaseEnd := s.sort(found)
 		switch {
@@ -50,9 +50,9 @@ func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) er
 			return s.finish(ctx)
 		}
 		// What was pushed here is recorded and needs no second look: in the usual case that is all, and no call is made.
-		ids = slices.DeleteFunc(ids, func(id string) bool { return s.tried[id] })
+		left = slices.DeleteFunc(left, func(ref keypackage.DeliveryRef) bool { return s.tried[ref.ID] })
 		var err error
-		if found, err = s.store.Deliveries(ctx, ids); err != nil {
+		if found, err = s.store.Deliveries(ctx, left); err != nil {
 			return err
 		}
 	}
@@ -130,12 +130,12 @@ func (s *session) tell(ctx context.Context, push Push) error {
 	return nil
 }
 
-func idsOf(found []keypackage.StoredDelivery) []string {
-	ids := make([]string, len(found))
+func refsOf(found []keypackage.StoredDelivery) []keypackage.DeliveryRef {
+	refs := make([]keypackage.DeliveryRef, len(found))
 	for i := range found {
-		ids[i] = found[i].ID
+		refs[i] = found[i].Ref()
 	}
-	return ids
+	return refs
 }
 
 // Bounds of one push: the relay accepts 8 MiB, and its answer has to come within the lease.

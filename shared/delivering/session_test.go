@@ -12,7 +12,7 @@ import (
 )
 
 // leased says that another worker is pushing the delivery since a moment.
-func leased(d *keypackage.Delivery) { d.BeginPush(time.Now()) }
+func leased(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) }
 
 // Somebody else's push is waited for, whatever becomes of it, and never acknowledged.
 func TestWaitsForTheOtherPush(t *testing.T) {
@@ -166,7 +166,7 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 			func(d keypackage.Delivery) bool { return d.State == keypackage.StateDelivered },
 		},
 		"pushed by another": {
-			func(d *keypackage.Delivery) { d.BeginPush(time.Now()) }, "no_session",
+			func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) }, "no_session",
 			func(d keypackage.Delivery) bool {
 				return d.State == keypackage.StateSending && d.ExposureUnknown && d.PushNo == 2
 			},

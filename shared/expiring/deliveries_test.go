@@ -17,7 +17,7 @@ func TestDeliveriesExpire(t *testing.T) {
 	for _, mode := range allModes {
 		inWorld(t, func(w *world) {
 			w.add(1)
-			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+			w.add(1, func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) })
 			w.add(1, func(d *keypackage.Delivery) { d.Parked = true })
 			w.add(1, func(d *keypackage.Delivery) { d.Reserve = true })
 			w.add(1)
@@ -113,7 +113,7 @@ func TestNudges(t *testing.T) {
 		by("alice", none)
 		by("alice", none)
 		by("parked", func(d *keypackage.Delivery) { d.Parked = true })
-		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now()) })
+		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) })
 		by("delivered", func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
 		time.Sleep(29 * time.Second)
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 0 {
@@ -121,7 +121,10 @@ func TestNudges(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		by("too recent", none)
-		by("leased", func(d *keypackage.Delivery) { d.CreatedAt = d.CreatedAt.Add(-time.Minute); d.BeginPush(time.Now()) })
+		by("leased", func(d *keypackage.Delivery) {
+			d.CreatedAt = d.CreatedAt.Add(-time.Minute)
+			d.BeginPush(time.Now(), "holder", keypackage.Lease)
+		})
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2 || !slices.Equal(w.nudged, []string{"alice", "crashed"}) {
 			w.Errorf("got %+v, %v", report, w.nudged)
 		}
@@ -144,7 +147,7 @@ func TestNudgesOfWhoIsOffline(t *testing.T) {
 		w.add(1, func(d *keypackage.Delivery) { d.ExpiresAt = d.CreatedAt.Add(12 * time.Minute) })
 		push := func() {
 			d := w.deliveries["r_k000"]
-			d.BeginPush(time.Now())
+			d.BeginPush(time.Now(), "holder", keypackage.Lease)
 			d.Finish(d.PushNo, keypackage.ResultNoSession, time.Now())
 			w.deliveries["r_k000"] = d
 		}

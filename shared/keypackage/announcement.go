@@ -7,29 +7,40 @@ import "strings"
 // and what is not named is searched for.
 type Announcement struct {
 	RequestID string
-	Owners    []string // whose records there are
-	Packages  []string // for which the request created deliveries
+	// Granted holds, by owner whose claim there is, the packages for which the request created deliveries.
+	Granted map[string][]string
 }
 
 // mostAnnounced bounds the names: a message should stay far below 64 KiB. Hardly any request is granted more.
 const mostAnnounced = 100
 
-// NewAnnouncement returns the announcement of a request with these records; there must be one.
-func NewAnnouncement(records []Claim) Announcement {
-	a := Announcement{RequestID: records[0].RequestID}
-	for _, r := range records {
-		if r.Owner == "" {
+// NewAnnouncement returns the announcement of a request with these claims; there must be one.
+func NewAnnouncement(claims []Claim) Announcement {
+	a := Announcement{RequestID: claims[0].RequestID, Granted: make(map[string][]string)}
+	named := 0
+	for _, c := range claims {
+		if c.Owner == "" {
 			continue
 		}
-		a.Owners = append(a.Owners, r.Owner)
-		for _, id := range r.DeliveryIDs {
-			if strings.HasPrefix(id, DeliveryID(a.RequestID, "")) { // it joined the others
-				a.Packages = append(a.Packages, PackageOf(id))
+		a.Granted[c.Owner] = nil
+		for _, id := range c.DeliveryIDs {
+			if !strings.HasPrefix(id, DeliveryID(a.RequestID, "")) || named == mostAnnounced {
+				continue // joined, or one too many
 			}
+			a.Granted[c.Owner] = append(a.Granted[c.Owner], PackageOf(id))
+			named++
 		}
 	}
-	if len(a.Packages) > mostAnnounced {
-		a.Packages = nil
-	}
 	return a
+}
+
+// Deliveries names the deliveries that the request created.
+func (a Announcement) Deliveries() []DeliveryRef {
+	var refs []DeliveryRef
+	for owner, packages := range a.Granted {
+		for _, id := range packages {
+			refs = append(refs, DeliveryRef{ID: DeliveryID(a.RequestID, id), Owner: owner})
+		}
+	}
+	return refs
 }

@@ -50,6 +50,15 @@ func ClaimID(requestID, owner string) string { return requestID + "_" + owner }
 // ID returns the document id of the record.
 func (r *Claim) ID() string { return ClaimID(r.RequestID, r.Owner) }
 
+// Deliveries names what was granted, joined deliveries included.
+func (r *Claim) Deliveries() []DeliveryRef {
+	refs := make([]DeliveryRef, len(r.DeliveryIDs))
+	for i, id := range r.DeliveryIDs {
+		refs[i] = DeliveryRef{ID: id, Owner: r.Owner}
+	}
+	return refs
+}
+
 // claimBeyond is how long a record outlives its request, so that late repetitions still find it.
 const claimBeyond = 24 * time.Hour
 

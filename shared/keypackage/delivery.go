@@ -22,11 +22,16 @@ const (
 	StateExpired   State = "expired"
 )
 
-// Times of a push. The fence is longer than the longest lease, so that at its end no push can be under way.
+// Times of a push. A third of each lease is margin, for the write that begins it and for clocks that differ. The fence is
+// longer than the longest lease, so that at its end no push can be under way.
 const (
-	PushTimeout = 10 * time.Second
-	Lease       = PushTimeout + 5*time.Second
-	Fence       = 2 * Lease
+	PushTimeout = 10 * time.Second // to a relay, which may take half of it
+	Lease       = PushTimeout * 3 / 2
+
+	LocalPushTimeout = 2 * time.Second // into a session of the same process, where only a queue can be in the way
+	LocalLease       = LocalPushTimeout * 3 / 2
+
+	Fence = 2 * Lease
 )
 
 // Results of a push that are recorded besides the relay's own statuses.
@@ -60,6 +65,7 @@ type Delivery struct {
 	State           State     `firestore:"state"`
 	PushNo          int       `firestore:"push_no"` // raised by every BeginPush: names one push
 	LeaseUntil      time.Time `firestore:"lease_until,omitempty"`
+	LeaseBy         string    `firestore:"lease_by"`         // who holds the lease: random for each push
 	ExposureUnknown bool      `firestore:"exposure_unknown"` // a push ended without a definite answer: the package never returns to stock
 	Parked          bool      `firestore:"parked"`           // the relay cannot deliver it: never pushed again
 	Attempts        int       `firestore:"attempts"`         // pushes that left this process
@@ -86,6 +92,12 @@ func PackageOf(deliveryID string) string {
 	return id
 }
 
+// DeliveryRef names a delivery and, by its owner, the tombstone of its package, so that both can be read at once.
+type DeliveryRef struct{ ID, Owner string }
+
+// Ref names the delivery.
+func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
+
 // NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
 	return &Delivery{
@@ -101,7 +113,7 @@ func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, n
 // Whole reports whether a delivery that was read has what its end needs: whoever wrote it wrote all of it.
 func (d *Delivery) Whole() bool {
 	return d.PackageID != "" && d.PackageID == PackageOf(d.ID) && IsPubkey(d.Requester) && len(d.RequestIDs) > 0 &&
-		len(d.Package) > 0 && d.Hash != "" && !strings.Contains(d.Hash, "/") && !d.ExpiresAt.IsZero()
+		len(d.Package) > 0 && d.Hash != "" && d.Owner != "" && !strings.Contains(d.Hash+d.Owner, "/") && !d.ExpiresAt.IsZero()
 }
 
 // Event returns the signed event to deliver, or "" if the relay keeps it elsewhere.
@@ -125,18 +137,26 @@ func (d *Delivery) Pushable(now time.Time) bool {
 	return d.Open() && !d.Parked && !d.Leased(now) && now.Before(d.ExpiresAt)
 }
 
-// BeginPush is the conditional write before a push: whoever commits it may push until the lease ends. A push that was
+// HeldBy reports whether that holder may be pushing the delivery: the write with which it began was committed, even if
+// it never learnt so.
+func (d *Delivery) HeldBy(holder string, now time.Time) bool {
+	return d.Leased(now) && holder != "" && d.LeaseBy == holder
+}
+
+// BeginPush is the conditional write before a push: whoever commits it may push until the lease (Lease or LocalLease)
+// ends. The holder is a random word of its own for each push, and the same when the write is repeated. A push that was
 // begun before and never recorded may have reached the requester. The delivery must be Pushable.
-func (d *Delivery) BeginPush(now time.Time) {
+func (d *Delivery) BeginPush(now time.Time, holder string, lease time.Duration) {
 	d.ExposureUnknown = d.ExposureUnknown || d.State == StateSending
 	d.State = StateSending
 	d.PushNo++
-	d.LeaseUntil = now.Add(Lease)
+	d.LeaseUntil, d.LeaseBy = now.Add(lease), holder
 }
 
-// MaySend reports whether the writer of BeginPush may still send: it looks at the clock again just before it does.
-func (d *Delivery) MaySend(now time.Time) bool {
-	return now.Before(d.ExpiresAt) && now.Add(PushTimeout).Before(d.LeaseUntil)
+// MaySend reports whether the writer of BeginPush may still send what takes at most that time: it looks at the clock
+// again just before it does.
+func (d *Delivery) MaySend(now time.Time, timeout time.Duration) bool {
+	return now.Before(d.ExpiresAt) && now.Add(timeout).Before(d.LeaseUntil)
 }
 
 // Finish records how the push with that number ended. It reports whether the delivery changed.

@@ -22,7 +22,7 @@ func pending(edits ...func(*keypackage.Delivery)) *keypackage.Delivery {
 	return d
 }
 
-func sending(d *keypackage.Delivery) { d.BeginPush(now) }
+func sending(d *keypackage.Delivery) { d.BeginPush(now, "holder", keypackage.Lease) }
 
 func TestNewDelivery(t *testing.T) {
 	t.Parallel()
@@ -52,24 +52,54 @@ func TestNewDelivery(t *testing.T) {
 // Only the writer may push, for as long as nobody else may, and never after the end.
 func TestLease(t *testing.T) {
 	t.Parallel()
+	for lease, timeout := range map[time.Duration]time.Duration{
+		keypackage.Lease:      keypackage.PushTimeout,
+		keypackage.LocalLease: keypackage.LocalPushTimeout,
+	} {
+		d := pending()
+		if !d.Pushable(now) || d.Leased(now) {
+			t.Fatal("a new delivery is not pushable")
+		}
+		d.BeginPush(now, "holder", lease)
+		if d.State != keypackage.StateSending || d.PushNo != 1 || d.ExposureUnknown {
+			t.Errorf("after the first BeginPush: %+v", d)
+		}
+		if !d.MaySend(now, timeout) || d.Pushable(now) || !d.Leased(now) {
+			t.Error("whoever holds the lease may send, and nobody else")
+		}
+		if lease >= keypackage.Fence {
+			t.Errorf("a lease of %v outlives the fence", lease)
+		}
+		for at := now; at.Before(d.LeaseUntil.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
+			if d.MaySend(at, timeout) && !d.Leased(at.Add(timeout)) {
+				t.Fatalf("a push that begins %v after the write may outlive the lease", at.Sub(now))
+			}
+			if d.Leased(at) == d.Pushable(at) {
+				t.Fatalf("%v after the write the delivery is leased %v and pushable %v", at.Sub(now), d.Leased(at), d.Pushable(at))
+			}
+		}
+	}
+}
+
+// A holder knows its lease again, for as long as it lasts and nobody has recorded the end of the push.
+func TestLeaseNamesItsHolder(t *testing.T) {
+	t.Parallel()
 	d := pending()
-	if !d.Pushable(now) || d.Leased(now) {
-		t.Fatal("a new delivery is not pushable")
+	if d.HeldBy("", now) || d.HeldBy("holder", now) {
+		t.Error("nobody holds what was never begun")
 	}
-	d.BeginPush(now)
-	if d.State != keypackage.StateSending || d.PushNo != 1 || d.ExposureUnknown {
-		t.Errorf("after the first BeginPush: %+v", d)
+	d.BeginPush(now, "holder", keypackage.Lease)
+	if !d.HeldBy("holder", now) || d.HeldBy("other", now) || d.HeldBy("", now) || d.HeldBy("holder", d.LeaseUntil) {
+		t.Errorf("the holder is not the one who began: %+v", d)
 	}
-	if !d.MaySend(now) || d.Pushable(now) || !d.Leased(now) {
-		t.Error("whoever holds the lease may send, and nobody else")
+	d.Finish(1, keypackage.ResultNoSession, now)
+	if d.HeldBy("holder", now) {
+		t.Error("a recorded push is still held")
 	}
-	for at := now; at.Before(d.LeaseUntil.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
-		if d.MaySend(at) && !d.Leased(at.Add(keypackage.PushTimeout)) {
-			t.Fatalf("a push that begins %v after the write may outlive the lease", at.Sub(now))
-		}
-		if d.Leased(at) == d.Pushable(at) {
-			t.Fatalf("%v after the write the delivery is leased %v and pushable %v", at.Sub(now), d.Leased(at), d.Pushable(at))
-		}
+	nameless := pending()
+	nameless.BeginPush(now, "", keypackage.Lease)
+	if nameless.HeldBy("", now) {
+		t.Error("a lease without a name is somebody's")
 	}
 }
 
@@ -82,8 +112,8 @@ func TestNothingIsPushedAfterTheEnd(t *testing.T) {
 		}
 	}
 	just := d.ExpiresAt.Add(-time.Millisecond)
-	d.BeginPush(just)
-	if !d.MaySend(just) || d.MaySend(d.ExpiresAt) {
+	d.BeginPush(just, "holder", keypackage.Lease)
+	if !d.MaySend(just, keypackage.PushTimeout) || d.MaySend(d.ExpiresAt, keypackage.PushTimeout) {
 		t.Error("the clock is not looked at again")
 	}
 	if !d.LeaseUntil.Before(d.DueAt()) {
@@ -136,7 +166,7 @@ func TestAnswerOfAnEarlierPush(t *testing.T) {
 	t.Parallel()
 	for _, result := range append(results(), "something new") {
 		d := pending(sending)
-		d.BeginPush(now.Add(keypackage.Lease))
+		d.BeginPush(now.Add(keypackage.Lease), "holder", keypackage.Lease)
 		if !d.ExposureUnknown {
 			t.Fatal("a push whose end nobody recorded may have reached the requester")
 		}
@@ -177,7 +207,10 @@ func TestExpire(t *testing.T) {
 	t.Parallel()
 	due := pending().DueAt()
 	finished := func(result string) func(*keypackage.Delivery) {
-		return func(d *keypackage.Delivery) { d.BeginPush(now); d.Finish(d.PushNo, result, now) }
+		return func(d *keypackage.Delivery) {
+			d.BeginPush(now, "holder", keypackage.Lease)
+			d.Finish(d.PushNo, result, now)
+		}
 	}
 	over := func(d *keypackage.Delivery) { d.PackageExpires = due }
 	reserve := func(d *keypackage.Delivery) { d.Reserve = true }

@@ -15,6 +15,7 @@ const (
 	FieldCreatedAt   = "created_at"
 	FieldExpiresAt   = "expires_at"
 	FieldEvent       = "event"
+	FieldSlot        = "slot" // SlotID of a kind-30443 event; the gateway writes it, to find the version that it replaces
 	FieldFlaw        = "flaw" // ours, a hint for people: why this package is not handed out
 )
 

@@ -49,7 +49,7 @@ func TestRejectedDocuments(t *testing.T) {
 			with(func(e *nostr.Event) { e.Content = "x"; e.ID = e.GetID() }), keypackage.RejectBadSignature, false,
 		},
 		"another's signature": {with(func(e *nostr.Event) { e.Sig = other.Sig }), keypackage.RejectBadSignature, false},
-		"no signature":        {with(func(e *nostr.Event) { e.Sig = "" }), keypackage.RejectBadSignature, false},
+		"no signature":        {with(func(e *nostr.Event) { e.Sig = "" }), keypackage.RejectMalformedEvent, false},
 		"another's key": {
 			with(func(e *nostr.Event) { e.PubKey = bob.pubkey; e.ID = e.GetID() }), keypackage.RejectBadSignature, false,
 		},

@@ -1,17 +1,22 @@
 package keypackage
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
+	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 )
 
-// Kinds of the Nostr events that this project reads.
+// Kinds of the Nostr events that this project reads and writes.
 const (
 	KindKeyPackage            = 443   // NIP-EE: a one-time KeyPackage, a regular event
 	KindAddressableKeyPackage = 30443 // MIP-00: one KeyPackage per `d` slot, replaced by the owner
 	KindRequest               = 447   // a signed request for an owner's KeyPackages
+	KindOutcome               = 20447 // ephemeral, signed by the relay: what came of a request, for its requester
+	KindLevel                 = 20448 // the same: the state of an owner's stock, for the owner
 )
 
 // MaxEventBytes bounds the JSON of a signed event that is looked at. A request for 32 owners needs about 3 KB, a
@@ -29,52 +34,100 @@ var (
 // VerifyEvent parses a signed event and verifies its id and its signature (NIP-01). It returns one of the ErrEvent errors;
 // with ErrEventID and ErrEventSignature the parsed event comes along, because its kind may still matter.
 //
-// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a public
-// key in upper case, under which one person would be many.
+// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a signature
+// in upper case.
 func VerifyEvent(raw string) (*nostr.Event, error) {
-	event, err := parseEvent(raw)
+	event, err := ParseEvent([]byte(raw))
 	if err != nil {
 		return nil, err
-	}
-	if !IsPubkey(event.PubKey) {
-		return nil, ErrEventMalformed
 	}
 	if !event.CheckID() {
 		return event, ErrEventID
 	}
-	if ok, err := event.CheckSignature(); err != nil || !ok {
+	if ok, err := event.CheckSignature(); err != nil || !ok || !isHex(event.Sig, 128) {
 		return event, ErrEventSignature
 	}
 	return event, nil
 }
 
-// parseEvent reads the fields of NIP-01 and ignores others, as relays and clients do. go-nostr's own decoder fails at a
-// field that it does not know, and lets invalid syntax pass.
-func parseEvent(raw string) (*nostr.Event, error) {
+// ParseEvent reads an event, of any kind, that every parser reads in the same way: otherwise what is verified here might not
+// be what another program reads in the same bytes. It takes I-JSON (RFC 7493: no repeated names, no lone surrogates, valid
+// UTF-8, integers that a double can hold) without any null, with all the fields of NIP-01 under their exact names and of their
+// exact types, the public key in lower-case hex. Fields of other names are ignored, as relays and clients do, unless a parser that
+// ignores case would take one for a field of NIP-01.
+//
+// It verifies neither id nor signature. The error is ErrEventTooLarge or ErrEventMalformed, and repeats nothing of the event.
+func ParseEvent(raw []byte) (*nostr.Event, error) {
 	if len(raw) > MaxEventBytes {
 		return nil, ErrEventTooLarge
 	}
-	var fields struct {
-		ID        string          `json:"id"`
-		PubKey    string          `json:"pubkey"`
-		CreatedAt nostr.Timestamp `json:"created_at"`
-		Kind      int             `json:"kind"`
-		Tags      nostr.Tags      `json:"tags"`
-		Content   string          `json:"content"`
-		Sig       string          `json:"sig"`
-	}
-	if json.Unmarshal([]byte(raw), &fields) != nil { // its error would repeat parts of the event
+	var e wireEvent
+	if json.Unmarshal(raw, &e) != nil || !e.complete() || hasNull(raw) {
 		return nil, ErrEventMalformed
 	}
-	event := nostr.Event(fields)
-	return &event, nil
+	tags := make(nostr.Tags, len(e.Tags))
+	for i, tag := range e.Tags {
+		tags[i] = tag
+	}
+	return &nostr.Event{
+		ID: *e.ID, PubKey: e.PubKey, CreatedAt: nostr.Timestamp(*e.CreatedAt), Kind: int(*e.Kind), Tags: tags, Content: *e.Content, Sig: *e.Sig,
+	}, nil
+}
+
+// wireEvent is an event as it is written. Pointers tell what is missing from what is zero.
+type wireEvent struct {
+	ID        *string                   `json:"id"`
+	PubKey    string                    `json:"pubkey"`
+	CreatedAt *uint64                   `json:"created_at"`
+	Kind      *uint16                   `json:"kind"`
+	Tags      [][]string                `json:"tags"`
+	Content   *string                   `json:"content"`
+	Sig       *string                   `json:"sig"`
+	Others    map[string]jsontext.Value `json:",embed"`
+}
+
+// maxInteger is the largest integer that every JSON parser holds exactly (RFC 7493, section 2.2).
+const maxInteger = 1<<53 - 1
+
+func (e *wireEvent) complete() bool {
+	return e.CreatedAt != nil && *e.CreatedAt <= maxInteger && e.Kind != nil && e.Tags != nil && e.Content != nil &&
+		e.ID != nil && e.Sig != nil && IsPubkey(e.PubKey) && !e.hasLookalike()
+}
+
+// hasLookalike reports whether another field has the name of one of NIP-01 in another case. Go's encoding/json, for one,
+// takes both for the same.
+func (e *wireEvent) hasLookalike() bool {
+	for other := range e.Others {
+		for _, name := range []string{"id", "pubkey", "created_at", "kind", "tags", "content", "sig"} {
+			if strings.EqualFold(other, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasNull reports whether there is a null in valid JSON, at any depth. Parsers differ in what they make of it.
+func hasNull(raw []byte) bool {
+	for d := jsontext.NewDecoder(bytes.NewBuffer(raw)); ; {
+		token, err := d.ReadToken()
+		if err != nil {
+			return false
+		}
+		if token.Kind() == 'n' {
+			return true
+		}
+	}
 }
 
 // IsPubkey reports whether s is a public key as Nostr writes it: 64 lowercase hex digits.
-func IsPubkey(s string) bool { return isHex64(s) }
+func IsPubkey(s string) bool { return isHex(s, 64) }
 
-func isHex64(s string) bool {
-	if len(s) != 64 {
+// IsEventID reports whether s is an event's id as Nostr writes it: 64 lowercase hex digits.
+func IsEventID(s string) bool { return isHex(s, 64) }
+
+func isHex(s string, digits int) bool {
+	if len(s) != digits {
 		return false
 	}
 	for _, c := range []byte(s) {

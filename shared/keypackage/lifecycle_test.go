@@ -29,7 +29,7 @@ func (l *life) begin(t *rapid.T) {
 	if l.ended != nil || !l.now.Before(l.ExpiresAt) {
 		t.Fatalf("pushable at %v in state %s, end %v", l.now, l.State, l.ExpiresAt)
 	}
-	l.BeginPush(l.now)
+	l.BeginPush(l.now, "holder", keypackage.Lease)
 	l.pushes = append(l.pushes, "")
 	l.answered = append(l.answered, rapid.SampledFrom(append(results(), "")).Draw(t, "answer"))
 }

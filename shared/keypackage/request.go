@@ -271,7 +271,7 @@ func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
 	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
 		return nil, false
 	}
-	event, err := parseEvent(doc.Event)
+	event, err := ParseEvent([]byte(doc.Event))
 	if err != nil {
 		return nil, true
 	}

@@ -58,7 +58,7 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 		t.create(s.deliveries.Doc(d.ID), d)
 	}
 	for _, d := range plan.Joined {
-		t.require(s.tombstones.Doc(d.PackageID), missing)
+		t.require(s.tombstone(d.PackageID, d.Owner), missing)
 		t.update(s.deliveries.Doc(d.ID), d.Version, []firestore.Update{{Path: "request_ids", Value: d.RequestIDs}})
 	}
 }
@@ -67,13 +67,13 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 // created, which fails if the same bytes were handed out meanwhile from another document.
 func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	for _, h := range plan.Consumed {
-		t.require(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.require(s.tombstone(h.Candidate.ID, h.Candidate.Owner), missing)
 		t.remove(s.keyPackages.Doc(h.Candidate.ID), h.Candidate.Version)
 		t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
 	}
 	seen := make(map[string]bool)
 	for _, h := range plan.Reserves {
-		t.require(s.tombstones.Doc(h.Candidate.ID), missing)
+		t.require(s.tombstone(h.Candidate.ID, h.Candidate.Owner), missing)
 		t.require(s.keyPackages.Doc(h.Candidate.ID), unchanged(h.Candidate.Version))
 		switch {
 		case seen[h.Ledger.Hash]: // another event with the same bytes
@@ -103,7 +103,7 @@ func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
 // requireStock makes sure that a package is still in stock and as valid as it was when it was read.
 func (s *Store) requireStock(t *transaction, c *keypackage.Candidate) {
 	t.require(s.keyPackages.Doc(c.ID), unchanged(c.Version))
-	t.require(s.tombstones.Doc(c.ID), missing)
+	t.require(s.tombstone(c.ID, c.Owner), missing)
 	t.require(s.ledger.Doc(c.Hash), used(c.Use))
 }
 
@@ -114,7 +114,7 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 	for _, c := range plan.Removed {
 		switch {
 		case c.Tombstoned:
-			t.require(s.tombstones.Doc(c.ID), exists)
+			t.require(s.tombstone(c.ID, c.Owner), exists)
 		case c.Use == keypackage.UseOneTime:
 			t.require(s.ledger.Doc(c.Hash), used(keypackage.UseOneTime))
 		}

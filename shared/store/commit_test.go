@@ -50,7 +50,7 @@ func (s *scene) checkRead() {
 	joined := view.Open[s.plan.Joined[0].ID]
 	equal(s.t, "requests of the joined delivery", joined.RequestIDs, []string{s.earlierFromCarol.ID, s.fromCarol.ID})
 	for _, d := range s.plan.Created {
-		found := must(s.store.Deliveries(s.t.Context(), []string{d.ID}))(s.t)
+		found := must(s.store.Deliveries(s.t.Context(), []keypackage.DeliveryRef{d.Ref()}))(s.t)
 		found[0].Version = d.Version
 		equal(s.t, "a new delivery", found, []keypackage.StoredDelivery{{Delivery: *d}})
 	}
@@ -88,7 +88,7 @@ func TestCommitConflicts(t *testing.T) {
 		"joined: changed":                func(s *scene) { s.Touch(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: gone":                   func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: tombstone":              func(s *scene) { s.tombstone(s.joined) },
-		"removed: tombstone gone":        func(s *scene) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned))) },
+		"removed: tombstone gone":        func(s *scene) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey)) },
 		"removed: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.tombstoned)) },
 		"removed: deleted":               func(s *scene) { s.Delete(s.stockPath(s.tombstoned)) },
 		"removed: returned to stock":     func(s *scene) { s.Delete(s.ledgerPath(s.usedUp)) },
@@ -118,7 +118,7 @@ func TestCommitConflicts(t *testing.T) {
 
 func (s *scene) tombstone(p keypackage.Document) {
 	s.t.Helper()
-	s.Put(fixture.Documents{s.tombstonePath(fixture.ID(p)): map[string]any{keypackage.FieldEventID: fixture.ID(p)}})
+	s.Put(fixture.Documents{s.tombstonePath(fixture.ID(p), s.bob.Pubkey): map[string]any{keypackage.FieldEventID: fixture.ID(p)}})
 }
 
 func (s *scene) use(p keypackage.Document, use keypackage.Use) {

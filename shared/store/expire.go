@@ -41,7 +41,7 @@ func (s *Store) yieldStored(
 ) bool {
 	refs := make([]*firestore.DocumentRef, len(batch))
 	for i := range batch {
-		refs[i] = s.tombstones.Doc(batch[i].PackageID)
+		refs[i] = s.tombstone(batch[i].PackageID, batch[i].Owner)
 	}
 	tombstones, err := s.get(ctx, refs)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Store) Expire(ctx context.Context, deliveries []*keypackage.Delivery) e
 // returnToStock puts the package back in its old place. Set, not Create: the relay may have stored a re-broadcast of the
 // same event meanwhile. The ledger entry goes with it, but only the one that this delivery made.
 func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *firestore.DocumentSnapshot) {
-	t.require(s.tombstones.Doc(d.PackageID), missing)
+	t.require(s.tombstone(d.PackageID, d.Owner), missing)
 	t.set(s.keyPackages.Doc(d.PackageID), d.Package)
 	if by, _ := entry.Data()["delivery_id"].(string); by == d.ID && ledgerUse(entry) == keypackage.UseOneTime {
 		t.remove(entry.Ref, entry.UpdateTime)

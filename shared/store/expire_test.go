@@ -138,7 +138,7 @@ func TestEndedDeliveriesHaveNoShard(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	pushed := s.deliver("pushed", nil)
-	pushed.BeginPush(s.now)
+	pushed.BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), []*keypackage.Delivery{pushed}))
 	equal(t, "shard of a push", s.read(pushed.ID).DueShard, pushed.DueShard)
 	pushed.Finish(pushed.PushNo, keypackage.ResultDelivered, s.now)

@@ -25,7 +25,7 @@ func written() map[string]collection {
 	return map[string]collection{
 		"mls_keypackages": {
 			"event_id": text, "owner_pubkey": text, "content": text, "ciphersuite": text, "extensions": list, "relays": list,
-			"created_at": seconds, "expires_at": seconds, "event": text, "flaw": text,
+			"created_at": seconds, "expires_at": seconds, "event": text, "flaw": text, "slot": text,
 		},
 		"mls_keypackage_requests": {
 			"event": text, "kind": number, "pubkey": text, "created_at": seconds, "received_at": moment, "open": number,
@@ -76,7 +76,7 @@ func rises(t reflect.Type) bool {
 var spread = map[string][]string{
 	"keys and hashes": {
 		"event_id", "owner_pubkey", "pubkey", "requester_pubkey", "keypackage_owner_pubkey", "keypackage_event_id", "request_event_id",
-		"ledger_id", "delivery_id",
+		"ledger_id", "delivery_id", "lease_by", "slot",
 	},
 	"shards":    {"open", "due_shard", "check_shard"},
 	"few words": {"ciphersuite", "extensions", "relays", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
@@ -141,13 +141,11 @@ func TestEveryWrittenFieldIsKnown(t *testing.T) {
 	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomePartial, []keypackage.Claim{{
 		KeepUntil: s.now, Observed: []keypackage.Row{{RetryAt: s.now}},
 	}}))
-	for i, d := range s.plan.Created {
-		found := must(s.store.Deliveries(t.Context(), []string{d.ID}))(t)
-		if i == 0 {
-			found[0].Expire(false, s.now)
-			s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{&found[0].Delivery}))
-		}
-	}
+	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{s.plan.Created[0].Ref()}))(t)
+	found[0].BeginPush(s.now, "holder", keypackage.Lease)
+	s.must(s.store.BeginPush(t.Context(), []*keypackage.Delivery{&found[0].Delivery}))
+	found[0].Expire(false, s.now)
+	s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{&found[0].Delivery}))
 	all := written()
 	for path, document := range s.All() {
 		name, _, _ := strings.Cut(path, "/")

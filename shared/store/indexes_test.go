@@ -65,7 +65,8 @@ func askEverything(w *world) {
 	_, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
 	_, open := w.store.OpenFor(ctx, "requester", 1)
-	for _, err := range []error{oldest, newest, records, open} {
+	_, addressable := w.store.Addressable(ctx, []string{"owner"}, 1)
+	for _, err := range []error{oldest, newest, records, open, addressable} {
 		w.must(err)
 	}
 	all(w.t, w.store.Due(ctx, w.now))

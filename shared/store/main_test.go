@@ -50,8 +50,8 @@ func (w *world) stockPath(p keypackage.Document) string {
 	return w.Collections.KeyPackages + "/" + fixture.ID(p)
 }
 
-func (w *world) tombstonePath(packageID string) string {
-	return w.Collections.Tombstones + "/" + packageID
+func (w *world) tombstonePath(packageID, owner string) string {
+	return w.Collections.Tombstones + "/" + packageID + "_" + owner
 }
 
 func (w *world) ledgerPath(p keypackage.Document) string {

@@ -17,20 +17,17 @@ func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
 ) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	var refs []*firestore.DocumentRef
-	for _, owner := range a.Owners {
+	for owner := range a.Granted {
 		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
 	}
-	for _, id := range a.Packages {
-		refs = append(refs, s.deliveries.Doc(keypackage.DeliveryID(a.RequestID, id)), s.tombstones.Doc(id))
-	}
-	snaps, err := s.get(ctx, refs)
+	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
 	if err != nil {
 		return nil, nil, err
 	}
-	if records, err = decodeRecords(snaps[:len(a.Owners)]); err != nil {
+	if records, err = decodeRecords(snaps[:len(refs)]); err != nil {
 		return nil, nil, err
 	}
-	found, err = decodeFound(snaps[len(a.Owners):])
+	found, err = decodeFound(snaps[len(refs):])
 	return records, found, err
 }
 
@@ -44,16 +41,21 @@ func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypack
 }
 
 // Deliveries implements delivering.Store.
-func (s *Store) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
-	refs := make([]*firestore.DocumentRef, 0, 2*len(ids))
-	for _, id := range ids {
-		refs = append(refs, s.deliveries.Doc(id), s.tombstones.Doc(keypackage.PackageOf(id)))
-	}
-	snaps, err := s.get(ctx, refs)
+func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error) {
+	snaps, err := s.get(ctx, s.withTombstone(refs))
 	if err != nil {
 		return nil, err
 	}
 	return decodeFound(snaps)
+}
+
+// withTombstone returns the document of each delivery and, behind it, the tombstone of its package.
+func (s *Store) withTombstone(refs []keypackage.DeliveryRef) []*firestore.DocumentRef {
+	docs := make([]*firestore.DocumentRef, 0, 2*len(refs))
+	for _, ref := range refs {
+		docs = append(docs, s.deliveries.Doc(ref.ID), s.tombstone(keypackage.PackageOf(ref.ID), ref.Owner))
+	}
+	return docs
 }
 
 // decodeFound reads those deliveries that exist; behind each in snaps is the tombstone of its package.
@@ -83,21 +85,21 @@ func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]key
 
 // withTombstones decodes deliveries found by a query, and reads by id whether their packages were deleted.
 func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
-	refs := make([]*firestore.DocumentRef, len(snaps))
-	for i, snap := range snaps {
-		refs[i] = s.tombstones.Doc(keypackage.PackageOf(snap.Ref.ID))
-	}
-	tombstones, err := s.get(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
 	found := make([]keypackage.StoredDelivery, len(snaps))
+	refs := make([]*firestore.DocumentRef, len(snaps))
 	for i, snap := range snaps {
 		delivery, err := decodeDelivery(snap)
 		if err != nil {
 			return nil, err
 		}
-		found[i] = keypackage.StoredDelivery{Delivery: *delivery, Tombstoned: tombstones[i].Exists()}
+		found[i].Delivery, refs[i] = *delivery, s.tombstone(delivery.PackageID, delivery.Owner)
+	}
+	tombstones, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		found[i].Tombstoned = tombstones[i].Exists()
 	}
 	return found, nil
 }
@@ -106,7 +108,7 @@ func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentS
 func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	t := s.begin()
 	for _, d := range deliveries {
-		t.require(s.tombstones.Doc(d.PackageID), missing)
+		t.require(s.tombstone(d.PackageID, d.Owner), missing)
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
 	at, err := t.commit(ctx, "begin a push")
@@ -135,7 +137,7 @@ func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delive
 // progress lists the fields that change in the life of a delivery. Zero times are not written.
 func progress(d *keypackage.Delivery) []firestore.Update {
 	updates := []firestore.Update{
-		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo},
+		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo}, {Path: "lease_by", Value: d.LeaseBy},
 		{Path: "exposure_unknown", Value: d.ExposureUnknown}, {Path: "parked", Value: d.Parked},
 		{Path: "attempts", Value: d.Attempts}, {Path: "last_result", Value: d.LastResult}, {Path: "reason", Value: d.Reason},
 	}

@@ -17,6 +17,9 @@ type shelf struct {
 	requester string
 }
 
+// ownerOnShelf is whose packages are delivered.
+const ownerOnShelf = "owner"
+
 func newShelf(t *testing.T) *shelf { return &shelf{newWorld(t), actors.NewKey().Pubkey} }
 
 // deliver puts a pending delivery of a package with that id, after edit has changed it.
@@ -24,7 +27,7 @@ func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keyp
 	s.t.Helper()
 	d := &keypackage.Delivery{
 		ID: keypackage.DeliveryID("request", packageID), RequestID: "request", RequestIDs: []string{"request"},
-		Requester: s.requester, Owner: "owner", PackageID: packageID, Hash: "hash of " + packageID,
+		Requester: s.requester, Owner: ownerOnShelf, PackageID: packageID, Hash: "hash of " + packageID,
 		Package:     keypackage.Document{keypackage.FieldEventID: packageID, keypackage.FieldCreatedAt: int64(1)},
 		RequestedAt: s.now, CreatedAt: s.now, ExpiresAt: s.now.Add(deliveryTTL), PackageExpires: s.now.Add(time.Hour),
 		State: keypackage.StatePending, DueShard: 1 + len(packageID)%keypackage.Shards,
@@ -39,7 +42,7 @@ func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keyp
 // read returns a delivery as the use cases read it.
 func (s *shelf) read(id string) *keypackage.Delivery {
 	s.t.Helper()
-	found := must(s.store.Deliveries(s.t.Context(), []string{id}))(s.t)
+	found := must(s.store.Deliveries(s.t.Context(), []keypackage.DeliveryRef{{ID: id, Owner: ownerOnShelf}}))(s.t)
 	if len(found) != 1 {
 		s.t.Fatalf("%d deliveries instead of one", len(found))
 	}
@@ -48,7 +51,7 @@ func (s *shelf) read(id string) *keypackage.Delivery {
 
 func (s *shelf) bury(packageID string) {
 	s.t.Helper()
-	s.Put(fixture.Documents{s.tombstonePath(packageID): map[string]any{keypackage.FieldEventID: packageID}})
+	s.Put(fixture.Documents{s.tombstonePath(packageID, ownerOnShelf): map[string]any{keypackage.FieldEventID: packageID}})
 }
 
 func deliveryIDs(found []keypackage.StoredDelivery) []string {
@@ -66,15 +69,15 @@ func TestAnnounced(t *testing.T) {
 	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	s.deliver("not named", nil)
 	s.bury("buried")
-	record := keypackage.Claim{RequestID: want.RequestID, Owner: "bob", Owners: []string{"bob"}, Granted: 1, CreatedAt: s.now}
-	s.Put(fixture.Documents{s.recordPath(want.RequestID, "bob"): record})
+	record := keypackage.Claim{RequestID: want.RequestID, Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, CreatedAt: s.now}
+	s.Put(fixture.Documents{s.recordPath(want.RequestID, ownerOnShelf): record})
 	records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
-		RequestID: want.RequestID, Owners: []string{"nobody", "bob"}, Packages: []string{"buried", "no_package"},
+		RequestID: want.RequestID, Granted: map[string][]string{"nobody": {"no_package"}, ownerOnShelf: {"buried", "no_package"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "records", recordIDs(records), []string{want.RequestID + "_bob"})
+	equal(t, "records", recordIDs(records), []string{want.RequestID + "_" + ownerOnShelf})
 	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
@@ -107,7 +110,8 @@ func TestDeliveries(t *testing.T) {
 	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	other := s.deliver("other", nil)
 	s.bury("buried")
-	found := must(s.store.Deliveries(t.Context(), []string{want.ID, "no_delivery", other.ID}))(t)
+	s.Put(fixture.Documents{s.tombstonePath("other", "a stranger"): map[string]any{keypackage.FieldEventID: "other"}})
+	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{want.Ref(), {ID: "no_delivery", Owner: ownerOnShelf}, other.Ref()}))(t)
 	slices.SortFunc(found, func(a, b keypackage.StoredDelivery) int { return len(b.ID) - len(a.ID) })
 	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}, {Delivery: *other}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
@@ -146,7 +150,7 @@ func TestBeginPush(t *testing.T) {
 	batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 	for range 3 { // a push may follow another; each writes under the version of the one before
 		for _, d := range batch {
-			d.BeginPush(s.now)
+			d.BeginPush(s.now, "holder", keypackage.Lease)
 		}
 		s.must(s.store.BeginPush(t.Context(), batch))
 		for _, d := range batch {
@@ -166,7 +170,7 @@ func TestSaveResults(t *testing.T) {
 	var batch []*keypackage.Delivery
 	for _, result := range results {
 		d := s.deliver(result, nil)
-		d.BeginPush(s.now)
+		d.BeginPush(s.now, "holder", keypackage.Lease)
 		batch = append(batch, d)
 	}
 	s.must(s.store.BeginPush(t.Context(), batch))
@@ -212,7 +216,7 @@ func TestPushConflicts(t *testing.T) {
 				batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 				meanwhile(s, batch[1])
 				for _, d := range batch {
-					d.BeginPush(s.now)
+					d.BeginPush(s.now, "holder", keypackage.Lease)
 				}
 				read := batch[0].Version
 				s.writesNothing(func() error { return write(s, batch) })
@@ -225,7 +229,7 @@ func TestPushConflicts(t *testing.T) {
 func (s *shelf) pushElsewhere(d *keypackage.Delivery) {
 	s.t.Helper()
 	other := *d
-	other.BeginPush(s.now)
+	other.BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.Store().BeginPush(s.t.Context(), []*keypackage.Delivery{&other}))
 }
 
@@ -234,7 +238,7 @@ func TestSaveResultsOfATombstonedPackage(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	batch := []*keypackage.Delivery{s.deliver("a", nil)}
-	batch[0].BeginPush(s.now)
+	batch[0].BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), batch))
 	s.bury("a")
 	batch[0].Finish(batch[0].PushNo, keypackage.ResultDelivered, s.now)

@@ -52,15 +52,18 @@ func newCast(t *testing.T) *cast {
 	c.flawed[keypackage.FieldOwner] = c.bob.Pubkey
 	c.flawed[keypackage.FieldEvent] = "not an event"
 	c.expired = fixture.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
-	question := actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
-	c.fromAlice = fixture.Request(t, c.alice, question)
-	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, question), fixture.Request(t, c.carol, question)
+	c.fromAlice = fixture.Request(t, c.alice, c.question())
+	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, c.question()), fixture.Request(t, c.carol, c.question())
 	c.inspected = make(map[string]*keypackage.Package)
 	for _, p := range append(c.stock(), c.joined) {
 		inspected := keypackage.Inspect(fixture.ID(p), p, keypackage.PolicyStrict)
 		c.inspected[fixture.ID(p)] = &inspected
 	}
 	return c
+}
+
+func (c *cast) question() actors.Question {
+	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
 }
 
 func (c *cast) stock() []keypackage.Document {
@@ -101,7 +104,7 @@ func (s *scene) history() fixture.Documents {
 	owner := keypackage.Owner{Pubkey: s.bob.Pubkey}
 	owner.HandedOut = owner.HandedOut.Add(s.now, 1)
 	return fixture.Documents{
-		s.tombstonePath(fixture.ID(s.tombstoned)):     map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
+		s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey): map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
 		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
 		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseReserve),
 		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseReserve),

@@ -59,7 +59,7 @@ func (s *Store) look(ctx context.Context, candidates []*keypackage.Candidate) er
 	for _, c := range candidates {
 		if c.Flaw == "" {
 			asked = append(asked, c)
-			refs = append(refs, s.ledger.Doc(c.Hash), s.tombstones.Doc(c.ID))
+			refs = append(refs, s.ledger.Doc(c.Hash), s.tombstone(c.ID, c.Owner))
 		}
 	}
 	snaps, err := s.get(ctx, refs)

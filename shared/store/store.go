@@ -7,12 +7,12 @@
 // once. Queries stay outside, because a query in a transaction locks more than the documents it finds.
 //
 // Nothing here decides anything: packages claiming, delivering and expiring do, and this one says whether what they
-// relied on still holds. A lost race is keypackage.ErrConflict; every other failure is a retryable fault.
+// relied on still holds. A lost race is keypackage.ErrConflict, which only a commit returns; every other failure is a
+// retryable fault that keeps its cause.
 package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"cloud.google.com/go/firestore"
@@ -54,15 +54,21 @@ func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*fire
 	return snaps, failed("read documents", err)
 }
 
-// failed wraps an error of Firestore; nil stays nil.
+// failed wraps an error of a read, or of anything else that cannot lose a race; nil stays nil.
 func failed(doing string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case lostRace(err), errors.Is(err, keypackage.ErrConflict):
-		return fmt.Errorf("%s: %w", doing, keypackage.ErrConflict)
 	}
 	return fault.Retryable("firestore", fmt.Errorf("%s: %w", doing, err))
+}
+
+// notCommitted wraps the error of a commit, which alone can lose a race. Of a lost race only the code is told: its text
+// names a document, and nothing else.
+func notCommitted(doing string, err error) error {
+	if lostRace(err) {
+		return fmt.Errorf("%s: %w (%s)", doing, keypackage.ErrConflict, status.Code(err))
+	}
+	return failed(doing, err)
 }
 
 // lostRace reports whether a condition of a write did not hold, or the transaction was aborted in favour of another.
@@ -72,4 +78,9 @@ func lostRace(err error) bool {
 		return true
 	}
 	return false
+}
+
+// tombstone is the document that says that an author has deleted an event, or the versions of a slot.
+func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
+	return s.tombstones.Doc(keypackage.TombstoneID(id, author))
 }

@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -60,6 +64,11 @@ func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
 	}})
 }
 
+// erase removes a document whatever it has become.
+func (t *transaction) erase(ref *firestore.DocumentRef) {
+	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Delete(ref) }})
+}
+
 // createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
 func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Time, data any, updates []firestore.Update) {
 	if version.IsZero() {
@@ -79,19 +88,30 @@ func (t *transaction) commit(ctx context.Context, doing string) (time.Time, erro
 	if len(t.required) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
 		result, err := t.pending[0].alone(ctx)
 		if err != nil {
-			return time.Time{}, failed(doing, err)
+			return time.Time{}, notCommitted(doing, err)
 		}
 		return result.UpdateTime, nil
 	}
+	var ready bool
 	var response firestore.CommitResponse
-	err := t.store.client.RunTransaction(ctx, t.run, firestore.MaxAttempts(1), firestore.WithCommitResponseTo(&response))
-	if err != nil {
-		return time.Time{}, failed(doing, err)
+	err := t.store.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
+		err := t.prepare(tx)
+		ready = err == nil
+		return err
+	}, firestore.MaxAttempts(1), firestore.WithCommitResponseTo(&response))
+	switch {
+	case err == nil:
+		return response.CommitTime(), nil
+	case errors.Is(err, keypackage.ErrConflict):
+		return time.Time{}, fmt.Errorf("%s: %w", doing, err)
+	case ready:
+		return time.Time{}, notCommitted(doing, err)
 	}
-	return response.CommitTime(), nil
+	return time.Time{}, failed(doing, err)
 }
 
-func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
+// prepare does everything but the commit. Its error is keypackage.ErrConflict if a requirement does not hold.
+func (t *transaction) prepare(tx *firestore.Transaction) error {
 	if len(t.required) > 0 {
 		if err := t.check(tx); err != nil {
 			return err
@@ -105,12 +125,17 @@ func (t *transaction) run(_ context.Context, tx *firestore.Transaction) error {
 	return nil
 }
 
+// check reads what the transaction requires. A read that waits for another's lock may be aborted, which is a race lost
+// before the commit; as ErrConflict it is also not taken for an order to sleep and try again.
 func (t *transaction) check(tx *firestore.Transaction) error {
 	refs := make([]*firestore.DocumentRef, len(t.required))
 	for i, r := range t.required {
 		refs[i] = r.ref
 	}
 	snaps, err := tx.GetAll(refs)
+	if status.Code(err) == codes.Aborted {
+		return keypackage.ErrConflict
+	}
 	if err != nil {
 		return err
 	}

@@ -75,21 +75,17 @@ func askers(units []claiming.Unit) (requesters, recordIDs []string) {
 func (s *Store) joinable(
 	ctx context.Context, units []claiming.Unit, pairs map[string]keypackage.Pair,
 ) (map[string]keypackage.StoredDelivery, error) {
-	var refs []*firestore.DocumentRef
+	var refs []keypackage.DeliveryRef
 	seen := make(map[string]bool)
 	for _, u := range units {
 		for _, open := range pairs[u.Request.Requester].Open {
 			if open.Ask == u.Request.Ask && !seen[open.DeliveryID] {
 				seen[open.DeliveryID] = true
-				refs = append(refs, s.deliveries.Doc(open.DeliveryID), s.tombstones.Doc(keypackage.PackageOf(open.DeliveryID)))
+				refs = append(refs, keypackage.DeliveryRef{ID: open.DeliveryID, Owner: u.Owner})
 			}
 		}
 	}
-	snaps, err := s.get(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
-	all, err := decodeFound(snaps)
+	all, err := s.Deliveries(ctx, refs)
 	found := make(map[string]keypackage.StoredDelivery, len(all))
 	for _, f := range all {
 		found[f.ID] = f

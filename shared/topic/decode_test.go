@@ -24,7 +24,7 @@ var (
 	id      = strings.Repeat("0a", 32)
 	request = `{"request_event_id":"` + id + `"}`
 	nudge   = `{"requester_pubkey":"` + id + `"}`
-	named   = request[:len(request)-1] + `,"owner_pubkeys":["` + id + `"],"keypackage_event_ids":["k1","` + id + `"]}`
+	named   = request[:len(request)-1] + `,"granted":{"` + id + `":["k1","` + id + `"]}}`
 )
 
 // envelope returns a push body as Pub/Sub writes it, including the fields that nobody needs.
@@ -91,7 +91,7 @@ func TestDecode(t *testing.T) {
 		{"push, request", push(envelope(request)), topic.Message{RequestEventID: id}},
 		{
 			"push, request with names", push(envelope(named)),
-			topic.Message{RequestEventID: id, OwnerPubkeys: []string{id}, KeyPackageEventIDs: []string{"k1", id}},
+			topic.Message{RequestEventID: id, Granted: map[string][]string{id: {"k1", id}}},
 		},
 		{"push, requester", push(envelope(nudge)), topic.Message{RequesterPubkey: id}},
 		{"push, unknown field beside", push(envelope(`{"v":2,` + request[1:])), topic.Message{RequestEventID: id}},
@@ -141,8 +141,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"63 digits", push(envelope(`{"request_event_id":"` + id[1:] + `"}`)), topic.BadMessage},
 		{"upper case", push(envelope(strings.ToUpper(request))), topic.BadMessage},
 		{"document path", push(envelope(`{"request_event_id":"../` + id[3:] + `"}`)), topic.BadMessage},
-		{"owner that is no key", push(envelope(strings.Replace(named, id+`"],`, `bob"],`, 1))), topic.BadMessage},
-		{"owner named twice", push(envelope(strings.Replace(named, id+`"],`, id+`","`+id+`"],`, 1))), topic.BadMessage},
+		{"owner that is no key", push(envelope(strings.Replace(named, `{"`+id, `{"bob`, 1))), topic.BadMessage},
 		{"path to a KeyPackage", push(envelope(strings.Replace(named, "k1", "../k1", 1))), topic.BadMessage},
 		{"KeyPackage without id", push(envelope(strings.Replace(named, "k1", "", 1))), topic.BadMessage},
 		{"too large", push(strings.Repeat(" ", 64<<10) + envelope(request)), topic.BodyTooLarge},
@@ -208,9 +207,11 @@ func FuzzDecode(f *testing.F) {
 		if len(key) != 64 || strings.Trim(key, "0123456789abcdef") != "" {
 			t.Errorf("accepted %+v", got)
 		}
-		for _, name := range append(got.OwnerPubkeys, got.KeyPackageEventIDs...) {
-			if name == "" || strings.Contains(name, "/") {
-				t.Errorf("accepted the name %q", name)
+		for owner, packages := range got.Granted {
+			for _, name := range append(packages, owner) {
+				if name == "" || strings.Contains(name, "/") {
+					t.Errorf("accepted the name %q", name)
+				}
 			}
 		}
 	})

@@ -18,10 +18,9 @@ type Message struct {
 	RequestEventID  string // 64 lower-case hex digits
 	RequesterPubkey string // 64 lower-case hex digits
 
-	// OwnerPubkeys and KeyPackageEventIDs may go with RequestEventID: whose answers there are, and which packages the
-	// request was granted, so that the receiver need not search for them. See keypackage.Announcement.
-	OwnerPubkeys       []string // 64 lower-case hex digits each
-	KeyPackageEventIDs []string // ids of documents
+	// Granted may go with RequestEventID: by owner whose answer there is (64 lower-case hex digits), the ids of the packages
+	// that the request was granted, so that the receiver need not search for them. See keypackage.Announcement.
+	Granted map[string][]string
 
 	// TraceParent is the W3C trace context (https://www.w3.org/TR/trace-context/) under which the message was
 	// published, so that one request can be followed through the functions. It travels as a message attribute and may
@@ -34,14 +33,13 @@ const traceAttribute = "traceparent"
 
 // payload is the message's data on the wire. Relays write it too.
 type payload struct {
-	RequestEventID     string   `json:"request_event_id,omitempty"`
-	RequesterPubkey    string   `json:"requester_pubkey,omitempty"`
-	OwnerPubkeys       []string `json:"owner_pubkeys,omitempty"`
-	KeyPackageEventIDs []string `json:"keypackage_event_ids,omitempty"`
+	RequestEventID  string              `json:"request_event_id,omitempty"`
+	RequesterPubkey string              `json:"requester_pubkey,omitempty"`
+	Granted         map[string][]string `json:"granted,omitempty"`
 }
 
 func (m Message) data() ([]byte, error) {
-	p := payload{m.RequestEventID, m.RequesterPubkey, m.OwnerPubkeys, m.KeyPackageEventIDs}
+	p := payload{m.RequestEventID, m.RequesterPubkey, m.Granted}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -56,10 +54,7 @@ func parse(data []byte) (Message, error) {
 	if err := p.check(); err != nil {
 		return Message{}, err
 	}
-	return Message{
-		RequestEventID: p.RequestEventID, RequesterPubkey: p.RequesterPubkey,
-		OwnerPubkeys: p.OwnerPubkeys, KeyPackageEventIDs: p.KeyPackageEventIDs,
-	}, nil
+	return Message{RequestEventID: p.RequestEventID, RequesterPubkey: p.RequesterPubkey, Granted: p.Granted}, nil
 }
 
 func (p payload) check() error {
@@ -69,14 +64,13 @@ func (p payload) check() error {
 	if !isHex32(p.RequestEventID + p.RequesterPubkey) {
 		return errors.New("id is not 64 lower-case hex digits")
 	}
-	if slices.ContainsFunc(p.OwnerPubkeys, func(s string) bool { return !isHex32(s) }) {
-		return errors.New("an owner is not 64 lower-case hex digits")
-	}
-	if len(slices.Compact(slices.Sorted(slices.Values(p.OwnerPubkeys)))) < len(p.OwnerPubkeys) {
-		return errors.New("an owner is named twice")
-	}
-	if slices.ContainsFunc(p.KeyPackageEventIDs, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
-		return errors.New("a KeyPackage's id is not that of a document")
+	for owner, packages := range p.Granted {
+		if !isHex32(owner) {
+			return errors.New("an owner is not 64 lower-case hex digits")
+		}
+		if slices.ContainsFunc(packages, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
+			return errors.New("a KeyPackage's id is not that of a document")
+		}
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestPublishedMessagesArrive(t *testing.T) {
 	messages := []topic.Message{
 		{RequestEventID: id, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 		{RequestEventID: strings.Repeat("1b", 32)},
-		{RequestEventID: id, OwnerPubkeys: []string{id, strings.Repeat("2c", 32)}, KeyPackageEventIDs: []string{id}},
+		{RequestEventID: id, Granted: map[string][]string{id: {id}, strings.Repeat("2c", 32): {}}},
 		{RequesterPubkey: id},
 	}
 	want := make(map[string]bool)
@@ -101,7 +101,7 @@ func TestPublishRefusesABadMessage(t *testing.T) {
 	p := publisher(t, project)
 	for _, m := range []topic.Message{
 		{}, {RequestEventID: id, RequesterPubkey: id}, {RequesterPubkey: "bob"},
-		{RequestEventID: id, OwnerPubkeys: []string{"bob"}}, {RequestEventID: id, KeyPackageEventIDs: []string{"a/b"}},
+		{RequestEventID: id, Granted: map[string][]string{"bob": nil}}, {RequestEventID: id, Granted: map[string][]string{id: {"a/b"}}},
 	} {
 		err := p.Publish(t.Context(), topic.Message{RequestEventID: id}, m)
 		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {

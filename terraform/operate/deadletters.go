@@ -117,9 +117,9 @@ func asked(ctx context.Context, documents *store.Store, message topic.Message) (
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	var granted []keypackage.DeliveryRef
 	for _, record := range records {
-		ids = append(ids, record.DeliveryIDs...)
+		granted = append(granted, record.Deliveries()...)
 	}
-	return documents.Deliveries(ctx, ids)
+	return documents.Deliveries(ctx, granted)
 }

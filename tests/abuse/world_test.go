@@ -1,4 +1,4 @@
-// Package trust tests what requesters and owners may rely on although identities are free and anybody may publish
+// Package abuse tests what requesters and owners may rely on although identities are free and anybody may publish
 // anything: the use cases on a real Firestore emulator, with real KeyPackages and a clock of the test's.
 //
 // world_test.go is what the tests stand on; drain_test.go attacks an owner, levels_test.go empties and refills one,

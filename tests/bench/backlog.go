@@ -85,12 +85,11 @@ func (b *bench) besides(ctx context.Context, db *database, t *Table, others int)
 
 // bareReads reads what was granted, as a push does.
 func (db *database) bareReads(ctx context.Context, a keypackage.Announcement) error {
-	record := keypackage.ClaimID(a.RequestID, a.Owners[0])
-	delivery := keypackage.DeliveryID(a.RequestID, a.Packages[0])
+	granted := a.Deliveries()[0]
 	_, err := db.client.GetAll(ctx, []*firestore.DocumentRef{
-		db.client.Collection(db.Collections.Claims).Doc(record),
-		db.client.Collection(db.Collections.Deliveries).Doc(delivery),
-		db.client.Collection(db.Collections.Tombstones).Doc(a.Packages[0]),
+		db.client.Collection(db.Collections.Claims).Doc(keypackage.ClaimID(a.RequestID, granted.Owner)),
+		db.client.Collection(db.Collections.Deliveries).Doc(granted.ID),
+		db.client.Collection(db.Collections.Tombstones).Doc(keypackage.TombstoneID(keypackage.PackageOf(granted.ID), granted.Owner)),
 	})
 	return err
 }

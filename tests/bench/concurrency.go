@@ -121,7 +121,7 @@ func (db *database) pushBodies(ctx context.Context) ([][]byte, error) {
 			return nil, err
 		}
 		data, err := json.Marshal(map[string]any{
-			"request_event_id": d.RequestID, "owner_pubkeys": []string{d.Owner}, "keypackage_event_ids": []string{d.PackageID},
+			"request_event_id": d.RequestID, "granted": map[string][]string{d.Owner: {d.PackageID}},
 		})
 		if err != nil {
 			return nil, err

@@ -3,7 +3,7 @@
 // flat when stock, backlog and leftovers grow; what a request costs; how fast a function starts and how much memory it holds.
 //
 // Everything is measured in one run, because figures of different runs on a shared machine cannot be compared. What is to
-// be compared is measured in turns. Sections are files of their own; report.go prints them.
+// be compared is measured in turns. Sections are files of their own.
 //
 //	go run ./tests/bench                     everything; -only names sections
 package main

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
 
 const (
 	quiet = 200 * time.Millisecond // enough on one machine
-	slack = 9 * time.Second        // the machine may be busy
+	slack = 2 * time.Minute        // the machine may be busy; nothing waits for it to pass
 )
 
 // serve starts a reference relay and returns it as a target with all tokens.

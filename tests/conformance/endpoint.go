@@ -15,7 +15,7 @@ import (
 
 const (
 	// life of a push that is not about expiry.
-	life = time.Minute
+	life = 5 * time.Minute
 	// patience with an answer. Lateness is a rule of its own; other rules should not fail with it.
 	patience = 30 * time.Second
 	// maxAnswer is far above an answer to any push of ours.
@@ -23,9 +23,9 @@ const (
 )
 
 // endpointClient follows no redirect, as the function follows none.
-func endpointClient() *http.Client {
+func endpointClient(slack time.Duration) *http.Client {
 	return &http.Client{
-		Timeout:       patience,
+		Timeout:       patience + slack,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -34,10 +34,12 @@ func checkConformance(ctx context.Context, args []string) error {
 	if asJSON {
 		story = os.Stderr
 	}
+	told := 0
 	results, err := Run(ctx, target, func(r Result) {
-		fmt.Fprintf(story, "%-11s  %-15s  %s\n", r.Verdict, r.Rule, r.Promise)
+		told++
+		fmt.Fprintf(story, "%2d of %d  %-11s  %-15s  %s\n", told, len(rules), r.Verdict, r.Rule, r.Promise)
 		if r.Detail != "" {
-			fmt.Fprintf(story, "%30s %s\n", "", r.Detail)
+			fmt.Fprintf(story, "%39s %s\n", "", r.Detail)
 		}
 	})
 	if err != nil {
@@ -63,7 +65,7 @@ func conformanceTarget(ctx context.Context, args []string) (target Target, asJSO
 	audience := flags.String("audience", "", "audience of the token (default: origin of the endpoint)")
 	flags.BoolVar(&target.Compatible, "compat", false, "the relay runs with its compatibility setting")
 	flags.DurationVar(&target.Quiet, "quiet", 500*time.Millisecond, "how long to listen for what must not arrive")
-	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the 5 s for an answer")
+	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the time that anything has to arrive")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document on standard output, and the lines on standard error")
 	if err := command.Parse(flags, args); err != nil {
 		return target, asJSON, err

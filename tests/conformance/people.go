@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -119,9 +118,11 @@ func (s *session) gotEvent(ctx context.Context, who string, want *nostr.Event) e
 	if err != nil {
 		return fmt.Errorf("%s: %w", who, err)
 	}
-	var event nostr.Event
-	if len(received) != 1 || json.Unmarshal([]byte(received[0]), &event) != nil || event.ID != want.ID {
+	if len(received) != 1 {
 		return fmt.Errorf("%s received %d events instead of the KeyPackage alone", who, len(received))
+	}
+	if event, err := keypackage.VerifyEvent(received[0]); err != nil || event.ID != want.ID {
+		return fmt.Errorf("%s received something else than the KeyPackage", who)
 	}
 	return nil
 }

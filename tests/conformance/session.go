@@ -19,11 +19,14 @@ import (
 const (
 	// maxFrame is above any frame that a check causes.
 	maxFrame = 1 << 20
-	// arrival is how long something that the relay has said to have sent may be under way.
-	arrival = 5 * time.Second
+	// arrivalTime is how long something that the relay has said to have sent may be under way, and an answer to a client.
+	arrivalTime = 5 * time.Second
 	// readBuffer keeps what the kernel takes in for a session that does not read far below what such a check sends.
 	readBuffer = 64 << 10
 )
+
+// arrival is arrivalTime with what this network or machine may add: what is merely slow is not called missing.
+func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 
 // session is one websocket connection. It reads only while one of its methods runs, so a session that is left alone is a
 // client that does not read. Not safe for concurrent use.
@@ -67,10 +70,20 @@ func (p *probe) join(ctx context.Context, key actors.Key) (*session, error) {
 
 func (s *session) leave() { _ = s.conn.CloseNow() }
 
+// authenticate answers the relay's challenge. NIP-42 lets a relay send it when it likes: one that has sent none is asked for
+// what it serves to the author only.
 func (s *session) authenticate(ctx context.Context, key actors.Key) error {
-	message, err := s.until(ctx, arrival, func(m message) bool { return m.label() == "AUTH" })
+	const asking = "authenticate"
+	ask := time.AfterFunc(s.probe.Quiet, func() { _ = s.send(ctx, "REQ", asking, keyPackagesOf(key)) })
+	message, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == "AUTH" })
 	if err != nil {
+		ask.Stop()
 		return fmt.Errorf("wait for the challenge: %w", err)
+	}
+	if !ask.Stop() {
+		if err := s.send(ctx, "CLOSE", asking); err != nil {
+			return err
+		}
 	}
 	proof := nip42.CreateUnsignedAuthEvent(message.text(1), key.Pubkey, s.probe.Relay)
 	if err := key.Sign(&proof); err != nil {
@@ -91,7 +104,7 @@ func (s *session) submit(ctx context.Context, label string, event *nostr.Event) 
 	if err := s.send(ctx, label, event); err != nil {
 		return err
 	}
-	ok, err := s.until(ctx, 2*arrival, func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
+	ok, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
 	if err != nil {
 		return fmt.Errorf("wait for the OK: %w", err)
 	}
@@ -110,7 +123,7 @@ func (s *session) subscribe(ctx context.Context, id string, filters ...nostr.Fil
 	if err := s.send(ctx, request...); err != nil {
 		return err
 	}
-	_, err := s.until(ctx, 2*arrival, func(m message) bool {
+	_, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool {
 		return (m.label() == "EOSE" || m.label() == "CLOSED") && m.text(1) == id
 	})
 	if err != nil {
@@ -122,7 +135,7 @@ func (s *session) subscribe(ctx context.Context, id string, filters ...nostr.Fil
 // all returns the events that have arrived since the session was opened, when at least n have and then nothing more does for
 // the quiet time, or when n do not arrive in time. It is the last thing to ask of a session: it may be closed then.
 func (s *session) all(ctx context.Context, n int) ([]string, error) {
-	if err := s.await(ctx, n, arrival); err != nil {
+	if err := s.await(ctx, n, s.probe.arrival()); err != nil {
 		return s.events, notOver(ctx, err)
 	}
 	none := nostr.Filter{IDs: []string{actors.NewKey().Pubkey}} // what was sent before is there when this is answered

@@ -15,7 +15,7 @@ type outcome struct {
 	owners     map[string]keypackage.Owner
 }
 
-func (s *scene) outcome() *outcome {
+func (s *world) outcome() *outcome {
 	s.t.Helper()
 	o := &outcome{
 		deliveries: read[keypackage.Delivery](s, s.Collections.Deliveries),
@@ -31,7 +31,7 @@ func (s *scene) outcome() *outcome {
 	return o
 }
 
-func read[T any](s *scene, collection string) map[string]T {
+func read[T any](s *world, collection string) map[string]T {
 	s.t.Helper()
 	snaps, err := s.Client.Collection(collection).Documents(s.t.Context()).GetAll()
 	if err != nil {
@@ -51,7 +51,7 @@ func read[T any](s *scene, collection string) map[string]T {
 // audit checks what has to hold after any race, whoever won: every request has one record, announced; every package that
 // was handed out as one-time went to one request and is out of stock and in the ledger under its delivery; every reserve
 // is in stock and in the ledger as shared; every owner still has a package; and the budget counted each package once.
-func (s *scene) audit(requests []keypackage.RequestDocument) *outcome {
+func (s *world) audit(requests []keypackage.RequestDocument) *outcome {
 	s.t.Helper()
 	o := s.outcome()
 	s.auditRecords(o, requests)
@@ -84,7 +84,7 @@ func (s *scene) audit(requests []keypackage.RequestDocument) *outcome {
 	return o
 }
 
-func (s *scene) auditRecords(o *outcome, requests []keypackage.RequestDocument) {
+func (s *world) auditRecords(o *outcome, requests []keypackage.RequestDocument) {
 	s.t.Helper()
 	units := make(map[string]bool)
 	for _, r := range o.records {
@@ -115,7 +115,7 @@ func (s *scene) auditRecords(o *outcome, requests []keypackage.RequestDocument) 
 	}
 }
 
-func (s *scene) auditOwners(o *outcome, oneTime map[string]int) {
+func (s *world) auditOwners(o *outcome, oneTime map[string]int) {
 	s.t.Helper()
 	left := make(map[string]int)
 	for _, document := range s.In(s.Collections.KeyPackages) {

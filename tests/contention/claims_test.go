@@ -22,7 +22,7 @@ func TestTwoHundredRequestersForOneOwner(t *testing.T) {
 }
 
 func oneEach(t *testing.T, requesters int) {
-	s := newScene(t)
+	s := newWorld(t)
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, requesters+1)...)
 	requests := s.ask(requesters, actors.Question{Owners: []string{bob.Pubkey}})
@@ -35,7 +35,7 @@ func oneEach(t *testing.T, requesters int) {
 // There are too few packages: nine requesters get one of their own, and all others the reserve, marked as last resort.
 func TestFiftyRequestersForTenPackages(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, 10)...)
 	requests := s.ask(50, actors.Question{Owners: []string{bob.Pubkey}})
@@ -53,7 +53,7 @@ func TestFiftyRequestersForTenPackages(t *testing.T) {
 // Requests for several packages of several owners leave every owner one, whatever the order.
 func TestRequestersForSeveralOwners(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	var owners []string
 	for range 4 {
 		owner := actors.NewKey()
@@ -71,7 +71,7 @@ func TestRequestersForSeveralOwners(t *testing.T) {
 // The same event, delivered to both instances at the same moment, has one answer.
 func TestSameEventByTwoInstances(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	var requests []keypackage.RequestDocument
 	for range 10 {
 		owner := actors.NewKey()
@@ -87,7 +87,7 @@ func TestSameEventByTwoInstances(t *testing.T) {
 // nothing from stock.
 func TestSameQuestionAskedTwice(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	var requests []keypackage.RequestDocument
 	for range 10 {
 		owner, requester := actors.NewKey(), actors.NewKey()
@@ -123,7 +123,7 @@ type counts struct {
 	full, partial     int // records
 }
 
-func (s *scene) expect(o *outcome, want counts) {
+func (s *world) expect(o *outcome, want counts) {
 	s.t.Helper()
 	got := counts{stock: len(o.stock)}
 	for _, d := range o.deliveries {

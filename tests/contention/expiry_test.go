@@ -20,7 +20,7 @@ import (
 // never returns to stock, and what does return was seen by nobody.
 func TestExpiryAgainstDelivery(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	var requests []keypackage.RequestDocument
 	for range 20 {
 		owner := actors.NewKey()
@@ -30,14 +30,14 @@ func TestExpiryAgainstDelivery(t *testing.T) {
 	s.take(requests, s.one)
 	s.expect(s.audit(requests), counts{stock: 20, oneTime: 20, full: 20})
 
-	relay := &moodyRelay{}
+	relay := &fickleRelay{}
 	s.deliverAndExpire(relay, requests)
 	s.auditEnds(relay)
 }
 
 // deliverAndExpire lets two instances deliver every request while two others expire everything, and then ends what is
 // still open.
-func (s *scene) deliverAndExpire(relay *moodyRelay, requests []keypackage.RequestDocument) {
+func (s *world) deliverAndExpire(relay *fickleRelay, requests []keypackage.RequestDocument) {
 	s.t.Helper()
 	ahead := func() time.Time { return time.Now().Add(generous.DeliveryTTL + 2*keypackage.Fence) }
 	newExpirer := func() *expiring.Expirer {
@@ -71,7 +71,7 @@ func (s *scene) deliverAndExpire(relay *moodyRelay, requests []keypackage.Reques
 }
 
 // auditEnds checks that every delivery has ended, and that its end agrees with what the relay has sent.
-func (s *scene) auditEnds(relay *moodyRelay) {
+func (s *world) auditEnds(relay *fickleRelay) {
 	s.t.Helper()
 	o := s.outcome()
 	ends := make(map[string]int)
@@ -98,35 +98,35 @@ func (s *scene) auditEnds(relay *moodyRelay) {
 	s.t.Logf("ends: %v", ends)
 }
 
-// moodyRelay delivers a third of the deliveries, finds nobody for another, and breaks the connection at the rest.
-type moodyRelay struct {
-	mu    sync.Mutex
-	moods map[string]string // by delivery; the same each time
+// fickleRelay delivers a third of the deliveries, finds nobody for another, and breaks the connection at the rest.
+type fickleRelay struct {
+	mu      sync.Mutex
+	answers map[string]string // by delivery; the same each time
 }
 
-var moods = []string{keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultUnknown}
+var answers = []string{keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultUnknown}
 
 // Push implements delivering.Relay.
-func (r *moodyRelay) Push(_ context.Context, push delivering.Push) delivering.Answer {
+func (r *fickleRelay) Push(_ context.Context, push delivering.Push) delivering.Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.moods == nil {
-		r.moods = make(map[string]string)
+	if r.answers == nil {
+		r.answers = make(map[string]string)
 	}
 	answer := delivering.Answer{Answer: keypackage.AnswerResults, Statuses: make(map[string]string)}
 	for _, d := range push.Deliveries {
-		if _, known := r.moods[d.ID]; !known {
-			r.moods[d.ID] = moods[len(r.moods)%len(moods)]
+		if _, known := r.answers[d.ID]; !known {
+			r.answers[d.ID] = answers[len(r.answers)%len(answers)]
 		}
-		answer.Statuses[d.ID] = r.moods[d.ID]
+		answer.Statuses[d.ID] = r.answers[d.ID]
 	}
 	return answer
 }
 
 // mayHaveShown reports whether the requester may have received the delivery.
-func (r *moodyRelay) mayHaveShown(id string) bool {
+func (r *fickleRelay) mayHaveShown(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	mood, pushed := r.moods[id]
-	return pushed && mood != keypackage.ResultNoSession
+	answer, pushed := r.answers[id]
+	return pushed && answer != keypackage.ResultNoSession
 }

@@ -75,7 +75,7 @@ var (
 // Invocation is one run of a function as its environment sees it: a sequence of external calls. It is safe for concurrent
 // use, and serves once.
 type Invocation struct {
-	// Fault, if Kind is set, befalls the call At.
+	// Fault, if Kind is set, strikes the call At.
 	Fault struct {
 		At   Point
 		Kind Kind
@@ -196,7 +196,7 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 	return err
 }
 
-// begin counts the call and says what befalls it.
+// begin counts the call and says what happens to it.
 func (i *Invocation) begin(name string) (Point, Kind, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -8,7 +8,7 @@
 //
 //	go test ./tests/histories                              # 120 histories and 8 with pushes, as part of go test ./...
 //	go test ./tests/histories -run Pushed -v -pushed 200   # 200 histories with pushes
-//	go test ./tests/histories -run Planted -v -shortest    # the planted mistakes, and the shortest histories that find them
+//	go test ./tests/histories -run Mutants -v -shortest    # the mutants, and the shortest history that finds each
 //	for i in $(seq 10); do                                 # 10,000 histories
 //	    go test ./tests/histories -run Histories -v -count=1 -parallel 4 -rapid.checks=250 -timeout 1h || break
 //	done
@@ -76,7 +76,7 @@ func play(h history, backends *simulation.Backends, options simulation.Options) 
 	return strings.Join(broken, "\n")
 }
 
-func (s step) play(ctx context.Context, on *simulation.Stage) {
+func (s step) play(ctx context.Context, on *simulation.Simulation) {
 	switch s.Do {
 	case publish:
 		on.Publish(ctx, s.Packages...)
@@ -94,7 +94,7 @@ func (s step) play(ctx context.Context, on *simulation.Stage) {
 	case lose:
 		on.Lose(s.Pick)
 	case deliver:
-		on.Relay.SetMood(s.Mood)
+		on.Relay.Behave(s.Behaviour)
 		on.Deliver(ctx, s.Pick, s.Keep, s.invocation(ctx, on))
 	case drop:
 		on.Drop(ctx, s.Pick)
@@ -109,8 +109,8 @@ func (s step) play(ctx context.Context, on *simulation.Stage) {
 	}
 }
 
-func (s step) invocation(ctx context.Context, on *simulation.Stage) *simulation.Invocation {
-	i := &simulation.Invocation{Patient: s.Patient}
+func (s step) invocation(ctx context.Context, on *simulation.Simulation) *simulation.Invocation {
+	i := &simulation.Invocation{WaitsForLease: s.WaitsForLease}
 	i.Fault.Kind, i.Fault.At = s.Fault, s.At
 	if s.Amid != nil {
 		i.Amid.At, i.Amid.Do = s.AmidAt, func() { s.Amid.play(ctx, on) }

@@ -21,18 +21,18 @@ type history struct {
 
 // step is one thing that happens. Pick and Other name whom or what it concerns, by any number.
 type step struct {
-	Do          action
-	Pick, Other int
-	Packages    []simulation.Package
-	Ask         simulation.Ask // made first if there is no event to claim for
-	Wait        time.Duration
-	Keep        bool // the event or message comes again, although it is acknowledged
-	Patient     bool // waits for the end of somebody else's push
-	Mood        simulation.Mood
-	Fault       faults.Kind // "" or what befalls the call At
-	At          faults.Point
-	Amid        *step // what happens right before the call AmidAt, in the middle of this step
-	AmidAt      faults.Point
+	Do            action
+	Pick, Other   int
+	Packages      []simulation.Package
+	Ask           simulation.Ask // made first if there is no event to claim for
+	Wait          time.Duration
+	Keep          bool // the event or message comes again, although it is acknowledged
+	WaitsForLease bool // waits for the end of somebody else's push
+	Behaviour     simulation.Behaviour
+	Fault         faults.Kind // "" or what strikes the call At
+	At            faults.Point
+	Amid          *step // what happens right before the call AmidAt, in the middle of this step
+	AmidAt        faults.Point
 }
 
 // action is the kind of a step.
@@ -127,20 +127,20 @@ func steps(actions []action, depth int) *rapid.Generator[step] {
 		}
 		switch s.Do {
 		case claim, deliver, tick:
-			befall(t, &s, depth)
+			disturb(t, &s, depth)
 		}
 		return s
 	})
 }
 
-// befall draws what happens to an invocation. Most go well.
-func befall(t *rapid.T, s *step, depth int) {
+// disturb draws what happens to an invocation. Most go well.
+func disturb(t *rapid.T, s *step, depth int) {
 	s.Keep = rapid.IntRange(0, 5).Draw(t, "keep") == 5
 	if s.Do == deliver {
-		s.Patient = rapid.Bool().Draw(t, "patient")
-		s.Mood = simulation.Honest
-		if rapid.IntRange(0, 2).Draw(t, "moody") == 2 {
-			s.Mood = rapid.SampledFrom(simulation.Moods).Draw(t, "mood")
+		s.WaitsForLease = rapid.Bool().Draw(t, "waits for lease")
+		s.Behaviour = simulation.Honest
+		if rapid.IntRange(0, 2).Draw(t, "misbehaves") == 2 {
+			s.Behaviour = rapid.SampledFrom(simulation.Behaviours).Draw(t, "behaviour")
 		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "faulty") == 3 {
@@ -210,11 +210,11 @@ func (s step) String() string {
 	if s.Keep {
 		text += ", again later"
 	}
-	if s.Patient {
-		text += ", patiently"
+	if s.WaitsForLease {
+		text += ", waits for leases"
 	}
-	if s.Mood != "" && s.Mood != simulation.Honest {
-		text += ", relay answers " + string(s.Mood)
+	if s.Behaviour != "" && s.Behaviour != simulation.Honest {
+		text += ", relay answers " + string(s.Behaviour)
 	}
 	if s.Fault != "" {
 		text += fmt.Sprintf(", %s at %s", s.Fault, s.At)

@@ -1,5 +1,5 @@
-// Package imports tests which way the imports of the production code point. What a reader may rely on is written down in
-// rules_test.go.
+// Package imports tests which way the imports of the whole tree point, and that the tours in package comments leave nothing
+// out. What a reader may rely on is written down in rules_test.go, areas_test.go and tours_test.go.
 package imports
 
 import (
@@ -24,7 +24,8 @@ var root = filepath.Join("..", "..")
 type pkg struct {
 	ImportPath string
 	Dir        string
-	Imports    []string // of the production code
+	GoFiles    []string // without tests
+	Imports    []string // of what is not a test
 	Deps       []string // the same, with everything that comes along
 }
 
@@ -38,8 +39,8 @@ func short(path string) string {
 	return strings.TrimPrefix(path, module+"/")
 }
 
-// production returns all packages that are deployed: the root, the functions and what they share.
-func production(t *testing.T) []pkg {
+// whole returns all packages of the module.
+func whole(t *testing.T) []pkg {
 	t.Helper()
 	packages, err := listed()
 	if err != nil {
@@ -48,18 +49,24 @@ func production(t *testing.T) []pkg {
 	return packages
 }
 
+// production returns the packages that are deployed: the root, the functions and what they share.
+func production(t *testing.T) []pkg {
+	t.Helper()
+	return slices.DeleteFunc(slices.Clone(whole(t)), func(p pkg) bool { return areaOf(p.short()) != "deployed" })
+}
+
 var listed = sync.OnceValues(func() ([]pkg, error) {
-	command := exec.Command("go", "list", "-json", ".", "./functions/...", "./shared/...")
+	command := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,Deps", "./...")
 	command.Dir, command.Stderr = root, os.Stderr
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("list the production packages: %w", err)
+		return nil, fmt.Errorf("list the packages: %w", err)
 	}
 	var packages []pkg
 	for decoder := json.NewDecoder(bytes.NewReader(output)); decoder.More(); {
 		var p pkg
 		if err := decoder.Decode(&p); err != nil {
-			return nil, fmt.Errorf("read the list of production packages: %w", err)
+			return nil, fmt.Errorf("read the list of packages: %w", err)
 		}
 		packages = append(packages, p)
 	}

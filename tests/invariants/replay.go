@@ -114,7 +114,7 @@ func (r *replayed) stock(at time.Time) map[ownerSuite]map[string]bool {
 func (r *replayed) why(id string, upload Upload, at time.Time) string {
 	ledger := r.documents[r.names.Ledger+"/"+upload.Hash]
 	switch {
-	case r.documents[r.names.Tombstones+"/"+id] != nil:
+	case r.documents[r.names.Tombstones+"/"+keypackage.TombstoneID(id, upload.Owner)] != nil:
 		return "deleted"
 	case !upload.Expires.After(at):
 		return "expired"
@@ -191,7 +191,8 @@ func (r *replayed) checkExpired(w Write, p *pushes, c Commit) {
 	}
 	packageID, _ := d["keypackage_event_id"].(string)
 	packageEnds, _ := d["package_expires"].(time.Time)
-	deleted := r.documents[r.names.Tombstones+"/"+packageID] != nil
+	owner, _ := d["keypackage_owner_pubkey"].(string)
+	deleted := r.documents[r.names.Tombstones+"/"+keypackage.TombstoneID(packageID, owner)] != nil
 	seen := p.unresolved || p.parked || deleted
 	if returned && (seen || !packageEnds.After(c.Since)) {
 		r.add("I5", "delivery %s was returned: unresolved %v, parked %v, deleted %v", short(w.ID), p.unresolved, p.parked, deleted)

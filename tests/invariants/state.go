@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// State is what Firestore holds. Stock and Tombstones are keyed by event id, Ledger by the hash of owner and bytes.
+// State is what Firestore holds. Stock is keyed by event id, Tombstones by keypackage.TombstoneID, Ledger by the hash of owner and bytes.
 type State struct {
 	Deliveries map[string]keypackage.Delivery
 	Records    []keypackage.Claim

@@ -22,7 +22,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Backends are projects of the Firestore emulator, each with a client whose calls can go wrong. A stage has one for itself
+// Backends are projects of the Firestore emulator, each with a client whose calls can go wrong. A simulation has one for itself
 // and gives it back empty: the emulator's queries look at everything in their database. Safe for concurrent use.
 type Backends struct{ free chan *backend }
 
@@ -105,7 +105,7 @@ func (b *backend) clear() error {
 	return response.Body.Close()
 }
 
-// collections are the names on every stage.
+// collections are the names in every simulation.
 var collections = config.Collections{
 	KeyPackages: "keypackages", Requests: "requests", Deliveries: "deliveries", Tombstones: "tombstones", Claims: "claims",
 	Ledger: "ledger", Pairs: "pairs", Owners: "owners",
@@ -113,26 +113,26 @@ var collections = config.Collections{
 
 // author says on whose behalf a commit is made.
 type author struct {
-	stage  *Stage
-	since  time.Time
-	system bool
+	simulation *Simulation
+	since      time.Time
+	system     bool
 }
 
 type authorKey struct{}
 
-// committed notes a commit with the stage on which it was made.
+// committed notes a commit with the simulation in which it was made.
 func committed(ctx context.Context, request *firestorepb.CommitRequest, response *firestorepb.CommitResponse) {
 	by, ok := ctx.Value(authorKey{}).(author)
 	if !ok {
 		return
 	}
 	commit := invariants.Commit{
-		Time: response.GetCommitTime().AsTime(), Since: by.since, At: by.stage.Clock.Now(), System: by.system,
+		Time: response.GetCommitTime().AsTime(), Since: by.since, At: by.simulation.Clock.Now(), System: by.system,
 	}
 	for _, w := range request.GetWrites() {
 		commit.Writes = append(commit.Writes, writeOf(w))
 	}
-	by.stage.note(commit)
+	by.simulation.note(commit)
 }
 
 func writeOf(w *firestorepb.Write) invariants.Write {

@@ -14,17 +14,17 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Invocation says what befalls an invocation.
+// Invocation says what disturbs an invocation.
 type Invocation struct {
 	faults.Invocation
-	// Patient says what the invocation does that finds somebody else's push under way: it waits for the end of the lease,
-	// or until its own time is over.
-	Patient bool
+	// WaitsForLease says what the invocation does that finds somebody else's push under way: it waits for the end of the
+	// lease, or until its own time is over.
+	WaitsForLease bool
 }
 
 // invoke runs a function once, in an instance of its own, and reports whether it acknowledged. It returns when the
 // function has ended or crashed.
-func (s *Stage) invoke(ctx context.Context, i *Invocation, function func(context.Context) error) bool {
+func (s *Simulation) invoke(ctx context.Context, i *Invocation, function func(context.Context) error) bool {
 	i.Patience = s.Clock.Advance
 	ctx = i.Begin(s.by(ctx, true))
 	defer i.End()
@@ -45,23 +45,23 @@ func (s *Stage) invoke(ctx context.Context, i *Invocation, function func(context
 }
 
 // count notes whether what was planned for the invocation has happened.
-func (s *Stage) count(i *Invocation) {
+func (s *Simulation) count(i *Invocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i.Struck() {
-		s.befell["faults: "+string(i.Fault.Kind)]++
+		s.happened["faults: "+string(i.Fault.Kind)]++
 	}
 	if i.Interrupted() {
-		s.befell["interruptions"]++
+		s.happened["interruptions"]++
 	}
 }
 
-func (s *Stage) claimer() *claiming.Claimer {
+func (s *Simulation) claimer() *claiming.Claimer {
 	return claiming.New(s.store, publisher{s.topic}, s.settings, s.Clock.Now)
 }
 
 // Triggers returns the number of events that wait for ClaimKeyPackages.
-func (s *Stage) Triggers() int {
+func (s *Simulation) Triggers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.triggers)
@@ -69,14 +69,14 @@ func (s *Stage) Triggers() int {
 
 // Claim hands a waiting event, named by any number, to ClaimKeyPackages. The event is gone if it is acknowledged, unless
 // it is to be kept as a duplicate.
-func (s *Stage) Claim(ctx context.Context, pick int, keep bool, i *Invocation) {
+func (s *Simulation) Claim(ctx context.Context, pick int, keep bool, i *Invocation) {
 	if t, ok := s.trigger(pick); ok {
 		s.claimAt(ctx, s.claimer(), t, keep, i)
 	}
 }
 
 // ClaimTogether hands two waiting events to the same instance of ClaimKeyPackages at the same moment.
-func (s *Stage) ClaimTogether(ctx context.Context, first, second int) {
+func (s *Simulation) ClaimTogether(ctx context.Context, first, second int) {
 	instance := s.claimer()
 	var both sync.WaitGroup
 	for _, pick := range []int{first, second} {
@@ -87,7 +87,7 @@ func (s *Stage) ClaimTogether(ctx context.Context, first, second int) {
 	both.Wait()
 }
 
-func (s *Stage) claimAt(ctx context.Context, instance *claiming.Claimer, t trigger, keep bool, i *Invocation) {
+func (s *Simulation) claimAt(ctx context.Context, instance *claiming.Claimer, t trigger, keep bool, i *Invocation) {
 	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
 		_, err := instance.Claim(ctx, t.doc)
 		return err
@@ -103,7 +103,7 @@ func (s *Stage) claimAt(ctx context.Context, instance *claiming.Claimer, t trigg
 	}
 }
 
-func (s *Stage) trigger(pick int) (trigger, bool) {
+func (s *Simulation) trigger(pick int) (trigger, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.triggers) == 0 {
@@ -113,7 +113,7 @@ func (s *Stage) trigger(pick int) (trigger, bool) {
 }
 
 // Lose drops a waiting event: its trigger is never delivered.
-func (s *Stage) Lose(pick int) {
+func (s *Simulation) Lose(pick int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.triggers); n > 0 {
@@ -123,7 +123,7 @@ func (s *Stage) Lose(pick int) {
 
 // Deliver hands a pending message, named by any number, to DeliverKeyPackages. The message is gone if it is acknowledged,
 // unless it is to be kept as a duplicate. It reports whether it was acknowledged.
-func (s *Stage) Deliver(ctx context.Context, pick int, keep bool, i *Invocation) bool {
+func (s *Simulation) Deliver(ctx context.Context, pick int, keep bool, i *Invocation) bool {
 	pending, err := s.topic.Pending(ctx)
 	if err != nil || len(pending) == 0 {
 		s.failed(err)
@@ -134,9 +134,7 @@ func (s *Stage) Deliver(ctx context.Context, pick int, keep bool, i *Invocation)
 		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
 		var err error
 		if message.RequestEventID != "" {
-			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{
-				RequestID: message.RequestEventID, Owners: message.OwnerPubkeys, Packages: message.KeyPackageEventIDs,
-			})
+			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
 		} else {
 			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
 		}
@@ -147,7 +145,7 @@ func (s *Stage) Deliver(ctx context.Context, pick int, keep bool, i *Invocation)
 }
 
 // Drop loses a message, as the dead letters do.
-func (s *Stage) Drop(ctx context.Context, pick int) {
+func (s *Simulation) Drop(ctx context.Context, pick int) {
 	pending, err := s.topic.Pending(ctx)
 	if err == nil && len(pending) > 0 {
 		err = s.topic.Settle(ctx, pending[pick%len(pending)], true)
@@ -156,7 +154,7 @@ func (s *Stage) Drop(ctx context.Context, pick int) {
 }
 
 // Tick calls ExpireDeliveries.
-func (s *Stage) Tick(ctx context.Context, i *Invocation) {
+func (s *Simulation) Tick(ctx context.Context, i *Invocation) {
 	s.invoke(ctx, i, func(ctx context.Context) error {
 		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
 		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
@@ -181,11 +179,11 @@ type waiting struct {
 }
 
 // Deliveries implements delivering.Store.
-func (w *waiting) Deliveries(ctx context.Context, ids []string) ([]keypackage.StoredDelivery, error) {
+func (w *waiting) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error) {
 	if w.reads++; w.reads > 2 {
 		w.found()
 	}
-	return w.Store.Deliveries(ctx, ids)
+	return w.Store.Deliveries(ctx, refs)
 }
 
 // BeginPush implements delivering.Store.
@@ -201,9 +199,9 @@ func (w *waiting) SaveResults(ctx context.Context, deliveries []*keypackage.Deli
 }
 
 // foundLease makes the time pass for which an invocation waits, or ends the invocation's own.
-func (s *Stage) foundLease(i *Invocation) func() {
+func (s *Simulation) foundLease(i *Invocation) func() {
 	return func() {
-		if i.Patient {
+		if i.WaitsForLease {
 			s.Clock.Advance(keypackage.Lease)
 			return
 		}

@@ -15,27 +15,27 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Mood is how the relay takes a push.
-type Mood string
+// Behaviour is how the relay takes a push.
+type Behaviour string
 
-// The moods. Those that end in "sent" have served the push before the answer goes wrong.
+// The behaviours. Those that end in "sent" have served the push before the answer goes wrong.
 const (
-	Honest           Mood = "honest"
-	Refusing         Mood = "401"
-	Misplaced        Mood = "404"
-	Unexpected       Mood = "redirect"
-	UnexpectedSent   Mood = "redirect, sent"
-	Failing          Mood = "500"
-	FailingSent      Mood = "500, sent"
-	UnknownNotSent   Mood = "unknown"
-	UnknownSent      Mood = "unknown, sent"
-	SilentSent       Mood = "no result, sent"
-	NotKnowingEvent  Mood = "unknown_event"
-	RejectingPackage Mood = "rejected"
+	Honest           Behaviour = "honest"
+	Refusing         Behaviour = "401"
+	Misplaced        Behaviour = "404"
+	Unexpected       Behaviour = "redirect"
+	UnexpectedSent   Behaviour = "redirect, sent"
+	Failing          Behaviour = "500"
+	FailingSent      Behaviour = "500, sent"
+	UnknownNotSent   Behaviour = "unknown"
+	UnknownSent      Behaviour = "unknown, sent"
+	SilentSent       Behaviour = "no result, sent"
+	NotKnowingEvent  Behaviour = "unknown_event"
+	RejectingPackage Behaviour = "rejected"
 )
 
-// Moods lists all of them.
-var Moods = []Mood{
+// Behaviours lists all of them.
+var Behaviours = []Behaviour{
 	Honest, Refusing, Misplaced, Unexpected, UnexpectedSent, Failing, FailingSent, UnknownNotSent, UnknownSent, SilentSent,
 	NotKnowingEvent, RejectingPackage,
 }
@@ -45,13 +45,13 @@ var Moods = []Mood{
 type Relay struct {
 	clock *Clock
 
-	mu       sync.Mutex
-	moods    []Mood
-	sessions map[string][]*session // by the key as which they are authenticated
-	sent     map[string]bool       // deliveries that were written to some session
-	underWay map[string]time.Time  // until when a push of the delivery may still be served
-	received []invariants.Received
-	pushes   []invariants.Push
+	mu         sync.Mutex
+	behaviours []Behaviour
+	sessions   map[string][]*session // by the key as which they are authenticated
+	sent       map[string]bool       // deliveries that were written to some session
+	underWay   map[string]time.Time  // until when a push of the delivery may still be served
+	received   []invariants.Received
+	pushes     []invariants.Push
 }
 
 // session is an authenticated session; matching tells whether it has a subscription that KeyPackages satisfy.
@@ -66,11 +66,11 @@ func newRelay(clock *Clock) *Relay {
 	}
 }
 
-// SetMood makes the next push meet that mood.
-func (r *Relay) SetMood(m Mood) {
+// Behave makes the next push meet that behaviour.
+func (r *Relay) Behave(m Behaviour) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.moods = append(r.moods, m)
+	r.behaviours = append(r.behaviours, m)
 }
 
 // Open opens a session.
@@ -132,15 +132,15 @@ func (r *Relay) noteEnd(push delivering.Push) {
 	}
 }
 
-// serve answers according to the mood.
+// serve answers according to the behaviour.
 func (r *Relay) serve(push delivering.Push) delivering.Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	mood := Honest
-	if len(r.moods) > 0 {
-		mood, r.moods = r.moods[0], r.moods[1:]
+	behaviour := Honest
+	if len(r.behaviours) > 0 {
+		behaviour, r.behaviours = r.behaviours[0], r.behaviours[1:]
 	}
-	switch mood {
+	switch behaviour {
 	case Refusing:
 		return delivering.Answer{Answer: keypackage.AnswerRefused}
 	case Misplaced:
@@ -160,7 +160,7 @@ func (r *Relay) serve(push delivering.Push) delivering.Answer {
 	for _, d := range push.Deliveries {
 		statuses[d.ID] = r.send(push, d)
 	}
-	switch mood {
+	switch behaviour {
 	case UnexpectedSent:
 		return delivering.Answer{Answer: keypackage.AnswerUnexpected}
 	case FailingSent:

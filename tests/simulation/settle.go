@@ -13,10 +13,10 @@ const redeliveries = 8
 // Settle lets everything come to its end without further faults: events and messages are repeated until they are
 // acknowledged, and the scheduled function runs until the last delivery must have ended. With everybody present, all
 // requesters come and listen first, so that whatever can be delivered is.
-func (s *Stage) Settle(ctx context.Context, everybody bool) {
+func (s *Simulation) Settle(ctx context.Context, everybody bool) {
 	s.Relay.calm()
 	if everybody {
-		for i := range s.cast.Requesters {
+		for i := range s.population.Requesters {
 			s.Leave(i)
 			s.Enter(ctx, i, true)
 		}
@@ -32,7 +32,7 @@ func (s *Stage) Settle(ctx context.Context, everybody bool) {
 }
 
 // drain repeats events and messages until they are acknowledged. A lease that nobody ends runs out meanwhile.
-func (s *Stage) drain(ctx context.Context) {
+func (s *Simulation) drain(ctx context.Context) {
 	for range redeliveries {
 		for i := s.Triggers(); i > 0; i-- {
 			s.Claim(ctx, i-1, false, new(Invocation))
@@ -46,7 +46,7 @@ func (s *Stage) drain(ctx context.Context) {
 }
 
 // deliverAll hands over as many messages as are outstanding, as they come.
-func (s *Stage) deliverAll(ctx context.Context) {
+func (s *Simulation) deliverAll(ctx context.Context) {
 	for left := s.topic.Outstanding(); left > 0; {
 		pending, err := s.topic.Pending(ctx)
 		s.failed(err)
@@ -59,9 +59,9 @@ func (s *Stage) deliverAll(ctx context.Context) {
 	}
 }
 
-// calm ends all moods.
+// calm makes the relay honest from now on.
 func (r *Relay) calm() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.moods = nil
+	r.behaviours = nil
 }

@@ -17,7 +17,7 @@ type Tally struct {
 	counts map[string]int
 }
 
-func (t *Tally) add(run invariants.Run, end invariants.State, befell map[string]int) {
+func (t *Tally) add(run invariants.Run, end invariants.State, happened map[string]int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
@@ -30,7 +30,7 @@ func (t *Tally) add(run invariants.Run, end invariants.State, befell map[string]
 	t.counts["pushes of a delivery"] += len(run.Pushes)
 	t.counts["arrivals in a session"] += len(run.Received)
 	t.counts["events deleted"] += len(end.Tombstones)
-	for what, n := range befell {
+	for what, n := range happened {
 		t.counts[what] += n
 	}
 	for _, r := range end.Records {

@@ -76,9 +76,7 @@ type publisher struct{ topic Topic }
 // PublishRequest implements claiming.Publisher.
 func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
 	return faults.From(ctx).Call("Publish", func() error {
-		return p.topic.Publish(ctx, topic.Message{
-			RequestEventID: a.RequestID, OwnerPubkeys: a.Owners, KeyPackageEventIDs: a.Packages,
-		})
+		return p.topic.Publish(ctx, topic.Message{RequestEventID: a.RequestID, Granted: a.Granted})
 	})
 }
 

@@ -54,7 +54,7 @@ func Run(ctx context.Context, relay string, timeout time.Duration, tell func(Ste
 		err = errors.Join(err, r.cleanUp(ctx, owner, published.ID))
 	}
 	if err != nil {
-		r.OK, r.Error = false, err.Error()
+		r.OK, r.Error = false, actors.ExplainUnreachable(err).Error()
 	}
 	return r
 }
@@ -115,12 +115,12 @@ func (r *Report) receive(ctx context.Context, requester *actors.Requester, publi
 	r.OK = true
 	r.Delivery = millis(received[0].At.Sub(asked))
 	r.step("the KeyPackage has arrived, %.0f ms after the request; its signatures verify", r.Delivery)
-	r.hearOutcome(ctx, requester)
+	r.receiveOutcome(ctx, requester)
 	return nil
 }
 
-// hearOutcome decides nothing: a relay tells outcomes as well as it can, in a kind of its own choice.
-func (r *Report) hearOutcome(ctx context.Context, requester *actors.Requester) {
+// receiveOutcome decides nothing: a relay tells outcomes as well as it can, in a kind of its own choice.
+func (r *Report) receiveOutcome(ctx context.Context, requester *actors.Requester) {
 	ctx, cancel := context.WithTimeout(ctx, outcomePatience)
 	defer cancel()
 	outcome, err := requester.AwaitOutcome(ctx, r.Request)

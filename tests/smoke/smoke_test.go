@@ -101,6 +101,14 @@ func TestADeliveryThatDoesNotComeFailsAndNothingIsLeft(t *testing.T) {
 	}
 }
 
+func TestWhereNothingRunsItIsSaidHowToStart(t *testing.T) {
+	t.Parallel()
+	report := Run(t.Context(), "ws://127.0.0.1:1", time.Minute, func(Step) {})
+	if report.OK || !strings.Contains(report.Error, "go run ./emulator up") {
+		t.Errorf("got %+v", report)
+	}
+}
+
 func TestURLsAreChecked(t *testing.T) {
 	t.Parallel()
 	for url, good := range map[string]bool{"wss://relay.example": true, "ws://127.0.0.1:7447": true, "https://relay.example": false, "relay.example": false, "ws://": false} {

@@ -41,15 +41,15 @@ type chaos struct {
 	history      *history
 	keepTriggers bool
 
-	mu    sync.Mutex
-	minds map[string]mind // one for each place, so that the calls of one do not change the faults of another
-	over  chan struct{}   // closed while there are no faults: what hangs then goes on
+	mu   sync.Mutex
+	dice map[string]dice // one for each place, so that the calls of one do not change the faults of another
+	over chan struct{}   // closed while there are no faults: what hangs then goes on
 }
 
 func newChaos(opts Options, history *history) *chaos {
-	c := &chaos{history: history, keepTriggers: opts.KeepTriggers, minds: make(map[string]mind), over: make(chan struct{})}
+	c := &chaos{history: history, keepTriggers: opts.KeepTriggers, dice: make(map[string]dice), over: make(chan struct{})}
 	for _, place := range []string{suite.Claim, suite.Deliver, suite.Expire, suite.Relay} {
-		c.minds[place] = newMind(opts.Seed, place, 0)
+		c.dice[place] = newDice(opts.Seed, place, 0)
 	}
 	close(c.over)
 	return c
@@ -64,13 +64,13 @@ func (c *chaos) begin() {
 func (c *chaos) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.raging() {
+	if c.active() {
 		close(c.over)
 	}
 }
 
-// raging needs the lock.
-func (c *chaos) raging() bool {
+// active reports whether there are faults now. It needs the lock.
+func (c *chaos) active() bool {
 	select {
 	case <-c.over:
 		return false
@@ -83,10 +83,10 @@ func (c *chaos) raging() bool {
 func (c *chaos) draw(place string, all []odds) fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.raging() {
+	if !c.active() {
 		return ""
 	}
-	n := c.minds[place].IntN(100)
+	n := c.dice[place].IntN(100)
 	for _, o := range all {
 		if n -= o.percent; n < 0 {
 			if o.fault == lost && place == suite.Claim && c.keepTriggers {

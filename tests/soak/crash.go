@@ -15,10 +15,10 @@ var deck = []string{
 
 // crash kills and restarts processes until ctx ends. A restart that was begun is finished.
 func (s *soak) crash(ctx context.Context) error {
-	mind := newMind(s.Seed, "crash", 0)
+	dice := newDice(s.Seed, "crash", 0)
 	for {
-		for _, i := range mind.Perm(len(deck)) {
-			if !mind.pause(ctx, s.CrashEvery) {
+		for _, i := range dice.Perm(len(deck)) {
+			if !dice.pause(ctx, s.CrashEvery) {
 				return nil
 			}
 			if err := s.crashOne(context.WithoutCancel(ctx), deck[i]); err != nil {

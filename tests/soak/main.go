@@ -6,6 +6,8 @@
 //	then everything comes to its end                  settle.go
 //	and is held against the promises                  judge.go, match.go, leaks.go, report.go
 //
+// soak.go runs all of it, history.go keeps what happened.
+//
 // What people and faults decide comes from a seed. When it happens is up to the machine, so the same seed makes a similar
 // run, not the same one.
 //
@@ -16,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"time"
 
@@ -30,6 +33,19 @@ func main() {
 
 var errBroken = errors.New("promises were broken")
 
+// check returns an error unless the options make a run in which something happens: one without requests keeps every promise.
+func (o Options) check() error {
+	switch {
+	case o.Duration <= 0:
+		return fmt.Errorf("-duration is %v; it must be above zero", o.Duration)
+	case o.Rate <= 0:
+		return fmt.Errorf("-rate is %v; it must be above zero", o.Rate)
+	case o.Owners <= 0, o.Requesters <= 0:
+		return fmt.Errorf("-owners is %d and -requesters %d; there must be one of each", o.Owners, o.Requesters)
+	}
+	return nil
+}
+
 // runSoak runs a soak and prints what it came to. It fails unless every promise was kept.
 func runSoak(ctx context.Context, args []string) error {
 	opts := Options{Progress: command.Progress}
@@ -43,6 +59,9 @@ func runSoak(ctx context.Context, args []string) error {
 	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
 	asJSON := flags.Bool("json", false, "print one JSON document instead of the table")
 	if err := command.Parse(flags, args); err != nil {
+		return err
+	}
+	if err := opts.check(); err != nil {
 		return err
 	}
 	result, err := Run(ctx, opts)

@@ -16,10 +16,10 @@ import (
 // visitTime bounds what a person does at a stretch: nobody waits for a broken relay for ever.
 const visitTime = 20 * time.Second
 
-// person is somebody at the relay, with a mind that the seed has made.
+// person is somebody at the relay, with dice of her own that the seed has made.
 type person struct {
 	actors.Key
-	mind
+	dice
 	relay   string
 	history *history
 }
@@ -29,30 +29,30 @@ func newPerson(seed uint64, role string, number int, relay string, history *hist
 	key := actors.Key{Secret: hex.EncodeToString(secret[:])}
 	key.Pubkey, _ = nostr.GetPublicKey(key.Secret) // all hashes but two are secrets
 	history.secret(key.Secret)
-	return person{key, newMind(seed, role, number), relay, history}
+	return person{key, newDice(seed, role, number), relay, history}
 }
 
-// mind draws decisions. It is not safe for concurrent use.
-type mind struct {
+// dice draw decisions. They are not safe for concurrent use.
+type dice struct {
 	*rand.Rand
-	bytes *rand.ChaCha8 // where they come from
+	bytes *rand.ChaCha8 // what they are drawn from
 }
 
-func newMind(seed uint64, role string, number int) mind {
-	bytes := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, "mind ", seed, role, number)))
-	return mind{rand.New(bytes), bytes}
+func newDice(seed uint64, role string, number int) dice {
+	bytes := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, "dice ", seed, role, number)))
+	return dice{rand.New(bytes), bytes}
 }
 
-func (m mind) chance(percent int) bool { return m.IntN(100) < percent }
+func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
 
 // between draws a time, evenly.
-func (m mind) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(m.Int64N(int64(high-low)))
+func (d dice) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(d.Int64N(int64(high-low)))
 }
 
 // pause waits for about that long, as if people came by chance. It reports whether there is still time.
-func (m mind) pause(ctx context.Context, mean time.Duration) bool {
-	wait := time.NewTimer(min(time.Duration(m.ExpFloat64()*float64(mean)), 5*mean))
+func (d dice) pause(ctx context.Context, mean time.Duration) bool {
+	wait := time.NewTimer(min(time.Duration(d.ExpFloat64()*float64(mean)), 5*mean))
 	defer wait.Stop()
 	select {
 	case <-ctx.Done():

@@ -18,7 +18,7 @@ const patience = 3 * time.Minute
 // settle waits until everything has come to its end: all requesters come online and stay, and whatever is still under way
 // is delivered or expires. What has not ended when patience does is for the judge.
 func (s *soak) settle(ctx context.Context) error {
-	s.Progress("settling")
+	s.Progress(fmt.Sprintf("settling, which takes at most %v more", s.Life+keypackage.Fence+patience))
 	ctx, cancel := context.WithTimeout(ctx, s.Life+keypackage.Fence+patience)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -197,7 +197,7 @@ func (s *soak) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.Progress(fmt.Sprintf("%5s  %s", time.Since(begun).Round(time.Second), s.history.sketch()))
+			s.Progress(fmt.Sprintf("%5s of %s  %s", time.Since(begun).Round(time.Second), s.Duration, s.history.sketch()))
 		}
 	}
 }

@@ -47,6 +47,17 @@ func build(t *testing.T) string {
 	return binary
 }
 
+func TestASoakOfNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-duration", "-1s"}, {"-duration", "0s"}, {"-rate", "0"}, {"-rate", "-1"}, {"-owners", "0"}, {"-requesters", "0"},
+	} {
+		if err := runSoak(t.Context(), args); err == nil || !strings.Contains(err.Error(), args[0]) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
 	content := strings.Repeat("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 8)

@@ -30,7 +30,7 @@ func TestRequestIsAnswered(t *testing.T) {
 	})
 }
 
-// I7. The stranger and the eavesdropper are shown that what they could have heard has been said by then.
+// I7. The stranger and the eavesdropper are shown that what they could have received has been said by then.
 func TestNobodyElseSeesADelivery(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(4)
@@ -42,7 +42,7 @@ func TestNobodyElseSeesADelivery(t *testing.T) {
 
 	s.askFor(mallory, bob, 1)
 	s.holds(mallory, published[2])
-	for _, frame := range anonymous.heard() {
+	for _, frame := range anonymous.received() {
 		for _, event := range published {
 			if strings.Contains(frame, event.ID) || strings.Contains(frame, event.Content) {
 				t.Errorf("a session without a name was sent %s", frame)
@@ -124,11 +124,11 @@ func TestLogsSayNothingOfContents(t *testing.T) {
 
 // eavesdropper is a session that has not authenticated and subscribes to everything.
 type eavesdropper struct {
-	*scene
+	*world
 	connection *nostr.Connection
 }
 
-func (s *scene) eavesdrop() *eavesdropper {
+func (s *world) eavesdrop() *eavesdropper {
 	s.t.Helper()
 	connection, err := nostr.NewConnection(s.ctx, s.Addresses().Relay, nil, nil)
 	s.must(err)
@@ -140,8 +140,8 @@ func (s *scene) eavesdrop() *eavesdropper {
 	return e
 }
 
-// heard returns all that was sent until now. It publishes a note of its own, which comes after everything else.
-func (e *eavesdropper) heard() (frames []string) {
+// received returns all that was sent until now. It publishes a note of its own, which comes after everything else.
+func (e *eavesdropper) received() (frames []string) {
 	e.t.Helper()
 	note := nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "that was all"}
 	e.must(actors.NewKey().Sign(&note))

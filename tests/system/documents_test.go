@@ -16,7 +16,7 @@ import (
 type fields map[string]any
 
 // read returns a document, or nil if there is none.
-func (s *scene) read(collection, id string) fields {
+func (s *world) read(collection, id string) fields {
 	s.t.Helper()
 	snap, err := s.firestore.Collection(collection).Doc(id).Get(s.ctx)
 	if status.Code(err) == codes.NotFound {
@@ -26,19 +26,19 @@ func (s *scene) read(collection, id string) fields {
 	return snap.Data()
 }
 
-func (s *scene) create(collection, id string, document fields) {
+func (s *world) create(collection, id string, document fields) {
 	s.t.Helper()
 	_, err := s.firestore.Collection(collection).Doc(id).Create(s.ctx, map[string]any(document))
 	s.must(err)
 }
 
-func (s *scene) remove(collection, id string) {
+func (s *world) remove(collection, id string) {
 	s.t.Helper()
 	_, err := s.firestore.Collection(collection).Doc(id).Delete(s.ctx)
 	s.must(err)
 }
 
-func find[T any](s *scene, query firestore.Query) []T {
+func find[T any](s *world, query firestore.Query) []T {
 	s.t.Helper()
 	snaps, err := query.Documents(s.ctx).GetAll()
 	s.must(err)
@@ -50,13 +50,13 @@ func find[T any](s *scene, query firestore.Query) []T {
 }
 
 // records returns the recorded answers to a request.
-func (s *scene) records(request string) []keypackage.Claim {
+func (s *world) records(request string) []keypackage.Claim {
 	s.t.Helper()
 	return find[keypackage.Claim](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
 }
 
 // answered waits until a request has its outcome and compares it.
-func (s *scene) answered(request string, want keypackage.Outcome) {
+func (s *world) answered(request string, want keypackage.Outcome) {
 	s.t.Helper()
 	var outcome keypackage.Outcome
 	s.eventually("the answer to "+request, func() (complete bool) {
@@ -69,14 +69,14 @@ func (s *scene) answered(request string, want keypackage.Outcome) {
 }
 
 // deliveries returns what is or was on its way for a request, what it joined included.
-func (s *scene) deliveries(request string) []keypackage.Delivery {
+func (s *world) deliveries(request string) []keypackage.Delivery {
 	s.t.Helper()
 	return find[keypackage.Delivery](s,
 		s.firestore.Collection(s.names.Deliveries).Where("request_ids", "array-contains", request))
 }
 
 // reach waits until a request has n deliveries that are all as wanted.
-func (s *scene) reach(request string, n int, wanted func(keypackage.Delivery) bool) []keypackage.Delivery {
+func (s *world) reach(request string, n int, wanted func(keypackage.Delivery) bool) []keypackage.Delivery {
 	s.t.Helper()
 	var deliveries []keypackage.Delivery
 	s.eventually("the deliveries of "+request, func() bool {
@@ -96,7 +96,7 @@ func waiting(result string) func(keypackage.Delivery) bool {
 }
 
 // left fails unless the owner's stock is these KeyPackages.
-func (s *scene) left(owner actors.Key, want ...*nostr.Event) {
+func (s *world) left(owner actors.Key, want ...*nostr.Event) {
 	s.t.Helper()
 	var stock []string
 	for _, p := range find[keypackage.Document](s,
@@ -112,7 +112,7 @@ func (s *scene) left(owner actors.Key, want ...*nostr.Event) {
 }
 
 // claimed returns what the ledger knows of an owner.
-func (s *scene) claimed(owner actors.Key) []keypackage.Ledger {
+func (s *world) claimed(owner actors.Key) []keypackage.Ledger {
 	s.t.Helper()
 	return find[keypackage.Ledger](s, s.firestore.Collection(s.names.Ledger).Where("owner_pubkey", "==", owner.Pubkey))
 }

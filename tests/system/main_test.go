@@ -1,7 +1,7 @@
 // Package system tests the whole system as a relay, its clients and the platform see it: the official emulators, the three
 // functions and the reference relay as processes, real KeyPackages, real websockets.
 //
-// scene_test.go is what tests stand on, traffic_test.go sees and disturbs what reaches the functions, people_test.go and
+// world_test.go is what tests stand on, traffic_test.go sees and disturbs what reaches the functions, people_test.go and
 // documents_test.go are the two sides that a test looks at. The rest are tests.
 package system
 

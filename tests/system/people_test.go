@@ -10,7 +10,7 @@ import (
 )
 
 // owner stocks a new owner up and goes offline. The KeyPackages are returned oldest first.
-func (s *scene) owner(n int) (actors.Key, []*nostr.Event) {
+func (s *world) owner(n int) (actors.Key, []*nostr.Event) {
 	s.t.Helper()
 	key := actors.NewKey()
 	owner := s.back(key)
@@ -20,7 +20,7 @@ func (s *scene) owner(n int) (actors.Key, []*nostr.Event) {
 }
 
 // back brings an owner online, until the test ends.
-func (s *scene) back(key actors.Key) *actors.Owner {
+func (s *world) back(key actors.Key) *actors.Owner {
 	s.t.Helper()
 	owner, err := actors.ConnectOwner(s.ctx, s.Addresses().Relay, key)
 	s.must(err)
@@ -29,7 +29,7 @@ func (s *scene) back(key actors.Key) *actors.Owner {
 }
 
 // publish has an owner publish events of a test's own making.
-func (s *scene) publish(key actors.Key, events ...*nostr.Event) {
+func (s *world) publish(key actors.Key, events ...*nostr.Event) {
 	s.t.Helper()
 	owner := s.back(key)
 	for _, event := range events {
@@ -38,7 +38,7 @@ func (s *scene) publish(key actors.Key, events ...*nostr.Event) {
 }
 
 // requester brings a new requester online who listens to owners, until the test ends.
-func (s *scene) requester(owners ...actors.Key) *actors.Requester {
+func (s *world) requester(owners ...actors.Key) *actors.Requester {
 	s.t.Helper()
 	requester := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
 	s.listen(requester, owners...)
@@ -46,7 +46,7 @@ func (s *scene) requester(owners ...actors.Key) *actors.Requester {
 }
 
 // listen connects a requester, anew if need be, and subscribes to the owners' KeyPackages.
-func (s *scene) listen(requester *actors.Requester, owners ...actors.Key) {
+func (s *world) listen(requester *actors.Requester, owners ...actors.Key) {
 	s.t.Helper()
 	s.must(requester.Connect(s.ctx))
 	s.t.Cleanup(requester.Disconnect)
@@ -62,7 +62,7 @@ func pubkeys(keys []actors.Key) []string {
 }
 
 // ask sends a 447 and returns its id.
-func (s *scene) ask(requester *actors.Requester, question actors.Question) string {
+func (s *world) ask(requester *actors.Requester, question actors.Question) string {
 	s.t.Helper()
 	request, err := requester.Ask(s.ctx, question)
 	s.must(err)
@@ -70,14 +70,14 @@ func (s *scene) ask(requester *actors.Requester, question actors.Question) strin
 }
 
 // askFor asks one owner for n KeyPackages.
-func (s *scene) askFor(requester *actors.Requester, owner actors.Key, n int) string {
+func (s *world) askFor(requester *actors.Requester, owner actors.Key, n int) string {
 	s.t.Helper()
 	return s.ask(requester, actors.Question{Owners: []string{owner.Pubkey}, Min: n})
 }
 
 // holds waits until the requester has received that many KeyPackages and fails unless they are these, each once, byte for
 // byte as their owner published them. The requester itself has verified their ids and signatures.
-func (s *scene) holds(requester *actors.Requester, want ...*nostr.Event) {
+func (s *world) holds(requester *actors.Requester, want ...*nostr.Event) {
 	s.t.Helper()
 	received, err := requester.AwaitKeyPackages(s.ctx, len(want))
 	s.must(err)
@@ -96,7 +96,7 @@ func (s *scene) holds(requester *actors.Requester, want ...*nostr.Event) {
 }
 
 // told waits for the notice of how a request ended and compares it.
-func (s *scene) told(requester *actors.Requester, request string, want ...relayapi.OutcomeRow) {
+func (s *world) told(requester *actors.Requester, request string, want ...relayapi.OutcomeRow) {
 	s.t.Helper()
 	outcome, err := requester.AwaitOutcome(s.ctx, request)
 	s.must(err)

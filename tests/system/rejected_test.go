@@ -107,7 +107,7 @@ func TestRejectedRequests(t *testing.T) {
 	s.left(bob, published...)
 }
 
-func (s *scene) rejects(requester, owner actors.Key, rejection rejection) {
+func (s *world) rejects(requester, owner actors.Key, rejection rejection) {
 	s.t.Helper()
 	event := actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}})
 	if rejection.spoil != nil {

@@ -137,7 +137,7 @@ func sameDocument(a any, b fields) bool {
 }
 
 // expireNow makes the end of a request's deliveries so long ago that no push can be under way.
-func (s *scene) expireNow(request string) {
+func (s *world) expireNow(request string) {
 	s.t.Helper()
 	ended := time.Now().Add(-keypackage.Fence - time.Second)
 	for _, d := range s.deliveries(request) {
@@ -148,7 +148,7 @@ func (s *scene) expireNow(request string) {
 }
 
 // acknowledged waits until the platform's last attempt at an event was acknowledged, after which there is no other.
-func (s *scene) acknowledged(event string) {
+func (s *world) acknowledged(event string) {
 	s.t.Helper()
 	s.eventually("the end of "+event, func() bool {
 		answers := s.traffic.answers(event)
@@ -157,7 +157,7 @@ func (s *scene) acknowledged(event string) {
 }
 
 // acknowledgedAtOnce waits for the first answer to an event and fails unless there will be no other.
-func (s *scene) acknowledgedAtOnce(event string) {
+func (s *world) acknowledgedAtOnce(event string) {
 	s.t.Helper()
 	s.acknowledged(event)
 	if answers := s.traffic.answers(event); !slices.Equal(answers, []int{204}) {
@@ -166,7 +166,7 @@ func (s *scene) acknowledgedAtOnce(event string) {
 }
 
 // question returns a signed 447 that is yet to be published.
-func (s *scene) question(requester actors.Key, question actors.Question) *nostr.Event {
+func (s *world) question(requester actors.Key, question actors.Question) *nostr.Event {
 	s.t.Helper()
 	event := actors.NewRequest(question)
 	s.must(requester.Sign(event))

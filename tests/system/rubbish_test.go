@@ -115,7 +115,7 @@ func TestRubbishOnTheTopicIsNotRetried(t *testing.T) {
 }
 
 // message publishes to the delivery topic, as relays and the functions do, and returns the message's id.
-func (s *scene) message(data []byte, attributes map[string]string) string {
+func (s *world) message(data []byte, attributes map[string]string) string {
 	s.t.Helper()
 	client, err := pubsub.NewClient(s.ctx, s.Config().Project, clientOptions(s.Addresses().PubSub)...)
 	s.must(err)
@@ -138,7 +138,7 @@ func newTrace(header http.Header) (trace string, with http.Header) {
 }
 
 // logged waits for log lines with a trace and returns them.
-func (s *scene) logged(entryPoint, trace string) (lines []string) {
+func (s *world) logged(entryPoint, trace string) (lines []string) {
 	s.t.Helper()
 	s.eventually("a log line", func() bool {
 		log, err := s.Log(entryPoint)

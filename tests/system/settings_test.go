@@ -64,7 +64,7 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 }
 
 // observed fails unless the request ended as observed, with that many KeyPackages of the owner.
-func (s *scene) observed(request string, owner actors.Key, n int) {
+func (s *world) observed(request string, owner actors.Key, n int) {
 	s.t.Helper()
 	s.answered(request, keypackage.OutcomeObserved)
 	s.reach(request, 0, nil)
@@ -84,7 +84,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	whole := onOwn(t, suite.Options{FunctionEnv: map[string]string{"PAIR_LIMIT_PER_HOUR": "2", "OWNER_BUDGET_PER_HOUR": "1"}})
 	t.Run("of a pair", func(t *testing.T) {
-		s := whole.scene(t)
+		s := whole.world(t)
 		dave, published := s.owner(1)
 		alice := s.requester(dave)
 		for range 2 {
@@ -100,7 +100,7 @@ func TestLimits(t *testing.T) {
 		})
 	})
 	t.Run("of an owner", func(t *testing.T) {
-		s := whole.scene(t)
+		s := whole.world(t)
 		bob, published := s.owner(3)
 		alice, carol := s.requester(bob), s.requester(bob)
 		s.askFor(alice, bob, 1)
@@ -118,7 +118,7 @@ func TestLimits(t *testing.T) {
 }
 
 // inAnHour fails unless the requester is asked to come back when the sliding hour is over, give or take the test.
-func (s *scene) inAnHour(record keypackage.Claim) {
+func (s *world) inAnHour(record keypackage.Claim) {
 	s.t.Helper()
 	if wait := time.Until(record.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
 		s.t.Errorf("may be retried in %v", wait)

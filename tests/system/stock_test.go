@@ -126,7 +126,7 @@ func TestDeletedKeyPackageIsNotClaimed(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(3)
 	s.must(s.back(bob).Delete(s.ctx, published[0].ID))
-	s.create(s.names.Tombstones, published[1].ID, fields{"event_id": published[1].ID, "owner_pubkey": bob.Pubkey})
+	s.create(s.names.Tombstones, keypackage.TombstoneID(published[1].ID, bob.Pubkey), fields{"event_id": published[1].ID, "owner_pubkey": bob.Pubkey})
 
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 3)
@@ -199,7 +199,7 @@ func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(4)
 	told := make(chan topic.Notice, 10)
-	s.must(s.back(bob).Hear(s.ctx, func(notice topic.Notice) { told <- notice }))
+	s.must(s.back(bob).SubscribeNotices(s.ctx, func(notice topic.Notice) { told <- notice }))
 	alice := s.requester(bob)
 	for i, want := range []keypackage.Level{keypackage.LevelLow, keypackage.LevelLast} {
 		s.askFor(alice, bob, 1+i)
@@ -217,7 +217,7 @@ func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
 }
 
 // keyPackage makes a KeyPackage of a minute ago and a bit.
-func (s *scene) keyPackage(owner actors.Key, later time.Duration, options mlsgen.Options) *nostr.Event {
+func (s *world) keyPackage(owner actors.Key, later time.Duration, options mlsgen.Options) *nostr.Event {
 	s.t.Helper()
 	created := nostr.Timestamp(time.Now().Add(later - time.Minute).Unix())
 	event, err := actors.NewKeyPackage(owner, s.Addresses().Relay, created, options)
@@ -226,7 +226,7 @@ func (s *scene) keyPackage(owner actors.Key, later time.Duration, options mlsgen
 }
 
 // published returns an event of a generation of clients, of a minute ago and a bit.
-func (s *scene) published(generation actors.Generation, owner actors.Key, later time.Duration) *nostr.Event {
+func (s *world) published(generation actors.Generation, owner actors.Key, later time.Duration) *nostr.Event {
 	s.t.Helper()
 	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey})
 	s.must(err)
@@ -236,7 +236,7 @@ func (s *scene) published(generation actors.Generation, owner actors.Key, later 
 }
 
 // resigned returns a changed copy of an event, signed.
-func (s *scene) resigned(key actors.Key, event *nostr.Event, change func(*nostr.Event)) *nostr.Event {
+func (s *world) resigned(key actors.Key, event *nostr.Event, change func(*nostr.Event)) *nostr.Event {
 	s.t.Helper()
 	changed := *event
 	changed.Tags = append(nostr.Tags{}, event.Tags...)

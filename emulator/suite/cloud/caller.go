@@ -23,7 +23,7 @@ const maxAnswer = 1 << 20
 // Caller calls one function with an ID token of its own.
 type Caller struct {
 	Minter  Minter
-	URL     string // the function's door, and the token's audience
+	URL     string // the function's public address, and the token's audience
 	Account string // the caller's e-mail address
 }
 

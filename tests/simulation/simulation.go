@@ -1,9 +1,13 @@
-// Package stage is where the real use cases play on the real Firestore emulator, with everything else under control: the
-// clock, the relay and its sessions, the topic, and what the platform does with events and messages. Calls can be made to
-// go wrong (package faults), and what happened can be checked afterwards (package invariants).
+// Package simulation is deterministic simulation testing: the real use cases run on the real Firestore emulator, with
+// everything else under control. The clock stands still until a test moves it, the relay, its sessions and the topic are
+// simulated, and so is what the platform does with events and messages: it loses, repeats and reorders them, lets
+// instances interrupt each other and has any call fail or an instance die at it (package faults). A seed makes the same
+// run each time. What happened is checked against the promises afterwards (package invariants).
 //
-// cast.go is who plays, backend.go the database, relay.go and topic.go the other surroundings, platform.go runs the
-// functions, scene.go is what owners and requesters do, and settle.go lets everything come to its end.
+// simulation.go sets up a run and checks it, population.go is who takes part, backend.go the database, clock.go the time,
+// relay.go the relay, topic.go the topic in memory, pubsub.go and pushed.go the same on the Pub/Sub emulator. platform.go
+// runs the functions, actions.go is what owners and requesters do, settle.go lets everything come to its end, and tally.go
+// counts what came about.
 package simulation
 
 import (
@@ -28,7 +32,7 @@ type Store interface {
 	expiring.Store
 }
 
-// Options of a stage. The zero value is good.
+// Options of a simulation. The zero value is good.
 type Options struct {
 	Topic Topic             // nil: a Memory
 	Wrap  func(Store) Store // lets a test put a mistake between the use cases and the store
@@ -36,25 +40,25 @@ type Options struct {
 	Tally *Tally            // counts what came about; may be nil
 }
 
-// Stage is one play. Its methods are for one goroutine, unless they say otherwise.
-type Stage struct {
+// Simulation is one run. Its methods are for one goroutine, unless they say otherwise.
+type Simulation struct {
 	Clock *Clock
 	Relay *Relay
 
-	client   *firestore.Client
-	close    func() error
-	cast     *Cast
-	store    Store
-	topic    Topic
-	settings claiming.Settings
-	tally    *Tally
-	running  sync.WaitGroup // invocations, crashed ones included
+	client     *firestore.Client
+	close      func() error
+	population *Population
+	store      Store
+	topic      Topic
+	settings   claiming.Settings
+	tally      *Tally
+	running    sync.WaitGroup // invocations, crashed ones included
 
 	mu       sync.Mutex
 	run      invariants.Run
 	uploads  []Package
 	triggers []trigger
-	befell   map[string]int // faults and interruptions
+	happened map[string]int // faults and interruptions
 	faults   []error        // of the surroundings, not of the functions
 	asked    int
 }
@@ -62,16 +66,17 @@ type Stage struct {
 // trigger is an event that waits to be handed to ClaimKeyPackages.
 type trigger struct{ doc keypackage.RequestDocument }
 
-// New sets up an empty stage at the time Start, on which the scheduled function has run once. It waits for a free backend; the caller must call Close.
-func New(b *Backends, o Options) (*Stage, error) {
-	cast, err := theCast()
+// New sets up an empty simulation at the time Start, in which the scheduled function has run once. It waits for a free
+// backend; the caller must call Close.
+func New(b *Backends, o Options) (*Simulation, error) {
+	population, err := thePopulation()
 	if err != nil {
 		return nil, err
 	}
 	clock, own := &Clock{now: Start}, <-b.free
-	s := &Stage{
-		Clock: clock, Relay: newRelay(clock), cast: cast, topic: o.Topic, tally: o.Tally, client: own.client,
-		befell: make(map[string]int),
+	s := &Simulation{
+		Clock: clock, Relay: newRelay(clock), population: population, topic: o.Topic, tally: o.Tally, client: own.client,
+		happened: make(map[string]int),
 		close: func() error {
 			defer func() { b.free <- own }()
 			return own.end()
@@ -96,21 +101,21 @@ func New(b *Backends, o Options) (*Stage, error) {
 	return s, nil
 }
 
-// Close waits for everything on the stage and clears it.
-func (s *Stage) Close() error {
+// Close waits for everything that is under way and clears the database.
+func (s *Simulation) Close() error {
 	s.running.Wait()
 	return s.close()
 }
 
 // note keeps a commit. It may be called concurrently.
-func (s *Stage) note(c invariants.Commit) {
+func (s *Simulation) note(c invariants.Commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run.Commits = append(s.run.Commits, c)
 }
 
 // failed keeps an error of the surroundings, which is a mistake of the test. It may be called concurrently.
-func (s *Stage) failed(err error) {
+func (s *Simulation) failed(err error) {
 	if err == nil {
 		return
 	}
@@ -120,12 +125,12 @@ func (s *Stage) failed(err error) {
 }
 
 // by returns the context of what the relay (system false) or a function does.
-func (s *Stage) by(ctx context.Context, system bool) context.Context {
+func (s *Simulation) by(ctx context.Context, system bool) context.Context {
 	return context.WithValue(ctx, authorKey{}, author{s, s.Clock.Now(), system})
 }
 
 // Check returns the promises that were broken. Call it after Settle.
-func (s *Stage) Check(ctx context.Context) ([]invariants.Violation, error) {
+func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) {
 	s.running.Wait()
 	if len(s.faults) > 0 {
 		return nil, s.faults[0]
@@ -136,7 +141,7 @@ func (s *Stage) Check(ctx context.Context) ([]invariants.Violation, error) {
 	}
 	s.run.Received, s.run.Pushes = s.Relay.received, s.Relay.pushes
 	if s.tally != nil {
-		s.tally.add(s.run, end, s.befell)
+		s.tally.add(s.run, end, s.happened)
 	}
 	return invariants.Check(s.run, end, collections), nil
 }

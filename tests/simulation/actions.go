@@ -16,29 +16,29 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Package names one of the cast's KeyPackage events.
+// Package names one of the population's KeyPackage events.
 type Package struct{ Owner, Number, Variant int }
 
 // Publish is what the relay does with KeyPackage events of their owners, or with re-broadcasts of them, whoever sends
 // them: they are stored, unless they are stored already or were deleted. The methods in this file may be called in the
 // middle of an invocation.
-func (s *Stage) Publish(ctx context.Context, packages ...Package) {
+func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	var refs []*firestore.DocumentRef
 	for _, p := range packages {
-		event := s.cast.events[p.Owner][p.Number][p.Variant]
+		event := s.population.events[p.Owner][p.Number][p.Variant]
 		s.published(p, event)
-		refs = append(refs,
-			s.client.Collection(collections.KeyPackages).Doc(event.id), s.client.Collection(collections.Tombstones).Doc(event.id))
+		refs = append(refs, s.client.Collection(collections.KeyPackages).Doc(event.id), s.tombstone(event))
 	}
 	snaps, err := s.client.GetAll(ctx, refs)
 	s.failed(err)
 	known := make(map[string]bool)
-	for _, snap := range snaps {
-		known[snap.Ref.ID] = known[snap.Ref.ID] || snap.Exists()
+	for i, snap := range snaps {
+		id := refs[i/2*2].ID
+		known[id] = known[id] || snap.Exists()
 	}
 	err = s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		for i, p := range packages {
-			event := s.cast.events[p.Owner][p.Number][p.Variant]
+			event := s.population.events[p.Owner][p.Number][p.Variant]
 			if !known[event.id] && !slices.Contains(packages[:i], p) {
 				if err := tx.Create(refs[2*i], event.document); err != nil {
 					return err
@@ -52,8 +52,12 @@ func (s *Stage) Publish(ctx context.Context, packages ...Package) {
 	}
 }
 
+func (s *Simulation) tombstone(event published) *firestore.DocumentRef {
+	return s.client.Collection(collections.Tombstones).Doc(keypackage.TombstoneID(event.id, event.upload.Owner))
+}
+
 // published notes that an event is known to the world.
-func (s *Stage) published(p Package, event published) {
+func (s *Simulation) published(p Package, event published) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run.Uploads[event.id] = event.upload
@@ -61,7 +65,7 @@ func (s *Stage) published(p Package, event published) {
 }
 
 // Delete is what the relay does with the owner's deletion of an event that was published, named by any number.
-func (s *Stage) Delete(ctx context.Context, pick int) {
+func (s *Simulation) Delete(ctx context.Context, pick int) {
 	s.mu.Lock()
 	uploads := s.uploads
 	s.mu.Unlock()
@@ -69,10 +73,10 @@ func (s *Stage) Delete(ctx context.Context, pick int) {
 		return
 	}
 	p := uploads[pick%len(uploads)]
-	event := s.cast.events[p.Owner][p.Number][p.Variant]
+	event := s.population.events[p.Owner][p.Number][p.Variant]
 	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
 		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}
-		if err := tx.Set(s.client.Collection(collections.Tombstones).Doc(event.id), tombstone); err != nil {
+		if err := tx.Set(s.tombstone(event), tombstone); err != nil {
 			return err
 		}
 		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.id))
@@ -92,7 +96,7 @@ type Ask struct {
 }
 
 // Ask stores the request as the relay does, and makes the event that triggers ClaimKeyPackages.
-func (s *Stage) Ask(ctx context.Context, a Ask) {
+func (s *Simulation) Ask(ctx context.Context, a Ask) {
 	event := s.requestEvent(a)
 	now := s.Clock.Now()
 	fields := map[string]any{
@@ -106,7 +110,7 @@ func (s *Stage) Ask(ctx context.Context, a Ask) {
 	doc := keypackage.ReadRequestDocument(event.ID, fields, now)
 	request := invariants.Request{ID: event.ID, Requester: event.PubKey}
 	for _, i := range a.Owners {
-		if owner := s.cast.Owners[i].Pubkey; !slices.Contains(request.Owners, owner) {
+		if owner := s.population.Owners[i].Pubkey; !slices.Contains(request.Owners, owner) {
 			request.Owners = append(request.Owners, owner)
 		}
 	}
@@ -116,14 +120,14 @@ func (s *Stage) Ask(ctx context.Context, a Ask) {
 	s.triggers = append(s.triggers, trigger{doc: doc})
 }
 
-func (s *Stage) requestEvent(a Ask) nostr.Event {
+func (s *Simulation) requestEvent(a Ask) nostr.Event {
 	s.asked++
 	event := nostr.Event{
 		Kind: keypackage.KindRequest, CreatedAt: nostr.Timestamp(s.Clock.Now().Unix()),
 		Content: fmt.Sprint("request ", s.asked), // no two requests are the same
 	}
 	for _, i := range a.Owners {
-		event.Tags = append(event.Tags, nostr.Tag{"p", s.cast.Owners[i].Pubkey})
+		event.Tags = append(event.Tags, nostr.Tag{"p", s.population.Owners[i].Pubkey})
 	}
 	optional := []struct{ name, value string }{
 		{"min", strconv.Itoa(a.Min)}, {"cs", a.Suite}, {"h", a.Group}, {"ttl", strconv.Itoa(a.TTL)},
@@ -133,7 +137,7 @@ func (s *Stage) requestEvent(a Ask) nostr.Event {
 			event.Tags = append(event.Tags, nostr.Tag{o.name, o.value})
 		}
 	}
-	s.failed(s.cast.Requesters[a.Requester].Sign(&event))
+	s.failed(s.population.Requesters[a.Requester].Sign(&event))
 	if a.Forged {
 		event.Content += ", forged"
 		event.ID = event.GetID()
@@ -143,8 +147,8 @@ func (s *Stage) requestEvent(a Ask) nostr.Event {
 
 // Enter opens a session of a requester. If it has a matching subscription, the relay asks for the delivery of everything
 // that waits for it.
-func (s *Stage) Enter(ctx context.Context, requester int, matching bool) {
-	pubkey := s.cast.Requesters[requester].Pubkey
+func (s *Simulation) Enter(ctx context.Context, requester int, matching bool) {
+	pubkey := s.population.Requesters[requester].Pubkey
 	s.Relay.Open(pubkey, matching)
 	if matching {
 		s.failed(s.topic.Publish(ctx, topic.Message{RequesterPubkey: pubkey}))
@@ -152,7 +156,7 @@ func (s *Stage) Enter(ctx context.Context, requester int, matching bool) {
 }
 
 // Leave closes all sessions of a requester.
-func (s *Stage) Leave(requester int) { s.Relay.Close(s.cast.Requesters[requester].Pubkey) }
+func (s *Simulation) Leave(requester int) { s.Relay.Close(s.population.Requesters[requester].Pubkey) }
 
 // Requester returns a requester's public key.
-func (s *Stage) Requester(i int) string { return s.cast.Requesters[i].Pubkey }
+func (s *Simulation) Requester(i int) string { return s.population.Requesters[i].Pubkey }

@@ -18,7 +18,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Sizes of the cast.
+// Sizes of the population.
 const (
 	Owners     = 2
 	Requesters = 3
@@ -34,9 +34,9 @@ const (
 	Addressable = 7 // its first variant is of kind 30443, the others are its twins of kind 443
 )
 
-// Cast is who plays: the keys, and every KeyPackage event that is ever published. It is made once and never changes, not
+// Population is who plays: the keys, and every KeyPackage event that is ever published. It is made once and never changes, not
 // even between runs, so that a history plays out the same each time.
-type Cast struct {
+type Population struct {
 	Owners, Requesters []actors.Key
 	events             [Owners][Packages][Variants]published
 }
@@ -48,15 +48,15 @@ type published struct {
 	upload   invariants.Upload
 }
 
-var theCast = sync.OnceValues(func() (*Cast, error) {
-	c := new(Cast)
+var thePopulation = sync.OnceValues(func() (*Population, error) {
+	c := new(Population)
 	for i := range Owners {
 		c.Owners = append(c.Owners, keyOf(fmt.Sprintf("owner %d", i)))
 	}
 	for i := range Requesters {
 		c.Requesters = append(c.Requesters, keyOf(fmt.Sprintf("requester %d", i)))
 	}
-	random := rand.NewChaCha8(sha256.Sum256([]byte("the cast's packages")))
+	random := rand.NewChaCha8(sha256.Sum256([]byte("the population's packages")))
 	for owner := range Owners {
 		for number := range Packages {
 			if err := c.publish(random, owner, number); err != nil {
@@ -74,7 +74,7 @@ func keyOf(name string) actors.Key {
 	return key
 }
 
-func (c *Cast) publish(random *rand.ChaCha8, owner, number int) error {
+func (c *Population) publish(random *rand.ChaCha8, owner, number int) error {
 	options := mlsgen.Options{
 		Owner: c.Owners[owner].Pubkey, Rand: random, LastResort: number == Marked, NotBefore: Start.Add(-time.Hour),
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test may take. It is long because the machine may be busy; nothing waits for it to pass.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // system is a running suite, seen from all sides.
 type system struct {
@@ -27,8 +27,8 @@ type system struct {
 	traffic   *traffic
 }
 
-// scene is a test on a system. Its methods fail the test when something that has to work does not.
-type scene struct {
+// world is a test on a system. Its methods fail the test when something that has to work does not.
+type world struct {
 	*system
 	t   *testing.T
 	ctx context.Context // ends with the test's patience
@@ -42,14 +42,14 @@ var everyday struct {
 }
 
 // onEveryday puts a test on the everyday system and lets it run in parallel.
-func onEveryday(t *testing.T) *scene {
+func onEveryday(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
 	everyday.Do(func() { everyday.system, everyday.err = start(suite.Options{}) })
 	if everyday.err != nil {
 		t.Fatal(everyday.err)
 	}
-	return everyday.scene(t)
+	return everyday.world(t)
 }
 
 func stopEveryday() error {
@@ -60,7 +60,7 @@ func stopEveryday() error {
 }
 
 // onOwn starts a system for one test, which then need not fear for the others.
-func onOwn(t *testing.T, opts suite.Options) *scene {
+func onOwn(t *testing.T, opts suite.Options) *world {
 	t.Helper()
 	own, err := start(opts)
 	if err != nil {
@@ -71,7 +71,7 @@ func onOwn(t *testing.T, opts suite.Options) *scene {
 			t.Error(err)
 		}
 	})
-	return own.scene(t)
+	return own.world(t)
 }
 
 // start starts a system on the shared emulators that ticks on demand only.
@@ -102,15 +102,15 @@ func (s *system) stop() error {
 	return s.Stop()
 }
 
-// scene returns the system for one test, or for a part of one.
-func (s *system) scene(t *testing.T) *scene {
+// world returns the system for one test, or for a part of one.
+func (s *system) world(t *testing.T) *world {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("gave up after %v", patience))
 	t.Cleanup(cancel)
-	return &scene{system: s, t: t, ctx: ctx}
+	return &world{system: s, t: t, ctx: ctx}
 }
 
 // must fails the test unless err is nil.
-func (s *scene) must(err error) {
+func (s *world) must(err error) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Fatal(err)
@@ -118,7 +118,7 @@ func (s *scene) must(err error) {
 }
 
 // eventually returns as soon as ok does, and fails the test if that never happens.
-func (s *scene) eventually(what string, ok func() bool) {
+func (s *world) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	const pause = 20 * time.Millisecond
 	for !ok() {
@@ -133,7 +133,7 @@ func (s *scene) eventually(what string, ok func() bool) {
 }
 
 // tick has the scheduled function run once.
-func (s *scene) tick() {
+func (s *world) tick() {
 	s.t.Helper()
 	_, err := s.Tick(s.ctx)
 	s.must(err)

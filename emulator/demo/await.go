@@ -8,7 +8,7 @@ import (
 )
 
 // awaitDeliveries waits until the request has n deliveries that are all as wanted.
-func (s *Stage) awaitDeliveries(
+func (s *System) awaitDeliveries(
 	ctx context.Context, requestID string, n int, wanted func(keypackage.Delivery) bool,
 ) error {
 	changes := s.Firestore.Collection(s.Deliveries).Where("request_event_id", "==", requestID).Snapshots(ctx)

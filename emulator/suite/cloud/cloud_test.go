@@ -15,7 +15,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// fixture is a function behind its door.
+// fixture is a function behind its authenticator.
 type fixture struct {
 	issuer *identity.Issuer
 	caller Caller
@@ -31,14 +31,14 @@ func newFixture(t *testing.T, function http.HandlerFunc) fixture {
 	backend := httptest.NewServer(function)
 	t.Cleanup(backend.Close)
 
-	var door http.Handler
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { door.ServeHTTP(w, r) }))
+	var authenticator http.Handler
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authenticator.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	door = NewDoor(issuer, front.URL, issuer.Account("caller"), strings.TrimPrefix(backend.URL, "http://"), nil)
+	authenticator = NewAuthenticator(issuer, front.URL, issuer.Account("caller"), strings.TrimPrefix(backend.URL, "http://"), nil)
 	return fixture{issuer, Caller{Minter: issuer, URL: front.URL, Account: issuer.Account("caller")}}
 }
 
-func TestDoor(t *testing.T) {
+func TestAuthenticator(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	url, caller := f.caller.URL, f.caller.Account

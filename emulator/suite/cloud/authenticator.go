@@ -31,15 +31,15 @@ type Authenticator struct {
 	function http.Handler
 }
 
-// NewDoor returns the door of the function that listens at backend, host:port. Audience is the function's URL; invoker the
-// account that may call it. Wrap, if not nil, is put between door and function.
-func NewDoor(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Authenticator {
+// NewAuthenticator returns what stands before the function that listens at backend, host:port. Audience is the function's
+// URL; invoker the account that may call it. Wrap, if not nil, is put between authenticator and function.
+func NewAuthenticator(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Authenticator {
 	proxy := NewProxy(backend)
-	door := &Authenticator{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
+	authenticator := &Authenticator{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
 	if wrap != nil {
-		door.function = wrap(proxy)
+		authenticator.function = wrap(proxy)
 	}
-	return door
+	return authenticator
 }
 
 // NewProxy returns a handler that passes requests on, under its name, to the process that listens at backend, host:port.

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
 
-// scene is one race: a database and two instances of the claim function on it.
-type scene struct {
+// world is one race: a database and two instances of the claim function on it.
+type world struct {
 	*fixture.DB
 	t         *testing.T
 	instances [2]*claiming.Claimer
@@ -33,9 +33,9 @@ type scene struct {
 // generous limits stand in no race's way.
 var generous = claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 1000, OwnerBudgetPerHour: 1000}
 
-func newScene(t *testing.T) *scene {
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	s := &scene{DB: fixture.New(t), t: t}
+	s := &world{DB: fixture.New(t), t: t}
 	settings := claiming.Settings{
 		Limits: generous, Mode: keypackage.ModeDeliver, MaxPerOwner: s.MaxPerOwner, RequestMaxAge: s.RequestMaxAge,
 	}
@@ -46,7 +46,7 @@ func newScene(t *testing.T) *scene {
 }
 
 // PublishRequest implements claiming.Publisher.
-func (s *scene) PublishRequest(_ context.Context, a keypackage.Announcement) error {
+func (s *world) PublishRequest(_ context.Context, a keypackage.Announcement) error {
 	s.published.Store(a.RequestID, true)
 	return nil
 }
@@ -70,7 +70,7 @@ const deliveryAttempts = 50
 
 // take has the requests taken up all at once, each by the given instances at the same moment, until every one has been
 // taken up without an error: the platform repeats an event that was not acknowledged.
-func (s *scene) take(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
+func (s *world) take(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
 	s.t.Helper()
 	began := time.Now()
 	start := make(chan struct{})
@@ -98,13 +98,13 @@ func (s *scene) take(requests []keypackage.RequestDocument, instancesOf func(i i
 }
 
 // one hands requests to the instances in turn.
-func (s *scene) one(i int) []*claiming.Claimer { return s.instances[i%2 : i%2+1] }
+func (s *world) one(i int) []*claiming.Claimer { return s.instances[i%2 : i%2+1] }
 
 // both hands every request to both instances.
-func (s *scene) both(int) []*claiming.Claimer { return s.instances[:] }
+func (s *world) both(int) []*claiming.Claimer { return s.instances[:] }
 
 // ask signs one request of each of n strangers for an owner.
-func (s *scene) ask(n int, q actors.Question) []keypackage.RequestDocument {
+func (s *world) ask(n int, q actors.Question) []keypackage.RequestDocument {
 	s.t.Helper()
 	requests := make([]keypackage.RequestDocument, n)
 	for i := range requests {

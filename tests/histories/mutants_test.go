@@ -14,13 +14,13 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
-// planted are mistakes that somebody could make in the store, the seed of a history that finds each, and how it shows.
+// mutants are stores with a mistake that somebody could make, the seed of a history that finds each, and how it shows.
 // Where the seed has become outdated, the search goes on behind it.
-var planted = []struct {
+var mutants = []struct {
 	mistake string
 	seed    int
 	shows   string
-	plant   func(simulation.Store) simulation.Store
+	mutate  func(simulation.Store) simulation.Store
 }{
 	{
 		"no ledger check", 3, "was handed out as one-time by",
@@ -44,19 +44,19 @@ var planted = []struct {
 	},
 }
 
-var shortest = flag.Bool("shortest", false, "show the shortest history that finds each planted mistake")
+var shortest = flag.Bool("shortest", false, "show the shortest history that finds each mutant")
 
 // searched is how many histories may play until a mistake must have been found.
 const searched = 2000
 
-func TestPlantedMistakesAreFound(t *testing.T) {
+func TestMutantsAreFound(t *testing.T) {
 	t.Parallel()
 	backends := simulation.NewBackends(t, players)
-	for _, p := range planted {
+	for _, p := range mutants {
 		t.Run(p.mistake, func(t *testing.T) {
 			t.Parallel()
 			finds := func(h history) bool {
-				return strings.Contains(play(h, backends, simulation.Options{Wrap: p.plant}), p.shows)
+				return strings.Contains(play(h, backends, simulation.Options{Wrap: p.mutate}), p.shows)
 			}
 			for seed := p.seed; seed < p.seed+searched; seed++ {
 				h := histories.Example(seed)
@@ -119,7 +119,7 @@ func (s step) size() int {
 	return size
 }
 
-// simpler returns what may stand in the place of a step: nothing, or the step with less of what befalls it.
+// simpler returns what may stand in the place of a step: nothing, or the step with less of what disturbs it.
 func (s step) simpler() [][]step {
 	instead := [][]step{nil}
 	if s.Fault != "" {

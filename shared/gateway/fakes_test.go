@@ -1,0 +1,212 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// store is what stands behind the gateway's ports in these tests: stock in memory, of which every claim takes the oldest.
+type store struct {
+	gateway *gateway.Gateway
+	off     atomic.Bool   // not serving
+	hold    chan struct{} // if not nil, claims wait for it
+
+	mu       sync.Mutex
+	stock    []gateway.Event
+	shared   map[string]bool // published as such
+	deleted  []string
+	taken    []gateway.Event
+	claims   []gateway.Claim
+	attended []string
+	statuses []outbox.Status // of deliveries
+	level    *gateway.Event
+	err      error  // what every call fails with
+	refusal  string // what Publish, Delete and Take refuse with
+	panics   bool   // every call panics
+	calls    int
+}
+
+func (s *store) call() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	if s.panics {
+		panic("secret content")
+	}
+	return s.err
+}
+
+func (s *store) answer() (gateway.Answer, error) {
+	if err := s.call(); err != nil {
+		return gateway.Answer{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return gateway.Answer{Accepted: s.refusal == "", Reason: s.refusal}, nil
+}
+
+func (s *store) Publish(_ context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
+	a, err := s.answer()
+	if a.Accepted {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stock = append(s.stock, e)
+		if s.shared == nil {
+			s.shared = map[string]bool{}
+		}
+		s.shared[e.ID] = shared
+	}
+	return a, err
+}
+
+func (s *store) Delete(_ context.Context, e gateway.Event) (gateway.Answer, error) {
+	a, err := s.answer()
+	if a.Accepted {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for tag := range e.Tags.FindAll("e") {
+			s.deleted = append(s.deleted, tag[1])
+			s.stock = slices.DeleteFunc(s.stock, func(p gateway.Event) bool { return p.ID == tag[1] && p.PubKey == e.PubKey })
+		}
+	}
+	return a, err
+}
+
+func (s *store) find(kind int, owners ...string) []gateway.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []gateway.Event
+	for _, e := range s.stock {
+		if e.Kind == kind && slices.Contains(owners, e.PubKey) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+func (s *store) Own(_ context.Context, owner string) ([]gateway.Event, error) {
+	return s.find(keypackage.KindKeyPackage, owner), s.call()
+}
+
+func (s *store) Addressable(_ context.Context, owners []string) ([]gateway.Event, error) {
+	return s.find(keypackage.KindAddressableKeyPackage, owners...), s.call()
+}
+
+func (s *store) Take(ctx context.Context, e gateway.Event) (gateway.Answer, error) {
+	a, err := s.answer()
+	if a.Accepted {
+		s.mu.Lock()
+		s.taken = append(s.taken, e)
+		s.mu.Unlock()
+		for tag := range e.Tags.FindAll("p") {
+			go s.grant(context.WithoutCancel(ctx), e.PubKey, tag[1], e.ID)
+		}
+	}
+	return a, err
+}
+
+func (s *store) Claim(ctx context.Context, c gateway.Claim) error {
+	if err := s.call(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.claims = append(s.claims, c)
+	s.mu.Unlock()
+	if s.hold != nil {
+		<-s.hold
+	}
+	for _, owner := range c.Owners {
+		if c.Addressable && len(s.find(keypackage.KindAddressableKeyPackage, owner)) > 0 {
+			continue
+		}
+		s.grant(ctx, c.Requester, owner, "req")
+	}
+	return nil
+}
+
+// grant hands out the oldest package, or returns it.
+func (s *store) grant(ctx context.Context, requester, owner, request string) {
+	e, ok := s.pop(owner)
+	if !ok {
+		return
+	}
+	wait := s.gateway.Deliver(gateway.Parcel{
+		ID: request + "_" + e.ID, Recipient: requester, Event: e, Expires: time.Now().Add(time.Minute),
+	})
+	status := wait(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.statuses = append(s.statuses, status)
+	if status != outbox.Delivered {
+		s.stock = append(s.stock, e)
+	}
+}
+
+func (s *store) pop(owner string) (gateway.Event, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.stock, func(e gateway.Event) bool { return e.PubKey == owner && e.Kind == keypackage.KindKeyPackage })
+	if i < 0 {
+		return gateway.Event{}, false
+	}
+	e := s.stock[i]
+	s.stock = slices.Delete(s.stock, i, i+1)
+	return e, true
+}
+
+func (s *store) Attend(_ context.Context, requester string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attended = append(s.attended, requester)
+	return nil
+}
+
+func (s *store) Level(context.Context, string) (*gateway.Event, error) {
+	if err := s.call(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level, nil
+}
+
+func (s *store) Serving() bool { return !s.off.Load() }
+
+// look reads the store while nothing changes it.
+func look[T any](s *store, read func(*store) T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return read(s)
+}
+
+var errDown = errors.New("secret address of the store")
+
+// signed returns an event with its bytes, signed by a key of its own or the given one.
+func signed(key string, kind int, content string, tags ...nostr.Tag) gateway.Event {
+	if tags == nil {
+		tags = nostr.Tags{}
+	}
+	e := nostr.Event{Kind: kind, Content: content, Tags: tags, CreatedAt: nostr.Now()}
+	if err := e.Sign(key); err != nil {
+		panic(err)
+	}
+	return gateway.Event{Event: &e, Raw: e.String()}
+}
+
+func pub(key string) string {
+	p, err := nostr.GetPublicKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}

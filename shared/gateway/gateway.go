@@ -1,0 +1,109 @@
+// Package gateway is the relay side: it stands before any Nostr relay, or alone, and adds what KeyPackages need (NIP-01, NIP-11,
+// NIP-42, NIP-70), so that neither that relay nor its clients have to know of them.
+//
+// In reading order:
+//
+//	gateway.go       what a gateway is made of; its end
+//	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
+//	http.go          the door: names, addresses, websockets, everything else
+//	information.go   the NIP-11 document
+//	limits.go        every bound, with its reason
+//	session.go       one client: its frames are dealt with one after another, and slow work beside them
+//	frames.go        what each frame means: EVENT, COUNT, NEG-OPEN, CLOSE, and what only passes through
+//	login.go         AUTH
+//	plan.go          what a REQ asks for, without I/O
+//	subscription.go  what becomes of a REQ, and when its EOSE is due
+//	upstream.go      a session's own connection to the relay behind, and what may come from there
+//	sessions.go      who is here, and how something reaches them (Deliver)
+//	recent.go        maps that forget
+//
+// Inside it are three packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
+// client) and upstream (how the relay behind is reached).
+//
+// # Behind the ports
+//
+// The gateway decides who may ask for what, in which order, and how often; it never decides what is handed out. Publisher, Shelf,
+// Requests, Levels and Switch are asked for the rest, and give what they have for a client to Gateway.Deliver, the way by which
+// everything reaches it that it did not ask for in the same breath: KeyPackages, outcomes (20447), levels (20448). So an
+// implementation needs a Gateway and a Gateway its ports: build the implementation, then New, then hand it the gateway.
+//
+// The instance that holds a session does that session's work. Nothing here knows of other instances.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
+)
+
+// Config is what a gateway needs. All but Upstream, ProxyHops, the switches and Log is required.
+type Config struct {
+	Upstream    *upstream.Relay // nil: there is no relay behind the gateway
+	SharesLogin bool            // upstream's challenge is used, and it is sent the AUTH: both have one operator
+	Hosts       []string        // names, with or without a port, under which clients reach the gateway
+	ProxyHops   int             // which entry of X-Forwarded-For, from the right, is the client's address; 0: there is no proxy
+	Pubkey      string          // of the key that signs outcomes and notices
+	ReqClaims   bool            // a REQ for stored KeyPackages is a request
+	Ports       Ports
+	Log         *slog.Logger // nil: slog.Default()
+}
+
+// Gateway serves Nostr clients. It is an http.Handler, and safe for concurrent use.
+type Gateway struct {
+	Config
+	hosts     map[string]bool
+	addresses addresses
+	sessions  sessions
+	attendant attendant
+}
+
+// New returns a gateway. It does no I/O.
+func New(c Config) (*Gateway, error) {
+	p := c.Ports
+	if p.Publisher == nil || p.Shelf == nil || p.Requests == nil || p.Levels == nil || p.Switch == nil {
+		return nil, errors.New("gateway: a port is missing")
+	}
+	if len(c.Hosts) == 0 || c.Pubkey == "" {
+		return nil, errors.New("gateway: it needs the names under which it is reached, and the key that signs its notices")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	g := &Gateway{Config: c, hosts: map[string]bool{}}
+	for _, host := range c.Hosts {
+		g.hosts[strings.ToLower(host)] = true
+	}
+	return g, nil
+}
+
+var _ http.Handler = (*Gateway)(nil)
+
+// Close ends all sessions: no frame is taken any more, what is under way is finished and told, and every client is sent a close
+// frame. It returns when that is done or ctx ends; then the rest is cut off.
+func (g *Gateway) Close(ctx context.Context) {
+	g.addresses.close()
+	var all sync.WaitGroup
+	for _, s := range g.sessions.close() {
+		all.Go(func() { s.retire(ctx, "the relay is restarted") })
+	}
+	all.Wait()
+	g.attendant.close(ctx)
+}
+
+// guard runs f and survives its panic. What the panic says is not logged: it might repeat what a client has sent.
+func (g *Gateway) guard(f, ended func()) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			g.Log.Error("panic", "type", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
+			ended()
+		}
+	}()
+	f()
+}

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
+)
+
+// ServeHTTP serves websockets and the NIP-11 document, under the gateway's own names only: what NIP-42 compares an
+// authentication with is the address that the client used, and a request under a foreign name could carry what was signed for
+// somebody else. It reads no body.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*") // NIP-11
+	header.Set("Access-Control-Allow-Headers", "*")
+	header.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
+	switch {
+	case !g.isOurs(r.Host):
+		http.Error(w, "this relay has another name", http.StatusMisdirectedRequest)
+	case hasToken(r.Header, "Upgrade", "websocket"):
+		g.serveSession(w, r)
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		header.Set("Connection", "close") // or the server would read the body, however long it is
+		http.Error(w, "only GET and websockets", http.StatusMethodNotAllowed)
+	case accepts(r.Header, "application/nostr+json"):
+		g.serveInformation(w, r)
+	default:
+		header.Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("This is a Nostr relay. Use a Nostr client to connect.\n"))
+	}
+}
+
+// isOurs reports whether a host, with or without a port, is one of the gateway's names. A name without a port stands for all.
+func (g *Gateway) isOurs(host string) bool {
+	host = strings.ToLower(host)
+	return g.hosts[host] || g.hosts[hostname(host)]
+}
+
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// hasToken reports whether a header's list has the token, in any case (RFC 9110).
+func hasToken(header http.Header, name, token string) bool {
+	for _, line := range header.Values(name) {
+		for value := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(value), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// accepts reports whether the Accept header names the media type itself, among others or with parameters.
+func accepts(header http.Header, mediaType string) bool {
+	for _, line := range header.Values("Accept") {
+		for value := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(value, ";")
+			if strings.EqualFold(strings.TrimSpace(name), mediaType) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clientOf says who is at the other end. Of X-Forwarded-For only the entry counts that the trusted proxies have written: what
+// stands left of it is whatever the client has made up.
+func (g *Gateway) clientOf(r *http.Request) upstream.Client {
+	client := upstream.Client{Address: hostname(r.RemoteAddr), Host: r.Host, Scheme: "http"}
+	if g.ProxyHops == 0 {
+		return client
+	}
+	entries := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	if i := len(entries) - g.ProxyHops; i >= 0 && strings.TrimSpace(entries[i]) != "" {
+		client.Address = strings.TrimSpace(entries[i])
+	}
+	if r.Header.Get("X-Forwarded-Proto") == "https" {
+		client.Scheme = "https"
+	}
+	return client
+}
+
+// serveSession opens a session and returns when it has ended and all that it has begun.
+func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
+	client := g.clientOf(r)
+	neighbour, refused := g.addresses.admit(client.Address)
+	if refused != "" {
+		status := http.StatusServiceUnavailable
+		if refused == tooMany {
+			status = http.StatusTooManyRequests
+		}
+		http.Error(w, string(refused), status)
+		return
+	}
+	defer g.addresses.leave(neighbour)
+	// NIP-01 knows no origins: any page may talk to any relay, and no cookie says who it is.
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return // it has been answered
+	}
+	conn.SetReadLimit(maxMessage)
+	s := newSession(g, conn, client, neighbour.limits)
+	s.run(r.Context())
+}

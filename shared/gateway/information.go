@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// announcement is what the NIP-11 document says of KeyPackages. Clients believe outcomes and notices of this key only.
+type announcement struct {
+	Pubkey      string         `json:"pubkey"`
+	OutcomeKind int            `json:"outcome_kind"`
+	NoticeKind  int            `json:"notice_kind"`
+	Requests    []string       `json:"requests"`
+	Limits      map[string]any `json:"limits"`
+}
+
+// limitation is what NIP-11 knows of bounds. Where upstream has one of its own, the stricter holds.
+var limitation = map[string]int{
+	"max_message_length": maxMessage,
+	"max_subscriptions":  maxSubscriptions,
+	"max_filters":        maxFilters,
+	"max_subid_length":   maxSubscriptionID,
+}
+
+func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
+	document := upstream.Document{}
+	if g.Upstream != nil {
+		theirs, err := g.Upstream.Document(r.Context())
+		if err != nil {
+			g.Log.Warn("upstream has no document", "error", err)
+		}
+		maps.Copy(document, theirs)
+	}
+	g.merge(document)
+	body, err := json.Marshal(document, json.Deterministic(true))
+	if err != nil {
+		g.Log.Error("the NIP-11 document cannot be written", "error", err)
+		http.Error(w, "error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/nostr+json")
+	_, _ = w.Write(body)
+}
+
+// merge adds what is ours to upstream's document and leaves everything else as it is.
+func (g *Gateway) merge(document upstream.Document) {
+	document["keypackages"] = encoded(announcement{g.Pubkey, keypackage.KindOutcome, keypackage.KindLevel, g.requests(), rates()})
+	document["limitation"] = encoded(stricter(document["limitation"]))
+	document["supported_nips"] = encoded(union(document["supported_nips"], 1, 9, 11, 42, 70))
+	if g.Upstream == nil {
+		document["name"] = encoded("KeyPackage relay")
+		document["description"] = encoded("Keeps MLS KeyPackages (kinds 443 and 30443) and hands them out to who asks. Other kinds are refused.")
+		document["software"] = encoded("https://github.com/keypackage-delivery/keypackage-delivery")
+	}
+}
+
+func (g *Gateway) requests() []string {
+	if g.ReqClaims {
+		return []string{"REQ", "447"}
+	}
+	return []string{"447"}
+}
+
+// rates are the bounds for which NIP-11 has no names.
+func rates() map[string]any {
+	limits := map[string]any{
+		"max_keys": maxKeys, "max_deletion_tags": MaxDeletionTags, "max_event_length": keypackage.MaxEventBytes,
+		"max_sessions_per_address": maxSessionsPerAddress, "max_stored": maxStored,
+	}
+	for kind, name := range map[cost]string{publishing: "publish", requesting: "request", reading: "read", loggingIn: "auth"} {
+		limits[name+"_per_session"] = map[string]any{"burst": perSession[kind].burst, "per_second": float64(perSession[kind].steady)}
+		limits[name+"_per_address"] = map[string]any{"burst": perAddress[kind].burst, "per_second": float64(perAddress[kind].steady)}
+	}
+	return limits
+}
+
+// stricter adds our bounds to upstream's, of whose fields those stay as they are that we know nothing of.
+func stricter(theirs jsontext.Value) map[string]jsontext.Value {
+	var merged map[string]jsontext.Value
+	if json.Unmarshal(theirs, &merged) != nil || merged == nil {
+		merged = map[string]jsontext.Value{}
+	}
+	for name, ours := range limitation {
+		var other int
+		if json.Unmarshal(merged[name], &other) != nil || other <= 0 {
+			other = ours
+		}
+		merged[name] = encoded(min(ours, other))
+	}
+	return merged
+}
+
+func union(theirs jsontext.Value, ours ...int) []int {
+	var all []int
+	if json.Unmarshal(theirs, &all) != nil {
+		all = nil // some relays write names among the numbers
+	}
+	all = append(all, ours...)
+	slices.SortFunc(all, cmp.Compare)
+	return slices.Compact(all)
+}
+
+// encoded writes maps, lists, numbers and strings of our own, which always encode.
+func encoded(v any) jsontext.Value {
+	raw, _ := json.Marshal(v, json.Deterministic(true)) // without it the whole document would fail to encode
+	return raw
+}

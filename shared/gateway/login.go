@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// loginWithin is how far the time of an AUTH may be off (NIP-42: about ten minutes).
+const loginWithin = 10 * time.Minute
+
+// login deals with an AUTH. Every key that authenticates counts, besides those before.
+func (s *session) login(frame []byte) {
+	e, err := wire.Split(frame)
+	object, ok := e.Object(0)
+	if err != nil || !ok {
+		s.refuseEvent(frame, "invalid: this AUTH is not one event in I-JSON")
+		return
+	}
+	id := wire.ID(object)
+	if !s.allow(loggingIn, 1) {
+		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
+		return
+	}
+	event, err := keypackage.VerifyEvent(string(object))
+	if err != nil {
+		_ = s.answer(wire.OK(id, false, "invalid: "+err.Error()))
+		return
+	}
+	if reason := s.checkLogin(event, time.Now()); reason != "" {
+		_ = s.answer(wire.OK(event.ID, false, reason))
+		return
+	}
+	if s.passOn {
+		s.passLogin(event.ID, frame)
+	}
+	_ = s.answer(wire.OK(event.ID, true, ""))
+	s.attend([]string{event.PubKey}, s.conditions())
+}
+
+// loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
+const loginRemembered = time.Minute
+
+// passLogin lets upstream know, too. It comes after the gateway has accepted the AUTH: before, upstream could have used it on a
+// connection of its own. The gateway's OK is the answer.
+func (s *session) passLogin(id string, frame []byte) {
+	now := time.Now()
+	s.mu.Lock()
+	s.logins.put(id, struct{}{}, now.Add(loginRemembered), now)
+	s.mu.Unlock()
+	_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
+}
+
+func (s *session) isLogin(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.logins.get(id)
+	return ok
+}
+
+// checkLogin adds the key, or says why not.
+func (s *session) checkLogin(event *nostr.Event, now time.Time) (refused string) {
+	age := now.Sub(event.CreatedAt.Time())
+	switch {
+	case event.Kind != nostr.KindClientAuthentication:
+		return "invalid: an AUTH has kind 22242"
+	case age > loginWithin || age < -loginWithin:
+		return "invalid: its time is off by more than ten minutes"
+	case value(event, "challenge") != s.challenge:
+		return "invalid: it does not name this connection's challenge"
+	case !s.isNamedBy(value(event, "relay")):
+		return "invalid: it does not name this relay"
+	case !s.admit(event.PubKey):
+		return "restricted: no more keys on this connection"
+	}
+	return ""
+}
+
+// isNamedBy reports whether a URL is one of this relay.
+func (s *session) isNamedBy(relay string) bool {
+	u, err := url.Parse(relay)
+	return err == nil && (u.Scheme == "ws" || u.Scheme == "wss") && s.isOurs(u.Host)
+}
+
+func value(event *nostr.Event, tag string) string {
+	if found := event.Tags.Find(tag); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// admit adds a key, if there is room. The registry must know of it before anything is asked on its behalf.
+func (s *session) admit(pubkey string) bool {
+	s.mu.Lock()
+	known, full := slices.Contains(s.keys, pubkey), len(s.keys) >= maxKeys
+	if !known && !full {
+		s.keys = append(s.keys, pubkey)
+	}
+	s.mu.Unlock()
+	if !known && !full {
+		s.sessions.authenticated(s, pubkey)
+	}
+	return known || !full
+}

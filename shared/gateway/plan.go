@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// plan is what a REQ asks for and of whom.
+type plan struct {
+	refusal string // "": it is answered
+
+	up      []jsontext.Value // the filters that go upstream
+	changed bool             // some of them are not as the client wrote them
+
+	conditions []wire.Filter // what may be sent later has to satisfy one of these
+	own        []wire.Filter // ask for one's own stored KeyPackages
+	stored     []wire.Filter // ask for kind 30443, where there is no upstream
+	levels     bool          // asks for the state of one's own stock
+	private    bool          // names kinds that only the gateway has
+	claims     []Claim
+
+	// loginAtEOSE: nobody has authenticated, and the REQ is for KeyPackages alone. Kind 30443 is public, so whether
+	// authenticating would help is known when it is clear that there is none.
+	loginAtEOSE bool
+}
+
+// circumstances decide what a REQ means.
+type circumstances struct {
+	keys     []string // of the session
+	serving  bool     // mode `deliver`
+	claiming bool     // a REQ is a request
+	alone    bool     // there is no upstream
+}
+
+const authRequired = "auth-required: KeyPackages are handed out to who says who he is"
+
+// ours are the kinds that the gateway may send by itself.
+var ours = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome, keypackage.KindLevel}
+
+func planREQ(filters []wire.Filter, c circumstances) plan {
+	var p plan
+	p.split(filters, c)
+	p.keepConditions(filters)
+	p.private = slices.ContainsFunc(filters, namesPrivate)
+	if !c.serving {
+		return p
+	}
+	if len(c.keys) == 0 {
+		p.askToLogIn(filters)
+	} else {
+		p.askForOwn(filters, c)
+		p.claim(filters, c)
+	}
+	if c.alone {
+		p.stored = slices.DeleteFunc(slices.Clone(filters), func(f wire.Filter) bool {
+			_, named := f.Authors()
+			return f.OnlyNew() || !named || !f.Names(keypackage.KindAddressableKeyPackage)
+		})
+	}
+	return p
+}
+
+// costs reports whether answering means asking a port.
+func (p plan) costs() bool {
+	return len(p.own)+len(p.stored)+len(p.claims) > 0 || p.levels
+}
+
+// split takes out of each filter what upstream is not asked for.
+func (p *plan) split(filters []wire.Filter, c circumstances) {
+	if c.alone {
+		return
+	}
+	away := hidden
+	if !c.serving {
+		away = []int{keypackage.KindOutcome, keypackage.KindLevel}
+	}
+	for _, f := range filters {
+		rest, left := f.Without(away...)
+		p.changed = p.changed || f.NamesAny(away...)
+		if left {
+			p.up = append(p.up, rest)
+		}
+	}
+}
+
+func (p *plan) keepConditions(filters []wire.Filter) {
+	for _, f := range filters {
+		if f.AnyKind() || f.NamesAny(ours...) {
+			p.conditions = append(p.conditions, f.Condition())
+		}
+	}
+}
+
+// askToLogIn is for a session that nobody has authenticated on.
+func (p *plan) askToLogIn(filters []wire.Filter) {
+	private := func(f wire.Filter) bool { return f.NamesOnly(hidden...) }
+	aboutOurs := func(f wire.Filter) bool {
+		return f.NamesOnly(append([]int{keypackage.KindAddressableKeyPackage}, hidden...)...)
+	}
+	if !p.private {
+		return // authenticating would not help
+	}
+	if all(filters, private) {
+		p.refusal = authRequired
+	}
+	p.loginAtEOSE = all(filters, aboutOurs)
+}
+
+// namesPrivate reports whether a filter names kinds that only the gateway has, and only for who has authenticated.
+func namesPrivate(f wire.Filter) bool {
+	return f.NamesAny(keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel)
+}
+
+func all(filters []wire.Filter, are func(wire.Filter) bool) bool {
+	return !slices.ContainsFunc(filters, func(f wire.Filter) bool { return !are(f) })
+}
+
+// askForOwn finds what an owner asks about herself. A filter without kinds costs nothing: it does not name ours.
+func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
+	for _, f := range filters {
+		isOwn := slices.ContainsFunc(c.keys, f.Admits)
+		if isOwn && !f.OnlyNew() && f.Names(keypackage.KindKeyPackage) {
+			p.own = append(p.own, f)
+		}
+		p.levels = p.levels || f.Names(keypackage.KindLevel)
+	}
+}
+
+// asksForOthers reports whether a filter is a request: it names kind 443 and authors, and nothing else but a limit.
+func asksForOthers(f wire.Filter) bool {
+	return f.Names(keypackage.KindKeyPackage) && f.AsksByAuthorAlone() && !f.OnlyNew()
+}
+
+// claim finds the owners of whom a KeyPackage is wanted. An owner whom one filter wants with kind 30443 is claimed with it.
+func (p *plan) claim(filters []wire.Filter, c circumstances) {
+	if !c.claiming {
+		return
+	}
+	wanted := map[string]bool{} // owner: also as 30443
+	var inOrder []string
+	for _, f := range filters {
+		if !asksForOthers(f) {
+			continue
+		}
+		authors, _ := f.Authors()
+		for _, author := range authors {
+			also, known := wanted[author]
+			wanted[author] = also || f.Names(keypackage.KindAddressableKeyPackage)
+			if !known {
+				inOrder = append(inOrder, author)
+			}
+		}
+	}
+	if p.refusal = refuseOwners(inOrder, c.keys); p.refusal != "" {
+		return
+	}
+	for _, addressable := range []bool{false, true} {
+		claim := Claim{Requester: c.keys[0], Addressable: addressable}
+		for _, owner := range inOrder {
+			if owner != c.keys[0] && wanted[owner] == addressable {
+				claim.Owners = append(claim.Owners, owner)
+			}
+		}
+		if len(claim.Owners) > 0 && len(c.keys) == 1 {
+			p.claims = append(p.claims, claim)
+		}
+	}
+}
+
+func refuseOwners(owners, keys []string) string {
+	stranger := func(owner string) bool { return !slices.Contains(keys, owner) }
+	malformed := func(owner string) bool { return !keypackage.IsPubkey(owner) }
+	switch {
+	case len(owners) > keypackage.MaxOwners:
+		return "invalid: at most 32 authors at a time"
+	case slices.ContainsFunc(owners, malformed):
+		return "invalid: an author is 64 lower-case hex digits"
+	case len(keys) > 1 && slices.ContainsFunc(owners, stranger):
+		return "restricted: several keys have authenticated here, ask with a signed kind 447"
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/nbd-wtf/go-nostr"
+)
+
+// Event is a signed event with the bytes in which it was published. Its id and signature have been verified, and every parser
+// reads those bytes in the same way (keypackage.VerifyEvent).
+type Event struct {
+	*nostr.Event
+	Raw string
+}
+
+// Answer is what an OK says: whether an event was taken, and why not, or what else there is to say, in the words of NIP-01
+// ("invalid: ...", "duplicate: ...").
+type Answer struct {
+	Accepted bool
+	Reason   string
+}
+
+// What all ports have in common: every method may be called concurrently. An error means that nothing is known to have happened
+// and that asking again may help; the client is told "error:" without its text. Contexts end some seconds after the call, never
+// because the client has gone: what was begun is to be recorded. A call that panics ends its session.
+
+// Publisher takes in what owners publish.
+type Publisher interface {
+	// Publish takes in a 443 or 30443 whose signature is good, if a claim could ever hand it out and the owner's stock has room
+	// for it. With shared, anybody may have seen it: it counts as exposed. It returns once that is durable.
+	Publish(ctx context.Context, e Event, shared bool) (Answer, error)
+
+	// Delete carries out a kind 5 for what the gateway keeps of its author, or may yet be sent. Only its first
+	// MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
+	Delete(ctx context.Context, e Event) (Answer, error)
+}
+
+// Shelf reads what is stored. Both methods return valid events, newest first, of two as old the one with the lower id first.
+type Shelf interface {
+	// Own returns the stored KeyPackages of kind 443 of one owner.
+	Own(ctx context.Context, owner string) ([]Event, error)
+
+	// Addressable returns the stored KeyPackages of kind 30443 of these owners. It is asked only where there is no upstream,
+	// which otherwise serves them.
+	Addressable(ctx context.Context, owners []string) ([]Event, error)
+}
+
+// Claim is a REQ that asks for KeyPackages: one of each owner.
+type Claim struct {
+	Requester string
+	Owners    []string // at most keypackage.MaxOwners, each once, never the requester
+	// Addressable says that the REQ also takes kind 30443: an owner who has one is left out, because that is the answer.
+	Addressable bool
+}
+
+// Requests are requests for KeyPackages of others.
+type Requests interface {
+	// Take stores a 447 of an authenticated requester, whose signature is good. It returns once that is durable; if the answer
+	// is positive the request is served behind it, by way of Gateway.Deliver.
+	Take(ctx context.Context, e Event) (Answer, error)
+
+	// Claim serves a REQ by way of Gateway.Deliver and returns when all that it grants has been given there. The REQ's EOSE
+	// waits for it, but not for long. If nothing is granted it returns nil, and an error says only that the claim has failed.
+	Claim(ctx context.Context, c Claim) error
+
+	// Attend is called when a session of the requester can receive what it could not before: what is pending is pushed. It is
+	// called at most once a second for a requester.
+	Attend(ctx context.Context, requester string) error
+}
+
+// Levels know the state of owners' stock.
+type Levels interface {
+	// Level returns the signed notice (kind 20448) that tells an owner the state of her stock, or nil if there is nothing to
+	// tell: she never had any.
+	Level(ctx context.Context, owner string) (*Event, error)
+}
+
+// Switch is the roll-out mode.
+type Switch interface {
+	// Serving reports whether KeyPackages are handed out (mode `deliver`). Otherwise 443 and 447 pass as if there were no
+	// gateway, and are taken in besides. It does no I/O: it is asked for every frame.
+	Serving() bool
+}
+
+// Ports are what the gateway needs from outside. All are required.
+type Ports struct {
+	Publisher
+	Shelf
+	Requests
+	Levels
+	Switch
+}

@@ -1,0 +1,293 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
+)
+
+const (
+	// inboxBytes is how much of what a client has sent may wait for its turn; then no more is read. A frame that is larger waits
+	// alone.
+	inboxBytes = 64 << 10
+	// inboxFrames is how many frames may wait.
+	inboxFrames = 64
+	// lifetime ends a session before Cloud Run does: at 60 minutes, without a close frame.
+	lifetime = 59 * time.Minute
+	// goodbye bounds the end of a session whose time is over.
+	goodbye = 20 * time.Second
+	// pingEvery keeps connections open through proxies that close idle ones, of which a minute is the least.
+	pingEvery = 45 * time.Second
+	// portTimeout bounds one call of a port. It does not end with the session: what was begun is recorded.
+	portTimeout = 10 * time.Second
+)
+
+// session is one client's connection. Its frames are dealt with one after another by process; the answers to REQs, deliveries
+// and what comes from upstream happen beside that.
+type session struct {
+	*Gateway
+	conn      *websocket.Conn
+	client    upstream.Client
+	shared    limits // of the client's address
+	own       limits
+	challenge string // what the client must sign to authenticate
+	passOn    bool   // the challenge is upstream's, which gets the AUTH
+	link      *link  // nil if there is no upstream
+	out       *outbox.Outbox
+	inbox     chan received
+	room      *semaphore.Weighted // of inboxBytes
+	gone      chan struct{}       // closed when nothing more comes from the client
+	retired   atomic.Bool         // what comes from now on is not dealt with
+	work      sync.WaitGroup      // answers to REQs
+	slots     chan struct{}       // one for each of them
+
+	ctx context.Context // ends with the session
+	end context.CancelCauseFunc
+
+	mu            sync.Mutex
+	keys          []string // public keys that have authenticated
+	subscriptions map[string]*subscription
+	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by parcel id
+	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
+}
+
+// received is a frame in the inbox, or, without one, a mark that is closed when everything before it has been dealt with.
+type received struct {
+	frame []byte
+	mark  chan struct{}
+}
+
+func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared limits) *session {
+	s := &session{
+		Gateway: g, conn: conn, client: client, shared: shared, own: newLimits(perSession), challenge: rand.Text(),
+		out: outbox.New(), inbox: make(chan received, inboxFrames), room: semaphore.NewWeighted(inboxBytes),
+		gone: make(chan struct{}), slots: make(chan struct{}, maxWork), subscriptions: map[string]*subscription{},
+	}
+	if g.Upstream != nil {
+		s.link = newLink(s)
+	}
+	return s
+}
+
+// run serves the client until it has gone or its time is over, and returns when all that it has begun is recorded.
+func (s *session) run(parent context.Context) {
+	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(parent))
+	defer s.end(errGone)
+	var writer, processor sync.WaitGroup
+	writer.Go(func() { s.guarded(func() { s.out.Run(s.ctx, s.write, s.broken) }) })
+	writer.Go(s.ping)
+	s.greet()
+	if !s.sessions.add(s) {
+		go s.retireWithin(goodbye, string(isOver))
+	}
+	over := time.AfterFunc(lifetime, func() { s.retireWithin(goodbye, "an hour is over, come again") })
+	defer over.Stop()
+	processor.Go(func() { s.guarded(s.process) })
+	s.guarded(s.read)
+	close(s.gone)
+	s.sessions.remove(s)
+	processor.Wait()
+	s.work.Wait()
+	s.end(errGone)
+	_ = s.conn.CloseNow()
+	writer.Wait()
+	s.link.close()
+}
+
+// greet sends the challenge: clients that authenticate at once and those that wait to be told both exist.
+func (s *session) greet() {
+	if s.link != nil {
+		s.link.start()
+		s.link.adoptChallenge()
+	}
+	_ = s.answer(wire.Auth(s.challenge)) // fails only with the session
+}
+
+// write is how the outbox reaches the client.
+func (s *session) write(ctx context.Context, frame []byte) error {
+	return s.conn.Write(ctx, websocket.MessageText, frame)
+}
+
+// broken ends the reading from a client that cannot be written to.
+func (s *session) broken(error) { go func() { _ = s.conn.CloseNow() }() }
+
+// answer puts a frame into the outbox, and waits while that is full. It fails only when the session has ended.
+func (s *session) answer(frame []byte) error { return s.out.Put(s.ctx, frame) }
+
+// read takes what the client sends into the inbox, until there is no more.
+func (s *session) read() {
+	for {
+		kind, frame, err := s.conn.Read(s.ctx)
+		if err != nil {
+			return
+		}
+		if kind != websocket.MessageText {
+			_ = s.conn.Close(websocket.StatusUnsupportedData, "Nostr's messages are text")
+			return
+		}
+		if s.retired.Load() {
+			continue
+		}
+		if s.room.Acquire(s.ctx, inboxWeight(frame)) != nil {
+			return
+		}
+		select {
+		case s.inbox <- received{frame: frame}:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func inboxWeight(frame []byte) int64 { return int64(min(len(frame), inboxBytes)) }
+
+// process deals with the inbox, one frame after another, and ends the session when the client has gone and nothing is left.
+func (s *session) process() {
+	defer s.end(errGone)
+	for {
+		select {
+		case r := <-s.inbox:
+			s.take(r)
+			continue
+		case <-s.ctx.Done():
+			return
+		case <-s.gone:
+		}
+		select {
+		case r := <-s.inbox:
+			s.take(r)
+		default:
+			return
+		}
+	}
+}
+
+var (
+	errGone  = errors.New("the client has gone")
+	errPanic = errors.New("a panic")
+)
+
+func (s *session) take(r received) {
+	if r.mark != nil {
+		close(r.mark)
+		return
+	}
+	s.handle(r.frame)
+	s.room.Release(inboxWeight(r.frame))
+}
+
+// hasGone reports whether the client has gone: then only what it published still counts.
+func (s *session) hasGone() bool {
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// retireWithin is retire for callers without a context.
+func (s *session) retireWithin(d time.Duration, reason string) {
+	ctx, cancel := context.WithTimeout(s.ctx, d)
+	defer cancel()
+	s.retire(ctx, reason)
+}
+
+// retire ends the session in good order: what came before is dealt with, its answers are written, then a close frame.
+func (s *session) retire(ctx context.Context, reason string) {
+	s.retired.Store(true)
+	mark := make(chan struct{})
+	select {
+	case s.inbox <- received{mark: mark}:
+		select {
+		case <-mark:
+			s.awaitWork(ctx)
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+		}
+	case <-ctx.Done():
+	case <-s.ctx.Done():
+	}
+	s.out.Flush(ctx)
+	_ = s.conn.Close(websocket.StatusGoingAway, reason) // waits up to 5 s for the other side
+}
+
+func (s *session) awaitWork(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// begin runs an answer to a REQ beside the frames that follow. It reports whether there was room for it.
+func (s *session) begin(answer func()) bool {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return false
+	}
+	s.work.Go(func() {
+		defer func() { <-s.slots }()
+		s.guarded(answer)
+	})
+	return true
+}
+
+// guarded keeps a panic from ending more than this session.
+func (s *session) guarded(f func()) { s.guard(f, func() { s.end(errPanic) }) }
+
+// ping asks the client for a sign of life now and then. One that gives none has gone.
+func (s *session) ping() {
+	every := time.NewTicker(pingEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-every.C:
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, outbox.Patience)
+		err := s.conn.Ping(ctx)
+		cancel()
+		if err != nil {
+			_ = s.conn.CloseNow()
+			return
+		}
+	}
+}
+
+// port returns the context of a call of a port.
+func (s *session) port() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(s.ctx), portTimeout)
+}
+
+// allow takes from what session and address may cost.
+func (s *session) allow(kind cost, units int) bool {
+	now := time.Now()
+	return s.own[kind].AllowN(now, units) && s.shared[kind].AllowN(now, units)
+}
+
+// identities returns the public keys that have authenticated.
+func (s *session) identities() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.keys)
+}
+
+func (s *session) is(pubkey string) bool { return slices.Contains(s.identities(), pubkey) }

@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Parcel is an event for one person: a KeyPackage or a notice.
+type Parcel struct {
+	ID        string // a session is sent each id once
+	Recipient string // only sessions that have authenticated as this key are sent it
+	Event     Event
+	Expires   time.Time // nothing is written from then on
+}
+
+// parcelMemory is how long after its expiry a parcel's id is remembered. No push begins after the expiry, so this only has to
+// outlast one that is under way and the difference of two clocks.
+const parcelMemory = 5 * time.Minute
+
+// Deliver begins to send a parcel to every session of its recipient, each on one open subscription that the event satisfies, the
+// filter's limit left aside: that bounds what is read from a store, and a parcel does not come from there. The returned function
+// waits until that is done, or ctx ends, and says what came of it; what has not begun by then is dropped. A negative answer
+// speaks for this instance, at this moment. A parcel that was delivered before, to whichever session, is delivered.
+func (g *Gateway) Deliver(p Parcel) (result func(context.Context) outbox.Status) {
+	var begun []*outbox.Delivery
+	for _, s := range g.sessions.of(p.Recipient) {
+		begun = append(begun, s.deliver(p))
+	}
+	return func(ctx context.Context) outbox.Status {
+		best := outbox.NoSession
+		for _, d := range begun {
+			best = better(best, d.Wait(ctx))
+		}
+		if g.sessions.wasDelivered(p.ID) {
+			return outbox.Delivered
+		}
+		return best
+	}
+}
+
+// Awaits reports whether a session of the recipient has a subscription for the event: whoever would have to sign it first may ask.
+func (g *Gateway) Awaits(recipient string, e Event) bool {
+	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool {
+		return len(s.subscribed(e)) > 0
+	})
+}
+
+// better returns what is known of a parcel of which a and b are known: one session that has it is enough, and one that may have
+// it outweighs those that do not.
+func better(a, b outbox.Status) outbox.Status {
+	for _, status := range []outbox.Status{outbox.Delivered, outbox.Unknown, outbox.NoSubscription} {
+		if a == status || b == status {
+			return status
+		}
+	}
+	return outbox.NoSession
+}
+
+// deliver begins to send p, unless the session was sent this parcel before; then it returns that earlier delivery. The
+// subscription is chosen, and the clock looked at, when the frame's turn has come.
+func (s *session) deliver(p Parcel) *outbox.Delivery {
+	d := outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.parcelFrame(p) }, func() { s.sessions.remember(p) })
+	if len(s.subscribed(p.Event)) == 0 {
+		d.Drop(outbox.NoSubscription) // now, because a session that is stuck has no turns
+	}
+	s.mu.Lock()
+	earlier, ok := s.deliveries.get(p.ID)
+	if ok && !earlier.InVain() {
+		s.mu.Unlock()
+		return earlier
+	}
+	if !d.InVain() {
+		s.deliveries.put(p.ID, d, p.Expires.Add(parcelMemory), time.Now())
+	}
+	s.mu.Unlock()
+	s.out.Offer(d)
+	return d
+}
+
+// parcelFrame returns what to send for p now, or why nothing can be sent.
+func (s *session) parcelFrame(p Parcel) ([]byte, outbox.Status) {
+	if !time.Now().Before(p.Expires) || s.ctx.Err() != nil {
+		return nil, outbox.NoSession
+	}
+	ids := s.subscribed(p.Event)
+	if len(ids) == 0 {
+		return nil, outbox.NoSubscription
+	}
+	return wire.Event(ids[0], p.Event.Raw), outbox.Delivered
+}
+
+// broadcast tells of a published KeyPackage: of a 443 only its author, of a 30443, where there is no upstream to do it, everybody.
+func (g *Gateway) broadcast(e Event) {
+	var audience []*session
+	switch {
+	case e.Kind == keypackage.KindKeyPackage:
+		audience = g.sessions.of(e.PubKey)
+	case g.Upstream == nil:
+		audience = g.sessions.all()
+	}
+	for _, s := range audience {
+		for _, id := range s.subscribed(e) {
+			s.out.Offer(outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.liveFrame(id, e) }, func() {}))
+		}
+	}
+}
+
+func (s *session) liveFrame(id string, e Event) ([]byte, outbox.Status) {
+	if !slices.Contains(s.subscribed(e), id) {
+		return nil, outbox.NoSubscription
+	}
+	return wire.Event(id, e.Raw), outbox.Delivered
+}
+
+// sessions are the open sessions, by the keys that have authenticated, and the memory of what was delivered to those that are
+// gone. They are safe for concurrent use.
+type sessions struct {
+	mu        sync.Mutex
+	open      map[*session]bool
+	byKey     map[string]map[*session]bool
+	closed    bool
+	delivered recent[struct{}] // parcel ids
+}
+
+// add reports whether there are sessions still.
+func (ss *sessions) add(s *session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.open == nil {
+		ss.open, ss.byKey = map[*session]bool{}, map[string]map[*session]bool{}
+	}
+	ss.open[s] = true
+	return !ss.closed
+}
+
+func (ss *sessions) authenticated(s *session, key string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if !ss.open[s] {
+		return
+	}
+	if ss.byKey[key] == nil {
+		ss.byKey[key] = map[*session]bool{}
+	}
+	ss.byKey[key][s] = true
+}
+
+func (ss *sessions) remove(s *session) {
+	keys := s.identities()
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	delete(ss.open, s)
+	for _, key := range keys {
+		delete(ss.byKey[key], s)
+		if len(ss.byKey[key]) == 0 {
+			delete(ss.byKey, key)
+		}
+	}
+}
+
+func (ss *sessions) of(key string) []*session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return slices.Collect(maps.Keys(ss.byKey[key]))
+}
+
+func (ss *sessions) all() []*session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return slices.Collect(maps.Keys(ss.open))
+}
+
+// close returns all sessions; what is added from now on has come too late.
+func (ss *sessions) close() []*session {
+	ss.mu.Lock()
+	ss.closed = true
+	ss.mu.Unlock()
+	return ss.all()
+}
+
+func (ss *sessions) wasDelivered(id string) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	_, ok := ss.delivered.get(id)
+	return ok
+}
+
+func (ss *sessions) remember(p Parcel) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(parcelMemory), time.Now())
+}

@@ -1,0 +1,106 @@
+package publishing
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// KeyPackage takes in a 443 or 30443. What no claim would hand out is refused with the flaw, so that its owner learns why
+// nobody could add her. With shared anybody may have seen it: it counts as handed out as a reserve.
+func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answer, error) {
+	document, slot := keyPackageDocument(e), slotOf(e)
+	inspected := keypackage.Inspect(e.ID, document, p.settings.Policy)
+	switch now := p.now(); {
+	case inspected.Flaw != "":
+		return invalid(inspected.Flaw), nil
+	case inspected.Expired(now):
+		return invalid(keypackage.UnusableExpired), nil
+	}
+	count, err := p.store.CountStock(ctx, e.PubKey, p.settings.MaxStock)
+	if err != nil {
+		return Answer{}, err
+	}
+	for attempt := 1; ; attempt++ {
+		known, err := p.store.Published(ctx, &inspected, slot)
+		if err != nil {
+			return Answer{}, err
+		}
+		if answer, done := p.answer(&inspected, known, count); done {
+			return answer, nil
+		}
+		err = p.store.Stock(ctx, &inspected, slot, known, p.exposure(&inspected, known, shared))
+		if err == nil {
+			return accepted(), nil
+		}
+		if !errors.Is(err, keypackage.ErrConflict) || attempt == attempts {
+			return Answer{}, fault.Retryable("publish_failed", err)
+		}
+	}
+}
+
+// answer says what becomes of a KeyPackage that is not put in stock.
+func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (Answer, bool) {
+	newer := func(v Version) bool {
+		return v.CreatedAt > kp.CreatedAt || v.CreatedAt == kp.CreatedAt && v.ID < kp.ID // NIP-01
+	}
+	switch {
+	case known.Stored:
+		return duplicate("already have this KeyPackage"), true
+	case known.Use == keypackage.UseOneTime:
+		return duplicate("this KeyPackage has been handed out"), true
+	case known.Tombstoned, known.SlotDeleted != 0 && kp.CreatedAt <= known.SlotDeleted:
+		return blocked("its author has deleted this event"), true
+	case slices.ContainsFunc(known.Slot, newer):
+		return duplicate("have a newer version"), true
+	case count >= p.settings.MaxStock && len(known.Slot) == 0:
+		return blocked("too many KeyPackages in stock"), true
+	}
+	return Answer{}, false
+}
+
+// exposure is the ledger entry of what anybody may have seen; nil if there is one already.
+func (p *Publisher) exposure(kp *keypackage.Package, known Published, shared bool) *keypackage.Ledger {
+	if !shared || known.Use != keypackage.UseNone {
+		return nil
+	}
+	entry := keypackage.NewLedger(kp, keypackage.UseReserve, "", p.now())
+	return &entry
+}
+
+// Own returns the KeyPackages of kind 443 that an owner has in stock, newest first, of two as old the one with the lower id
+// first.
+func (p *Publisher) Own(ctx context.Context, owner string) ([]Event, error) {
+	raw, err := p.store.StockedBy(ctx, owner, p.settings.MaxStock)
+	if err != nil {
+		return nil, err
+	}
+	return readable(raw, keypackage.KindKeyPackage), nil
+}
+
+// maxAddressable bounds what is read of all the owners of one REQ: each has a slot for each of her devices.
+const maxAddressable = 500
+
+// Addressable returns the KeyPackages of kind 30443 that owners have in stock, in the same order.
+func (p *Publisher) Addressable(ctx context.Context, owners []string) ([]Event, error) {
+	raw, err := p.store.Addressable(ctx, owners, maxAddressable)
+	if err != nil {
+		return nil, err
+	}
+	return readable(raw, keypackage.KindAddressableKeyPackage), nil
+}
+
+// readable verifies again what is in stock: other relays write there, too.
+func readable(raw []string, kind int) []Event {
+	events := make([]Event, 0, len(raw))
+	for _, text := range raw {
+		if event, err := keypackage.VerifyEvent(text); err == nil && event.Kind == kind {
+			events = append(events, Event{event, text})
+		}
+	}
+	slices.SortFunc(events, newestFirst)
+	return events
+}

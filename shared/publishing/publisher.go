@@ -1,0 +1,54 @@
+// Package publishing is the use case of a relay that takes in what its clients publish: KeyPackages (kinds 443 and 30443),
+// deletions (kind 5) and requests (kind 447).
+//
+// publisher.go has what the others share, keypackage.go takes in KeyPackages, deletion.go carries out deletions, request.go
+// stores requests, document.go gives each its shape in Firestore, and store.go is the contract with the store.
+package publishing
+
+import (
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Event is a signed event with the bytes in which it was published. Its id and signature are verified, and every parser reads
+// the bytes in the same way: see [keypackage.VerifyEvent].
+type Event struct {
+	*nostr.Event
+	Raw string
+}
+
+// Answer is what an OK says (NIP-01): whether the event was taken, and why not, or what else there is to say.
+type Answer struct {
+	Accepted bool
+	Reason   string // "duplicate: ...", "invalid: ...", "blocked: ..."; may be empty if accepted
+}
+
+func accepted() Answer               { return Answer{Accepted: true} }
+func duplicate(reason string) Answer { return Answer{Accepted: true, Reason: "duplicate: " + reason} }
+func invalid(reason string) Answer   { return Answer{Reason: "invalid: " + reason} }
+func blocked(reason string) Answer   { return Answer{Reason: "blocked: " + reason} }
+
+// Settings of a Publisher.
+type Settings struct {
+	Policy   keypackage.Policy
+	MaxStock int // KeyPackages of one owner that are kept
+}
+
+// Publisher takes in events. It is safe for concurrent use. Each method returns once what it did is durable; its errors are
+// retryable, and asking again is harmless.
+type Publisher struct {
+	store    Store
+	settings Settings
+	now      func() time.Time
+}
+
+// New returns a Publisher. now is the clock.
+func New(store Store, settings Settings, now func() time.Time) *Publisher {
+	return &Publisher{store: store, settings: settings, now: now}
+}
+
+// attempts bounds the races that are lost to somebody who publishes or deletes the same at the same moment.
+const attempts = 5

@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cloud.google.com/go/firestore"
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+)
+
+var _ publishing.Store = (*Store)(nil)
+
+// CountStock implements publishing.Store. It costs one read.
+func (s *Store) CountStock(ctx context.Context, owner string, limit int) (int, error) {
+	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Limit(limit)
+	result, err := query.NewAggregationQuery().WithCount("n").Get(ctx)
+	if err != nil {
+		return 0, failed("count the stock", err)
+	}
+	count, ok := result["n"].(*firestorepb.Value)
+	if !ok {
+		return 0, failed("count the stock", fmt.Errorf("no count in the answer"))
+	}
+	return int(count.GetIntegerValue()), nil
+}
+
+// Published implements publishing.Store.
+func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot string) (publishing.Published, error) {
+	refs := []*firestore.DocumentRef{s.keyPackages.Doc(p.ID), s.tombstone(p.ID, p.Owner), s.ledger.Doc(p.Hash)}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return publishing.Published{}, err
+	}
+	known := publishing.Published{}
+	if slot != "" {
+		if known, err = s.slot(ctx, p.Owner, slot); err != nil {
+			return known, err
+		}
+	}
+	known.Stored, known.Tombstoned, known.Use = snaps[0].Exists(), snaps[1].Exists(), ledgerUse(snaps[2])
+	return known, nil
+}
+
+// slot reads what is in stock of a slot, without content, and up to when it was deleted.
+func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Published, error) {
+	known := publishing.Published{}
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.tombstone(slot, owner)})
+	if err != nil {
+		return known, err
+	}
+	known.SlotVersion = version(snaps[0])
+	if snaps[0].Exists() {
+		known.SlotDeleted, _ = snaps[0].Data()[keypackage.FieldCreatedAt].(int64)
+	}
+	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Where(keypackage.FieldSlot, "==", slot)
+	found, err := query.Select(keypackage.FieldCreatedAt).Documents(ctx).GetAll()
+	if err != nil {
+		return known, failed("read a slot", err)
+	}
+	for _, snap := range found {
+		created, _ := snap.Data()[keypackage.FieldCreatedAt].(int64)
+		known.Slot = append(known.Slot, publishing.Version{ID: snap.Ref.ID, CreatedAt: created})
+	}
+	return known, nil
+}
+
+// Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this
+// one: claims take the newest, and the next version removes both.
+func (s *Store) Stock(
+	ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger,
+) error {
+	t := s.begin()
+	t.require(s.tombstone(p.ID, p.Owner), missing)
+	if slot != "" {
+		t.require(s.tombstone(slot, p.Owner), unchanged(known.SlotVersion))
+	}
+	if entry != nil {
+		t.create(s.ledger.Doc(p.Hash), *entry)
+	} else {
+		t.require(s.ledger.Doc(p.Hash), used(known.Use))
+	}
+	t.create(s.keyPackages.Doc(p.ID), map[string]any(p.Document))
+	for _, older := range known.Slot {
+		t.erase(s.keyPackages.Doc(older.ID))
+	}
+	_, err := t.commit(ctx, "publish a KeyPackage")
+	return err
+}
+
+// Deletable implements publishing.Store.
+func (s *Store) Deletable(ctx context.Context, author string, ids, slots []string) (publishing.Deletable, error) {
+	met := publishing.Deletable{InStock: make(map[string]bool), Slots: make(map[string]publishing.Published)}
+	refs := make([]*firestore.DocumentRef, len(ids))
+	for i, id := range ids {
+		refs[i] = s.keyPackages.Doc(id)
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return met, err
+	}
+	for i, snap := range snaps {
+		if snap.Exists() {
+			met.InStock[ids[i]] = keypackage.Document(snap.Data()).Text(keypackage.FieldOwner) == author
+		}
+	}
+	for _, slot := range slots {
+		if met.Slots[slot], err = s.slot(ctx, author, slot); err != nil {
+			return met, err
+		}
+	}
+	return met, nil
+}
+
+// tombstone is the document of a deletion, for people and for the TTL policy: readers look at its existence only. That of a slot
+// says in created_at up to when versions are deleted.
+type tombstone struct {
+	Name      string    `firestore:"event_id"` // or the slot's id
+	Owner     string    `firestore:"owner_pubkey"`
+	CreatedAt int64     `firestore:"created_at,omitempty"`
+	DeletedAt time.Time `firestore:"deleted_at"`
+	KeepUntil time.Time `firestore:"keep_until"`
+}
+
+// Delete implements publishing.Store.
+func (s *Store) Delete(ctx context.Context, author string, d publishing.Deletion) error {
+	t := s.begin()
+	for _, id := range d.IDs {
+		if !slices.Contains(d.Remove, id) { // what has come into stock meanwhile may be another author's
+			t.require(s.keyPackages.Doc(id), missing)
+		}
+		t.set(s.tombstone(id, author), tombstone{Name: id, Owner: author, DeletedAt: d.DeletedAt, KeepUntil: d.KeepUntil})
+	}
+	for _, id := range d.Remove {
+		t.erase(s.keyPackages.Doc(id))
+	}
+	for slot, until := range d.Slots {
+		ref := s.tombstone(slot, author)
+		t.require(ref, unchanged(d.Known[slot].SlotVersion))
+		t.set(ref, tombstone{Name: slot, Owner: author, CreatedAt: until, DeletedAt: d.DeletedAt, KeepUntil: d.KeepUntil})
+	}
+	_, err := t.commit(ctx, "delete KeyPackages")
+	return err
+}
+
+// AddRequest implements publishing.Store.
+func (s *Store) AddRequest(ctx context.Context, id string, document map[string]any) (bool, error) {
+	t := s.begin()
+	t.create(s.requests.Doc(id), document)
+	_, err := t.commit(ctx, "store a request")
+	if errors.Is(err, keypackage.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// StockedBy implements publishing.Store.
+func (s *Store) StockedBy(ctx context.Context, owner string, limit int) ([]string, error) {
+	return s.events(ctx, s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Limit(limit))
+}
+
+// Addressable implements publishing.Store. Only addressable KeyPackages have a slot, so only they cost a read; the query needs
+// the composite index (owner_pubkey, slot).
+func (s *Store) Addressable(ctx context.Context, owners []string, limit int) ([]string, error) {
+	query := s.keyPackages.Where(keypackage.FieldOwner, "in", owners).OrderBy(keypackage.FieldSlot, firestore.Asc)
+	return s.events(ctx, query.Limit(limit))
+}
+
+func (s *Store) events(ctx context.Context, query firestore.Query) ([]string, error) {
+	snaps, err := query.Select(keypackage.FieldEvent).Documents(ctx).GetAll()
+	if err != nil {
+		return nil, failed("read the stock", err)
+	}
+	var events []string
+	for _, snap := range snaps {
+		if event := keypackage.Document(snap.Data()).Text(keypackage.FieldEvent); event != "" {
+			events = append(events, event)
+		}
+	}
+	return events, nil
+}

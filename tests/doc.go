@@ -1,0 +1,27 @@
+// Package tests is empty; below it stands everything that judges the system. Nothing else in the tree knows it.
+//
+// What proves what, from the rules to the whole. Unit tests stand next to the code they test.
+//
+//   - model: the rules of claim and delivery, searched exhaustively for small numbers, each with mutations that must fail
+//   - simulation: deterministic simulation testing of the real use cases on the real Firestore emulator, on which stand
+//   - histories: the promises hold in random histories, and mutants of the store are found
+//   - crashpoints: the promises hold whatever call fails, or is the last one before a crash, in every flow
+//   - contention: the promises hold when instances race each other at full speed
+//   - abuse: what strangers, owners and rubbish can do and what it costs
+//   - system: the whole system as processes, as a relay, its clients and the platform see it
+//   - deploy: what is deployed builds, serves, and agrees with Terraform, the commands of the papers and the alerts
+//   - imports: which way imports point, and that tours such as this one leave nothing out
+//
+// Commands for people, each of which also runs as a test, in small:
+//
+//   - conformance: whether a relay keeps the contract, rule by rule
+//   - smoke: whether two strangers get a KeyPackage delivered at a relay, deployed or local
+//   - soak: whether everything holds for a long time under load, with lost calls and dying processes
+//   - bench: how long it takes, what it costs, and where it ends
+//
+// What these share:
+//
+//   - invariants: the promises as checks on what a run has left behind
+//   - faults: external calls that go wrong in every way
+//   - fixture: a database as the relay leaves it
+package tests
