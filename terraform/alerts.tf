@@ -4,8 +4,8 @@
 locals {
   notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
 
-  errors = { for f in keys(local.lines) : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\",severity=\"ERROR\"}[10m]))" }
-  all    = { for f in keys(local.lines) : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\"}[10m]))" }
+  errors = { for f in local.functions : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\",severity=\"ERROR\"}[10m]))" }
+  all    = { for f in local.functions : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\"}[10m]))" }
   done   = "increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\",severity!=\"ERROR\"}[10m])"
 
   subscription = "monitored_resource=\"pubsub_subscription\",subscription_id"
@@ -62,7 +62,13 @@ locals {
     relay-refuses = {
       title    = "The relay refuses what it is sent"
       severity = "ERROR"
-      query    = "sum(increase(${local.promql.alerts}{monitored_resource=\"cloud_run_revision\"}[10m])) > 0"
+      query    = "sum(increase(${local.promql.alerts}{monitored_resource=\"cloud_run_revision\",function=\"DeliverKeyPackages\"}[10m])) > 0"
+      duration = "0s"
+    }
+    expiry-hindered = {
+      title    = "The scheduled function meets what it cannot read, or does not get through its work"
+      severity = "WARNING"
+      query    = "sum(increase(${local.promql.alerts}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\"}[10m])) > 0"
       duration = "0s"
     }
   }
@@ -77,7 +83,7 @@ resource "google_monitoring_notification_channel" "email" {
 }
 
 resource "google_monitoring_alert_policy" "this" {
-  for_each              = local.alerts
+  for_each              = merge(local.alerts, local.gateway_alerts)
   display_name          = "KeyPackages: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity

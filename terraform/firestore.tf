@@ -5,13 +5,14 @@ locals {
   # The list belongs to the queries, and a test holds it against them. It uses the collections' default names.
   declared = jsondecode(file("${path.module}/../shared/store/indexes.json"))
   collection_names = {
-    mls_keypackages         = var.collections.keypackages
-    mls_keypackage_requests = var.collections.requests
-    mls_pending_deliveries  = var.collections.deliveries
-    mls_keypackage_claims   = var.collections.claims
-    mls_keypackage_ledger   = var.collections.ledger
-    mls_keypackage_pairs    = var.collections.pairs
-    mls_keypackage_owners   = var.collections.owners
+    mls_keypackages           = local.collections.keypackages
+    mls_keypackage_requests   = local.collections.requests
+    mls_keypackage_tombstones = local.collections.tombstones
+    mls_pending_deliveries    = local.collections.deliveries
+    mls_keypackage_claims     = local.collections.claims
+    mls_keypackage_ledger     = local.collections.ledger
+    mls_keypackage_pairs      = local.collections.pairs
+    mls_keypackage_owners     = local.collections.owners
   }
 }
 
@@ -23,6 +24,9 @@ resource "google_firestore_database" "this" {
 
   # Stated because the transactions are built for it: what they read inside is locked, so that it holds at the commit.
   concurrency_mode = "PESSIMISTIC"
+
+  # For the minute before a mistake. What to do after a restore stands in the README: used packages are back in it.
+  point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
 
   # The ledger is what makes "used once" true, so `terraform destroy` leaves the database behind.
   delete_protection_state = "DELETE_PROTECTION_ENABLED"

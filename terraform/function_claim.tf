@@ -20,7 +20,7 @@ resource "google_cloudfunctions2_function" "claim" {
 
   service_config {
     service_account_email            = google_service_account.claim.email
-    environment_variables            = local.environment
+    environment_variables            = local.environment_of_functions
     ingress_settings                 = "ALLOW_INTERNAL_ONLY" # Eventarc counts as internal
     available_cpu                    = "1"
     available_memory                 = "512Mi"
@@ -42,7 +42,7 @@ resource "google_cloudfunctions2_function" "claim" {
     event_filters {
       attribute = "document"
       operator  = "match-path-pattern"
-      value     = "${var.collections.requests}/{request}"
+      value     = "${local.collections.requests}/{request}"
     }
   }
 

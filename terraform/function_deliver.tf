@@ -20,7 +20,7 @@ resource "google_cloudfunctions2_function" "deliver" {
 
   service_config {
     service_account_email            = google_service_account.deliver.email
-    environment_variables            = local.environment
+    environment_variables            = local.environment_of_functions
     ingress_settings                 = "ALLOW_INTERNAL_ONLY" # Pub/Sub of the same project counts as internal
     available_cpu                    = "1"
     available_memory                 = "512Mi"
@@ -28,14 +28,14 @@ resource "google_cloudfunctions2_function" "deliver" {
     max_instance_request_concurrency = local.concurrency
     min_instance_count               = var.min_instances
     max_instance_count               = var.max_instances
-    direct_vpc_egress                = var.vpc == null ? null : "VPC_EGRESS_PRIVATE_RANGES_ONLY"
+    direct_vpc_egress                = local.vpc_egress
 
     dynamic "direct_vpc_network_interface" {
-      for_each = var.vpc[*]
+      for_each = local.vpc
       content {
         network    = direct_vpc_network_interface.value.network
         subnetwork = direct_vpc_network_interface.value.subnetwork
-        tags       = direct_vpc_network_interface.value.tags
+        tags       = try(direct_vpc_network_interface.value.tags, [])
       }
     }
   }

@@ -20,7 +20,7 @@ resource "google_cloudfunctions2_function" "expire" {
 
   service_config {
     service_account_email            = google_service_account.expire.email
-    environment_variables            = local.environment
+    environment_variables            = local.environment_of_functions
     ingress_settings                 = "ALLOW_INTERNAL_ONLY" # Cloud Scheduler of the same project counts as internal
     available_cpu                    = "1"
     available_memory                 = "512Mi"

@@ -15,7 +15,7 @@ output "delivery_caller" {
 
 output "relay_audience" {
   description = "Audience of those tokens."
-  value       = coalesce(var.relay_audience, regex("^https://[^/]+", var.relay_delivery_url))
+  value       = local.relay_audience
 }
 
 output "functions" {
@@ -25,6 +25,11 @@ output "functions" {
     deliver = google_cloudfunctions2_function.deliver.service_config[0].uri
     expire  = google_cloudfunctions2_function.expire.service_config[0].uri
   }
+}
+
+output "gateway" {
+  description = "The gateway's own address, under which clients reach it as well as under gateway.hosts; null without it."
+  value       = var.gateway == null ? null : "wss://${local.gateway_address}"
 }
 
 output "dashboard" {

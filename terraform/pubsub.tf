@@ -37,6 +37,8 @@ resource "google_pubsub_subscription" "deliver" {
   expiration_policy {
     ttl = "" # never: the default removes a subscription after 31 idle days
   }
+
+  depends_on = [google_service_account_iam_member.push_token]
 }
 
 resource "google_pubsub_topic" "dead_letters" {
@@ -69,6 +71,14 @@ resource "google_pubsub_subscription_iam_member" "dead_letters_subscriber" {
   subscription = google_pubsub_subscription.deliver.id
   role         = "roles/pubsub.subscriber"
   member       = local.pubsub_agent
+}
+
+# Pub/Sub makes the token of its pushes for this account. Its agent has that right by itself only in projects made since
+# April 2021.
+resource "google_service_account_iam_member" "push_token" {
+  service_account_id = google_service_account.deliver_push.name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = local.pubsub_agent
 }
 
 # What owners are told about their stock. The relay pulls it and passes it on to whoever is connected; see relay.tf.

@@ -1,11 +1,21 @@
-# The relay is not deployed here. These are the grants between it and the functions.
+# Where to deliver, and the grants between the functions and a relay that is not deployed here.
+
+locals {
+  relay_delivery_url = var.gateway == null ? var.relay_delivery_url : "${google_cloudfunctions2_function.gateway[0].service_config[0].uri}/internal/v1/deliveries"
+
+  # The gateway's is no address, so that nobody on the way takes the token for one that is meant for himself.
+  relay_audience = coalesce(var.relay_audience, var.gateway == null ? try(regex("^https://[^/]+", var.relay_delivery_url), "") : "keypackage-gateway.${var.project_id}")
+
+  vpc        = var.vpc[*]
+  vpc_egress = var.vpc == null ? null : "VPC_EGRESS_${try(var.vpc.egress, "PRIVATE_RANGES_ONLY")}"
+}
 
 # A relay on Cloud Run that admits invokers only must admit the delivery function.
 resource "google_cloud_run_v2_service_iam_member" "relay_invoker" {
   count    = var.relay_cloud_run_service == null ? 0 : 1
   name     = var.relay_cloud_run_service.name
   location = var.relay_cloud_run_service.location
-  project  = coalesce(var.relay_cloud_run_service.project, var.project_id)
+  project  = lookup(var.relay_cloud_run_service, "project", var.project_id)
   role     = "roles/run.invoker"
   member   = google_service_account.deliver.member
 }

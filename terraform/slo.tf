@@ -7,8 +7,11 @@
 locals {
   sum = { for name, metric in local.promql : name => "sum(increase(${metric}_sum{monitored_resource=\"cloud_run_revision\"}[WINDOW]))" }
 
-  answered = ["granted", "partial"]
-  served   = concat(local.answered, ["limited", "no_match", "none"]) # rejected ones were invalid
+  # Requests are judged by what we owe them. Those that are limited, ask for a suite that nobody has, or are invalid get
+  # what they asked for; nobody's packages are missing if the owner had none before.
+  answered   = ["granted", "partial"]
+  unanswered = ["none"]
+  judged     = "outcome=~\"${join("|", concat(local.answered, local.unanswered))}\",reason!=\"out_of_stock\""
 
   service_levels = {
     completed = {
@@ -28,12 +31,12 @@ locals {
     answered = {
       title = "Requests answered with a package"
       goal  = 0.95
-      bad   = "(sum(increase(${local.promql.requests}{monitored_resource=\"cloud_run_revision\",outcome=~\"${join("|", setsubtract(local.served, local.answered))}\"}[WINDOW])) or vector(0))"
-      total = "sum(increase(${local.promql.requests}{monitored_resource=\"cloud_run_revision\",outcome=~\"${join("|", local.served)}\"}[WINDOW]))"
+      bad   = "(sum(increase(${local.promql.requests}{monitored_resource=\"cloud_run_revision\",outcome=~\"${join("|", local.unanswered)}\",reason!=\"out_of_stock\"}[WINDOW])) or vector(0))"
+      total = "sum(increase(${local.promql.requests}{monitored_resource=\"cloud_run_revision\",${local.judged}}[WINDOW]))"
     }
     stocked = {
       title = "Owners with a package when asked"
-      goal  = 0.99 # owners who never published count as well; that we take nobody's last package is proved, not measured
+      goal  = 0.99 # that we take nobody's last package is proved, not measured: owners delete theirs, or let them expire
       bad   = "(${local.sum.owners_empty} or vector(0))"
       total = local.sum.owners_asked
     }
@@ -45,14 +48,19 @@ locals {
     fast = { long = "1h", short = "5m", rate = 13.4, severity = "CRITICAL" }
     slow = { long = "6h", short = "30m", rate = 5.6, severity = "WARNING" }
   }
+
+  # Nobody is told because of fewer than these in the long window: a handful of requests, a stranger's perhaps, is no share.
+  least_volume = 50
+
   burns = merge([for level, l in local.service_levels : {
     for speed, w in local.burn_windows : "${level}-${speed}" => {
       level    = level
       title    = l.title
       severity = w.severity
-      query = join(" and ", [for window in [w.long, w.short] :
-        "(${replace(l.bad, "WINDOW", window)} / ${replace(l.total, "WINDOW", window)} > ${min(w.rate * (1 - l.goal), 0.9)})"
-      ])
+      query = join(" and ", concat(
+        [for window in [w.long, w.short] : "(${replace(l.bad, "WINDOW", window)} / ${replace(l.total, "WINDOW", window)} > ${min(w.rate * (1 - l.goal), 0.9)})"],
+        ["(${replace(l.total, "WINDOW", w.long)} >= ${local.least_volume})"],
+      ))
     }
   }]...)
 }
@@ -115,7 +123,7 @@ resource "google_monitoring_slo" "answered" {
   request_based_sli {
     good_total_ratio {
       good_service_filter  = "${local.requests_filter} metric.label.outcome=one_of(${join(",", formatlist("\"%s\"", local.answered))})"
-      total_service_filter = "${local.requests_filter} metric.label.outcome=one_of(${join(",", formatlist("\"%s\"", local.served))})"
+      total_service_filter = "${local.requests_filter} metric.label.outcome=one_of(${join(",", formatlist("\"%s\"", concat(local.answered, local.unanswered)))}) metric.label.reason!=\"out_of_stock\""
     }
   }
 }

@@ -55,11 +55,15 @@ resource "google_project_iam_member" "build_logs" {
   member  = google_service_account.build.member
 }
 
-# On the project, because the source is read from a bucket that Cloud Functions makes for itself.
+# On the project, because the source is read from a bucket that Cloud Functions makes for itself; but from no other.
 resource "google_project_iam_member" "build_source" {
   project = var.project_id
   role    = "roles/storage.objectViewer"
   member  = google_service_account.build.member
+  condition {
+    title      = "sources of functions only"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${data.google_project.this.number}-${var.region}\")"
+  }
 }
 
 resource "google_artifact_registry_repository_iam_member" "build_images" {

@@ -21,7 +21,7 @@ variable "region" {
 # Firestore
 
 variable "create_database" {
-  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone."
+  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone, and rollout_mode must be said."
   type        = bool
   default     = true
 }
@@ -31,8 +31,8 @@ variable "database" {
   type        = string
   default     = "(default)"
   validation {
-    condition     = can(regex("^(\\(default\\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$", var.database))
-    error_message = "database must be (default) or 4 to 63 lower-case letters, digits and hyphens, beginning with a letter."
+    condition     = can(regex("^(\\(default\\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$", var.database)) && var.database != "default"
+    error_message = "database must be (default), with its brackets, or 4 to 63 lower-case letters, digits and hyphens, beginning with a letter."
   }
 }
 
@@ -51,93 +51,55 @@ variable "database_location" {
 }
 
 variable "collections" {
-  description = "Names of the Firestore collections. The relay writes the first three."
-  type = object({
-    keypackages = optional(string, "mls_keypackages")
-    requests    = optional(string, "mls_keypackage_requests")
-    tombstones  = optional(string, "mls_keypackage_tombstones")
-    deliveries  = optional(string, "mls_pending_deliveries")
-    claims      = optional(string, "mls_keypackage_claims")
-    ledger      = optional(string, "mls_keypackage_ledger")
-    pairs       = optional(string, "mls_keypackage_pairs")
-    owners      = optional(string, "mls_keypackage_owners")
-  })
-  default = {}
+  description = "Names of Firestore collections that differ from the defaults, for example { requests = \"events\" }. The relay writes keypackages, requests and tombstones."
+  type        = map(string) # an object type would drop a misspelt key without a word
+  default     = {}
   validation {
-    condition     = length(distinct(values(var.collections))) == 8
-    error_message = "collections must have eight different names."
+    condition     = length(setsubtract(keys(var.collections), keys(local.default_collections))) == 0
+    error_message = "collections may name keypackages, requests, tombstones, deliveries, claims, ledger, pairs and owners, and nothing else."
   }
   validation {
-    condition     = alltrue([for name in values(var.collections) : can(regex("^[^/]+$", name)) && !can(regex("^(\\.\\.?|__.*__)$", name))])
-    error_message = "collections must be names without a slash, and none of . and .. and __anything__, which Firestore reserves."
+    condition     = length(distinct(values(merge(local.default_collections, var.collections)))) == length(merge(local.default_collections, var.collections))
+    error_message = "collections must have different names."
+  }
+  validation {
+    condition     = alltrue([for name in values(var.collections) : can(regex("^[^/]+$", name)) && !can(regex("^(\\.\\.?|__.*__)$", name)) && length(base64encode(name)) / 4 * 3 <= 1500])
+    error_message = "collections must be names of at most 1500 bytes without a slash, and none of . and .. and __anything__, which Firestore reserves."
   }
 }
 
-# The relay
-
-variable "relay_delivery_url" {
-  description = "Full URL of the relay's delivery endpoint, for example https://relay.example.com/internal/v1/deliveries."
-  type        = string
-  validation {
-    condition     = can(regex("^https://[^/@#\\s]+(/[^#\\s]*)?$", var.relay_delivery_url))
-    error_message = "relay_delivery_url must be an https URL without user information and fragment: it is called with a token."
+locals {
+  default_collections = {
+    keypackages = "mls_keypackages"
+    requests    = "mls_keypackage_requests"
+    tombstones  = "mls_keypackage_tombstones"
+    deliveries  = "mls_pending_deliveries"
+    claims      = "mls_keypackage_claims"
+    ledger      = "mls_keypackage_ledger"
+    pairs       = "mls_keypackage_pairs"
+    owners      = "mls_keypackage_owners"
   }
-}
-
-variable "relay_audience" {
-  description = "Audience of the ID token that the relay expects; the origin of relay_delivery_url if null."
-  type        = string
-  default     = null
-  validation {
-    condition     = var.relay_audience == null || can(regex("^[!-~]+$", coalesce(var.relay_audience, "-"))) && length(coalesce(var.relay_audience, "-")) <= 1024 && var.relay_audience != "none"
-    error_message = "relay_audience must be at most 1024 characters of printable ASCII without spaces; none, which sends no token, is for the local suite only."
-  }
-}
-
-variable "relay_service_account" {
-  description = "E-mail of the service account under which the relay runs. It may then publish nudges, pull notices for owners and, in a database created here, read and write documents. Null if the relay gets its grants elsewhere."
-  type        = string
-  default     = null
-  validation {
-    condition     = var.relay_service_account == null || can(regex("^[^@\\s:]+@[^@\\s]+\\.gserviceaccount\\.com$", coalesce(var.relay_service_account, "-")))
-    error_message = "relay_service_account must be the e-mail of a service account, without the prefix serviceAccount:."
-  }
-}
-
-variable "relay_cloud_run_service" {
-  description = "The relay's Cloud Run service, if it admits invokers only: the delivery function is then made one."
-  type = object({
-    name     = string
-    location = string
-    project  = optional(string)
-  })
-  default = null
-}
-
-variable "vpc" {
-  description = "Network through which the delivery function reaches a relay without a public address."
-  type = object({
-    network    = string
-    subnetwork = string
-    tags       = optional(list(string), [])
-  })
-  default = null
+  collections = merge(local.default_collections, var.collections)
 }
 
 # Behaviour; defaults, floors and ceilings are those of the functions themselves
 
 variable "rollout_mode" {
-  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything)."
+  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything). It must be said for a database that exists already, whose relay may still hand out KeyPackages itself; deliver is the default of a new one."
   type        = string
-  default     = "deliver"
+  default     = null
   validation {
-    condition     = contains(["off", "observe", "deliver"], var.rollout_mode)
+    condition     = contains(["off", "observe", "deliver"], coalesce(var.rollout_mode, "deliver"))
     error_message = "rollout_mode must be off, observe or deliver."
+  }
+  validation {
+    condition     = var.create_database || var.rollout_mode != null
+    error_message = "rollout_mode must be said if create_database is false: begin with off, go on to observe, and to deliver once the relay's own consumption is switched off. See the README, Rollout and cut-over."
   }
 }
 
 variable "keypackage_policy" {
-  description = "strict hands out only KeyPackages that verify; warn also those that do not."
+  description = "strict hands out only KeyPackages that verify; warn also those that cannot be checked, never those that are wrong."
   type        = string
   default     = "strict"
   validation {
@@ -206,6 +168,10 @@ variable "source_zip" {
     condition     = fileexists(coalesce(var.source_zip, "${path.module}/upload.zip"))
     error_message = "source_zip does not exist. Make it in the repository's root: go run ./terraform/upload"
   }
+  validation {
+    condition     = try(startswith(filebase64(coalesce(var.source_zip, "${path.module}/upload.zip")), "UEsDB"), true)
+    error_message = "source_zip must be a zip that is not empty, as go run ./terraform/upload makes it: what it holds begins with PK."
+  }
 }
 
 variable "min_instances" {
@@ -225,6 +191,16 @@ variable "max_instances" {
   validation {
     condition     = contains(range(1, 1001), var.max_instances) && var.max_instances >= var.min_instances
     error_message = "max_instances must be a whole number from 1 to 1000, and not below min_instances."
+  }
+}
+
+variable "labels" {
+  description = "Labels of everything that can have some, for whoever looks at the bill."
+  type        = map(string)
+  default     = { app = "keypackage-delivery" }
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
+    error_message = "labels must be lower-case letters, digits, hyphens and underscores, at most 63, and a key begins with a letter."
   }
 }
 

@@ -11,7 +11,11 @@ func Describe(line *logging.Line, r claiming.Result) {
 	if r.Reason != "" {
 		line.Set("request_reason", r.Reason)
 	}
+	if r.Repeated {
+		line.Set("repeated", "true")
+	}
 	line.Count("owners", r.Owners)
+	line.Count("out_of_stock", r.OutOfStock)
 	line.Count("granted", r.Granted)
 	line.Count("reserves", r.Reserves)
 	line.Count("empty", r.Empty)

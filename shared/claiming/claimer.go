@@ -51,13 +51,28 @@ type Result struct {
 	RequestID string
 	Outcome   keypackage.Outcome
 	Reason    string
+<<<<<<< HEAD
 	Granted   int
 	Owners    int
 	Reserves  int           // owners who gave their reserve: their stock is used up
 	Empty     int           // owners without any valid package
 	Unmarked  bool          // the relay does not write the mark by which a request is found whose trigger is lost
 	Age       time.Duration // from the relay's receipt to the answer
+=======
+	Repeated  bool // every answer had been recorded before, by a Claim that has counted them
+
+	Granted    int
+	Owners     int           // without those of OutOfStock
+	Reserves   int           // owners who gave their reserve: their stock is used up
+	Empty      int           // owners whose stock was found to have come to its end
+	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
+	Age        time.Duration // from the relay's receipt to the answer
+>>>>>>> main
 }
+
+// ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:
+// it says nothing about the service.
+const ReasonOutOfStock = "out_of_stock"
 
 // Label is the outcome as a word for the log.
 func (r Result) Label() string {
@@ -71,9 +86,14 @@ func (r Result) Label() string {
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
+<<<<<<< HEAD
 	result := Result{RequestID: doc.ID}
 	mode, err := c.settings.Mode.Now(ctx)
 	if err != nil || mode == keypackage.ModeOff {
+=======
+	result, begun := Result{RequestID: doc.ID}, c.now()
+	if c.settings.Mode == keypackage.ModeOff {
+>>>>>>> main
 		result.Reason = "mode_off"
 		return result, err
 	}
@@ -85,29 +105,44 @@ func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Re
 	result.Unmarked = !doc.Marked
 	records, err := c.records(ctx, mode, doc, req, err)
 	if len(records) > 0 {
-		result.fill(records, doc, c.now())
+		result.fill(records, begun)
+		if !result.Repeated {
+			result.Age = c.now().Sub(doc.ReceivedAt)
+		}
 		err = errors.Join(err, c.announce(ctx, doc, records))
 	}
 	return result, err
 }
 
-func (r *Result) fill(records []keypackage.Claim, doc keypackage.RequestDocument, now time.Time) {
+// fill sums up the records. If all were made before begun, another result has counted them.
+func (r *Result) fill(records []keypackage.Claim, begun time.Time) {
 	r.Outcome, _ = keypackage.Conclude(records)
-	r.Age = now.Sub(doc.ReceivedAt)
+	r.Repeated = true
 	for _, record := range records {
-		r.Granted += record.Granted
-		if record.Owner != "" {
-			r.Owners++
-		}
-		if record.Reserve {
-			r.Reserves++
-		}
-		if record.Status == keypackage.StatusNone && record.Reason == "" {
-			r.Empty++
-		}
 		if r.Reason == "" {
 			r.Reason = record.Reason
 		}
+		r.Repeated = r.Repeated && record.CreatedAt.Before(begun)
+		r.count(record)
+	}
+	if r.Reason == "" && r.OutOfStock > 0 && r.Owners == 0 {
+		r.Reason = ReasonOutOfStock
+	}
+}
+
+func (r *Result) count(record keypackage.Claim) {
+	r.Granted += record.Granted
+	switch {
+	case record.OutOfStock:
+		r.OutOfStock++
+	case record.Owner != "":
+		r.Owners++
+	}
+	if record.Reserve {
+		r.Reserves++
+	}
+	if record.Status == keypackage.StatusNone && record.Reason == "" && !record.OutOfStock {
+		r.Empty++
 	}
 }
 

@@ -59,6 +59,7 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 	if err := d.supplies(); err != nil {
 		return nil, err
 	}
+	d.noteStocked()
 	d.plan.Remaining = d.remaining()
 	d.clean()
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
@@ -245,7 +246,7 @@ func (d *decision) conclude(record *keypackage.Claim, t selection) {
 	case d.stock.truncated:
 		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
-		record.Status = keypackage.StatusNone
+		record.Status, record.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
 	}
 	if record.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
 		record.Reason = keypackage.ReasonScanLimit

@@ -123,7 +123,7 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 		return nil
 	}
 	got := takeUp(t, d.first, doc)
-	if got.Outcome != keypackage.OutcomeNone || got.Owners != 2 || len(d.recordsOf(doc.ID)) != 2 {
+	if got.Outcome != keypackage.OutcomeNone || got.Owners+got.OutOfStock != 2 || len(d.recordsOf(doc.ID)) != 2 {
 		t.Errorf("got %+v, recorded %v", got, d.recordsOf(doc.ID))
 	}
 }

@@ -63,7 +63,7 @@ func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner
 // conditions make the loser fail at once. Queries never run inside: they would lock the collection.
 type Plan struct {
 	Owner        keypackage.Owner
-	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock was reached
+	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
 	RequireOwner bool // the budget was too small, which must still be so
 	Pairs        []keypackage.Pair
 	Records      []keypackage.Claim

@@ -36,6 +36,21 @@ func (d *decision) supplies() error {
 	return nil
 }
 
+// noteStocked notes whether the owner has anything at all, so that her stock's end counts once, however often strangers ask
+// for her afterwards.
+func (d *decision) noteStocked() {
+	stocked := d.plan.Owner.Stocked
+	switch {
+	case len(d.plan.Consumed)+len(d.plan.Reserves) > 0:
+		stocked = true
+	case d.stock.complete && !d.stock.truncated && len(d.valid) == 0:
+		stocked = false
+	}
+	if stocked != d.plan.Owner.Stocked {
+		d.plan.Owner.Stocked, d.plan.WriteOwner = stocked, true
+	}
+}
+
 // watched returns the ciphersuites whose level may have changed: those that something is taken from (true), and those
 // that the owner is known to have had.
 func (d *decision) watched() map[mls.Ciphersuite]bool {

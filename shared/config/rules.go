@@ -5,15 +5,21 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
+
+const dnsLabel = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 
 var (
 	projectPattern  = regexp.MustCompile(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`)
 	databasePattern = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)
 	topicPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	reservedPattern = regexp.MustCompile(`^__.*__$`)
+
+	// endpointPattern is what Terraform accepts as well; https://www.rfc-editor.org/rfc/rfc3986#section-3.3 for the path.
+	endpointPattern = regexp.MustCompile(`^https?://(` + dnsLabel + `(\.` + dnsLabel + `)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/([A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+$`)
 )
 
 // projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.
@@ -26,8 +32,8 @@ func projectID(s string) error {
 
 // databaseID follows https://firebase.google.com/docs/firestore/manage-databases.
 func databaseID(s string) error {
-	if !databasePattern.MatchString(s) {
-		return errors.New("is neither (default) nor a database id: 4 to 63 lower-case letters, digits and hyphens")
+	if !databasePattern.MatchString(s) || s == "default" { // the mistake that this is would find no database
+		return errors.New("is neither (default), with its brackets, nor a database id: 4 to 63 lower-case letters, digits and hyphens")
 	}
 	return nil
 }
@@ -53,18 +59,29 @@ func topicID(s string) error {
 	return nil
 }
 
-// relayURL accepts what a bearer token may be sent to: https anywhere, http only inside this machine.
+// relayURL accepts what a bearer token may be sent to, https anywhere, http only inside this machine, and what may stand in
+// an error: no part of it can be a secret.
 func relayURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "":
 		return errors.New("is not an absolute URL")
-	case u.User != nil || u.Fragment != "":
-		return errors.New("must not have user information or a fragment")
+	case u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.ForceQuery:
+		return errors.New("must not have user information, a query or a fragment")
 	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(s)):
 		return errors.New("must use https (http only for a loopback host)")
+	case u.Path == "" || u.Path == "/":
+		return errors.New("must have the endpoint's path, such as /internal/v1/deliveries")
+	case !endpointPattern.MatchString(s) || !validPort(u.Port()):
+		return errors.New("must be a host name, perhaps a port from 1 to 65535, and a path without spaces")
 	}
 	return nil
+}
+
+// validPort takes a port, or "" for none.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 func audience(s string) error {

@@ -15,6 +15,7 @@
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
+//	attend.go        when what is pending is looked for
 //	recent.go        maps that forget
 //
 // Inside it are three packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one

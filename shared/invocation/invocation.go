@@ -25,6 +25,7 @@ type Run func(ctx context.Context, r *http.Request, line *logging.Line) (outcome
 func Serve(logger *slog.Logger, run Run) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		line := logging.Begin(logger)
+		line.Set(logging.About, logging.AboutInvocation)
 		ctx := logging.WithTrace(r.Context(), logging.TraceOf(r.Header))
 		outcome, body, err := run(ctx, r, line)
 		line.End(ctx, outcome, err)

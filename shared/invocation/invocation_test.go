@@ -91,7 +91,7 @@ func TestTrace(t *testing.T) {
 // again with the next request. (Not parallel: it sets the environment.)
 func TestHandler(t *testing.T) {
 	t.Setenv(config.Project, "")
-	t.Setenv(config.RelayDeliveryURL, "http://127.0.0.1:1/")
+	t.Setenv(config.RelayDeliveryURL, "http://127.0.0.1:1/x")
 	built, fail := 0, true
 	handler := invocation.Handler("Test", func(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 		if built++; fail {

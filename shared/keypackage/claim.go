@@ -38,8 +38,9 @@ type Claim struct {
 	Reserve     bool      `firestore:"last_resort"`
 	RetryAt     time.Time `firestore:"retry_at,omitempty"` // zero if trying again later would not help
 	DeliveryIDs []string  `firestore:"delivery_ids"`
-	Observed    []Row     `firestore:"observed"`  // what would have been claimed, with StatusObserved
-	Authentic   bool      `firestore:"authentic"` // the requester really signed this request, so it may be told
+	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
+	Observed    []Row     `firestore:"observed"`               // what would have been claimed, with StatusObserved
+	Authentic   bool      `firestore:"authentic"`              // the requester really signed this request, so it may be told
 	CreatedAt   time.Time `firestore:"created_at,omitempty"`
 	KeepUntil   time.Time `firestore:"keep_until,omitempty"`
 }

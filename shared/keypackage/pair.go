@@ -45,6 +45,7 @@ type Owner struct {
 
 	Supplies map[string]Supply `firestore:"supplies"` // by ciphersuite (SuiteKey)
 	Pending  bool              `firestore:"pending"`  // there are unannounced supplies
+	Stocked  bool              `firestore:"stocked"`  // she had a package when one was last asked for
 
 	KeepUntil time.Time `firestore:"keep_until,omitempty"`
 	Version   time.Time `firestore:"-"` // update time of the document; zero if there is none

@@ -10,6 +10,14 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 )
 
+// About is the field that says what a line is about. Metrics count invocations by it: whatever else a function has to say
+// must not pass for one.
+const (
+	About           = "line"
+	AboutInvocation = "invocation" // one for each call of a function
+	AboutRequest    = "request"    // a request that was answered, or repeated, without an invocation of its own
+)
+
 // maxErrorText bounds an error's text in bytes: errors of libraries may repeat their input.
 const maxErrorText = 512
 

@@ -46,7 +46,8 @@ func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
 	case plan.WriteOwner:
 		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
 			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
-			{Path: "pending", Value: owner.Pending}, {Path: "keep_until", Value: owner.KeepUntil},
+			{Path: "pending", Value: owner.Pending}, {Path: "stocked", Value: owner.Stocked},
+			{Path: "keep_until", Value: owner.KeepUntil},
 		})
 	case plan.RequireOwner:
 		t.require(ref, unchanged(owner.Version))

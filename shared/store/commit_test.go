@@ -40,6 +40,7 @@ func (s *scene) checkRead() {
 	s.t.Helper()
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	equal(s.t, "budget used", view.Owner.HandedOut.Count(s.now), 2)
+	equal(s.t, "stocked", view.Owner.Stocked, true)
 	equal(s.t, "records", len(view.Claims), 2)
 	for i, u := range s.units {
 		pair := view.Pairs[u.Request.Requester]

@@ -2,30 +2,14 @@
 # real provider's schema and validators; run with: terraform -chdir=terraform init -backend=false && terraform -chdir=terraform test
 
 mock_provider "google" {
-  mock_resource "google_service_account" {
-    defaults = {
-      id     = "projects/demo-project/serviceAccounts/someone@demo-project.iam.gserviceaccount.com"
-      name   = "projects/demo-project/serviceAccounts/someone@demo-project.iam.gserviceaccount.com"
-      email  = "someone@demo-project.iam.gserviceaccount.com"
-      member = "serviceAccount:someone@demo-project.iam.gserviceaccount.com"
-    }
-  }
-  mock_resource "google_artifact_registry_repository" {
-    defaults = { id = "projects/demo-project/locations/us-central1/repositories/keypackage-functions" }
-  }
-  mock_resource "google_pubsub_topic" {
-    defaults = { id = "projects/demo-project/topics/mocked" }
-  }
-  mock_data "google_project" {
-    defaults = { number = "123456789012" }
-  }
+  source = "./tests/mocks"
 }
 
 variables {
   project_id         = "demo-project"
   region             = "us-central1"
   relay_delivery_url = "https://relay.example.com/internal/v1/deliveries"
-  source_zip         = "tests/empty.zip"
+  source_zip         = "tests/upload.zip"
 }
 
 run "events_are_not_lost" {
@@ -102,7 +86,7 @@ run "every_entry_point_is_deployed" {
     error_message = "Function names are lower-case letters, digits and hyphens: the Cloud Run service has the same name."
   }
   assert {
-    condition     = alltrue([for f in [google_cloudfunctions2_function.claim, google_cloudfunctions2_function.deliver, google_cloudfunctions2_function.expire] : f.build_config[0].source[0].storage_source[0].object == "${filesha256("tests/empty.zip")}.zip"])
+    condition     = alltrue([for f in [google_cloudfunctions2_function.claim, google_cloudfunctions2_function.deliver, google_cloudfunctions2_function.expire] : f.build_config[0].source[0].storage_source[0].object == "${filesha256("tests/upload.zip")}.zip"])
     error_message = "The object's name must hold the upload's hash: otherwise new code is not deployed."
   }
 }
@@ -134,6 +118,18 @@ run "grants_are_least" {
   assert {
     condition     = alltrue([for grant in [google_project_iam_member.claim_firestore, google_project_iam_member.deliver_firestore, google_project_iam_member.expire_firestore] : grant.condition[0].expression == "resource.name == \"projects/demo-project/databases/(default)\""])
     error_message = "The functions may touch this database and no other."
+  }
+  assert {
+    condition     = google_project_iam_member.build_source.condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-123456789012-us-central1\")"
+    error_message = "Builds may read the sources of functions and no other bucket."
+  }
+  assert {
+    condition     = google_service_account_iam_member.push_token.role == "roles/iam.serviceAccountTokenCreator" && google_service_account_iam_member.push_token.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+    error_message = "Pub/Sub may make the token of its pushes, also in a project of before April 2021."
+  }
+  assert {
+    condition     = length(google_cloudfunctions2_function.gateway) + length(google_service_account.gateway) + length(google_cloud_run_v2_service_iam_member.gateway_invoker) + length(google_monitoring_uptime_check_config.gateway) + length(google_monitoring_alert_policy.gateway_absent) == 0
+    error_message = "There is no gateway, and nothing is open to everybody, unless one is wanted."
   }
   assert {
     condition     = length(google_pubsub_topic_iam_member.relay_publisher) + length(google_project_iam_member.relay_firestore) + length(google_cloud_run_v2_service_iam_member.relay_invoker) == 0
@@ -169,15 +165,15 @@ run "the_schedule_runs_every_minute" {
 
 run "documents_end" {
   assert {
-    condition     = toset([for field in google_firestore_field.this : field.collection if length(field.ttl_config) > 0]) == toset(["mls_pending_deliveries", "mls_keypackage_claims", "mls_keypackage_ledger", "mls_keypackage_pairs", "mls_keypackage_owners"])
-    error_message = "Every collection of ours has a TTL policy."
+    condition     = toset([for field in google_firestore_field.this : field.collection if length(field.ttl_config) > 0]) == toset(["mls_keypackage_requests", "mls_keypackage_tombstones", "mls_pending_deliveries", "mls_keypackage_claims", "mls_keypackage_ledger", "mls_keypackage_pairs", "mls_keypackage_owners"])
+    error_message = "Every collection but the stock has a TTL policy."
   }
   assert {
     condition     = alltrue([for field in google_firestore_field.this : length(field.index_config) == 1])
     error_message = "A field with a TTL policy rises, so it must not be indexed."
   }
   assert {
-    condition     = length(google_firestore_index.this) == 5
+    condition     = length(google_firestore_index.this) == length(jsondecode(file("../shared/store/indexes.json")).indexes)
     error_message = "One index for each one declared beside the queries."
   }
 }
@@ -190,6 +186,10 @@ run "everything_is_watched" {
   assert {
     condition     = length(google_monitoring_alert_policy.burn) == 8
     error_message = "Each of the four service levels has a fast and a slow burn alert."
+  }
+  assert {
+    condition     = alltrue([for policy in google_monitoring_alert_policy.burn : strcontains(policy.conditions[0].condition_prometheus_query_language[0].query, ">= 50)")])
+    error_message = "A service level of a handful of requests wakes nobody."
   }
   assert {
     condition     = alltrue([for slo in [google_monitoring_slo.fast, google_monitoring_slo.answered] : slo.goal > 0 && slo.goal < 1])

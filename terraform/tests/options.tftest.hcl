@@ -1,30 +1,14 @@
 # What an operator can choose: the database, the relay, the network, the rollout.
 
 mock_provider "google" {
-  mock_resource "google_service_account" {
-    defaults = {
-      id     = "projects/demo-project/serviceAccounts/someone@demo-project.iam.gserviceaccount.com"
-      name   = "projects/demo-project/serviceAccounts/someone@demo-project.iam.gserviceaccount.com"
-      email  = "someone@demo-project.iam.gserviceaccount.com"
-      member = "serviceAccount:someone@demo-project.iam.gserviceaccount.com"
-    }
-  }
-  mock_resource "google_artifact_registry_repository" {
-    defaults = { id = "projects/demo-project/locations/us-central1/repositories/keypackage-functions" }
-  }
-  mock_resource "google_pubsub_topic" {
-    defaults = { id = "projects/demo-project/topics/mocked" }
-  }
-  mock_data "google_project" {
-    defaults = { number = "123456789012" }
-  }
+  source = "./tests/mocks"
 }
 
 variables {
   project_id         = "demo-project"
   region             = "us-central1"
   relay_delivery_url = "https://relay.example.com/internal/v1/deliveries"
-  source_zip         = "tests/empty.zip"
+  source_zip         = "tests/upload.zip"
 }
 
 run "multi_region_database" {
@@ -62,6 +46,14 @@ run "single_region_database" {
     error_message = "Nobody loses the ledger by `terraform destroy`."
   }
   assert {
+    condition     = google_firestore_database.this[0].point_in_time_recovery_enablement == "POINT_IN_TIME_RECOVERY_ENABLED"
+    error_message = "The database can be read as it was at any minute of the last seven days."
+  }
+  assert {
+    condition     = google_cloudfunctions2_function.claim.service_config[0].environment_variables.ROLLOUT_MODE == "deliver"
+    error_message = "A fresh database, from which no relay hands out anything, begins in deliver."
+  }
+  assert {
     condition     = google_firebaserules_release.firestore[0].name == "cloud.firestore" && strcontains(google_firebaserules_ruleset.deny_all[0].source[0].files[0].content, "allow read, write: if false;")
     error_message = "The rules of the default database deny everything."
   }
@@ -88,6 +80,7 @@ run "named_database" {
 run "existing_database" {
   variables {
     create_database       = false
+    rollout_mode          = "off"
     database_location     = "nam5"
     relay_service_account = "relay@demo-project.iam.gserviceaccount.com"
     collections           = { requests = "events" }
@@ -101,12 +94,16 @@ run "existing_database" {
     error_message = "The relay has its rights in its database already; it is only allowed to publish nudges."
   }
   assert {
-    condition     = length(google_firestore_index.this) == 5 && contains([for f in google_firestore_field.this : "${f.collection} ${f.field}"], "events event")
+    condition     = length(google_firestore_index.this) == length(jsondecode(file("../shared/store/indexes.json")).indexes) && contains([for f in google_firestore_field.this : "${f.collection} ${f.field}"], "events event")
     error_message = "Indexes are created in an existing database too, for its collections."
   }
   assert {
     condition     = contains([for filter in google_cloudfunctions2_function.claim.event_trigger[0].event_filters : filter.value], "events/{request}")
     error_message = "The trigger sits on the collection that was named."
+  }
+  assert {
+    condition     = google_cloudfunctions2_function.claim.service_config[0].environment_variables.ROLLOUT_MODE == "off"
+    error_message = "The functions are in the mode that was said."
   }
 }
 
@@ -115,7 +112,7 @@ run "private_relay" {
     relay_service_account   = "relay@demo-project.iam.gserviceaccount.com"
     relay_cloud_run_service = { name = "relay", location = "us-central1" }
     relay_audience          = "https://relay-internal.example.com"
-    vpc                     = { network = "default", subnetwork = "default" }
+    vpc                     = { network = "default", subnetwork = "default", egress = "ALL_TRAFFIC" }
   }
   assert {
     condition     = google_cloud_run_v2_service_iam_member.relay_invoker[0].role == "roles/run.invoker" && google_cloud_run_v2_service_iam_member.relay_invoker[0].name == "relay" && google_cloud_run_v2_service_iam_member.relay_invoker[0].project == "demo-project"
@@ -130,7 +127,7 @@ run "private_relay" {
     error_message = "The relay may pull what owners are to be told."
   }
   assert {
-    condition     = google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_egress == "VPC_EGRESS_PRIVATE_RANGES_ONLY" && length(google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_network_interface) == 1
+    condition     = google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC" && length(google_cloudfunctions2_function.deliver.service_config[0].direct_vpc_network_interface) == 1
     error_message = "The delivery function reaches the relay through the network."
   }
   assert {

@@ -35,9 +35,10 @@ func (c call) flag(name string) string { return strings.Join(c.flags[name], " ")
 func gcloudCalls(t *testing.T) []call {
 	t.Helper()
 	readme := sourceOf(t, "README.md")
-	script := "set -eu\nexport PROJECT=demo-project REGION=us-central1 DATABASE_LOCATION=nam5\n" +
-		"export RELAY_DELIVERY_URL=https://relay.example.com/internal/v1/deliveries\n"
-	for _, block := range []string{"gcloud-once", "gcloud-deploy", "gcloud-connect"} {
+	script := "set -eu\nexport PROJECT=demo-project REGION=us-central1 DATABASE_LOCATION=nam5 ROLLOUT_MODE=off\n" +
+		"export RELAY_DELIVERY_URL=https://relay.example.com/internal/v1/deliveries\n" +
+		"export UPSTREAM_RELAY_URL=wss://relay.example.com GATEWAY_HOST=keys.example.com\n"
+	for _, block := range []string{"gcloud-once", "gcloud-deploy", "gcloud-connect", "gcloud-gateway"} {
 		match := regexp.MustCompile("(?s)```sh " + block + "\n(.*?)```").FindStringSubmatch(readme)
 		if match == nil {
 			t.Fatalf("README.md has no block of commands that is marked `sh %s`", block)
@@ -97,42 +98,49 @@ func TestGcloudDeploysWhatTerraformDeploys(t *testing.T) {
 	if len(deployed) != len(entryPoints) {
 		t.Fatalf("%d functions are deployed, want %d", len(deployed), len(entryPoints))
 	}
-	common := terraform(t, "functions.tf")
 	for _, c := range deployed {
 		name := c.words[2]
-		file := terraform(t, "function_"+strings.FieldsFunc(name, func(r rune) bool { return r == '-' })[0]+".tf")
+		file := terraform(t, "function_"+functionFile[name]+".tf")
 		assertEqual(t, name+": name", name, attribute(t, file, "name"))
 		assertEqual(t, name+": entry point", c.flag("--entry-point"), attribute(t, file, "entry_point"))
-		assertEqual(t, name+": runtime", c.flag("--runtime"), attribute(t, common, "runtime"))
-		assertEqual(t, name+": timeout", c.flag("--timeout"), attribute(t, common, "timeout_seconds")+"s")
-		assertEqual(t, name+": concurrency", c.flag("--concurrency"), attribute(t, common, "concurrency"))
+		assertEqual(t, name+": runtime", c.flag("--runtime"), resolved(t, file, "runtime"))
+		assertEqual(t, name+": timeout", c.flag("--timeout"), resolved(t, file, "timeout_seconds")+"s")
+		assertEqual(t, name+": concurrency", c.flag("--concurrency"), resolved(t, file, "max_instance_request_concurrency"))
 		assertEqual(t, name+": cpu", c.flag("--cpu"), attribute(t, file, "available_cpu"))
 		assertEqual(t, name+": memory", c.flag("--memory"), attribute(t, file, "available_memory"))
-		assertEqual(t, name+": min instances", c.flag("--min-instances"), instances(t, file, "min_instance_count"))
-		assertEqual(t, name+": max instances", c.flag("--max-instances"), instances(t, file, "max_instance_count"))
-		if c.flag("--ingress-settings") != "internal-only" || c.flags["--no-allow-unauthenticated"] == nil || c.flag("--source") != "." {
-			t.Errorf("%s: not internal, or not the repository's root: %v", name, c.flags)
+		assertEqual(t, name+": min instances", c.flag("--min-instances"), resolved(t, file, "min_instance_count"))
+		assertEqual(t, name+": max instances", c.flag("--max-instances"), resolved(t, file, "max_instance_count"))
+		open, internal := c.flag("--ingress-settings") == "all", c.flag("--ingress-settings") == "internal-only"
+		if open != (c.flag("--entry-point") == relayGateway) || open == internal || c.flag("--source") != "." {
+			t.Errorf("%s: open, and not the gateway, or closed, and the gateway, or not the repository's root: %v", name, c.flags)
+		}
+		if (c.flags["--allow-unauthenticated"] != nil) != open || (c.flags["--no-allow-unauthenticated"] != nil) != internal {
+			t.Errorf("%s: who may call it is not who can reach it: %v", name, c.flags)
 		}
 		account, _, _ := strings.Cut(c.flag("--service-account"), "@")
 		if !slices.Contains(submatches(file, `account_id\s*=\s*"(.*?)"`), account) {
 			t.Errorf("%s: terraform does not run it as %s", name, account)
 		}
-		assertSettings(t, name, c.flag("--set-env-vars"))
+		required := []string{config.RelayDeliveryURL}
+		if open {
+			required = nil
+		}
+		assertSettings(t, name, c.flag("--set-env-vars"), required...)
 	}
 }
 
 // assertSettings checks that the functions understand the settings, and all of them.
-func assertSettings(t *testing.T, name, variables string) {
+func assertSettings(t *testing.T, name, variables string, required ...string) {
 	t.Helper()
 	env := make(map[string]string)
 	for _, variable := range strings.Split(variables, ",") {
 		key, value, _ := strings.Cut(variable, "=")
 		env[key] = value
-		if !slices.Contains(settings(t), key) {
+		if !slices.Contains(settings(t), key) && !slices.Contains(gatewaySettings, key) {
 			t.Errorf("%s: nobody reads %s", name, key)
 		}
 	}
-	if _, err := config.Load(lookup(env), config.RelayDeliveryURL); err != nil {
+	if _, err := config.Load(lookup(env), required...); err != nil {
 		t.Errorf("%s would not start: %v", name, err)
 	}
 }
@@ -257,12 +265,23 @@ func attribute(t *testing.T, text, name string) string {
 	return match[1]
 }
 
-// instances resolves a bound that is a variable.
-func instances(t *testing.T, text, name string) string {
+// functionFile names what follows "function_" in the name of a function's file.
+var functionFile = map[string]string{
+	"claim-keypackages": "claim", "deliver-keypackages": "deliver", "expire-deliveries": "expire", "relay-gateway": "gateway",
+}
+
+// resolved is attribute for one that may be a variable, a value that the functions share, or one of the gateway's defaults.
+func resolved(t *testing.T, text, name string) string {
 	t.Helper()
 	value := attribute(t, text, name)
-	if variable, ok := strings.CutPrefix(value, "var."); ok {
-		return evaluate(t, "var."+variable)
+	if strings.HasPrefix(value, "var.") {
+		return evaluate(t, value)
+	}
+	if key, ok := strings.CutPrefix(value, "local.gateway."); ok {
+		return attribute(t, terraform(t, "variables_relay.tf"), key)
+	}
+	if key, ok := strings.CutPrefix(value, "local."); ok {
+		return attribute(t, terraform(t, "functions.tf"), key)
 	}
 	return value
 }

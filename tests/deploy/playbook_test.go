@@ -11,10 +11,13 @@ import (
 func TestEveryAlertHasItsPlaybook(t *testing.T) {
 	t.Parallel()
 	var linked []string
-	for _, name := range keysOf(t, terraform(t, "alerts.tf"), "alerts") {
+	for _, name := range keysOf(t, terraform(t, "alerts.tf"), `alerts = \{`) {
 		linked = append(linked, "alert-"+name)
 	}
-	for _, name := range keysOf(t, terraform(t, "slo.tf"), "service_levels") {
+	for _, name := range append(keysOf(t, terraform(t, "function_gateway.tf"), `gateway_alerts = var.gateway == null \? \{\} : \{`), "gateway-absent") {
+		linked = append(linked, "alert-"+name)
+	}
+	for _, name := range keysOf(t, terraform(t, "slo.tf"), `service_levels = \{`) {
 		linked = append(linked, "service-level-"+name)
 	}
 	slices.Sort(linked)
@@ -28,12 +31,12 @@ func TestEveryAlertHasItsPlaybook(t *testing.T) {
 	}
 }
 
-// keysOf returns the keys of a map of objects in a block of locals.
-func keysOf(t *testing.T, text, name string) []string {
+// keysOf returns the keys of a map of objects in a block of locals, which begins as the pattern says.
+func keysOf(t *testing.T, text, beginning string) []string {
 	t.Helper()
-	block := regexp.MustCompile(`(?s)\n  ` + name + ` = \{\n(.*?)\n  \}\n`).FindStringSubmatch(text)
+	block := regexp.MustCompile(`(?s)\n  ` + beginning + `\n(.*?)\n  \}\n`).FindStringSubmatch(text)
 	if block == nil {
-		t.Fatalf("no map %s", name)
+		t.Fatalf("no map %s", beginning)
 	}
 	return submatches(block[1], `(?m)^    ([\w-]+) = \{$`)
 }

@@ -34,15 +34,20 @@ import (
 // logLine is one line of a function's log, as Cloud Logging reads it.
 type logLine map[string]any
 
-// TestUploadServesEveryFunction builds the upload as the cloud does and plays one request through it: claimed by the
-// trigger's event, delivered by the push of its message, and nothing left for the schedule.
+// logs holds the lines of each function, by entry point.
+type logs map[string][]logLine
+
+func (l logs) last(entryPoint string) logLine { return l[entryPoint][len(l[entryPoint])-1] }
+
+// TestUploadServesEveryFunction builds the upload as the cloud does and plays a request through it, claimed by the trigger's
+// event, twice, and delivered by the push of its message, and one whose trigger was lost, which is left to the schedule.
 func TestUploadServesEveryFunction(t *testing.T) {
 	t.Parallel()
-	lines := playOneRequest(t)
+	played := playRequests(t)
 	for entryPoint, want := range map[string]string{
 		claim.EntryPoint: "granted", deliver.EntryPoint: "delivered", expire.EntryPoint: "done",
 	} {
-		line := lines[entryPoint]
+		line := played.last(entryPoint)
 		labels, _ := line["logging.googleapis.com/labels"].(map[string]any)
 		if line["outcome"] != want || line["severity"] != "INFO" || labels["function"] != entryPoint {
 			t.Errorf("%s logged %v, want %s", entryPoint, line, want)
@@ -50,8 +55,8 @@ func TestUploadServesEveryFunction(t *testing.T) {
 	}
 }
 
-// playOneRequest returns the line that each function logged.
-func playOneRequest(t *testing.T) map[string]logLine {
+// playRequests returns what each function logged, oldest first.
+func playRequests(t *testing.T) logs {
 	t.Helper()
 	program := build(t).program
 	db := fixture.New(t)
@@ -64,20 +69,26 @@ func playOneRequest(t *testing.T) map[string]logLine {
 	packages := fixture.Packages(t, owner, 2)
 	db.PutPackages(packages...)
 	request := fixture.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}})
-	db.Put(fixture.Documents{db.Collections.Requests + "/" + request.ID: map[string]any{
-		"event": request.Event, "kind": request.Kind, "received_at": request.ReceivedAt,
-	}})
+	lost := fixture.Request(t, actors.NewKey(), actors.Question{Owners: []string{actors.NewKey().Pubkey}})
+	lost.ReceivedAt = lost.ReceivedAt.Add(-2 * time.Minute)
+	for _, r := range []keypackage.RequestDocument{request, lost} {
+		db.Put(fixture.Documents{db.Collections.Requests + "/" + r.ID: map[string]any{
+			"event": r.Event, "kind": r.Kind, "received_at": r.ReceivedAt, "open": 7,
+		}})
+	}
 
-	lines := make(map[string]logLine)
+	lines := make(logs)
 	play := func(entryPoint string, status int, call func(url string) *http.Request) {
 		t.Helper()
 		f := start(t, program, entryPoint, env)
 		if response := f.call(t, call(f.url)); response.StatusCode != status {
 			t.Fatalf("%s answered %d, want %d; log:\n%s", entryPoint, response.StatusCode, status, f.log(t))
 		}
-		lines[entryPoint] = f.line(t)
+		lines[entryPoint] = append(lines[entryPoint], f.lines(t)...)
 	}
-	play(claim.EntryPoint, http.StatusNoContent, func(url string) *http.Request { return created(t, url, db, request) })
+	for range 2 { // the second finds the answer
+		play(claim.EntryPoint, http.StatusNoContent, func(url string) *http.Request { return created(t, url, db, request) })
+	}
 	play(deliver.EntryPoint, http.StatusNoContent, func(url string) *http.Request { return push(t, url, request.ID) })
 	if got := <-pushed; got.RequesterPubkey != requester.Pubkey || len(got.Deliveries) != 1 ||
 		got.Deliveries[0].Event != packages[0].Text(keypackage.FieldEvent) {
@@ -177,15 +188,20 @@ func (f function) log(t *testing.T) string {
 	return string(content)
 }
 
-// line returns the last line that the function logged, which it does before it answers.
-func (f function) line(t *testing.T) logLine {
+// lines returns what the function logged about its work, which it does before it answers.
+func (f function) lines(t *testing.T) []logLine {
 	t.Helper()
-	text := strings.TrimSpace(f.log(t))
-	var line logLine
-	if err := json.Unmarshal([]byte(text[strings.LastIndex(text, "\n")+1:]), &line); err != nil {
-		t.Fatalf("the last line is not JSON: %v\n%s", err, text)
+	var lines []logLine
+	for text := range strings.Lines(f.log(t)) {
+		var line logLine
+		if json.Unmarshal([]byte(text), &line) == nil { // the framework's own are plain text
+			lines = append(lines, line)
+		}
 	}
-	return line
+	if len(lines) == 0 {
+		t.Fatalf("no line is JSON:\n%s", f.log(t))
+	}
+	return lines
 }
 
 func post(t *testing.T, url, contentType string, body []byte) *http.Request {

