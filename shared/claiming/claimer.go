@@ -51,14 +51,6 @@ type Result struct {
 	RequestID string
 	Outcome   keypackage.Outcome
 	Reason    string
-<<<<<<< HEAD
-	Granted   int
-	Owners    int
-	Reserves  int           // owners who gave their reserve: their stock is used up
-	Empty     int           // owners without any valid package
-	Unmarked  bool          // the relay does not write the mark by which a request is found whose trigger is lost
-	Age       time.Duration // from the relay's receipt to the answer
-=======
 	Repeated  bool // every answer had been recorded before, by a Claim that has counted them
 
 	Granted    int
@@ -67,7 +59,7 @@ type Result struct {
 	Empty      int           // owners whose stock was found to have come to its end
 	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
 	Age        time.Duration // from the relay's receipt to the answer
->>>>>>> main
+	Unmarked   bool          // the relay does not write the mark by which a request is found whose trigger is lost
 }
 
 // ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:
@@ -86,14 +78,9 @@ func (r Result) Label() string {
 // announcement is repeated. It returns nil once every unit's answer is recorded and announced, or if there is nothing to
 // do. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
-<<<<<<< HEAD
-	result := Result{RequestID: doc.ID}
+	result, begun := Result{RequestID: doc.ID}, c.now()
 	mode, err := c.settings.Mode.Now(ctx)
 	if err != nil || mode == keypackage.ModeOff {
-=======
-	result, begun := Result{RequestID: doc.ID}, c.now()
-	if c.settings.Mode == keypackage.ModeOff {
->>>>>>> main
 		result.Reason = "mode_off"
 		return result, err
 	}
