@@ -27,8 +27,8 @@ locals {
     granted                 = { lines = local.answer_line, field = "granted", says = "Packages granted" }
     attempts                = { lines = local.push_line, field = "pushes", says = "Calls of the relay, or pushes into the gateway's own sessions" }
     delivered               = { lines = local.push_line, field = "delivered", says = "Deliveries completed" }
-    waiting                 = { lines = local.push_line, field = "waiting", says = "Pushes that found nobody, or were refused" }
-    unclear                 = { lines = local.push_line, field = "unclear", says = "Pushes that may or may not have arrived" }
+    waiting                 = { lines = local.push_line, field = "waiting", says = "Deliveries for which nobody was there or listening" }
+    unclear                 = { lines = local.push_line, field = "unclear", says = "Deliveries that may or may not have arrived" }
     returned                = { lines = local.expiry_line, field = "returned", says = "Packages returned to stock unseen" }
     burned_exposure_unknown = { lines = local.expiry_line, field = "burned_exposure_unknown", says = "Packages lost because the requester may have them" }
     burned_parked           = { lines = local.expiry_line, field = "burned_parked", says = "Packages lost because the relay refused them" }

@@ -56,7 +56,7 @@ func runRelay(ctx context.Context, args []string) error {
 		Collections: settings.Collections,
 		Caller:      flags.caller,
 		Nudge: func(ctx context.Context, requester string) error {
-			return publisher.Publish(ctx, topic.Message{RequesterPubkey: requester})
+			return publisher.PublishRequesters(ctx, []string{requester})
 		},
 		Compatible:   flags.compatible,
 		WithoutEvent: flags.legacy,

@@ -19,6 +19,8 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -272,15 +274,31 @@ func (l *live) pushAs(t *testing.T, push relayapi.DeliveryRequest) map[string]re
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := client.Deliver(t.Context(), push)
-	if answer.Class != relayapi.Answered || answer.Err != nil {
-		t.Fatalf("got %+v", answer)
+	results := client.Push(t.Context(), pushOf(push))
+	if results.Whole != "" {
+		t.Fatalf("got %+v", results)
 	}
 	statuses := map[string]relayapi.Status{}
-	for id, result := range answer.Results {
-		statuses[id] = result.Status
+	for id, result := range results.Each {
+		statuses[id] = relayapi.Status(result)
 	}
 	return statuses
+}
+
+// pushOf returns the push that becomes this message.
+func pushOf(m relayapi.DeliveryRequest) delivering.Push {
+	push := delivering.Push{RequestID: m.RequestEventID, Requester: m.RequesterPubkey, ExpiresAt: time.Unix(m.ExpiresAt, 0)}
+	for _, r := range m.Outcome.Rows {
+		push.Outcome = append(push.Outcome, keypackage.Row{
+			Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.LastResort, Reason: r.Reason,
+		})
+	}
+	for _, d := range m.Deliveries {
+		push.Deliveries = append(push.Deliveries, &keypackage.Delivery{
+			ID: d.ID, PackageID: d.KeyPackageEventID, Owner: d.OwnerPubkey, Package: keypackage.Document{keypackage.FieldEvent: d.Event},
+		})
+	}
+	return push
 }
 
 func deliveryOf(e *nostr.Event) relayapi.Delivery {

@@ -4,7 +4,6 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/invocation"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
@@ -42,9 +40,6 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 		}
 		result, err := deliver(ctx, deliverer, message, line)
 		describe(line, result)
-		if err != nil && message.RequesterPubkey != "" {
-			return "left_to_tick", nil, leftToTick(err)
-		}
 		return outcome(result, err), nil, err
 	}, nil
 }
@@ -52,25 +47,20 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 func deliver(
 	ctx context.Context, d *delivering.Deliverer, message topic.Message, line *logging.Line,
 ) (delivering.Result, error) {
-	if message.RequestEventID != "" {
-		line.Set("request_event_id", message.RequestEventID)
-		return d.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
+	if id := message.Request.RequestID; id != "" {
+		line.Set("request_event_id", id)
+		return d.ForRequest(ctx, message.Request)
 	}
-	line.Set("requester_pubkey", message.RequesterPubkey)
-	return d.ForRequester(ctx, message.RequesterPubkey)
-}
-
-// leftToTick makes the failure of a message that names a requester permanent, so that the message is acknowledged. The next
-// tick asks for the same again, as long as anything is pending: neither a retry nor a dead letter would add anything. Only a
-// claim's message becomes a dead letter, which makes at most one for each request.
-func leftToTick(err error) error {
-	return fault.Permanent("left_to_tick", errors.New(err.Error()))
+	line.Set("requester_pubkey", message.Requester)
+	return d.ForRequester(ctx, message.Requester)
 }
 
 func describe(line *logging.Line, result delivering.Result) {
 	line.Count("pushes", result.Pushes)
 	line.Count("delivered", result.Delivered)
-	line.Count("waiting", result.Undelivered)
+	line.Count("waiting", result.Waiting)
+	line.Count("parked", result.Parked)
+	line.Count("failed", result.Failed)
 	line.Count("unclear", result.Unclear)
 	for _, alert := range result.Alerts {
 		line.Alert(alert)
@@ -83,11 +73,15 @@ func describe(line *logging.Line, result delivering.Result) {
 // outcome is the invocation's word in the log.
 func outcome(result delivering.Result, err error) string {
 	switch {
-	case err != nil:
+	case fault.IsRetryable(err):
 		return "retry"
+	case fault.Reason(err) == delivering.LeftToTick:
+		return delivering.LeftToTick
+	case err != nil:
+		return "given_up"
 	case result.Delivered > 0:
 		return "delivered"
-	case result.Undelivered > 0:
+	case result.Waiting > 0:
 		return "waiting"
 	}
 	return "nothing_pending"

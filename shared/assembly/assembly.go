@@ -10,6 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
@@ -35,10 +36,10 @@ func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return claimer(cfg, documents, publisher{topic: messages}), nil
+	return claimer(cfg, documents, messages), nil
 }
 
-func claimer(cfg config.Config, documents *store.Store, messages publisher) *claiming.Claimer {
+func claimer(cfg config.Config, documents *store.Store, messages *topic.Publisher) *claiming.Claimer {
 	return claiming.New(documents, messages, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL:        cfg.DeliveryTTL,
@@ -59,7 +60,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	if err != nil {
 		return nil, err
 	}
-	return delivering.New(documents, endpoint{client}, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
+	return delivering.New(documents, client, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
 // Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
@@ -78,8 +79,20 @@ func Expirer(
 	if err != nil {
 		return nil, err
 	}
-	both := publisher{topic: messages, notices: notices}
-	requests := requests{claimer(cfg, documents, both), takenUp}
+	requests := requests{claimer(cfg, documents, messages), takenUp}
 	settings := expiring.Settings{Mode: rollout.New(cfg.Mode, documents, time.Now), RequestMaxAge: cfg.RequestMaxAge}
-	return expiring.New(documents, requests, both, both, settings, time.Now), nil
+	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
+}
+
+// requests is the claimer as the scheduled function sees it: everything that it takes up is told.
+type requests struct {
+	*claiming.Claimer
+	takenUp func(context.Context, claiming.Result, error)
+}
+
+// Recover implements expiring.Claimer.
+func (r requests) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	result, err := r.Claim(ctx, doc)
+	r.takenUp(ctx, result, err)
+	return err
 }

@@ -78,7 +78,7 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		RequestMaxAge:      r.duration("REQUEST_MAX_AGE", 15*time.Minute, minRequestMaxAge, maxRequestMaxAge),
 		DeliveryTopic:      r.text("DELIVERY_TOPIC", "keypackage-deliveries", topicID),
 		NoticeTopic:        r.text("NOTICE_TOPIC", "keypackage-notices", topicID),
-		RelayDeliveryURL:   r.text(RelayDeliveryURL, "", relayURL),
+		RelayDeliveryURL:   r.text(RelayDeliveryURL, "", CheckRelayURL),
 		Mode:               choice(r, "ROLLOUT_MODE", keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff),
 		DeliveryTTL:        r.duration("DELIVERY_TTL", 5*time.Minute, minDeliveryTTL, maxDeliveryTTL),
 		MaxPerOwner:        r.count("MAX_PER_OWNER", 10, maxPerOwner),

@@ -130,8 +130,18 @@ func TestRefused(t *testing.T) {
 		{config.RelayDeliveryURL, "http://relay.example/x", "https"},
 		{config.RelayDeliveryURL, "http://127.0.0.1.example/x", "https"},
 		{config.RelayDeliveryURL, "ftp://localhost/x", "https"},
-		{config.RelayDeliveryURL, "https://me:secret@relay.example/x", "user information"},
-		{config.RelayDeliveryURL, "https://relay.example/x#y", "fragment"},
+		{config.RelayDeliveryURL, "https://me:s3cret@relay.example/x", "user information"},
+		{config.RelayDeliveryURL, "https://relay.example/x#s3cret", "fragment"},
+		{config.RelayDeliveryURL, "https://relay.example/x#", "fragment"},
+		{config.RelayDeliveryURL, "https://relay.example/x?key=s3cret", "query"},
+		{config.RelayDeliveryURL, "https://relay.example/x?", "query"},
+		{config.RelayDeliveryURL, "http://s3cret@127.0.0.1/x", "user information"},
+		{config.RelayDeliveryURL, "https://re%lay.example/s3cret", "absolute"},
+		{config.RelayDeliveryURL, "https://[relay/s3cret", "absolute"},
+		{config.RelayDeliveryURL, "https://relay.example", "path"},
+		{config.RelayDeliveryURL, "https://relay.example/", "path"},
+		{config.RelayDeliveryURL, "https://relay.example:99999/x", "port"},
+		{config.RelayDeliveryURL, "https://relay.example:0/x", "port"},
 		{"RELAY_AUDIENCE", "none", "loopback"},
 		{"RELAY_AUDIENCE", "two words", "spaces"},
 	}
@@ -139,6 +149,9 @@ func TestRefused(t *testing.T) {
 		_, err := config.Load(with(test.name, test.value).lookup)
 		if err == nil || !strings.HasPrefix(err.Error(), test.name+": ") || !strings.Contains(err.Error(), test.rule) {
 			t.Errorf("%s=%q: error %v, want one that names the variable and %q", test.name, test.value, err, test.rule)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: the value is told: %v", test.name, err)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (r *reader) audience(endpoint string) string {
 		return origin(endpoint)
 	case value != "none":
 		return r.text(name, "", audience)
-	case !loopback(endpoint):
+	case !Loopback(endpoint):
 		r.fault(name, "none is allowed only for a loopback %s", RelayDeliveryURL)
 	}
 	return ""

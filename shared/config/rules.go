@@ -59,16 +59,17 @@ func topicID(s string) error {
 	return nil
 }
 
-// relayURL accepts what a bearer token may be sent to, https anywhere, http only inside this machine, and what may stand in
-// an error: no part of it can be a secret.
-func relayURL(s string) error {
+// CheckRelayURL accepts what a bearer token may be sent to, https anywhere, http only inside this machine, and of which no
+// part is likely to be a secret: user information, query and fragment are where people put them. The error is the broken
+// rule, without the URL.
+func CheckRelayURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "":
 		return errors.New("is not an absolute URL")
-	case u.User != nil || u.Fragment != "" || u.RawQuery != "" || u.ForceQuery:
+	case u.User != nil || strings.Contains(s, "#") || u.RawQuery != "" || u.ForceQuery:
 		return errors.New("must not have user information, a query or a fragment")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(s)):
+	case u.Scheme != "https" && (u.Scheme != "http" || !Loopback(s)):
 		return errors.New("must use https (http only for a loopback host)")
 	case u.Path == "" || u.Path == "/":
 		return errors.New("must have the endpoint's path, such as /internal/v1/deliveries")
@@ -100,8 +101,8 @@ func origin(endpoint string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// loopback says whether the host of endpoint is this machine by name; names are not resolved.
-func loopback(endpoint string) bool {
+// Loopback says whether the host of endpoint is this machine by name; names are not resolved.
+func Loopback(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return false

@@ -85,30 +85,30 @@ func (d *dice) IntN(n int) int {
 
 // moody answers each push in any way, after any time that a relay may take, and says nothing false. What it leaves unclear
 // may have reached the requester.
-func (r *relay) moody(random *dice) func(context.Context, Push) Answer {
-	return func(_ context.Context, push Push) Answer {
+func (r *relay) moody(random *dice) func(context.Context, Push) Results {
+	return func(_ context.Context, push Push) Results {
 		time.Sleep(time.Duration(random.IntN(int(keypackage.PushTimeout))))
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		answers := []keypackage.Answer{
-			keypackage.AnswerResults, keypackage.AnswerResults, keypackage.AnswerResults, keypackage.AnswerUnclear,
-			keypackage.AnswerUnexpected, keypackage.AnswerNotSent, keypackage.AnswerRefused, keypackage.AnswerMisplaced,
+		wholes := []keypackage.PushResult{
+			"", "", "", keypackage.ResultUnclear, keypackage.ResultUnexpected, keypackage.ResultNotSent, keypackage.ResultRefused,
+			keypackage.ResultMisplaced, keypackage.ResultTooLarge,
 		}
-		answer := Answer{Answer: answers[random.IntN(len(answers))], Statuses: make(map[string]string), Err: errAway}
+		results := Results{Each: make(map[string]keypackage.PushResult)}
+		if results.Whole = wholes[random.IntN(len(wholes))]; results.Whole != "" {
+			results.Err = errNoAnswer
+		}
 		for _, d := range push.Deliveries {
-			statuses := []string{
+			words := []keypackage.PushResult{
 				"delivered", "no_session", "no_session", "no_session", "no_subscription", "unknown", "unknown_event", "rejected", "",
 			}
-			status := statuses[random.IntN(len(statuses))]
-			unclear := answer.Answer == keypackage.AnswerUnclear || answer.Answer == keypackage.AnswerUnexpected
-			if answer.Answer == keypackage.AnswerResults {
-				answer.Statuses[d.ID] = status
-				unclear = status == "unknown" || status == ""
+			if results.Whole == "" {
+				results.Each[d.ID] = words[random.IntN(len(words))]
 			}
-			if unclear && random.IntN(2) == 0 {
+			if !results.Of(d.ID).Unseen() && random.IntN(2) == 0 {
 				r.seen[d.ID] = true
 			}
 		}
-		return answer
+		return results
 	}
 }

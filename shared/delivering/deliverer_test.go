@@ -1,7 +1,10 @@
 package delivering
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -58,49 +61,87 @@ func TestDeliversWhatIsPending(t *testing.T) {
 	})
 }
 
-// What every answer of the relay means for the delivery and for the message.
-func TestAnswers(t *testing.T) {
+// What every result of a push means for the delivery and for the message: DESIGN, section 7, row by row.
+func TestResults(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		answer               keypackage.Answer
-		status               string
+	for _, tt := range []struct {
+		result               keypackage.PushResult
+		whole                bool // the push failed as a whole
 		state                keypackage.State
 		exposed, parked      bool
 		again, alert, pushed bool // the message, somebody's attention, by the next message
 	}{
-		"delivered":       {keypackage.AnswerResults, "delivered", keypackage.StateDelivered, false, false, false, false, false},
-		"no session":      {keypackage.AnswerResults, "no_session", keypackage.StatePending, false, false, false, false, true},
-		"no subscription": {keypackage.AnswerResults, "no_subscription", keypackage.StatePending, false, false, false, false, true},
-		"unknown event":   {keypackage.AnswerResults, "unknown_event", keypackage.StatePending, false, true, false, true, false},
-		"rejected":        {keypackage.AnswerResults, "rejected", keypackage.StatePending, false, true, false, true, false},
-		"unknown":         {keypackage.AnswerResults, "unknown", keypackage.StatePending, true, false, true, false, true},
-		"id missing":      {keypackage.AnswerResults, "", keypackage.StatePending, true, false, true, false, true},
-		"not sent":        {keypackage.AnswerNotSent, "", keypackage.StatePending, false, false, true, false, true},
-		"401, 429":        {keypackage.AnswerRefused, "", keypackage.StatePending, false, false, true, false, true},
-		"404, 413":        {keypackage.AnswerMisplaced, "", keypackage.StatePending, false, false, false, true, true},
-		"timeout, 5xx":    {keypackage.AnswerUnclear, "", keypackage.StatePending, true, false, true, false, true},
-		"redirect":        {keypackage.AnswerUnexpected, "", keypackage.StatePending, true, false, false, true, true},
+		{keypackage.ResultDelivered, false, keypackage.StateDelivered, false, false, false, false, false},
+		{keypackage.ResultNoSession, false, keypackage.StatePending, false, false, false, false, true},
+		{keypackage.ResultNoSubscription, false, keypackage.StatePending, false, false, false, false, true},
+		{keypackage.ResultUnknownEvent, false, keypackage.StatePending, false, true, false, true, false},
+		{keypackage.ResultRejected, false, keypackage.StatePending, false, true, false, true, false},
+		{keypackage.ResultUnknown, false, keypackage.StatePending, true, false, false, false, true},
+		{"", false, keypackage.StatePending, true, false, false, false, true}, // no answer for this one
+		{keypackage.ResultNotSent, true, keypackage.StatePending, false, false, true, false, true},
+		{keypackage.ResultRefused, true, keypackage.StatePending, false, false, true, false, true},
+		{keypackage.ResultMisplaced, true, keypackage.StatePending, false, false, false, true, true},
+		{keypackage.ResultTooLarge, true, keypackage.StatePending, false, false, false, true, true},
+		{keypackage.ResultUnclear, true, keypackage.StatePending, true, false, true, false, true},
+		{keypackage.ResultUnexpected, true, keypackage.StatePending, true, false, false, true, true},
 	} {
 		inScene(t, 1, func(s *scene) {
-			if s.relay.answer = broken(tt.answer); tt.answer == keypackage.AnswerResults {
-				s.relay.answer = all(tt.status)
+			if s.relay.answer = all(tt.result); tt.whole {
+				s.relay.answer = failing(tt.result)
 			}
 			result, err := s.ForRequest(s.Context(), request("r"))
-			if (err != nil) != tt.again || fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
-				s.Errorf("%s: %v, alerts %v", name, err, result.Alerts)
+			if fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
+				s.Errorf("%q: %v, alerts %v", tt.result, err, result.Alerts)
+			}
+			if err != nil && (!errors.Is(err, errNoAnswer) || fault.Reason(err) != string(tt.result)) {
+				s.Errorf("%q: what went wrong is lost in %v", tt.result, err)
 			}
 			d := s.get("r_k00")
 			if d.State != tt.state || d.ExposureUnknown != tt.exposed || d.Parked != tt.parked {
-				s.Errorf("%s: %+v", name, d)
+				s.Errorf("%q: %+v", tt.result, d)
 			}
 			before := len(s.relay.pushes)
 			s.relay.answer = delivered
 			if _, err := s.ForRequester(s.Context(), "alice"); err != nil {
-				s.Errorf("%s: the next message: %v", name, err)
+				s.Errorf("%q: the next message: %v", tt.result, err)
 			}
 			pushed := slices.ContainsFunc(s.relay.pushes[before:], func(p Push) bool { return len(p.Deliveries) > 0 })
 			if pushed != tt.pushed {
-				s.Errorf("%s: pushed by the next message: %v", name, pushed)
+				s.Errorf("%q: pushed by the next message: %v", tt.result, pushed)
+			}
+		})
+	}
+}
+
+// The log tells what became of deliveries by what it means, and does not mix what waits with what was refused.
+func TestResultIsCounted(t *testing.T) {
+	t.Parallel()
+	inScene(t, 7, func(s *scene) {
+		words := []keypackage.PushResult{
+			keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultRejected,
+			keypackage.ResultUnknownEvent, keypackage.ResultUnknown, "",
+		}
+		s.relay.answer = func(_ context.Context, push Push) Results {
+			each := make(map[string]keypackage.PushResult)
+			for i, d := range push.Deliveries {
+				each[d.ID] = words[i]
+			}
+			return Results{Each: each}
+		}
+		got, err := s.ForRequest(s.Context(), request("r"))
+		got.Alerts, got.Latencies = nil, nil
+		if want := (Result{Pushes: 1, Delivered: 1, Waiting: 2, Parked: 2, Unclear: 2}); err != nil || !reflect.DeepEqual(got, want) {
+			s.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	})
+	for whole, want := range map[keypackage.PushResult]Result{
+		keypackage.ResultRefused: {Pushes: 1, Failed: 2}, keypackage.ResultUnclear: {Pushes: 1, Unclear: 2},
+		keypackage.ResultNotSent: {Pushes: sendAttempts, Failed: 2},
+	} {
+		inScene(t, 2, func(s *scene) {
+			s.relay.answer = failing(whole)
+			if got, _ := s.ForRequest(s.Context(), request("r")); !reflect.DeepEqual(got, want) {
+				s.Errorf("%s: got %+v, want %+v", whole, got, want)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -12,7 +13,10 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var errAway = errors.New("the database is away")
+var (
+	errAway     = errors.New("the database is away")
+	errNoAnswer = errors.New("no answer")
+)
 
 // memory is a Store in maps that accuses whoever breaks its contract or the rules of a delivery's life.
 type memory struct {
@@ -22,6 +26,8 @@ type memory struct {
 	deliveries map[string]keypackage.Delivery
 	tombstones map[string]bool
 	records    []keypackage.Claim
+	read       int // deliveries, altogether
+	largest    int // deliveries that one call returned
 
 	// fault is asked before (false) and after (true) the work of each call; what it returns is the call's error.
 	fault func(call string, done bool) error
@@ -125,21 +131,25 @@ func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []
 
 func (m *memory) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Deliveries", func() error {
-		for _, ref := range refs {
+		for _, ref := range slices.Backward(refs) { // any order will do
 			found = append(found, m.find(ref.ID)...)
 		}
+		m.read, m.largest = m.read+len(found), max(m.largest, len(found))
 		return nil
 	})
 	return found, err
 }
 
-func (m *memory) OpenFor(ctx context.Context, requester string, limit int) (found []keypackage.StoredDelivery, err error) {
+func (m *memory) OpenFor(
+	ctx context.Context, requester, after string, limit int,
+) (found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "OpenFor", func() error {
-		for _, d := range m.deliveries {
-			if d.Requester == requester && d.Open() && len(found) < limit {
-				found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
+		for _, id := range slices.Sorted(maps.Keys(m.deliveries)) {
+			if d := m.deliveries[id]; d.Requester == requester && d.Open() && id > after && len(found) < limit {
+				found = append(found, m.find(id)...)
 			}
 		}
+		m.read, m.largest = m.read+len(found), max(m.largest, len(found))
 		return nil
 	})
 	return found, err
@@ -152,7 +162,7 @@ func (m *memory) BeginPush(ctx context.Context, deliveries []*keypackage.Deliver
 			if !before.Version.Equal(d.Version) || m.tombstones[d.PackageID] {
 				return keypackage.ErrConflict
 			}
-			if d.State != keypackage.StateSending || d.PushNo != before.PushNo+1 || !before.Pushable(time.Now()) ||
+			if d.LeaseBy == "" || d.State != keypackage.StateSending || d.PushNo != before.PushNo+1 || !before.Pushable(time.Now()) ||
 				(before.State == keypackage.StateSending && !d.ExposureUnknown) {
 				m.Errorf("begun: %+v over %+v", d, before)
 			}
@@ -182,6 +192,17 @@ func (m *memory) SaveResults(ctx context.Context, deliveries []*keypackage.Deliv
 	})
 }
 
+// faulty returns a fault: a call fails that many times, before or after its work.
+func faulty(call string, done bool, failure error, times int) func(string, bool) error {
+	return func(name string, after bool) error {
+		if name != call || after != done || times == 0 {
+			return nil
+		}
+		times--
+		return failure
+	}
+}
+
 // relay is a Relay that accuses whoever pushes what must not be pushed, and remembers the pushes.
 type relay struct {
 	*memory
@@ -191,33 +212,39 @@ type relay struct {
 	seen   map[string]bool // deliveries that reached the requester
 
 	// answer says what a push comes to; by default everything is delivered. It may take its time.
-	answer func(ctx context.Context, push Push) Answer
+	answer func(ctx context.Context, push Push) Results
 }
 
 func newRelay(m *memory) *relay {
 	return &relay{memory: m, under: make(map[string]bool), seen: make(map[string]bool), answer: delivered}
 }
 
-func delivered(_ context.Context, push Push) Answer { return all("delivered")(nil, push) }
+func delivered(_ context.Context, push Push) Results {
+	return all(keypackage.ResultDelivered)(nil, push)
+}
 
 // all gives the same answer for every delivery.
-func all(status string) func(context.Context, Push) Answer {
-	return func(_ context.Context, push Push) Answer {
-		statuses := make(map[string]string)
+func all(result keypackage.PushResult) func(context.Context, Push) Results {
+	return func(_ context.Context, push Push) Results {
+		each := make(map[string]keypackage.PushResult)
 		for _, d := range push.Deliveries {
-			statuses[d.ID] = status
+			each[d.ID] = result
 		}
-		return Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+		return Results{Each: each}
 	}
 }
 
-// broken gives no answer for any delivery.
-func broken(answer keypackage.Answer) func(context.Context, Push) Answer {
-	return func(context.Context, Push) Answer { return Answer{Answer: answer, Err: errors.New("no answer")} }
+// failing gives no answer for any delivery.
+func failing(whole keypackage.PushResult) func(context.Context, Push) Results {
+	return func(context.Context, Push) Results { return Results{Whole: whole, Err: errNoAnswer} }
 }
 
-func (r *relay) Push(ctx context.Context, push Push) Answer {
+func (r *relay) Push(ctx context.Context, push Push) Results {
 	begun := time.Now()
+	ends, bounded := ctx.Deadline()
+	if !bounded {
+		r.Error("a push without an end")
+	}
 	r.mu.Lock()
 	r.pushes = append(r.pushes, push)
 	for _, d := range push.Deliveries {
@@ -229,8 +256,8 @@ func (r *relay) Push(ctx context.Context, push Push) Answer {
 			r.Errorf("%s is pushed in state %s, push %d by the writer of %d", d.ID, stored.State, stored.PushNo, d.PushNo)
 		case !begun.Before(d.ExpiresAt), push.ExpiresAt.After(d.ExpiresAt), d.Requester != push.Requester, stored.Parked:
 			r.Errorf("%s must not be pushed: %+v at %v", d.ID, push, begun)
-		case !begun.Add(keypackage.PushTimeout).Before(stored.LeaseUntil):
-			r.Errorf("%s may be under way when its lease has ended", d.ID)
+		case stored.State == keypackage.StateSending && !ends.Before(stored.LeaseUntil):
+			r.Errorf("%s may be under way until %v, when its lease has ended", d.ID, ends)
 		}
 		r.under[d.ID] = true
 	}
@@ -241,7 +268,7 @@ func (r *relay) Push(ctx context.Context, push Push) Answer {
 	defer r.mu.Unlock()
 	for _, d := range push.Deliveries {
 		delete(r.under, d.ID)
-		r.seen[d.ID] = r.seen[d.ID] || answer.Statuses[d.ID] == keypackage.ResultDelivered
+		r.seen[d.ID] = r.seen[d.ID] || answer.Each[d.ID] == keypackage.ResultDelivered
 	}
 	return answer
 }

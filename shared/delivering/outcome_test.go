@@ -82,20 +82,21 @@ func TestRejectionIsTold(t *testing.T) {
 // What it means for the message if the outcome could not be told.
 func TestOutcomeMeetsTrouble(t *testing.T) {
 	t.Parallel()
-	for answer, tt := range map[keypackage.Answer]struct{ again, alert bool }{
-		keypackage.AnswerResults:    {false, false},
-		keypackage.AnswerUnclear:    {true, false},
-		keypackage.AnswerNotSent:    {true, false},
-		keypackage.AnswerRefused:    {true, false},
-		keypackage.AnswerMisplaced:  {false, true},
-		keypackage.AnswerUnexpected: {false, true},
+	for result, tt := range map[keypackage.PushResult]struct{ again, alert bool }{
+		"":                          {false, false},
+		keypackage.ResultUnclear:    {true, false},
+		keypackage.ResultNotSent:    {true, false},
+		keypackage.ResultRefused:    {true, false},
+		keypackage.ResultMisplaced:  {false, true},
+		keypackage.ResultTooLarge:   {false, true},
+		keypackage.ResultUnexpected: {false, true},
 	} {
 		inScene(t, 0, func(s *scene) {
 			answered(s, func(*keypackage.Claim) {})
-			s.relay.answer = broken(answer)
-			result, err := s.ForRequest(s.Context(), request("r"))
-			if fault.IsRetryable(err) != tt.again || (len(result.Alerts) > 0) != tt.alert {
-				s.Errorf("answer %d: %v, alerts %v", answer, err, result.Alerts)
+			s.relay.answer = failing(result)
+			got, err := s.ForRequest(s.Context(), request("r"))
+			if fault.IsRetryable(err) != tt.again || (len(got.Alerts) > 0) != tt.alert {
+				s.Errorf("%q: %v, alerts %v", result, err, got.Alerts)
 			}
 		})
 	}
@@ -104,7 +105,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 	t.Parallel()
 	inScene(t, 2, func(s *scene) {
-		s.relay.answer = broken(keypackage.AnswerRefused)
+		s.relay.answer = failing(keypackage.ResultRefused)
 		if _, err := s.ForRequest(s.Context(), request("r")); err == nil {
 			s.Error("a refused push is not acknowledged")
 		}

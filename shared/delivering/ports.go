@@ -18,13 +18,14 @@ type Store interface {
 	// Deliveries returns those of the deliveries that exist, in any order.
 	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
 
-	// OpenFor returns up to limit open deliveries for the requester, in any order.
-	OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.StoredDelivery, error)
+	// OpenFor returns up to limit open deliveries for the requester whose ids come after that one ("": from the first), in
+	// the order of their ids.
+	OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error)
 
 	// BeginPush saves deliveries on which Delivery.BeginPush was called, all in one transaction, provided that none has
 	// changed since it was read and no package has a tombstone; otherwise it writes nothing and returns
-	// keypackage.ErrConflict. It updates their Version. After any other error they may have been saved: somebody then
-	// holds the lease, and nobody may say that nothing was sent.
+	// keypackage.ErrConflict. It updates their Version. After any other error they may have been saved, and after a conflict,
+	// too, if an earlier attempt had been: whoever reads them again sees who holds the lease.
 	BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error
 
 	// SaveResults saves deliveries on which Delivery.Finish was called, all or none, provided that none has changed since
@@ -32,12 +33,14 @@ type Store interface {
 	SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error
 }
 
-// Relay is the relay's delivery endpoint. Push returns within keypackage.PushTimeout.
+// Relay writes deliveries to the sessions of requesters: the relay's delivery endpoint, or sessions of this process. It
+// may be called concurrently.
 type Relay interface {
-	Push(ctx context.Context, push Push) Answer
+	// Push makes one push. It returns soon after ctx has ended and begins to write nothing later: leases rest on that.
+	Push(ctx context.Context, push Push) Results
 }
 
-// Push is one call of the endpoint, for one requester.
+// Push is one call of the relay, for one requester.
 type Push struct {
 	RequestID  string
 	Requester  string
@@ -46,9 +49,20 @@ type Push struct {
 	Deliveries []*keypackage.Delivery // empty if there is only an outcome to tell
 }
 
-// Answer is what a push came to. Statuses holds the relay's words by delivery id, with AnswerResults.
-type Answer struct {
-	keypackage.Answer
-	Statuses map[string]string
-	Err      error // for the log; nil with AnswerResults
+// Results is what a push came to. The zero value says that the relay answered, and for no delivery.
+type Results struct {
+	Each  map[string]keypackage.PushResult // by delivery id; what is missing is ResultUnknown
+	Whole keypackage.PushResult            // if it did not answer for each: why. Otherwise empty
+	Err   error                            // the same for the log: no address, content or secret; nil if Whole is empty
+}
+
+// Of returns the result for one delivery.
+func (r Results) Of(deliveryID string) keypackage.PushResult {
+	if r.Whole != "" {
+		return r.Whole
+	}
+	if result, ok := r.Each[deliveryID]; ok {
+		return result
+	}
+	return keypackage.ResultUnknown
 }

@@ -3,83 +3,130 @@ package delivering
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"maps"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// Attempts of a push of which no byte left: it is certain that nobody saw it, so the same lease serves again.
 const (
+	// sendAttempts is for a push of which no byte left: it is certain that nobody saw it, so the same lease serves again.
 	sendAttempts = 3
-	sendPause    = 200 * time.Millisecond
+	// recordAttempts are far more than a race takes: what is not recorded counts as exposed.
+	recordAttempts = 10
 )
 
-// pushBatch makes one push: the conditional write that allows it, the call, and the record of its answers. Only the
-// writer whose write is known to have succeeded may push, and nobody else may say how the push ended. If that write ends
-// in an error other than a lost race, it may have succeeded: then nothing is sent and nothing is recorded, and the lease
-// runs out.
-func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
-	now, holder := s.now(), rand.Text()
+// Pauses between attempts, in a second or two for the relay and in ten for the store.
+var (
+	sendPauses  = retry.Doubling(200*time.Millisecond, time.Second)
+	storePauses = retry.Doubling(20*time.Millisecond, 2*time.Second)
+)
+
+// begin commits the write that allows a push. Only the writer whose write is known to have succeeded may push, and nobody
+// else may say how the push ended. If it ends in an error it may have succeeded: then the holder's name, which stays until
+// a push has begun, is found on the deliveries when they are read again.
+func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error {
+	if s.holder == "" {
+		s.holder = rand.Text()
+	}
+	now := s.now()
+	var fresh []*keypackage.Delivery
 	for _, d := range batch {
-		d.BeginPush(now, holder, keypackage.Lease)
+		if !d.HeldBy(s.holder, now) {
+			d.BeginPush(now, s.holder, s.lease)
+			fresh = append(fresh, d)
+		}
 	}
-	if err := s.store.BeginPush(ctx, batch); err != nil {
-		return err
+	if len(fresh) > 0 {
+		if err := s.store.BeginPush(ctx, fresh); err != nil {
+			return err
+		}
 	}
+	s.holder = ""
+	for _, d := range batch {
+		s.tried[d.ID] = true
+	}
+	return nil
+}
+
+// pushBatch makes the push that has begun, and records its results. They are recorded even if the caller has gone.
+func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
 	pushNo := make(map[string]int, len(batch))
 	for _, d := range batch {
 		pushNo[d.ID] = d.PushNo
-		s.tried[d.ID] = true
 	}
-	verdicts := s.send(ctx, batch)
-	// The answer is recorded even if the caller has gone: what is not recorded counts as exposed.
-	return s.record(context.WithoutCancel(ctx), batch, pushNo, verdicts)
+	results := s.send(ctx, batch)
+	for _, d := range batch {
+		s.count(d, results[d.ID])
+	}
+	if err := s.record(context.WithoutCancel(ctx), batch, pushNo, results); err != nil {
+		return retryLater("not_recorded", err)
+	}
+	return s.failure
 }
 
-// send calls the relay with those deliveries that may still be sent, and judges its answer for each.
-func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[string]keypackage.Verdict {
-	verdicts := make(map[string]keypackage.Verdict, len(batch))
+// send calls the relay with those deliveries that may still be sent, and returns what it came to for each. What is too
+// large goes in halves, under the same lease.
+func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[string]keypackage.PushResult {
+	results := make(map[string]keypackage.PushResult, len(batch))
 	push := s.push
 	for _, d := range batch {
-		if now := s.now(); !d.MaySend(now, keypackage.PushTimeout) {
-			verdicts[d.ID] = keypackage.Verdict{Result: keypackage.ResultNotSent, Retry: now.Before(d.ExpiresAt)}
+		if now := s.now(); s.failure != nil || !d.MaySend(now, s.timeout) {
+			results[d.ID] = keypackage.ResultNotSent
+			s.late = s.late || now.Before(d.ExpiresAt)
 			continue
 		}
 		push.Deliveries = append(push.Deliveries, d)
-		if push.ExpiresAt.IsZero() || d.ExpiresAt.Before(push.ExpiresAt) {
-			push.ExpiresAt = d.ExpiresAt
-		}
 	}
 	if len(push.Deliveries) == 0 {
-		return verdicts
+		return results
 	}
+	push.ExpiresAt = earliestEnd(push.Deliveries)
 	answer := s.call(ctx, push)
-	for _, d := range push.Deliveries {
-		verdicts[d.ID] = keypackage.Judge(answer.Answer, answer.Statuses[d.ID])
+	if half := len(push.Deliveries) / 2; half > 0 && answer.Whole == keypackage.ResultTooLarge {
+		maps.Copy(results, s.send(ctx, push.Deliveries[:half]))
+		maps.Copy(results, s.send(ctx, push.Deliveries[half:]))
+		return results
 	}
-	return verdicts
+	if answer.Whole.Fails() {
+		s.failure = failed(answer)
+	}
+	for _, d := range push.Deliveries {
+		results[d.ID] = answer.Of(d.ID)
+	}
+	return results
 }
 
 // call makes the push, again if it certainly never left and may still be sent.
-func (s *session) call(ctx context.Context, push Push) Answer {
-	for attempt := 1; ; attempt++ {
-		answer := s.relay.Push(ctx, push)
-		s.result.Pushes++
-		if answer.Answer != keypackage.AnswerNotSent {
-			s.told = s.told || answer.Answer == keypackage.AnswerResults
-			return answer
+func (s *session) call(ctx context.Context, push Push) (results Results) {
+	_ = retry.Do(ctx, sendPauses, func(attempt int) (bool, error) {
+		if attempt > 1 && !s.maySend(push) {
+			return false, nil
 		}
-		if attempt == sendAttempts || retry.Pause(ctx, time.Duration(attempt)*sendPause) != nil || !s.maySend(push) {
-			return answer
-		}
+		results = s.callOnce(ctx, push)
+		return results.Whole == keypackage.ResultNotSent && attempt < sendAttempts, nil
+	})
+	if results.Whole == "" && len(push.Outcome) > 0 {
+		s.push.Outcome, s.told[s.push.RequestID] = nil, true
 	}
+	return results
+}
+
+// callOnce bounds the push by the time for which its lease was made.
+func (w *work) callOnce(ctx context.Context, push Push) Results {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	w.result.Pushes++
+	return w.relay.Push(ctx, push)
 }
 
 func (s *session) maySend(push Push) bool {
+	if !s.now().Before(s.until) {
+		return false
+	}
 	for _, d := range push.Deliveries {
-		if !d.MaySend(s.now(), keypackage.PushTimeout) {
+		if !d.MaySend(s.now(), s.timeout) {
 			return false
 		}
 	}
@@ -87,62 +134,70 @@ func (s *session) maySend(push Push) bool {
 }
 
 // record saves how the push ended. A delivery may have changed meanwhile: a request joined, or it expired. Then it is
-// read again and the answer applied to what it is now.
+// read again and the result applied to what it is now.
 func (s *session) record(
-	ctx context.Context, batch []*keypackage.Delivery, pushNo map[string]int, verdicts map[string]keypackage.Verdict,
+	ctx context.Context, batch []*keypackage.Delivery, pushNo map[string]int, results map[string]keypackage.PushResult,
 ) error {
-	s.note(batch, verdicts)
-	for attempt := 1; ; attempt++ {
-		var changed []*keypackage.Delivery
-		for _, d := range batch {
-			if d.Finish(pushNo[d.ID], verdicts[d.ID].Result, s.now()) {
-				changed = append(changed, d)
-			}
+	return retry.Do(ctx, storePauses, func(attempt int) (again bool, err error) {
+		if attempt > 1 {
+			batch, err = s.reread(ctx, batch)
 		}
-		err := s.store.SaveResults(ctx, changed)
-		if err == nil || attempt == maxConflicts {
-			return err
+		if err == nil {
+			err = s.store.SaveResults(ctx, s.finished(batch, pushNo, results))
 		}
-		if !errors.Is(err, keypackage.ErrConflict) {
-			if err := retry.Pause(ctx, time.Duration(attempt)*sendPause); err != nil {
-				return err
-			}
-		}
-		if batch, err = s.reread(ctx, batch); err != nil {
-			return err
-		}
-	}
+		return err != nil && attempt < recordAttempts, err
+	})
 }
 
+// finished returns those deliveries that the results change.
+func (s *session) finished(
+	batch []*keypackage.Delivery, pushNo map[string]int, results map[string]keypackage.PushResult,
+) (changed []*keypackage.Delivery) {
+	for _, d := range batch {
+		if d.Finish(pushNo[d.ID], results[d.ID], s.now()) {
+			changed = append(changed, d)
+		}
+	}
+	return changed
+}
+
+// reread returns the deliveries as they are now, or those of before with an error.
 func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) ([]*keypackage.Delivery, error) {
 	refs := make([]keypackage.DeliveryRef, len(batch))
 	for i, d := range batch {
 		refs[i] = d.Ref()
 	}
 	found, err := s.store.Deliveries(ctx, refs)
+	if err != nil {
+		return batch, err
+	}
 	again := make([]*keypackage.Delivery, len(found))
 	for i := range found {
 		again[i] = &found[i].Delivery
 	}
-	return again, err
+	return again, nil
 }
 
-// note keeps what the log and the acknowledgement need.
-func (s *session) note(batch []*keypackage.Delivery, verdicts map[string]keypackage.Verdict) {
-	for _, d := range batch {
-		v := verdicts[d.ID]
-		s.retry = s.retry || v.Retry
-		if v.Alert {
-			s.result.Alerts = append(s.result.Alerts, v.Result)
-		}
-		switch v.Result {
-		case keypackage.ResultDelivered:
-			s.result.Delivered++
-			s.result.Latencies = append(s.result.Latencies, s.now().Sub(d.RequestedAt))
-		case keypackage.ResultUnknown:
-			s.result.Unclear++
-		default:
-			s.result.Undelivered++
-		}
+// count keeps what the log needs.
+func (w *work) count(d *keypackage.Delivery, result keypackage.PushResult) {
+	w.alert(result)
+	switch {
+	case result == keypackage.ResultDelivered:
+		w.result.Delivered++
+		w.result.Latencies = append(w.result.Latencies, w.now().Sub(d.RequestedAt))
+	case !result.Unseen():
+		w.result.Unclear++
+	case result.Parks():
+		w.result.Parked++
+	case result == keypackage.ResultNoSession || result == keypackage.ResultNoSubscription:
+		w.result.Waiting++
+	default:
+		w.result.Failed++
+	}
+}
+
+func (w *work) alert(result keypackage.PushResult) {
+	if result.Alert() {
+		w.result.Alerts = append(w.result.Alerts, string(result))
 	}
 }

@@ -3,32 +3,38 @@ package delivering
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// maxConflicts bounds the lost races of one invocation before the message goes back.
-const maxConflicts = 10
+const (
+	maxConflicts  = 10 // lost races for a lease before the message goes back
+	beginAttempts = 3  // to begin pushes, while the store fails
+)
 
-// errLeased says that somebody else is pushing, and errUnfinished that a push ended so that it is worth repeating.
+// Why a message is worth repeating although nothing has failed.
 var (
-	errLeased     = errors.New("another push is under way")
-	errUnfinished = errors.New("not everything has a final answer")
+	errLeased   = errors.New("another push is under way")
+	errTooLate  = errors.New("the lease was too short for a push")
+	errTimeOver = errors.New("the time for one message is over")
 )
 
 // session pushes the deliveries of one request, for one message.
 type session struct {
-	*Deliverer
-	result      *Result
+	*work
 	push        Push            // what all pushes have in common
 	outcomeEnds time.Time       // until when the outcome is worth telling
 	tried       map[string]bool // deliveries that this message has pushed
-	told        bool            // the outcome went along with a push
-	retry       bool            // an answer asks for the message once more
+	holder      string          // of the push that is to begin; it may have begun without our knowledge
 	conflicts   int
+	failures    int
+	failure     error // of the first push that failed as a whole: there is no other after it
+	late        bool  // a delivery was not sent because its lease would not have lasted
 }
 
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
@@ -36,96 +42,113 @@ type session struct {
 func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
 	left := refsOf(found)
 	for {
-		ready, leaseEnd := s.sort(found)
+		ready, leased := s.sort(found)
+		var err error
 		switch {
 		case len(ready) > 0:
-			if err := s.pushAll(ctx, ready); err != nil {
-				return err
-			}
-		case !leaseEnd.IsZero():
-			if err := s.await(ctx, leaseEnd); err != nil {
-				return err
-			}
+			err = s.pushAll(ctx, ready)
+		case leased != nil:
+			err = s.await(ctx, leased)
 		default:
 			return s.finish(ctx)
 		}
+		if err != nil {
+			return err
+		}
 		// What was pushed here is recorded and needs no second look: in the usual case that is all, and no call is made.
 		left = slices.DeleteFunc(left, func(ref keypackage.DeliveryRef) bool { return s.tried[ref.ID] })
-		var err error
 		if found, err = s.store.Deliveries(ctx, left); err != nil {
 			return err
 		}
 	}
 }
 
-// sort returns what this message has still to push, and when the next of the leases ends that others hold.
-func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.Delivery, leaseEnd time.Time) {
+// sort returns what this message has still to push, and the delivery whose lease, held by others, ends first. What a
+// commit of ours has begun without our knowledge comes first: it was one batch, and becomes one again.
+func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.Delivery, leased *keypackage.Delivery) {
 	now := s.now()
+	var held []*keypackage.Delivery
 	for i := range found {
 		switch d := &found[i]; {
 		case d.Tombstoned || s.tried[d.ID]:
+		case d.HeldBy(s.holder, now):
+			held = append(held, &d.Delivery)
 		case d.Pushable(now):
 			ready = append(ready, &d.Delivery)
-		case d.Leased(now) && (leaseEnd.IsZero() || d.LeaseUntil.Before(leaseEnd)):
-			leaseEnd = d.LeaseUntil
+		case d.Leased(now) && (leased == nil || d.LeaseUntil.Before(leased.LeaseUntil)):
+			leased = &d.Delivery
 		}
 	}
-	return ready, leaseEnd
+	return append(held, ready...), leased
 }
 
-// pushAll pushes in batches. A lost race only means that the batch has to be read and sorted again.
+// pushAll pushes in batches, until one could not be begun: then everything is read and sorted again.
 func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) error {
 	for _, batch := range batches(ready) {
-		err := s.pushBatch(ctx, batch)
-		begun := s.tried[batch[0].ID] // then the race was for the record of the answer, which is still owed
-		if errors.Is(err, keypackage.ErrConflict) && !begun && s.conflicts < maxConflicts {
-			s.conflicts++
-			continue
+		if !s.now().Before(s.until) {
+			return retryLater("time_over", errTimeOver)
 		}
-		if err != nil {
-			return retryLater("push_failed", err)
+		if err := s.begin(ctx, batch); err != nil {
+			return s.notBegun(ctx, err)
 		}
-	}
-	return nil
-}
-
-// pollLease is how often the end of somebody else's push is looked for: most pushes end long before their lease does.
-const pollLease = 100 * time.Millisecond
-
-func (s *session) await(ctx context.Context, leaseEnd time.Time) error {
-	if retry.Pause(ctx, min(max(leaseEnd.Sub(s.now()), time.Millisecond), pollLease)) != nil {
-		return retryLater("leased", errLeased)
-	}
-	return nil
-}
-
-// finish tells the outcome if no push has carried it, and asks for the message once more if that may help.
-func (s *session) finish(ctx context.Context) error {
-	if !s.told && len(s.push.Outcome) > 0 {
-		push := s.push
-		push.ExpiresAt = s.outcomeEnds
-		if err := s.tell(ctx, push); err != nil {
+		if err := s.pushBatch(ctx, batch); err != nil {
 			return err
 		}
 	}
-	if s.retry {
-		return retryLater("unfinished", errUnfinished)
-	}
 	return nil
 }
 
-// tell makes a push without deliveries, about which there is nothing to say but whether it arrived.
-func (s *session) tell(ctx context.Context, push Push) error {
-	answer := s.call(ctx, push)
-	if answer.Answer == keypackage.AnswerResults {
-		return nil
+// notBegun returns nil if it is worth reading everything again: a race was lost, or the store fails for a moment and may
+// have begun the push all the same.
+func (s *session) notBegun(ctx context.Context, err error) error {
+	if errors.Is(err, keypackage.ErrConflict) {
+		s.conflicts++
+		if s.conflicts <= maxConflicts {
+			return nil
+		}
+	} else {
+		s.failures++
+		if s.failures < beginAttempts && retry.Pause(ctx, storePauses(s.failures)) == nil {
+			return nil
+		}
 	}
-	verdict := keypackage.Judge(answer.Answer, "")
-	if verdict.Alert {
-		s.result.Alerts = append(s.result.Alerts, verdict.Result)
+	return retryLater("not_begun", err)
+}
+
+// leasePauses: most pushes end long before their lease does, and those that do not need not be watched closely.
+var leasePauses = retry.Doubling(50*time.Millisecond, 2*time.Second)
+
+// await waits for the end of somebody else's push.
+func (s *session) await(ctx context.Context, leased *keypackage.Delivery) error {
+	for attempt := 1; s.now().Before(s.until); attempt++ {
+		left := max(leased.LeaseUntil.Sub(s.now()), time.Millisecond)
+		if retry.Pause(ctx, min(left, leasePauses(attempt))) != nil {
+			break
+		}
+		found, err := s.store.Deliveries(ctx, []keypackage.DeliveryRef{leased.Ref()})
+		if err != nil || len(found) == 0 || !found[0].Leased(s.now()) {
+			return err
+		}
+		leased = &found[0].Delivery
 	}
-	if verdict.Retry {
-		return retryLater("outcome_not_told", answer.Err)
+	return retryLater("leased", errLeased)
+}
+
+// finish tells the outcome if no push has carried it.
+func (s *session) finish(ctx context.Context) error {
+	if len(s.push.Outcome) > 0 {
+		if !s.now().Before(s.until) {
+			return retryLater("time_over", errTimeOver)
+		}
+		push := s.push
+		push.ExpiresAt = s.outcomeEnds
+		if results := s.call(ctx, push); results.Whole != "" {
+			s.alert(results.Whole)
+			return failed(results)
+		}
+	}
+	if s.late {
+		return retryLater("late", errTooLate)
 	}
 	return nil
 }
@@ -138,22 +161,15 @@ func refsOf(found []keypackage.StoredDelivery) []keypackage.DeliveryRef {
 	return refs
 }
 
-// Bounds of one push: the relay accepts 8 MiB, and its answer has to come within the lease.
-const (
-	batchLimit = 100
-	batchBytes = 4 << 20
-)
+// retryLater is the error that asks for the message once more.
+func retryLater(reason string, err error) error {
+	return fault.Retryable(reason, fmt.Errorf("push is not finished: %w", err))
+}
 
-func batches(ready []*keypackage.Delivery) [][]*keypackage.Delivery {
-	var all [][]*keypackage.Delivery
-	size := 0
-	for _, d := range ready {
-		last := len(all) - 1
-		if last < 0 || len(all[last]) == batchLimit || size+len(d.Event()) > batchBytes {
-			all, size, last = append(all, nil), 0, last+1
-		}
-		all[last] = append(all[last], d)
-		size += len(d.Event())
+// failed is the error of a push that failed as a whole.
+func failed(results Results) error {
+	if results.Whole.Retry() {
+		return retryLater(string(results.Whole), results.Err)
 	}
-	return all
+	return fault.Permanent(string(results.Whole), fmt.Errorf("push is given up: %w", results.Err))
 }

@@ -18,8 +18,8 @@ func leased(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypacka
 func TestWaitsForTheOtherPush(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		result string // what the other records after three seconds; "" if it crashes
-		pushes int    // ours
+		result keypackage.PushResult // what the other records after three seconds; "" if it crashes
+		pushes int                   // ours
 		state  keypackage.State
 		burned bool
 	}{
@@ -64,34 +64,6 @@ func TestWaitingEndsWithTheInvocation(t *testing.T) {
 	})
 }
 
-// If the write that allows a push may have succeeded, nobody knows who holds the lease: nothing is sent, nothing denied.
-func TestUncertainLease(t *testing.T) {
-	t.Parallel()
-	for _, persisted := range []bool{false, true} {
-		inScene(t, 1, func(s *scene) {
-			s.fault = func(call string, done bool) error {
-				if call == "BeginPush" && done == persisted {
-					return errAway
-				}
-				return nil
-			}
-			if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) > 0 {
-				s.Errorf("persisted %v: %v, pushed %v", persisted, err, s.relay.pushes)
-			}
-			if d := s.get("r_k00"); (d.State == keypackage.StateSending) != persisted || d.LastResult != "" {
-				s.Errorf("persisted %v: %+v", persisted, d)
-			}
-			s.fault = func(string, bool) error { return nil }
-			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
-				s.Error(err)
-			}
-			if d := s.get("r_k00"); d.State != keypackage.StateDelivered || d.ExposureUnknown != persisted {
-				s.Errorf("persisted %v, the message again: %+v", persisted, d)
-			}
-		})
-	}
-}
-
 // The clock is looked at again just before sending: what came too late is recorded as certainly not sent.
 func TestTooLateToSend(t *testing.T) {
 	t.Parallel()
@@ -129,9 +101,9 @@ func TestNotSentIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, failures := range []int{1, 2, 3} {
 		inScene(t, 1, func(s *scene) {
-			s.relay.answer = func(ctx context.Context, push Push) Answer {
+			s.relay.answer = func(ctx context.Context, push Push) Results {
 				if len(s.relay.pushes) <= failures {
-					return Answer{Answer: keypackage.AnswerNotSent, Err: errAway}
+					return Results{Whole: keypackage.ResultNotSent, Err: errAway}
 				}
 				return delivered(ctx, push)
 			}
@@ -152,7 +124,7 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 	expire := func(d *keypackage.Delivery) { d.Expire(false, time.Now()) }
 	for name, tt := range map[string]struct {
 		change func(*keypackage.Delivery)
-		status string
+		result keypackage.PushResult
 		check  func(keypackage.Delivery) bool
 	}{
 		"joined": {func(d *keypackage.Delivery) { d.Join("s") }, "no_session", func(d keypackage.Delivery) bool {
@@ -173,11 +145,11 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 		},
 	} {
 		inScene(t, 1, func(s *scene) {
-			s.relay.answer = func(ctx context.Context, push Push) Answer {
+			s.relay.answer = func(ctx context.Context, push Push) Results {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.change("r_k00", tt.change)
-				return all(tt.status)(ctx, push)
+				return all(tt.result)(ctx, push)
 			}
 			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
 				s.Errorf("%s: %v", name, err)
@@ -194,14 +166,47 @@ func TestAnswerThatCanNotBeRecorded(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{"away": errAway, "always changed": keypackage.ErrConflict} {
 		inScene(t, 1, func(s *scene) {
-			s.fault = func(call string, done bool) error {
-				if call == "SaveResults" && !done {
-					return failure
-				}
-				return nil
-			}
+			s.fault = faulty("SaveResults", false, failure, 1000)
 			if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) != 1 {
 				s.Errorf("%s: %v after %d pushes", name, err, len(s.relay.pushes))
+			}
+		})
+	}
+}
+
+// A store that fails for a moment, before or after its work or when it is read again, costs no package.
+func TestAnswerIsRecordedThoughTheStoreFails(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		call  string
+		done  bool
+		times int
+	}{
+		"before":             {"SaveResults", false, recordAttempts - 1},
+		"after":              {"SaveResults", true, 1},
+		"when it reads":      {"Deliveries", false, recordAttempts - 2},
+		"when it reads once": {"Deliveries", false, 1},
+	} {
+		inScene(t, 1, func(s *scene) {
+			a := keypackage.Announcement{RequestID: "r", Granted: map[string][]string{"bob": {"k00"}}} // needs no second read
+			s.relay.answer = func(ctx context.Context, push Push) Results {
+				first := faulty("SaveResults", false, errAway, 1)
+				then := faulty(tt.call, tt.done, errAway, tt.times)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.fault = func(call string, done bool) error {
+					if tt.call == "Deliveries" {
+						if err := first(call, done); err != nil {
+							return err
+						}
+					}
+					return then(call, done)
+				}
+				return delivered(ctx, push)
+			}
+			_, err := s.ForRequest(s.Context(), a)
+			if d := s.get("r_k00"); err != nil || d.State != keypackage.StateDelivered || d.PushNo != 1 || len(s.relay.pushes) != 1 {
+				s.Errorf("%s: %v after %d pushes, %+v", name, err, len(s.relay.pushes), d)
 			}
 		})
 	}
@@ -211,7 +216,7 @@ func TestAnswerIsRecordedThoughTheCallerHasGone(t *testing.T) {
 	t.Parallel()
 	inScene(t, 1, func(s *scene) {
 		ctx, cancel := context.WithCancel(s.Context())
-		s.relay.answer = func(ctx context.Context, push Push) Answer {
+		s.relay.answer = func(ctx context.Context, push Push) Results {
 			cancel()
 			return delivered(ctx, push)
 		}
@@ -247,7 +252,7 @@ func TestSameMessageTwice(t *testing.T) {
 	t.Parallel()
 	inScene(t, 5, func(s *scene) {
 		s.records[0].Authentic = false
-		s.relay.answer = func(ctx context.Context, push Push) Answer {
+		s.relay.answer = func(ctx context.Context, push Push) Results {
 			time.Sleep(2 * time.Second)
 			return delivered(ctx, push)
 		}

@@ -32,6 +32,12 @@ func Retryable(reason string, err error) error {
 	return classify(reason, err, false)
 }
 
+// Final marks err as one after which the event is acknowledged although its cause may pass, because somebody else tries
+// again anyway. Unlike [Permanent] it stands above the class of its cause, which it keeps.
+func Final(reason string, err error) error {
+	return &Error{reason: reason, permanent: true, cause: err}
+}
+
 func classify(reason string, err error, permanent bool) error {
 	if classified := new(Error); errors.As(err, &classified) {
 		return err

@@ -31,6 +31,8 @@ func TestClassAndReason(t *testing.T) {
 		{"context added", fmt.Errorf("decode: %w", permanent), false, "bad_envelope"},
 		{"innermost wins over retryable", fault.Retryable("outer", fmt.Errorf("x: %w", permanent)), false, "bad_envelope"},
 		{"innermost wins over permanent", fault.Permanent("outer", retryable), true, "store_unavailable"},
+		{"final above a retryable", fmt.Errorf("x: %w", fault.Final("left_to_tick", retryable)), false, "left_to_tick"},
+		{"final stays final", fault.Retryable("outer", fault.Final("left_to_tick", plain)), false, "left_to_tick"},
 		{"joined permanents", errors.Join(permanent, fault.Permanent("later", nil)), false, "bad_envelope"},
 		{"joined with a retryable", errors.Join(permanent, retryable), true, "store_unavailable"},
 		{"joined with an unclassified", errors.Join(permanent, plain), true, fault.Internal},
@@ -63,6 +65,15 @@ func TestCauseStaysVisible(t *testing.T) {
 	}
 	if got, want := err.Error(), "push: relay_unreachable: no route to relay"; got != want {
 		t.Errorf("Error() = %q, want %q", got, want)
+	}
+}
+
+func TestFinalKeepsItsCause(t *testing.T) {
+	t.Parallel()
+	cause := &addressError{"relay"}
+	err := fault.Final("left_to_tick", fault.Retryable("relay_unreachable", cause))
+	if !errors.Is(err, cause) || err.Error() != "left_to_tick: relay_unreachable: no route to relay" {
+		t.Errorf("the cause is lost in %q", err)
 	}
 }
 

@@ -34,47 +34,35 @@ const (
 	Fence = 2 * Lease
 )
 
-// Results of a push that are recorded besides the relay's own statuses.
-const (
-	ResultDelivered      = "delivered"
-	ResultNoSession      = "no_session"
-	ResultNoSubscription = "no_subscription"
-	ResultUnknownEvent   = "unknown_event"
-	ResultRejected       = "rejected"
-	ResultUnknown        = "unknown"
-	ResultRefused        = "refused"  // the relay refused the whole push: 401, 403, 404, 413, 425, 429
-	ResultNotSent        = "not_sent" // no byte of the push left this process
-)
-
 // Delivery is one KeyPackage on its way to one requester.
 type Delivery struct {
-	ID              string    `firestore:"-"` // RequestID_PackageID
-	Requester       string    `firestore:"requester_pubkey"`
-	Owner           string    `firestore:"keypackage_owner_pubkey"`
-	PackageID       string    `firestore:"keypackage_event_id"`
-	RequestID       string    `firestore:"request_event_id"` // the request that claimed the package
-	RequestIDs      []string  `firestore:"request_ids"`      // and those that joined it later
-	Hash            string    `firestore:"ledger_id"`        // key of the package's ledger entry
-	Reserve         bool      `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
-	Package         Document  `firestore:"package"`          // the package's document: what is delivered, or returned to stock
-	PackageExpires  time.Time `firestore:"package_expires,omitempty"`
-	RequestedAt     time.Time `firestore:"requested_at,omitempty"` // when the relay received the request
-	CreatedAt       time.Time `firestore:"created_at,omitempty"`
-	ExpiresAt       time.Time `firestore:"expires_at,omitempty"`
-	DueShard        int       `firestore:"due_shard,omitempty"` // 1 to Shards while open: only what is open is looked for by its end
-	State           State     `firestore:"state"`
-	PushNo          int       `firestore:"push_no"` // raised by every BeginPush: names one push
-	LeaseUntil      time.Time `firestore:"lease_until,omitempty"`
-	LeaseBy         string    `firestore:"lease_by"`         // who holds the lease: random for each push
-	ExposureUnknown bool      `firestore:"exposure_unknown"` // a push ended without a definite answer: the package never returns to stock
-	Parked          bool      `firestore:"parked"`           // the relay cannot deliver it: never pushed again
-	Attempts        int       `firestore:"attempts"`         // pushes that left this process
-	LastResult      string    `firestore:"last_result"`
-	Reason          string    `firestore:"reason"` // how it expired
-	DeliveredAt     time.Time `firestore:"delivered_at,omitempty"`
-	FinishedAt      time.Time `firestore:"finished_at,omitempty"` // zero while open
-	KeepUntil       time.Time `firestore:"keep_until,omitempty"`  // zero while open
-	Version         time.Time `firestore:"-"`                     // update time of the document
+	ID              string     `firestore:"-"` // RequestID_PackageID
+	Requester       string     `firestore:"requester_pubkey"`
+	Owner           string     `firestore:"keypackage_owner_pubkey"`
+	PackageID       string     `firestore:"keypackage_event_id"`
+	RequestID       string     `firestore:"request_event_id"` // the request that claimed the package
+	RequestIDs      []string   `firestore:"request_ids"`      // and those that joined it later
+	Hash            string     `firestore:"ledger_id"`        // key of the package's ledger entry
+	Reserve         bool       `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
+	Package         Document   `firestore:"package"`          // the package's document: what is delivered, or returned to stock
+	PackageExpires  time.Time  `firestore:"package_expires,omitempty"`
+	RequestedAt     time.Time  `firestore:"requested_at,omitempty"` // when the relay received the request
+	CreatedAt       time.Time  `firestore:"created_at,omitempty"`
+	ExpiresAt       time.Time  `firestore:"expires_at,omitempty"`
+	DueShard        int        `firestore:"due_shard,omitempty"` // 1 to Shards while open: only what is open is looked for by its end
+	State           State      `firestore:"state"`
+	PushNo          int        `firestore:"push_no"` // raised by every BeginPush: names one push
+	LeaseUntil      time.Time  `firestore:"lease_until,omitempty"`
+	LeaseBy         string     `firestore:"lease_by"`         // who holds the lease: random for each push
+	ExposureUnknown bool       `firestore:"exposure_unknown"` // a push ended without a definite answer: the package never returns to stock
+	Parked          bool       `firestore:"parked"`           // the relay cannot deliver it: never pushed again
+	Attempts        int        `firestore:"attempts"`         // pushes that left this process
+	LastResult      PushResult `firestore:"last_result"`
+	Reason          string     `firestore:"reason"` // how it expired
+	DeliveredAt     time.Time  `firestore:"delivered_at,omitempty"`
+	FinishedAt      time.Time  `firestore:"finished_at,omitempty"` // zero while open
+	KeepUntil       time.Time  `firestore:"keep_until,omitempty"`  // zero while open
+	Version         time.Time  `firestore:"-"`                     // update time of the document
 }
 
 // StoredDelivery is a delivery as it was read, with what else decides about it.
@@ -164,7 +152,7 @@ func (d *Delivery) MaySend(now time.Time, timeout time.Duration) bool {
 // Only a delivery ends a delivery: "delivered" counts whatever push it answers. Everything else counts only for the push
 // that is under way, because another one may have begun since and its exposure is not ours to deny. What comes after the
 // end changes nothing but LastResult.
-func (d *Delivery) Finish(pushNo int, result string, now time.Time) bool {
+func (d *Delivery) Finish(pushNo int, result PushResult, now time.Time) bool {
 	switch {
 	case d.State == StateExpired:
 		return d.note(result)
@@ -178,18 +166,18 @@ func (d *Delivery) Finish(pushNo int, result string, now time.Time) bool {
 		return false
 	}
 	d.State, d.LastResult = StatePending, result
-	switch result {
-	case ResultNotSent:
-	case ResultUnknownEvent, ResultRejected:
-		d.Parked = true
-		d.Attempts++
-	case ResultNoSession, ResultNoSubscription, ResultRefused:
-		d.Attempts++
-	default:
-		d.ExposureUnknown = true
+	d.Parked = d.Parked || result.Parks()
+	d.ExposureUnknown = d.ExposureUnknown || !result.Unseen()
+	if result != ResultNotSent {
 		d.Attempts++
 	}
 	return true
+}
+
+// Repeatable reports whether the delivery may be sent again to its requester, who was sent it before: that exposes
+// nothing, so it needs no lease and is not recorded.
+func (d *Delivery) Repeatable(now time.Time) bool {
+	return d.State == StateDelivered && now.Before(d.ExpiresAt)
 }
 
 // retention is how long the document of an ended delivery is kept, for people who ask what became of it.
@@ -199,7 +187,7 @@ func (d *Delivery) end(state State, now time.Time) {
 	d.State, d.FinishedAt, d.KeepUntil, d.DueShard = state, now, now.Add(retention), 0
 }
 
-func (d *Delivery) note(result string) bool {
+func (d *Delivery) note(result PushResult) bool {
 	changed := d.LastResult != result
 	d.LastResult = result
 	return changed

@@ -123,7 +123,7 @@ func TestNothingIsPushedAfterTheEnd(t *testing.T) {
 
 func TestParkedIsNeverPushedAgain(t *testing.T) {
 	t.Parallel()
-	for _, result := range []string{keypackage.ResultUnknownEvent, keypackage.ResultRejected} {
+	for _, result := range []keypackage.PushResult{keypackage.ResultUnknownEvent, keypackage.ResultRejected} {
 		d := pending(sending)
 		if !d.Finish(1, result, now) || d.State != keypackage.StatePending || !d.Parked || d.ExposureUnknown {
 			t.Errorf("%s: got %+v", result, d)
@@ -136,8 +136,9 @@ func TestParkedIsNeverPushedAgain(t *testing.T) {
 
 func TestFinish(t *testing.T) {
 	t.Parallel()
-	negative := []string{
-		keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultRefused, keypackage.ResultNotSent,
+	negative := []keypackage.PushResult{
+		keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultNotSent, keypackage.ResultRefused,
+		keypackage.ResultMisplaced, keypackage.ResultTooLarge,
 	}
 	for _, result := range negative {
 		d := pending(sending)
@@ -148,7 +149,9 @@ func TestFinish(t *testing.T) {
 			t.Errorf("%s: %d attempts, last result %q", result, d.Attempts, d.LastResult)
 		}
 	}
-	for _, result := range []string{keypackage.ResultUnknown, "", "something new"} {
+	for _, result := range []keypackage.PushResult{
+		keypackage.ResultUnknown, keypackage.ResultUnclear, keypackage.ResultUnexpected, "", "something new",
+	} {
 		if d := pending(sending); !d.Finish(1, result, now) || d.State != keypackage.StatePending || !d.ExposureUnknown {
 			t.Errorf("%q: got %+v", result, d)
 		}
@@ -158,6 +161,19 @@ func TestFinish(t *testing.T) {
 			d.FinishedAt.IsZero() || !d.KeepUntil.After(now) {
 			t.Errorf("delivered over %s by another push: got %+v", name, d)
 		}
+	}
+}
+
+// What was delivered may be sent to its requester again until its end; nothing else may be sent without a lease.
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	if pending().Repeatable(now) || pending(sending).Repeatable(now) {
+		t.Error("what was never delivered is repeatable")
+	}
+	d := pending(sending)
+	d.Finish(1, keypackage.ResultDelivered, now)
+	if !d.Repeatable(now) || !d.Repeatable(d.ExpiresAt.Add(-1)) || d.Repeatable(d.ExpiresAt) {
+		t.Error("what was delivered is not repeatable until its end")
 	}
 }
 
@@ -206,7 +222,7 @@ func TestTerminalStatesNeverChange(t *testing.T) {
 func TestExpire(t *testing.T) {
 	t.Parallel()
 	due := pending().DueAt()
-	finished := func(result string) func(*keypackage.Delivery) {
+	finished := func(result keypackage.PushResult) func(*keypackage.Delivery) {
 		return func(d *keypackage.Delivery) {
 			d.BeginPush(now, "holder", keypackage.Lease)
 			d.Finish(d.PushNo, result, now)
@@ -271,9 +287,10 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-func results() []string {
-	return []string{
+func results() []keypackage.PushResult {
+	return []keypackage.PushResult{
 		keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultUnknownEvent,
-		keypackage.ResultRejected, keypackage.ResultUnknown, keypackage.ResultRefused, keypackage.ResultNotSent,
+		keypackage.ResultRejected, keypackage.ResultUnknown, keypackage.ResultNotSent, keypackage.ResultRefused,
+		keypackage.ResultMisplaced, keypackage.ResultTooLarge, keypackage.ResultUnclear, keypackage.ResultUnexpected,
 	}
 }

@@ -12,7 +12,7 @@
 //   - window.go, pair.go: the limits, and the open deliveries that a repeated request joins
 //   - claim.go: the recorded answer for one owner, and the outcome of a whole request
 //   - announcement.go: what tells the delivery that something was claimed
-//   - delivery.go, answer.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
+//   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
 //   - nudge.go: when what is pending is asked for again
 //   - retire.go: when an exposed package gives way to newer ones
 //   - shard.go: how what is looked for by its time is spread over an index

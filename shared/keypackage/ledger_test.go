@@ -71,34 +71,3 @@ func TestPostpone(t *testing.T) {
 		}
 	}
 }
-
-func TestJudge(t *testing.T) {
-	t.Parallel()
-	type verdict = keypackage.Verdict
-	for name, tt := range map[string]struct {
-		answer keypackage.Answer
-		status string
-		want   verdict
-	}{
-		"delivered":       {keypackage.AnswerResults, "delivered", verdict{Result: "delivered"}},
-		"nobody there":    {keypackage.AnswerResults, "no_session", verdict{Result: "no_session"}},
-		"nobody listens":  {keypackage.AnswerResults, "no_subscription", verdict{Result: "no_subscription"}},
-		"not found":       {keypackage.AnswerResults, "unknown_event", verdict{Result: "unknown_event", Alert: true}},
-		"refused":         {keypackage.AnswerResults, "rejected", verdict{Result: "rejected", Alert: true}},
-		"write broke off": {keypackage.AnswerResults, "unknown", verdict{Result: "unknown", Retry: true}},
-		"no answer":       {keypackage.AnswerResults, "", verdict{Result: "unknown", Retry: true}},
-		"a new word":      {keypackage.AnswerResults, "queued", verdict{Result: "unknown", Retry: true}},
-		"our own word":    {keypackage.AnswerResults, "not_sent", verdict{Result: "unknown", Retry: true}},
-		"never written":   {keypackage.AnswerNotSent, "delivered", verdict{Result: "not_sent", Retry: true}},
-		"401":             {keypackage.AnswerRefused, "", verdict{Result: "refused", Retry: true}},
-		"404":             {keypackage.AnswerMisplaced, "", verdict{Result: "refused", Alert: true}},
-		"timeout":         {keypackage.AnswerUnclear, "no_session", verdict{Result: "unknown", Retry: true}},
-		"a redirect":      {keypackage.AnswerUnexpected, "", verdict{Result: "unknown", Alert: true}},
-		"nobody said":     {keypackage.Answer(0), "", verdict{Result: "unknown", Retry: true}},
-		"a new answer":    {keypackage.Answer(99), "delivered", verdict{Result: "unknown", Retry: true}},
-	} {
-		if got := keypackage.Judge(tt.answer, tt.status); got != tt.want {
-			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
-		}
-	}
-}

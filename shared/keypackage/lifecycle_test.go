@@ -16,8 +16,8 @@ func same(a, b *keypackage.Delivery) bool { return reflect.DeepEqual(a, b) }
 type life struct {
 	*keypackage.Delivery
 	now      time.Time
-	pushes   []string // by number: the answer that was recorded while it was the push under way, "" if none was
-	answered []string // by number: the answer that its writer got, "" if it never came back
+	pushes   []keypackage.PushResult // by number: the answer that was recorded while it was the push under way, "" if none was
+	answered []keypackage.PushResult // by number: the answer that its writer got, "" if it never came back
 	ended    *keypackage.Delivery
 }
 
@@ -77,7 +77,8 @@ func (l *life) expire(t *rapid.T) {
 func (l *life) certainlyUnseen() bool {
 	for _, result := range l.pushes {
 		switch result {
-		case keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultRefused, keypackage.ResultNotSent:
+		case keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultNotSent,
+			keypackage.ResultRefused, keypackage.ResultMisplaced, keypackage.ResultTooLarge:
 		default:
 			return false
 		}

@@ -20,9 +20,6 @@ type DeliveryRequest struct {
 
 	Outcome    Outcome    `json:"outcome,omitzero"` // without rows there is nothing to tell
 	Deliveries []Delivery `json:"deliveries"`       // may be empty when there is only an outcome to tell
-
-	// TraceParent is sent as the W3C traceparent header, not in the body; empty means no header.
-	TraceParent string `json:"-"`
 }
 
 // Delivery is one KeyPackage event for the requester.
@@ -63,7 +60,7 @@ type Result struct {
 	Detail string `json:"detail,omitempty"` // for people; never content
 }
 
-// Status is the relay's answer for one delivery. A negative answer speaks for all instances of the relay.
+// Status is the relay's answer for one delivery. A negative answer speaks for the instance that was asked.
 type Status string
 
 const (

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,17 +14,24 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
-func push() DeliveryRequest {
-	return DeliveryRequest{
-		RequestEventID:  strings.Repeat("a", 64),
-		RequesterPubkey: strings.Repeat("b", 64),
-		ExpiresAt:       1795415479,
-		Deliveries:      []Delivery{{ID: "d1", Event: `{"id":"é"}`}, {ID: "d2"}},
+func push() delivering.Push {
+	return delivering.Push{
+		RequestID: strings.Repeat("a", 64), Requester: strings.Repeat("b", 64), ExpiresAt: time.Unix(1795415479, 0),
+		Deliveries: []*keypackage.Delivery{of("d1", `{"id":"é"}`), {ID: "d2"}},
 	}
+}
+
+func of(id, event string) *keypackage.Delivery {
+	return &keypackage.Delivery{ID: id, Package: keypackage.Document{keypackage.FieldEvent: event}}
 }
 
 // serve returns a client without a token for a relay that answers with handler.
@@ -46,28 +54,30 @@ func answerWith(code int, body string) http.HandlerFunc {
 	}
 }
 
-// classes is the contract's table, for every documented status except 200.
-var classes = map[int]Class{
-	400: Unexpected, 401: Refused, 403: Refused, 404: Refused, 405: Unexpected, 408: Unclear,
-	413: Refused, 425: Refused, 429: Refused, 500: Unclear, 503: Unclear,
+// documented is the contract's table, for every documented status except 200.
+var documented = map[int]keypackage.PushResult{
+	400: keypackage.ResultMisplaced, 401: keypackage.ResultRefused, 403: keypackage.ResultRefused,
+	404: keypackage.ResultMisplaced, 405: keypackage.ResultMisplaced, 408: keypackage.ResultUnclear,
+	413: keypackage.ResultTooLarge, 421: keypackage.ResultMisplaced, 425: keypackage.ResultRefused,
+	429: keypackage.ResultRefused, 500: keypackage.ResultUnclear, 503: keypackage.ResultUnclear,
 }
 
-func TestEveryStatusHasItsClass(t *testing.T) {
+func TestEveryStatusHasItsMeaning(t *testing.T) {
 	t.Parallel()
-	undocumented := map[int]Class{
-		201: Unexpected, 202: Unexpected, 204: Unexpected, 301: Unexpected, 302: Unexpected, 307: Unexpected,
-		402: Unexpected, 409: Unexpected, 422: Unexpected, 501: Unclear, 502: Unclear, 504: Unclear, 599: Unclear,
+	undocumented := map[int]keypackage.PushResult{501: keypackage.ResultUnclear, 502: keypackage.ResultUnclear, 599: keypackage.ResultUnclear}
+	for _, code := range []int{201, 202, 204, 301, 302, 307, 402, 406, 409, 422, 428} {
+		undocumented[code] = keypackage.ResultUnexpected
 	}
-	for _, table := range []map[int]Class{classes, undocumented} {
+	for _, table := range []map[int]keypackage.PushResult{documented, undocumented} {
 		for code, want := range table {
 			var calls atomic.Int32
 			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				calls.Add(1)
 				answerWith(code, "")(w, r)
 			})
-			got := client.Deliver(t.Context(), push())
-			if got.Class != want || got.Code != code || got.Err == nil || got.Results != nil {
-				t.Errorf("%d: got %v (code %d, err %v), want %v", code, got.Class, got.Code, got.Err, want)
+			got := client.Push(t.Context(), push())
+			if got.Whole != want || got.Each != nil || got.Err == nil || !strings.Contains(got.Err.Error(), strconv.Itoa(code)) {
+				t.Errorf("%d: got %+v, want %v", code, got, want)
 			}
 			if n := calls.Load(); n != 1 {
 				t.Errorf("%d: the relay was called %d times", code, n)
@@ -91,10 +101,10 @@ func TestEveryDocumentedStatusIsInTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	responses := document.Paths[Path].Post.Responses
-	if len(responses) != len(classes)+2 { // and "200", "default"
-		t.Errorf("%d responses are documented, want %d", len(responses), len(classes)+2)
+	if len(responses) != len(documented)+2 { // and "200", "default"
+		t.Errorf("%d responses are documented, want %d", len(responses), len(documented)+2)
 	}
-	for code := range classes {
+	for code := range documented {
 		if responses[strconv.Itoa(code)] == nil {
 			t.Errorf("%d is not documented", code)
 		}
@@ -106,27 +116,23 @@ func TestResults(t *testing.T) {
 	const duplicate = `{"id":"d2","status":"delivered"},{"id":"d2","status":"no_session"}`
 	tests := map[string]struct {
 		body string
-		want map[string]Status
+		want map[string]keypackage.PushResult
 	}{
-		"both":              {`{"results":[{"id":"d1","status":"delivered"},{"id":"d2","status":"no_session"}]}`, map[string]Status{"d1": Delivered, "d2": NoSession}},
-		"one missing":       {`{"results":[{"id":"d1","status":"unknown","detail":"slow"}]}`, map[string]Status{"d1": Unknown}},
-		"none":              {`{"results":[]}`, map[string]Status{}},
-		"a stranger":        {`{"results":[{"id":"d9","status":"delivered"}]}`, map[string]Status{}},
-		"status of 2031":    {`{"results":[{"id":"d1","status":"teleported"}]}`, map[string]Status{}},
-		"contradiction":     {`{"results":[{"id":"d1","status":"rejected"},` + duplicate + `]}`, map[string]Status{"d1": Rejected}},
-		"additional fields": {`{"took":1,"results":[{"id":"d1","status":"no_subscription","x":{}}]}`, map[string]Status{"d1": NoSubscription}},
+		"both":              {`{"results":[{"id":"d1","status":"delivered"},{"id":"d2","status":"no_session"}]}`, map[string]keypackage.PushResult{"d1": keypackage.ResultDelivered, "d2": keypackage.ResultNoSession}},
+		"one missing":       {`{"results":[{"id":"d1","status":"unknown","detail":"slow"}]}`, map[string]keypackage.PushResult{"d1": keypackage.ResultUnknown}},
+		"none":              {`{"results":[]}`, map[string]keypackage.PushResult{}},
+		"a stranger":        {`{"results":[{"id":"d9","status":"delivered"}]}`, map[string]keypackage.PushResult{}},
+		"a word of ours":    {`{"results":[{"id":"d1","status":"not_sent"},{"id":"d2","status":"refused"}]}`, map[string]keypackage.PushResult{}},
+		"status of 2031":    {`{"results":[{"id":"d1","status":"teleported"}]}`, map[string]keypackage.PushResult{}},
+		"contradiction":     {`{"results":[{"id":"d1","status":"rejected"},` + duplicate + `]}`, map[string]keypackage.PushResult{"d1": keypackage.ResultRejected}},
+		"additional fields": {`{"took":1,"results":[{"id":"d1","status":"no_subscription","x":{}}]}`, map[string]keypackage.PushResult{"d1": keypackage.ResultNoSubscription}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := serve(t, answerWith(200, tt.body)).Deliver(t.Context(), push())
-			if got.Class != Answered || got.Err != nil || len(got.Results) != len(tt.want) {
-				t.Fatalf("got %+v, want %v", got, tt.want)
-			}
-			for id, status := range tt.want {
-				if got.Results[id].Status != status {
-					t.Errorf("%s: got %q, want %q", id, got.Results[id].Status, status)
-				}
+			got := serve(t, answerWith(200, tt.body)).Push(t.Context(), push())
+			if got.Whole != "" || got.Err != nil || !maps.Equal(got.Each, tt.want) {
+				t.Errorf("got %+v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -152,8 +158,8 @@ func TestUnreadableAnswerIsUnclear(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := serve(t, handler).Deliver(t.Context(), push())
-			if got.Class != Unclear || got.Err == nil {
+			got := serve(t, handler).Push(t.Context(), push())
+			if got.Whole != keypackage.ResultUnclear || got.Err == nil {
 				t.Errorf("got %+v, want unclear", got)
 			}
 		})
@@ -168,7 +174,7 @@ func TestGivingUpAfterSendingIsUnclear(t *testing.T) {
 		giveUp()
 		<-r.Context().Done()
 	})
-	if got := client.Deliver(ctx, push()); got.Class != Unclear || got.Err == nil {
+	if got := client.Push(ctx, push()); got.Whole != keypackage.ResultUnclear || got.Err == nil {
 		t.Errorf("got %+v, want unclear", got)
 	}
 }
@@ -176,8 +182,9 @@ func TestGivingUpAfterSendingIsUnclear(t *testing.T) {
 func TestTimeoutBeforeSendingIsNotSent(t *testing.T) {
 	t.Parallel()
 	client := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the relay was called") })
-	client.timeout = 0
-	if got := client.Deliver(t.Context(), push()); got.Class != NotSent || got.Err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if got := client.Push(ctx, push()); got.Whole != keypackage.ResultNotSent || got.Err == nil {
 		t.Errorf("got %+v, want not_sent", got)
 	}
 }
@@ -194,14 +201,14 @@ func TestFailureBeforeTheRequestIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := unreachable.Deliver(t.Context(), push()); got.Class != NotSent || got.Err == nil {
+	if got := unreachable.Push(t.Context(), push()); got.Whole != keypackage.ResultNotSent || got.Err == nil {
 		t.Errorf("refused connection: got %+v", got)
 	}
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	client := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the relay was called") })
-	if got := client.Deliver(ended, push()); got.Class != NotSent {
+	if got := client.Push(ended, push()); got.Whole != keypackage.ResultNotSent {
 		t.Errorf("ended context: got %+v", got)
 	}
 }
@@ -212,11 +219,11 @@ func TestTLSFailureIsNotSent(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS() // with a certificate that nobody trusts
 	t.Cleanup(server.Close)
-	client, err := New(server.URL, "")
+	client, err := New(server.URL+Path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := client.Deliver(t.Context(), push()); got.Class != NotSent {
+	if got := client.Push(t.Context(), push()); got.Whole != keypackage.ResultNotSent {
 		t.Errorf("got %+v, want not_sent", got)
 	}
 }
@@ -231,12 +238,13 @@ func TestWhatIsSent(t *testing.T) {
 		io.WriteString(w, `{"results":[]}`)
 	})
 	sent := push()
-	sent.Deliveries, sent.TraceParent = nil, "00-11111111111111111111111111111111-2222222222222222-01"
-	client.Deliver(t.Context(), sent)
+	sent.Deliveries = nil
+	trace := logging.ParseTraceParent("00-11111111111111111111111111111111-2222222222222222-01")
+	client.Push(logging.WithTrace(t.Context(), trace), sent)
 	if received.Method != http.MethodPost || received.URL.Path != Path || received.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %s %s %v", received.Method, received.URL, received.Header)
 	}
-	if got := received.Header.Get("Traceparent"); got != sent.TraceParent {
+	if got := received.Header.Get("Traceparent"); got != trace.Parent() {
 		t.Errorf("traceparent is %q", got)
 	}
 	if received.Header.Get("Authorization") != "" {
@@ -269,9 +277,14 @@ func TestNewRefusesUnsafeEndpoints(t *testing.T) {
 		{"https:///x", "a", false},
 		{"", "a", false},
 		{"%", "a", false},
+		{"https://relay.example" + Path + "?key=s3cr3t", "a", false},
 	} {
-		if _, err := New(tt.url, tt.audience); (err == nil) != tt.ok {
+		_, err := New(tt.url, tt.audience)
+		if (err == nil) != tt.ok {
 			t.Errorf("New(%q, %q): %v", tt.url, tt.audience, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("the address is told: %v", err)
 		}
 	}
 }

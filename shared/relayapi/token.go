@@ -9,7 +9,7 @@ import (
 )
 
 // tokens hands out ID tokens for one audience. The credentials are found on first use, because looking for them may ask
-// the metadata server, and then cache the token until shortly before it should expire.
+// the metadata server, and then cache the token until shortly before it expires.
 type tokens struct {
 	audience string
 
@@ -41,12 +41,4 @@ func (t *tokens) credentials() (*auth.Credentials, error) {
 	}
 	t.found = found
 	return found, nil
-}
-
-// forget drops the cached token. The cache takes every token of the metadata server to be new and good for an hour, but
-// the server has a cache of its own; a 401 is how we learn that a token was older than that.
-func (t *tokens) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.found = nil
 }

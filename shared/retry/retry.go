@@ -1,10 +1,37 @@
-// Package retry waits between two attempts.
+// Package retry tries again, after a pause. It is the one loop for everything that may pass by itself.
 package retry
 
 import (
 	"context"
 	"time"
 )
+
+// Pauses says how long to wait after the attempt with that number, from 1.
+type Pauses func(attempt int) time.Duration
+
+// Doubling returns pauses that double from first up to most.
+func Doubling(first, most time.Duration) Pauses {
+	return func(attempt int) time.Duration {
+		pause := first
+		for range attempt - 1 {
+			if pause *= 2; pause >= most {
+				return most
+			}
+		}
+		return min(pause, most)
+	}
+}
+
+// Do calls try until it does not ask for another attempt, or the context ends, and returns its last error. Attempts are
+// counted from 1; how many there are is for try to say.
+func Do(ctx context.Context, pauses Pauses, try func(attempt int) (again bool, err error)) error {
+	for attempt := 1; ; attempt++ {
+		again, err := try(attempt)
+		if !again || Pause(ctx, pauses(attempt)) != nil {
+			return err
+		}
+	}
+}
 
 // Pause waits for d, or until the context ends; then it returns the context's error. A d of zero or less is no pause.
 func Pause(ctx context.Context, d time.Duration) error {

@@ -80,7 +80,7 @@ var spread = map[string][]string{
 	},
 	"shards":    {"open", "due_shard", "check_shard"},
 	"few words": {"ciphersuite", "extensions", "relays", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
-	"yes or no": {"last_resort", "exposure_unknown", "parked", "authentic", "pending"},
+	"yes or no": {"out_of_stock", "stocked", "last_resort", "exposure_unknown", "parked", "authentic", "pending"},
 	"counts":    {"push_no", "attempts", "requested", "granted"},
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // indexesJSON declares the composite indexes that the queries need, in the format of Firestore's own tools, for the
@@ -64,9 +66,10 @@ func askEverything(w *world) {
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
 	_, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
-	_, open := w.store.OpenFor(ctx, "requester", 1)
+	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
 	_, addressable := w.store.Addressable(ctx, []string{"owner"}, 1)
-	for _, err := range []error{oldest, newest, records, open, addressable} {
+	_, slot := w.store.Published(ctx, &keypackage.Package{ID: "package", Owner: "owner", Hash: "hash"}, "slot")
+	for _, err := range []error{oldest, newest, records, open, addressable, slot} {
 		w.must(err)
 	}
 	all(w.t, w.store.Due(ctx, w.now))

@@ -74,9 +74,13 @@ func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelive
 }
 
 // OpenFor implements delivering.Store.
-func (s *Store) OpenFor(ctx context.Context, requester string, limit int) ([]keypackage.StoredDelivery, error) {
-	snaps, err := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
-		Limit(limit).Documents(ctx).GetAll()
+func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
+	query := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
+		OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
+	if after != "" {
+		query = query.StartAfter(after)
+	}
+	snaps, err := query.Documents(ctx).GetAll()
 	if err != nil {
 		return nil, failed("read the open deliveries of a requester", err)
 	}

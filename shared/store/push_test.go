@@ -118,7 +118,7 @@ func TestDeliveries(t *testing.T) {
 	equal(t, "of none", len(must(s.store.Deliveries(t.Context(), nil))(t)), 0)
 }
 
-// OpenFor returns up to limit open deliveries for the requester.
+// OpenFor returns the open deliveries for the requester page by page, in the order of their ids.
 func TestOpenFor(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -134,13 +134,16 @@ func TestOpenFor(t *testing.T) {
 	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = "another" })
 	s.bury("1")
 
-	found := must(s.store.OpenFor(t.Context(), s.requester, 10))(t)
-	equal(t, "open", sorted(deliveryIDs(found)...), open)
+	found := must(s.store.OpenFor(t.Context(), s.requester, "", 10))(t)
+	equal(t, "open, by id", deliveryIDs(found), sorted(open...))
 	for _, f := range found {
 		equal(t, "tombstoned", f.Tombstoned, f.PackageID == "1")
 		equal(t, "delivery", f.Delivery, *s.read(f.ID))
 	}
-	equal(t, "up to the limit", len(must(s.store.OpenFor(t.Context(), s.requester, 1))(t)), 1)
+	first := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)
+	second := must(s.store.OpenFor(t.Context(), s.requester, first[0].ID, 1))(t)
+	equal(t, "page by page", deliveryIDs(append(first, second...)), sorted(open...))
+	equal(t, "beyond the last", len(must(s.store.OpenFor(t.Context(), s.requester, second[0].ID, 1))(t)), 0)
 }
 
 // BeginPush saves the deliveries, in one transaction, and updates their Version to what the documents have.
@@ -163,13 +166,13 @@ func TestBeginPush(t *testing.T) {
 // SaveResults saves what Finish has changed, under the Version that BeginPush has set.
 func TestSaveResults(t *testing.T) {
 	t.Parallel()
-	results := []string{
+	results := []keypackage.PushResult{
 		keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultRejected, keypackage.ResultUnknown, keypackage.ResultNotSent,
 	}
 	s := newShelf(t)
 	var batch []*keypackage.Delivery
 	for _, result := range results {
-		d := s.deliver(result, nil)
+		d := s.deliver(string(result), nil)
 		d.BeginPush(s.now, "holder", keypackage.Lease)
 		batch = append(batch, d)
 	}
@@ -183,7 +186,7 @@ func TestSaveResults(t *testing.T) {
 	for _, d := range batch {
 		saved := s.read(d.ID)
 		saved.Version = d.Version
-		equal(t, d.LastResult, saved, d)
+		equal(t, string(d.LastResult), saved, d)
 	}
 	s.must(s.store.SaveResults(t.Context(), nil))
 }

@@ -38,7 +38,7 @@ func TestDeadLettersAreReadGivenBackAndRemoved(t *testing.T) {
 	if good.Err != nil {
 		good, bad = bad, good
 	}
-	if want := (topic.Message{RequestEventID: id, TraceParent: "00-a-b-01"}); !reflect.DeepEqual(good.Message, want) || good.Attempts != 20 || good.Since.IsZero() {
+	if want := (topic.Message{Request: of(id), TraceParent: "00-a-b-01"}); !reflect.DeepEqual(good.Message, want) || good.Attempts != 20 || good.Since.IsZero() {
 		t.Errorf("got %+v, want %+v after 20 attempts", good, want)
 	}
 	if bad.Err == nil || !reflect.DeepEqual(bad.Message, topic.Message{}) {

@@ -15,6 +15,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -88,15 +89,15 @@ func TestDecode(t *testing.T) {
 		r    *http.Request
 		want topic.Message
 	}{
-		{"push, request", push(envelope(request)), topic.Message{RequestEventID: id}},
+		{"push, request", push(envelope(request)), topic.Message{Request: of(id)}},
 		{
 			"push, request with names", push(envelope(named)),
-			topic.Message{RequestEventID: id, Granted: map[string][]string{id: {"k1", id}}},
+			topic.Message{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{id: {"k1", id}}}},
 		},
-		{"push, requester", push(envelope(nudge)), topic.Message{RequesterPubkey: id}},
-		{"push, unknown field beside", push(envelope(`{"v":2,` + request[1:])), topic.Message{RequestEventID: id}},
-		{"binary CloudEvent", binary(t, publishedType, envelope(request)), topic.Message{RequestEventID: id}},
-		{"structured CloudEvent", structured(t, publishedType, envelope(nudge)), topic.Message{RequesterPubkey: id}},
+		{"push, requester", push(envelope(nudge)), topic.Message{Requester: id}},
+		{"push, unknown field beside", push(envelope(`{"v":2,` + request[1:])), topic.Message{Request: of(id)}},
+		{"binary CloudEvent", binary(t, publishedType, envelope(request)), topic.Message{Request: of(id)}},
+		{"structured CloudEvent", structured(t, publishedType, envelope(nudge)), topic.Message{Requester: id}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -203,11 +204,11 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		key := got.RequestEventID + got.RequesterPubkey
+		key := got.Request.RequestID + got.Requester
 		if len(key) != 64 || strings.Trim(key, "0123456789abcdef") != "" {
 			t.Errorf("accepted %+v", got)
 		}
-		for owner, packages := range got.Granted {
+		for owner, packages := range got.Request.Granted {
 			for _, name := range append(packages, owner) {
 				if name == "" || strings.Contains(name, "/") {
 					t.Errorf("accepted the name %q", name)

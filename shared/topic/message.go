@@ -8,19 +8,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Message says "deliver what is pending": for one request (published after a claim, and again by the scheduled
 // function), or for one requester (published by the relay when a session opens a matching subscription). Exactly one of
-// RequestEventID and RequesterPubkey is set. Messages may be repeated, reordered and late: they are hints, and what is
-// pending is decided by the store.
+// Request and Requester is set. Messages may be repeated, reordered and late: they are hints, and what is pending is
+// decided by the store.
 type Message struct {
-	RequestEventID  string // 64 lower-case hex digits
-	RequesterPubkey string // 64 lower-case hex digits
-
-	// Granted may go with RequestEventID: by owner whose answer there is (64 lower-case hex digits), the ids of the packages
-	// that the request was granted, so that the receiver need not search for them. See keypackage.Announcement.
-	Granted map[string][]string
+	Request   keypackage.Announcement // ids and owners are 64 lower-case hex digits each; packages are ids of documents
+	Requester string                  // 64 lower-case hex digits
 
 	// TraceParent is the W3C trace context (https://www.w3.org/TR/trace-context/) under which the message was
 	// published, so that one request can be followed through the functions. It travels as a message attribute and may
@@ -39,7 +37,7 @@ type payload struct {
 }
 
 func (m Message) data() ([]byte, error) {
-	p := payload{m.RequestEventID, m.RequesterPubkey, m.Granted}
+	p := payload{m.Request.RequestID, m.Requester, m.Request.Granted}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -54,18 +52,19 @@ func parse(data []byte) (Message, error) {
 	if err := p.check(); err != nil {
 		return Message{}, err
 	}
-	return Message{RequestEventID: p.RequestEventID, RequesterPubkey: p.RequesterPubkey, Granted: p.Granted}, nil
+	request := keypackage.Announcement{RequestID: p.RequestEventID, Granted: p.Granted}
+	return Message{Request: request, Requester: p.RequesterPubkey}, nil
 }
 
 func (p payload) check() error {
 	if (p.RequestEventID == "") == (p.RequesterPubkey == "") {
 		return errors.New("not exactly one of request_event_id and requester_pubkey")
 	}
-	if !isHex32(p.RequestEventID + p.RequesterPubkey) {
+	if !keypackage.IsEventID(p.RequestEventID + p.RequesterPubkey) {
 		return errors.New("id is not 64 lower-case hex digits")
 	}
 	for owner, packages := range p.Granted {
-		if !isHex32(owner) {
+		if !keypackage.IsPubkey(owner) {
 			return errors.New("an owner is not 64 lower-case hex digits")
 		}
 		if slices.ContainsFunc(packages, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
@@ -73,13 +72,4 @@ func (p payload) check() error {
 		}
 	}
 	return nil
-}
-
-func isHex32(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s) == 64
 }

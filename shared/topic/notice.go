@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 
 	"cloud.google.com/go/pubsub/v2"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level.
@@ -20,15 +22,22 @@ type Notice struct {
 	At          int64  `json:"at"`          // when the level was reached, Unix seconds
 }
 
-// PublishNotices publishes notices to a notice topic. Errors are as for Publish.
-func (p *Publisher) PublishNotices(ctx context.Context, notices ...Notice) error {
+// PublishNotices implements expiring.NoticePublisher, for a notice topic. Errors are as for Publish.
+func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
 	messages := make([]*pubsub.Message, len(notices))
 	for i, n := range notices {
-		data, err := json.Marshal(n)
+		data, err := json.Marshal(notice(n))
 		if err != nil {
 			return err
 		}
-		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID}}
+		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID()}}
 	}
 	return p.publish(ctx, messages)
+}
+
+func notice(n keypackage.Notice) Notice {
+	return Notice{
+		ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
+		At: n.At.Unix(),
+	}
 }

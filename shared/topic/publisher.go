@@ -7,7 +7,17 @@ import (
 
 	"cloud.google.com/go/pubsub/v2"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+)
+
+var (
+	_ claiming.Publisher       = (*Publisher)(nil)
+	_ expiring.Publisher       = (*Publisher)(nil)
+	_ expiring.NoticePublisher = (*Publisher)(nil)
 )
 
 // PublishFailed is the reason of the fault that [Publisher.Publish] reports.
@@ -40,6 +50,20 @@ func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, err
 	topic.PublishSettings.DelayThreshold = batchDelay
 	topic.PublishSettings.Timeout = publishTimeout
 	return &Publisher{client, topic}, nil
+}
+
+// PublishRequest implements claiming.Publisher. The message carries the trace of the invocation that publishes it.
+func (p *Publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
+	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceFrom(ctx).Parent()})
+}
+
+// PublishRequesters implements expiring.Publisher. Each message begins a trace of its own.
+func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) error {
+	messages := make([]Message, len(requesters))
+	for i, requester := range requesters {
+		messages[i] = Message{Requester: requester}
+	}
+	return p.Publish(ctx, messages...)
 }
 
 // Publish sends the messages and returns nil only when the server has acknowledged all of them. On a retryable fault

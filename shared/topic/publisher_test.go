@@ -13,6 +13,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -63,16 +64,19 @@ func publisher(t *testing.T, project string) *topic.Publisher {
 	return p
 }
 
+// of returns an announcement that names the request only.
+func of(request string) keypackage.Announcement { return keypackage.Announcement{RequestID: request} }
+
 func TestPublishedMessagesArrive(t *testing.T) {
 	t.Parallel()
 	project := emutest.Project(t)
 	arrived := subscribe(t, project)
 
 	messages := []topic.Message{
-		{RequestEventID: id, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
-		{RequestEventID: strings.Repeat("1b", 32)},
-		{RequestEventID: id, Granted: map[string][]string{id: {id}, strings.Repeat("2c", 32): {}}},
-		{RequesterPubkey: id},
+		{Request: of(id), TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		{Request: of(strings.Repeat("1b", 32))},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{id: {id}, strings.Repeat("2c", 32): {}}}},
+		{Requester: id},
 	}
 	want := make(map[string]bool)
 	for _, m := range messages {
@@ -89,7 +93,7 @@ func TestPublishedMessagesArrive(t *testing.T) {
 
 func TestPublishReportsALostMessage(t *testing.T) {
 	t.Parallel()
-	err := publisher(t, emutest.Project(t)).Publish(t.Context(), topic.Message{RequestEventID: id})
+	err := publisher(t, emutest.Project(t)).Publish(t.Context(), topic.Message{Request: of(id)})
 	if !fault.IsRetryable(err) || fault.Reason(err) != topic.PublishFailed {
 		t.Errorf("publish to a topic that does not exist: %v, want a retryable %s", err, topic.PublishFailed)
 	}
@@ -100,10 +104,11 @@ func TestPublishRefusesABadMessage(t *testing.T) {
 	project := emutest.Project(t)
 	p := publisher(t, project)
 	for _, m := range []topic.Message{
-		{}, {RequestEventID: id, RequesterPubkey: id}, {RequesterPubkey: "bob"},
-		{RequestEventID: id, Granted: map[string][]string{"bob": nil}}, {RequestEventID: id, Granted: map[string][]string{id: {"a/b"}}},
+		{}, {Request: of(id), Requester: id}, {Requester: "bob"},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{"bob": nil}}},
+		{Request: keypackage.Announcement{RequestID: id, Granted: map[string][]string{id: {"a/b"}}}},
 	} {
-		err := p.Publish(t.Context(), topic.Message{RequestEventID: id}, m)
+		err := p.Publish(t.Context(), topic.Message{Request: of(id)}, m)
 		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {
 			t.Errorf("publish %+v: %v, want a permanent %s", m, err, topic.BadMessage)
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"cloud.google.com/go/pubsub/v2"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // errBadNotice says that a message of the notice topic is none.
@@ -44,7 +46,7 @@ func parseNotice(data []byte) (Notice, error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return Notice{}, fmt.Errorf("notice: %w", err)
 	}
-	if n.ID == "" || n.Level == "" || !isHex32(n.OwnerPubkey) {
+	if n.ID == "" || n.Level == "" || !keypackage.IsPubkey(n.OwnerPubkey) {
 		return Notice{}, errBadNotice
 	}
 	return n, nil

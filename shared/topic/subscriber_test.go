@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -37,13 +39,17 @@ func TestNoticesArrive(t *testing.T) {
 	t.Parallel()
 	project := emutest.Project(t)
 	client := pullable(t, project)
-	want := topic.Notice{ID: "n", OwnerPubkey: id, Ciphersuite: "0x0001", Level: "empty", Count: 0, Epoch: 2, At: 1_700_000_000}
+	notice := keypackage.Notice{
+		Owner: id, Suite: "0x0001",
+		Supply: keypackage.Supply{Level: keypackage.LevelEmpty, Epoch: 2, At: time.Unix(1_700_000_000, 0)},
+	}
+	want := topic.Notice{ID: notice.ID(), OwnerPubkey: id, Ciphersuite: "0x0001", Level: "empty", Epoch: 2, At: 1_700_000_000}
 	for _, data := range []string{"no JSON", `{}`, `{"id":"n","level":"low","owner_pubkey":"bob"}`} {
 		if _, err := client.Publisher(topicID).Publish(t.Context(), &pubsub.Message{Data: []byte(data)}).Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := publisher(t, project).PublishNotices(t.Context(), want); err != nil {
+	if err := publisher(t, project).PublishNotices(t.Context(), []keypackage.Notice{notice}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -29,10 +29,10 @@ type Entry struct {
 
 // Delivery is how far a delivery is.
 type Delivery struct {
-	ID         string           `json:"id"`
-	State      keypackage.State `json:"state"`
-	LastResult string           `json:"last_result,omitempty"` // of its pushes
-	Reason     string           `json:"reason,omitempty"`      // how it expired
+	ID         string                `json:"id"`
+	State      keypackage.State      `json:"state"`
+	LastResult keypackage.PushResult `json:"last_result,omitempty"` // of its pushes
+	Reason     string                `json:"reason,omitempty"`      // how it expired
 }
 
 // Handle lists the dead letters in the subscription. With replay it publishes each to the delivery topic again, and then
@@ -77,7 +77,7 @@ func republish(
 	published := make(map[string]bool)
 	var done, left []topic.DeadLetter
 	for i, letter := range found {
-		key := cmp.Or(letter.Message.RequestEventID, letter.Message.RequesterPubkey)
+		key := cmp.Or(letter.Message.Request.RequestID, letter.Message.Requester)
 		if letter.Err == nil && !published[key] {
 			publishErr := publisher.Publish(ctx, letter.Message)
 			published[key], err = publishErr == nil, errors.Join(err, publishErr)
@@ -95,7 +95,7 @@ func republish(
 func describe(ctx context.Context, documents *store.Store, letter topic.DeadLetter) (Entry, error) {
 	entry := Entry{
 		Since: letter.Since, Attempts: letter.Attempts, Deliveries: []Delivery{},
-		Request: letter.Message.RequestEventID, Requester: letter.Message.RequesterPubkey,
+		Request: letter.Message.Request.RequestID, Requester: letter.Message.Requester,
 	}
 	if letter.Err != nil {
 		entry.Unreadable = letter.Err.Error()
@@ -110,10 +110,10 @@ func describe(ctx context.Context, documents *store.Store, letter topic.DeadLett
 
 // asked returns the deliveries that a message asks for.
 func asked(ctx context.Context, documents *store.Store, message topic.Message) ([]keypackage.StoredDelivery, error) {
-	if message.RequesterPubkey != "" {
-		return documents.OpenFor(ctx, message.RequesterPubkey, Limit)
+	if message.Requester != "" {
+		return documents.OpenFor(ctx, message.Requester, "", Limit)
 	}
-	records, err := documents.RequestRecords(ctx, message.RequestEventID)
+	records, err := documents.RequestRecords(ctx, message.Request.RequestID)
 	if err != nil {
 		return nil, err
 	}

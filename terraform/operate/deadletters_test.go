@@ -82,7 +82,7 @@ func (s *scene) push(w http.ResponseWriter, r *http.Request) {
 	}
 	message, err := topic.Decode(r)
 	if err != nil {
-		message.RequestEventID = err.Error() // the test will show it
+		message.Request.RequestID = err.Error() // the test will show it
 	}
 	s.arrived <- message
 }
@@ -157,7 +157,7 @@ func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 
 	s.healed.Store(true)
 	s.handle(t, true, 1)
-	if message := <-s.arrived; message.RequestEventID != request {
+	if message := <-s.arrived; message.Request.RequestID != request {
 		t.Errorf("replayed %+v", message)
 	}
 	if entries, err := Handle(t.Context(), s.settings, dead, true); err != nil || len(entries) != 0 {
@@ -181,7 +181,7 @@ func TestRubbishIsNeverReplayed(t *testing.T) {
 			t.Errorf("replayed %+v", entry)
 		}
 	}
-	if message := <-s.arrived; message.RequesterPubkey != requester {
+	if message := <-s.arrived; message.Requester != requester {
 		t.Errorf("replayed %+v", message)
 	}
 	if left := s.handle(t, false, 1); len(left) != 1 || left[0].Unreadable == "" {

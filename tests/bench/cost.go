@@ -108,12 +108,12 @@ func (p *announced) PublishRequest(_ context.Context, a keypackage.Announcement)
 type pleased struct{}
 
 // Push implements delivering.Relay.
-func (pleased) Push(_ context.Context, push delivering.Push) delivering.Answer {
-	statuses := make(map[string]string, len(push.Deliveries))
+func (pleased) Push(_ context.Context, push delivering.Push) delivering.Results {
+	results := make(map[string]keypackage.PushResult, len(push.Deliveries))
 	for _, d := range push.Deliveries {
-		statuses[d.ID] = keypackage.ResultDelivered
+		results[d.ID] = keypackage.ResultDelivered
 	}
-	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+	return delivering.Results{Each: results}
 }
 
 // reportCost returns how many operations have no reason.

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
 // readAndClaim reads and writes what a claim of one package does: the stock with ledger and tombstones, beside them the
@@ -64,7 +63,7 @@ func (h *hollow) docs(id string, kinds ...string) []*firestore.DocumentRef {
 
 func (h *hollow) announce(ctx context.Context, id string) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return h.publisher.Publish(ctx, topic.Message{RequestEventID: id}) })
+	group.Go(func() error { return h.publisher.PublishRequest(ctx, keypackage.Announcement{RequestID: id}) })
 	group.Go(func() error {
 		_, err := h.db.client.Collection(hollowRequests).Doc(id).Update(ctx, []firestore.Update{{Path: "outcome", Value: "granted"}})
 		return err

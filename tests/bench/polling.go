@@ -9,6 +9,7 @@ import (
 	"cloud.google.com/go/firestore"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
@@ -155,12 +156,12 @@ func (p *poller) poll(ctx context.Context) error {
 }
 
 func (p *poller) send(ctx context.Context, ref *firestore.DocumentRef, d keypackage.Delivery) error {
-	answer := p.client.Deliver(ctx, relayapi.DeliveryRequest{
-		RequestEventID: d.RequestID, RequesterPubkey: d.Requester, ExpiresAt: d.ExpiresAt.Unix(),
-		Deliveries: []relayapi.Delivery{{ID: ref.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}},
+	d.ID = ref.ID
+	results := p.client.Push(ctx, delivering.Push{
+		RequestID: d.RequestID, Requester: d.Requester, ExpiresAt: d.ExpiresAt, Deliveries: []*keypackage.Delivery{&d},
 	})
-	if answer.Results[ref.ID].Status != relayapi.Delivered {
-		return answer.Err
+	if results.Of(d.ID) != keypackage.ResultDelivered {
+		return results.Err
 	}
 	_, err := ref.Update(ctx, []firestore.Update{{Path: "state", Value: keypackage.StateDelivered}})
 	return err

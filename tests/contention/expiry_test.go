@@ -101,24 +101,24 @@ func (s *world) auditEnds(relay *fickleRelay) {
 // fickleRelay delivers a third of the deliveries, finds nobody for another, and breaks the connection at the rest.
 type fickleRelay struct {
 	mu      sync.Mutex
-	answers map[string]string // by delivery; the same each time
+	answers map[string]keypackage.PushResult // by delivery; the same each time
 }
 
-var answers = []string{keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultUnknown}
+var answers = []keypackage.PushResult{keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultUnknown}
 
 // Push implements delivering.Relay.
-func (r *fickleRelay) Push(_ context.Context, push delivering.Push) delivering.Answer {
+func (r *fickleRelay) Push(_ context.Context, push delivering.Push) delivering.Results {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answers == nil {
-		r.answers = make(map[string]string)
+		r.answers = make(map[string]keypackage.PushResult)
 	}
-	answer := delivering.Answer{Answer: keypackage.AnswerResults, Statuses: make(map[string]string)}
+	answer := delivering.Results{Each: make(map[string]keypackage.PushResult)}
 	for _, d := range push.Deliveries {
 		if _, known := r.answers[d.ID]; !known {
 			r.answers[d.ID] = answers[len(r.answers)%len(answers)]
 		}
-		answer.Statuses[d.ID] = r.answers[d.ID]
+		answer.Each[d.ID] = r.answers[d.ID]
 	}
 	return answer
 }

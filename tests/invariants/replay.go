@@ -164,8 +164,10 @@ func terminal(state string) bool {
 }
 
 func (p *pushes) answered(result any) {
-	switch result {
-	case keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultRefused, keypackage.ResultNotSent:
+	word, _ := result.(string)
+	switch keypackage.PushResult(word) {
+	case keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultNotSent,
+		keypackage.ResultRefused, keypackage.ResultMisplaced, keypackage.ResultTooLarge:
 	case keypackage.ResultUnknownEvent, keypackage.ResultRejected:
 		p.parked = true
 	default:

@@ -151,7 +151,7 @@ func (s *Simulation) Enter(ctx context.Context, requester int, matching bool) {
 	pubkey := s.population.Requesters[requester].Pubkey
 	s.Relay.Open(pubkey, matching)
 	if matching {
-		s.failed(s.topic.Publish(ctx, topic.Message{RequesterPubkey: pubkey}))
+		s.failed(s.topic.Publish(ctx, topic.Message{Requester: pubkey}))
 	}
 }
 

@@ -133,10 +133,10 @@ func (s *Simulation) Deliver(ctx context.Context, pick int, keep bool, i *Invoca
 	acknowledged := s.invoke(ctx, i, func(ctx context.Context) error {
 		deliverer := delivering.New(&waiting{Store: s.store, found: s.foundLease(i)}, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
 		var err error
-		if message.RequestEventID != "" {
-			_, err = deliverer.ForRequest(ctx, keypackage.Announcement{RequestID: message.RequestEventID, Granted: message.Granted})
+		if message.Request.RequestID != "" {
+			_, err = deliverer.ForRequest(ctx, message.Request)
 		} else {
-			_, _ = deliverer.ForRequester(ctx, message.RequesterPubkey) // its failure is left to the next tick
+			_, err = deliverer.ForRequester(ctx, message.Requester)
 		}
 		return err
 	})

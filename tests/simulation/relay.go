@@ -87,14 +87,17 @@ func (r *Relay) Close(pubkey string) {
 	delete(r.sessions, pubkey)
 }
 
-var errTooLate = errors.New("the caller has gone")
+var (
+	errTooLate = errors.New("the caller has gone")
+	errAnswer  = errors.New("the relay answered so on purpose")
+)
 
 // Push implements delivering.Relay. It is where the call leaves the function, so it also notes what must not leave.
-func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Answer {
+func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Results {
 	begun := r.clock.Now()
 	r.noteBegin(push, begun)
 	served := false
-	var answer delivering.Answer
+	var answer delivering.Results
 	err := faults.From(ctx).Call("Push", func() error {
 		if r.clock.Now().Sub(begun) >= keypackage.PushTimeout {
 			return errTooLate
@@ -110,9 +113,9 @@ func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Answe
 	case err == nil:
 		return answer
 	case !served && status.Code(err) == codes.Unknown && !errors.Is(err, errTooLate):
-		return delivering.Answer{Answer: keypackage.AnswerNotSent, Err: err}
+		return delivering.Results{Whole: keypackage.ResultNotSent, Err: err}
 	}
-	return delivering.Answer{Answer: keypackage.AnswerUnclear, Err: err}
+	return delivering.Results{Whole: keypackage.ResultUnclear, Err: err}
 }
 
 func (r *Relay) noteBegin(push delivering.Push, now time.Time) {
@@ -133,7 +136,7 @@ func (r *Relay) noteEnd(push delivering.Push) {
 }
 
 // serve answers according to the behaviour.
-func (r *Relay) serve(push delivering.Push) delivering.Answer {
+func (r *Relay) serve(push delivering.Push) delivering.Results {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	behaviour := Honest
@@ -142,13 +145,13 @@ func (r *Relay) serve(push delivering.Push) delivering.Answer {
 	}
 	switch behaviour {
 	case Refusing:
-		return delivering.Answer{Answer: keypackage.AnswerRefused}
+		return failed(keypackage.ResultRefused)
 	case Misplaced:
-		return delivering.Answer{Answer: keypackage.AnswerMisplaced}
+		return failed(keypackage.ResultMisplaced)
 	case Unexpected:
-		return delivering.Answer{Answer: keypackage.AnswerUnexpected}
+		return failed(keypackage.ResultUnexpected)
 	case Failing:
-		return delivering.Answer{Answer: keypackage.AnswerUnclear}
+		return failed(keypackage.ResultUnclear)
 	case UnknownNotSent:
 		return all(push, keypackage.ResultUnknown)
 	case NotKnowingEvent:
@@ -156,33 +159,37 @@ func (r *Relay) serve(push delivering.Push) delivering.Answer {
 	case RejectingPackage:
 		return all(push, keypackage.ResultRejected)
 	}
-	statuses := make(map[string]string)
+	results := make(map[string]keypackage.PushResult)
 	for _, d := range push.Deliveries {
-		statuses[d.ID] = r.send(push, d)
+		results[d.ID] = r.send(push, d)
 	}
 	switch behaviour {
 	case UnexpectedSent:
-		return delivering.Answer{Answer: keypackage.AnswerUnexpected}
+		return failed(keypackage.ResultUnexpected)
 	case FailingSent:
-		return delivering.Answer{Answer: keypackage.AnswerUnclear}
+		return failed(keypackage.ResultUnclear)
 	case UnknownSent:
 		return all(push, keypackage.ResultUnknown)
 	case SilentSent:
-		return delivering.Answer{Answer: keypackage.AnswerResults}
+		return delivering.Results{}
 	}
-	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+	return delivering.Results{Each: results}
 }
 
-func all(push delivering.Push, status string) delivering.Answer {
-	statuses := make(map[string]string)
+func failed(whole keypackage.PushResult) delivering.Results {
+	return delivering.Results{Whole: whole, Err: errAnswer}
+}
+
+func all(push delivering.Push, result keypackage.PushResult) delivering.Results {
+	results := make(map[string]keypackage.PushResult)
 	for _, d := range push.Deliveries {
-		statuses[d.ID] = status
+		results[d.ID] = result
 	}
-	return delivering.Answer{Answer: keypackage.AnswerResults, Statuses: statuses}
+	return delivering.Results{Each: results}
 }
 
 // send writes one delivery to every matching session of the requester that has not got it yet.
-func (r *Relay) send(push delivering.Push, d *keypackage.Delivery) string {
+func (r *Relay) send(push delivering.Push, d *keypackage.Delivery) keypackage.PushResult {
 	now := r.clock.Now()
 	if !now.Before(push.ExpiresAt) {
 		return keypackage.ResultNoSession // dropped

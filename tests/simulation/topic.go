@@ -76,7 +76,7 @@ type publisher struct{ topic Topic }
 // PublishRequest implements claiming.Publisher.
 func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
 	return faults.From(ctx).Call("Publish", func() error {
-		return p.topic.Publish(ctx, topic.Message{RequestEventID: a.RequestID, Granted: a.Granted})
+		return p.topic.Publish(ctx, topic.Message{Request: a})
 	})
 }
 
@@ -84,12 +84,12 @@ func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement
 func (p publisher) PublishRequesters(ctx context.Context, requesters []string) error {
 	messages := make([]topic.Message, len(requesters))
 	for i, requester := range requesters {
-		messages[i] = topic.Message{RequesterPubkey: requester}
+		messages[i] = topic.Message{Requester: requester}
 	}
 	return faults.From(ctx).Call("Publish", func() error { return p.topic.Publish(ctx, messages...) })
 }
 
-// PublishNotices implements expiring.Notices. Nobody listens to the notices here.
+// PublishNotices implements expiring.NoticePublisher. Nobody listens to the notices here.
 func (p publisher) PublishNotices(ctx context.Context, _ []keypackage.Notice) error {
 	return faults.From(ctx).Call("Publish notices", func() error { return nil })
 }

@@ -91,7 +91,7 @@ func delivered(d keypackage.Delivery) bool { return d.State == keypackage.StateD
 func expired(d keypackage.Delivery) bool { return d.State == keypackage.StateExpired }
 
 // waiting returns what a delivery looks like that was pushed with this result and may be pushed again.
-func waiting(result string) func(keypackage.Delivery) bool {
+func waiting(result keypackage.PushResult) func(keypackage.Delivery) bool {
 	return func(d keypackage.Delivery) bool { return d.State == keypackage.StatePending && d.LastResult == result }
 }
 
