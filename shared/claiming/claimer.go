@@ -4,8 +4,7 @@
 // claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. taking.go takes up one
 // request, dismiss.go answers one that is rejected or only observed, and result.go says what became of it. combine.go gathers
 // concurrent units of one owner, owner.go answers them in one transaction: read.go reads the stock, decide.go, req.go and
-// select.go choose what the units get, and supply.go notes what is left. unanswered.go finds requests whose trigger was lost,
-// attempts.go says how often something is tried, and store.go is the contract with the store.
+// select.go choose what the units get, and supply.go notes what is left. attempts.go says how often something is tried, and store.go is the contract with the store.
 package claiming
 
 import (
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
 // Publisher asks for the delivery of what was claimed for a request. It returns once the message is safely kept.
@@ -25,7 +25,7 @@ type Publisher interface {
 // Settings of a Claimer.
 type Settings struct {
 	Limits
-	Mode          keypackage.Mode
+	Mode          rollout.Mode
 	MaxPerOwner   int           // ceiling of `min`
 	RequestMaxAge time.Duration // a request taken up later than this is stale
 }
@@ -90,11 +90,12 @@ func (c *Claimer) takeUp(
 	ctx context.Context, doc keypackage.RequestDocument, do func(*taking, []keypackage.Claim) ([]keypackage.Claim, error),
 ) (Result, error) {
 	result := Result{RequestID: doc.ID}
-	t, reason := c.newTaking(doc)
+	t, reason, err := c.newTaking(ctx, doc)
 	if t == nil {
 		result.Reason = reason
-		return result, nil
+		return result, err
 	}
+	result.Unmarked = !doc.Marked
 	known, err := t.recorded(ctx)
 	if err != nil {
 		return result, err

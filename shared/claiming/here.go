@@ -24,10 +24,10 @@ type Granted struct {
 // scheduled function does. With an error, what is recorded all the same is returned. Its errors are retryable.
 func (c *Claimer) ClaimHere(ctx context.Context, doc keypackage.RequestDocument) (Granted, Result, error) {
 	result := Result{RequestID: doc.ID}
-	t, reason := c.newTaking(doc)
+	t, reason, err := c.newTaking(ctx, doc)
 	if t == nil {
 		result.Reason = reason
-		return Granted{}, result, nil
+		return Granted{}, result, err
 	}
 	t.holder = rand.Text()
 	claims, err := t.answer(ctx, nil)
@@ -43,8 +43,8 @@ func (c *Claimer) ClaimHere(ctx context.Context, doc keypackage.RequestDocument)
 // within a minute it grants the same and writes nothing. If it grants nothing, there are no claims. Nobody is told an outcome.
 // Its errors are retryable.
 func (c *Claimer) ClaimForREQ(ctx context.Context, requester, owner string, addressable bool) (Granted, error) {
-	if c.settings.Mode != keypackage.ModeDeliver || requester == owner {
-		return Granted{}, nil
+	if mode, err := c.settings.Mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver || requester == owner {
+		return Granted{}, err
 	}
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails

@@ -16,6 +16,7 @@ const ownersAtOnce = 8
 // taking is one request that is being taken up.
 type taking struct {
 	*Claimer
+	mode    keypackage.Mode
 	doc     keypackage.RequestDocument
 	req     *keypackage.Request // nil if not even its signature is known
 	parsed  error               // why it is rejected, whatever the time
@@ -25,15 +26,16 @@ type taking struct {
 }
 
 // newTaking parses a request document. It returns nil, and why, if there is nothing to do.
-func (c *Claimer) newTaking(doc keypackage.RequestDocument) (*taking, string) {
-	if c.settings.Mode == keypackage.ModeOff {
-		return nil, "mode_off"
+func (c *Claimer) newTaking(ctx context.Context, doc keypackage.RequestDocument) (*taking, string, error) {
+	mode, err := c.settings.Mode.Now(ctx)
+	if err != nil || mode == keypackage.ModeOff {
+		return nil, "mode_off", err
 	}
 	req, err := keypackage.ParseRequest(doc, c.settings.MaxPerOwner)
 	if errors.Is(err, keypackage.ErrOtherKind) {
-		return nil, "other_kind"
+		return nil, "other_kind", nil
 	}
-	return &taking{Claimer: c, doc: doc, req: req, parsed: err}, ""
+	return &taking{Claimer: c, mode: mode, doc: doc, req: req, parsed: err}, "", nil
 }
 
 // unitIDs names the claims of the request's units.
@@ -66,7 +68,7 @@ func (t *taking) answer(ctx context.Context, known []keypackage.Claim) ([]keypac
 	if rejection := t.req.Untimely(t.now(), t.settings.RequestMaxAge); rejection != "" && len(known) == 0 {
 		return t.dismiss(ctx, t.dismissal(keypackage.StatusRejected, string(rejection)))
 	}
-	if t.settings.Mode == keypackage.ModeObserve && len(known) == 0 {
+	if t.mode == keypackage.ModeObserve && len(known) == 0 {
 		return t.observe(ctx)
 	}
 	return t.claim(ctx, known)

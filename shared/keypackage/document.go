@@ -25,6 +25,14 @@ func (d Document) Text(field string) string {
 	return s
 }
 
+// End returns the end of its package that the document itself tells. Nothing, zero, what lies before 1970 and what cannot be
+// read are no end: then the package ends with its MLS lifetime. Whoever removes what is over and whoever hands out what is
+// not must read it here.
+func (d Document) End() (end time.Time, ok bool) {
+	end, ok = d.Time(FieldExpiresAt)
+	return end, ok && end.Unix() > 0
+}
+
 // endOfTime is the last second that Firestore can store as a timestamp, in the year 9999.
 const endOfTime = 253402300799
 

@@ -165,8 +165,8 @@ func referenceMatches(event *nostr.Event, kp *mls.KeyPackage) bool {
 // setExpiry takes the earliest end that is known. A package of which nothing is known ends 84 days after its creation.
 func (p *Package) setExpiry(doc Document, created time.Time) {
 	var ends []time.Time
-	if t, ok := doc.Time(FieldExpiresAt); ok {
-		ends = append(ends, t)
+	if end, ok := doc.End(); ok {
+		ends = append(ends, end)
 	}
 	if !p.NotAfter.IsZero() {
 		ends = append(ends, p.NotAfter)

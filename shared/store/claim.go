@@ -177,7 +177,9 @@ func (s *Store) NoteOutcome(
 	for i := range claims {
 		rows = append(rows, claims[i].Row())
 	}
-	updates := []firestore.Update{{Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows}}}
+	updates := append(unmarked(claims[0].KeepUntil), firestore.Update{
+		Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows},
+	})
 	if observed := claims[0].Observed; len(observed) > 0 {
 		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
 	}

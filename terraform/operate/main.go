@@ -3,6 +3,7 @@
 //
 //	go run ./terraform/operate stock -owner KEY     what an owner has in stock
 //	go run ./terraform/operate deadletters          what could not be delivered; -replay tries again
+//	go run ./terraform/operate mode off             stop everything within 10 s; observe stops the rest, clear ends it
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 var subcommands = []command.Subcommand{
 	{Name: "stock", Summary: "show how many KeyPackages an owner has and how many were handed out, per ciphersuite", Run: stock},
 	{Name: "deadletters", Summary: "list the messages that could not be delivered; -replay tries again", Run: handleDeadLetters},
+	{Name: "mode", Summary: "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says", Run: mode},
 }
 
 func main() { command.Main("operate", command.Choose("./terraform/operate", subcommands)) }

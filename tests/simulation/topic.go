@@ -80,7 +80,7 @@ func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement
 	})
 }
 
-// PublishRequesters implements expiring.Publisher.
+// PublishRequesters implements expiring.Deliveries.
 func (p publisher) PublishRequesters(ctx context.Context, requesters []string) error {
 	messages := make([]topic.Message, len(requesters))
 	for i, requester := range requesters {
