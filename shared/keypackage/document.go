@@ -1,6 +1,10 @@
 package keypackage
 
-import "time"
+import (
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
 
 // Document is a document of the KeyPackages collection as the relay wrote it: field names to values as Firestore returns
 // them. It is kept whole with a delivery, because a return to stock writes it back.
@@ -33,15 +37,12 @@ func (d Document) End() (end time.Time, ok bool) {
 	return end, ok && end.Unix() > 0
 }
 
-// endOfTime is the last second that Firestore can store as a timestamp, in the year 9999.
-const endOfTime = 253402300799
-
 // Time returns a field that holds integer Unix seconds or a Firestore timestamp. Seconds before 1970 or after the year
 // 9999 are no time: nobody means them, and what is derived from them could not be stored.
 func (d Document) Time(field string) (t time.Time, ok bool) {
 	switch v := d[field].(type) {
 	case int64:
-		return time.Unix(v, 0).UTC(), v >= 0 && v <= endOfTime
+		return time.Unix(v, 0).UTC(), v >= 0 && v <= mls.EndOfTime
 	case time.Time:
 		return v.UTC(), true
 	}
