@@ -125,7 +125,7 @@ func TestRecoverEndsWhatFails(t *testing.T) {
 		d := newDesk(t, fresh(5)...)
 		doc := signed(t, 1, forBob, forDave)
 		d.fault = func(call string, _ bool) error {
-			if d.clock.After(now) && call == "Oldest" || call == "Commit "+dave && !d.clock.After(now) {
+			if d.clock.After(now) && call == "ReadStock" || call == "Commit "+dave && !d.clock.After(now) {
 				return errAway
 			}
 			return nil

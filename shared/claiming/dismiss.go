@@ -53,8 +53,10 @@ func isDismissal(c keypackage.Claim) bool { return c.Owner == "" }
 // deliver, the rest is claimed as well.
 func (t *taking) observe(ctx context.Context) ([]keypackage.Claim, error) {
 	dismissal := t.dismissal(keypackage.StatusObserved, "")
+	reads := newAllowance()
 	for _, owner := range t.req.Owners {
-		plan, err := t.plan(ctx, owner, []Unit{{Request: t.req, Owner: owner}})
+		unit := Unit{Request: t.req, Owner: owner, reads: reads}
+		plan, err := t.plan(ctx, newStockReader(t.store, owner, []Unit{unit}), false)
 		if err != nil {
 			return nil, err
 		}

@@ -13,16 +13,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// Bounds of one claim.
-const (
-	scanLimit   = 512 // documents of one owner that a claim reads at the most
-	newestLimit = 64  // documents read instead when the owner's budget is used up
-	slotsLimit  = 16  // newest documents among which an addressable package is looked for
-	// pageSlack is how many documents are read beyond what is wanted: enough to see that a package stays behind, and
-	// that the owner has no reason to be told about her stock.
-	pageSlack = keypackage.RefilledStock
-)
-
 // answer is what a unit is given. created are the deliveries of its own transaction; found says that its claim was recorded
 // already, be it by a commit of its own that ended unclear.
 type answer struct {
@@ -37,10 +27,8 @@ type answer struct {
 func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]answer, error) {
 	var known []keypackage.Claim
 	for attempt := 1; ; attempt++ {
-		plan, err := c.planOthers(ctx, owner, units, known)
-		if err == nil && plan.writes() {
-			err = c.store.Commit(ctx, plan)
-		}
+		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
+		plan, err := c.attempt(ctx, owner, open, attempt == 1)
 		if err == nil {
 			return inOrder(units, known, plan), nil
 		}
@@ -56,15 +44,6 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 	}
 }
 
-// planOthers decides the units of which no answer is known.
-func (c *Claimer) planOthers(ctx context.Context, owner string, units []Unit, known []keypackage.Claim) (*Plan, error) {
-	others := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
-	if len(others) == 0 {
-		return &Plan{}, nil
-	}
-	return c.plan(ctx, owner, others)
-}
-
 // claimIDs names the claims of the units and the dismissals of their requests.
 func claimIDs(units []Unit) (ids []string) {
 	for _, u := range units {
@@ -74,25 +53,45 @@ func claimIDs(units []Unit) (ids []string) {
 	return slices.Compact(ids)
 }
 
-// plan decides units of one owner on what it reads.
-func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, error) {
-	reader := stockReader{store: c.store, owner: owner, page: wanted(units) + pageSlack}
-	view, err := c.read(ctx, &reader, units)
+// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before.
+func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) (*Plan, error) {
+	if len(units) == 0 {
+		return &Plan{}, nil
+	}
+	reader := newStockReader(c.store, owner, units)
+	plan, err := c.plan(ctx, reader, hope)
+	if err == nil && plan.writes() {
+		err = c.store.Commit(ctx, plan)
+	}
+	if err != nil {
+		reader.giveBack()
+		return nil, err
+	}
+	return plan, nil
+}
+
+// plan decides the units of a reader.
+func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Plan, error) {
+	view, err := c.read(ctx, reader)
 	if err != nil {
 		return nil, err
 	}
-	if limit := c.newestWanted(units, view); limit > 0 {
+	if limit := c.newestWanted(reader.units, view); limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
 			return nil, err
 		}
 	}
 	for {
-		plan, err := decide(units, view, &reader.stock, c.settings.Limits, c.now())
-		if !errors.Is(err, errMoreStock) {
-			return plan, err
+		plan, err := decide(reader.units, view, &reader.stock, c.settings.Limits, c.now())
+		settled := false
+		switch {
+		case err == nil:
+			settled, err = reader.settle(ctx, plan, hope)
+		case errors.Is(err, errMoreStock):
+			err = reader.readOldest(ctx)
 		}
-		if err := reader.readOldest(ctx); err != nil {
-			return nil, err
+		if settled || err != nil {
+			return plan, err
 		}
 	}
 }
@@ -114,12 +113,13 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 	return 0
 }
 
-// read reads the view and the first page of the stock at the same time: nearly every claim needs both.
-func (c *Claimer) read(ctx context.Context, reader *stockReader, units []Unit) (view *View, err error) {
+// read reads the view and the first page of the stock, and counts the rest, at the same time: nearly every claim needs all.
+func (c *Claimer) read(ctx context.Context, reader *stockReader) (view *View, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return reader.readOldest(ctx) })
+	group.Go(func() error { return reader.count(ctx) })
 	group.Go(func() (err error) {
-		view, err = c.store.View(ctx, reader.owner, units)
+		view, err = c.store.View(ctx, reader.owner, reader.units)
 		return err
 	})
 	return view, group.Wait()

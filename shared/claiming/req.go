@@ -12,7 +12,8 @@ import (
 // something; and over the pair's limit it is still given the reserve, so that a client on a bad line, which subscribes again
 // and again, can always go on.
 func (d *decision) fillREQ(record *keypackage.Claim, u Unit) error {
-	if u.Request.PreferAddressable && d.addressableFor(u.Request) != nil {
+	if addressable := d.addressableFor(u.Request); u.Request.PreferAddressable && addressable != nil {
+		d.rely(addressable)
 		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonAddressable
 		return nil
 	}

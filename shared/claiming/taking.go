@@ -10,7 +10,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// ownersAtOnce bounds how many owners of one request are claimed from at the same time.
+// ownersAtOnce is how many owners of one request are read at the same time: with MaxStockBytes it bounds the memory that
+// one request can take.
 const ownersAtOnce = 8
 
 // taking is one request that is being taken up.
@@ -78,6 +79,7 @@ func (t *taking) answer(ctx context.Context, known []keypackage.Claim) ([]keypac
 // undo the others.
 func (t *taking) claim(ctx context.Context, known []keypackage.Claim) ([]keypackage.Claim, error) {
 	answers := make([]*answer, len(t.req.Owners))
+	reads := newAllowance()
 	var group errgroup.Group
 	group.SetLimit(ownersAtOnce)
 	for i, owner := range t.req.Owners {
@@ -85,7 +87,7 @@ func (t *taking) claim(ctx context.Context, known []keypackage.Claim) ([]keypack
 			continue
 		}
 		group.Go(func() (err error) {
-			answers[i], err = t.owners.answer(ctx, Unit{Request: t.req, Owner: owner, Holder: t.holder})
+			answers[i], err = t.owners.answer(ctx, Unit{Request: t.req, Owner: owner, Holder: t.holder, reads: reads})
 			return err
 		})
 	}

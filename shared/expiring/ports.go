@@ -43,8 +43,8 @@ type Store interface {
 	// Retirable goes through the ledger entries that are to be looked at by now.
 	Retirable(ctx context.Context, now time.Time) iter.Seq2[keypackage.Ledger, error]
 
-	// Newest reads up to limit documents of the owner's stock, newest first.
-	Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error)
+	// Newest reads up to limit documents of the owner's stock, newest first, and reports whether they are the whole stock.
+	Newest(ctx context.Context, owner string, limit int) (newest []*keypackage.Candidate, whole bool, err error)
 
 	// Twins returns all documents of the owner's stock with the bytes of that ledger entry, except addressable ones.
 	Twins(ctx context.Context, entry keypackage.Ledger) ([]Document, error)

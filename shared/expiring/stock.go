@@ -93,15 +93,15 @@ func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 
 // retire removes a package with all events that carry it: one that stayed could become the last that its owner has.
 func (e *Expirer) retire(ctx context.Context, entry keypackage.Ledger, report *Report) error {
-	stock, err := e.store.Newest(ctx, entry.Owner, newestLimit)
+	stock, whole, err := e.store.Newest(ctx, entry.Owner, newestLimit)
 	if err != nil {
 		return err
 	}
 	replacements := keypackage.Replacements(entry, stock, e.now())
 	here := func(c *keypackage.Candidate) bool { return c.Hash == entry.Hash && !c.Addressable }
 	switch {
-	case len(stock) < newestLimit && !slices.ContainsFunc(stock, here):
-		return e.store.Retire(ctx, entry, nil, nil) // that was the whole stock
+	case whole && !slices.ContainsFunc(stock, here):
+		return e.store.Retire(ctx, entry, nil, nil)
 	case replacements == nil:
 		entry.Postpone(e.now())
 		return e.store.Postpone(ctx, entry)

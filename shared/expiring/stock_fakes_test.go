@@ -58,7 +58,7 @@ func (w *world) Twins(ctx context.Context, entry keypackage.Ledger) (twins []Doc
 	return twins, err
 }
 
-func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*keypackage.Candidate, err error) {
+func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*keypackage.Candidate, whole bool, err error) {
 	err = w.during(ctx, "Newest", func() error {
 		for _, c := range w.stock {
 			if c.Owner == owner {
@@ -66,10 +66,11 @@ func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*key
 			}
 		}
 		slices.SortFunc(all, func(a, b *keypackage.Candidate) int { return keypackage.CompareAge(b, a) })
+		whole = len(all) < limit
 		all = all[:min(limit, len(all))]
 		return nil
 	})
-	return all, err
+	return all, whole, err
 }
 
 func (w *world) Retire(

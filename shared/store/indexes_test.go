@@ -64,7 +64,7 @@ func askEverything(w *world) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
-	_, newest := w.store.Newest(ctx, "owner", 1)
+	_, _, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
 	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
 	_, addressable := w.store.Addressable(ctx, []string{"owner"}, 1)

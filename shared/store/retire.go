@@ -7,6 +7,7 @@ import (
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -27,21 +28,21 @@ const twinsPage = 64
 
 // Twins implements expiring.Store. It reads the owner's whole stock, which is done once for each package that is retired.
 func (s *Store) Twins(ctx context.Context, entry keypackage.Ledger) (twins []expiring.Document, err error) {
-	var last *keypackage.Candidate
+	page := claiming.Page{Documents: twinsPage, Bytes: claiming.MaxStockBytes}
 	for {
-		page, err := s.Oldest(ctx, entry.Owner, last, twinsPage)
+		portion, err := s.ReadStock(ctx, entry.Owner, page)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range page {
+		for _, c := range portion.Candidates {
 			if c.Hash == entry.Hash && !c.Addressable {
 				twins = append(twins, expiring.Document{ID: c.ID, Version: c.Version})
 			}
+			page.After = c
 		}
-		if len(page) < twinsPage {
+		if portion.End {
 			return twins, nil
 		}
-		last = page[len(page)-1]
 	}
 }
 
