@@ -2,9 +2,9 @@
 // deliveries.
 //
 // claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
-// read.go reads the stock, decide.go and select.go choose what the units get, and supply.go notes what is left. whole.go
-// answers what is rejected or only observed, unanswered.go finds requests whose trigger was lost, and store.go is the
-// contract with the store.
+// read.go reads the stock, decide.go and select.go choose what the units get, supply.go notes what is left, and settle.go
+// finds out whether what was chosen is what it seems. whole.go answers what is rejected or only observed, unanswered.go finds
+// requests whose trigger was lost, and store.go is the contract with the store.
 package claiming
 
 import (
@@ -153,14 +153,19 @@ func (c *Claimer) records(
 	return c.claim(ctx, req)
 }
 
+// ownersAtOnce is how many owners of one request are read at the same time: with MaxStockBytes it bounds the memory that
+// one request can take.
+const ownersAtOnce = 8
+
 // claim answers all units. Each owner's unit stands for itself: one that fails does not undo the others.
 func (c *Claimer) claim(ctx context.Context, req *keypackage.Request) ([]keypackage.Claim, error) {
 	answers := make([]*keypackage.Claim, len(req.Owners))
+	reads := newAllowance()
 	var group errgroup.Group
-	group.SetLimit(8)
+	group.SetLimit(ownersAtOnce)
 	for i, owner := range req.Owners {
 		group.Go(func() (err error) {
-			answers[i], err = c.owners.answer(ctx, Unit{Request: req, Owner: owner})
+			answers[i], err = c.owners.answer(ctx, Unit{Request: req, Owner: owner, reads: reads})
 			return err
 		})
 	}

@@ -2,17 +2,25 @@ package claiming
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe; a
-// package is at most 64 KiB, and a transaction of up to 10 MiB is allowed.
+// Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe. The whole
+// document of a package, of which the delivery is a copy, has at most keypackage.MaxPackageBytes: 100 of them are 6.4 MB,
+// and a transaction of up to 10 MiB is allowed.
 const (
 	combineUnits    = 50
 	combinePackages = 100
 )
+
+// leadTime is how long one caller answers for all who wait for an owner. A batch takes a fraction of a second; the
+// function has 60 s, the scheduled one 50, and an owner's turn must not be held by a database that does not answer.
+const leadTime = 20 * time.Second
 
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
@@ -53,6 +61,9 @@ func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Claim, error
 	case q.turn <- struct{}{}:
 		c.lead(ctx, q, w)
 		<-q.turn
+		if !w.answered() { // whoever has the turn next answers it; the event comes again and finds that
+			return nil, fault.Retryable("claim_failed", errOwnerBusy)
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -61,6 +72,8 @@ func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Claim, error
 	}
 	return &w.record, nil
 }
+
+var errOwnerBusy = errors.New("the time is over before those who asked for the owner before are answered")
 
 func (c *combiner) enter(w *waiter) *queue {
 	c.mu.Lock()
@@ -83,13 +96,15 @@ func (c *combiner) leave(owner string, q *queue) {
 	}
 }
 
-// lead answers batches until the leader's own unit has its answer. The leader's context serves the whole batch, without
-// its cancellation: one caller that goes away must not fail the others.
+// lead answers batches until the leader's own unit has its answer, or its time is over. The leader's context serves the
+// whole batch, without its cancellation: one caller that goes away must not fail the others.
 func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
-	for !leader.answered() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTime)
+	defer cancel()
+	for !leader.answered() && ctx.Err() == nil {
 		batch := c.nextBatch(q)
 		units, index := distinctUnits(batch)
-		records, err := c.answerAll(context.WithoutCancel(ctx), leader.unit.Owner, units)
+		records, err := c.answerAll(ctx, leader.unit.Owner, units)
 		for i, w := range batch {
 			if w.err = err; err == nil {
 				w.record = records[index[i]]
@@ -112,8 +127,11 @@ func (c *combiner) nextBatch(q *queue) []*waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, packages := 0, 0
-	for n < min(len(q.waiting), combineUnits) && packages < combinePackages {
+	for n < min(len(q.waiting), combineUnits) {
 		packages += q.waiting[n].unit.Request.Min
+		if n > 0 && packages > combinePackages {
+			break
+		}
 		n++
 	}
 	batch := q.waiting[:n:n]

@@ -19,13 +19,23 @@ type Limits struct {
 // errMoreStock says that the part of the stock read so far does not decide the matter.
 var errMoreStock = errors.New("more stock is needed")
 
-// stock is the part of an owner's documents that was read.
+// stock is the part of an owner's documents that was read. What its marks mean together:
+//
+//	complete  truncated  what was read                             the reserve is          levels are told
+//	no        no         the oldest, without a gap                 more is read first      by the count
+//	no        no         and the newest, some of them beyondGap    the last of the newest  no
+//	yes       no         everything                                the last                exactly
+//	yes       yes        the oldest, up to a bound (and newest)    the last of these       no
+//
+// As long as it is not complete, one-time packages are taken from the part without a gap only.
 type stock struct {
 	documents []*keypackage.Candidate // oldest first
 	newest    map[string]bool         // ids among the newest documents, read when the budget does not suffice
 	beyondGap map[string]bool         // those of them between which and the oldest there may be others, not read
 	complete  bool                    // there are no more, or no more are read
-	truncated bool                    // no more are read: the scan limit
+	truncated bool                    // no more are read: a bound was reached
+	counted   int                     // documents that there are at least
+	countedOf mls.Ciphersuite         // those that claim to be of this suite; 0: all
 }
 
 // decision decides units one after another, each seeing the effects of those before.
@@ -56,9 +66,7 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 			return nil, err
 		}
 	}
-	if err := d.supplies(); err != nil {
-		return nil, err
-	}
+	d.supplies()
 	d.noteStocked()
 	d.plan.Remaining = d.remaining()
 	d.clean()
@@ -241,8 +249,11 @@ func (d *decision) conclude(record *keypackage.Claim, t selection) {
 		record.Status = keypackage.StatusPartial
 	case t.overBudget:
 		record.Status = keypackage.StatusLimited
-	case t.unknownSuite || len(d.valid) > 0:
+	case t.unknownSuite:
 		record.Status = keypackage.StatusNoMatch
+	case len(d.valid) > 0:
+		record.Status = keypackage.StatusNoMatch
+		d.rely(d.valid[0])
 	case d.stock.truncated:
 		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
@@ -268,9 +279,21 @@ func (d *decision) remaining() []*keypackage.Candidate {
 	return behind
 }
 
+// Bounds of what one claim removes and flags on the way. It is part of the claim's transaction, which Firestore refuses
+// beyond 10 MiB, the documents that are deleted included; what is left is met by the next claim.
+const (
+	cleanLimit = 20
+	cleanBytes = 1 << 20
+)
+
 // clean removes what can never be handed out again and flags what does not verify, among the documents that were met.
 func (d *decision) clean() {
+	bytes := 0
 	for _, c := range d.stock.documents {
+		if len(d.plan.Removed)+len(d.plan.Flagged) == cleanLimit || bytes > cleanBytes {
+			return
+		}
+		bytes += c.Size
 		switch {
 		case c.Removable(d.now):
 			d.plan.Removed = append(d.plan.Removed, c)

@@ -58,9 +58,9 @@ func TestCrashAtAnyCall(t *testing.T) {
 func TestShortFailuresAreSurvived(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, call := range []string{"Commit", "View", "Oldest", "NoteOutcome", "Settle"} {
+		for _, call := range []string{"Commit", "View", "ReadStock", "CountSuite", "LookUp", "NoteOutcome", "Settle"} {
 			for _, persisted := range []bool{false, true} {
-				d := newDesk(t, fresh(5)...)
+				d := newDesk(t, fresh(3)...) // all that is asked for, so that the reserve is handed out
 				failures := 0
 				d.fault = func(now string, done bool) error {
 					if strings.HasPrefix(now, call) && done == persisted && failures < 2 {

@@ -199,3 +199,14 @@ func TestJoiningWithinOneTransaction(t *testing.T) {
 		t.Errorf("the new delivery has the requests %v, and %d are joined besides", plan.Created[0].RequestIDs, len(plan.Joined))
 	}
 }
+
+// The newest documents are read only if the budget may not suffice: not yet for the last package that it allows.
+func TestNewestAreReadOverBudget(t *testing.T) {
+	t.Parallel()
+	c := New(newMemory(t), nil, Settings{Limits: generous}, func() time.Time { return now })
+	for wanted, want := range map[int]int{4: 0, 5: 0, 6: newestLimit} {
+		if got := c.newestWanted([]Unit{ask("r", wanted)}, handedOut(generous.OwnerBudgetPerHour-5)); got != want {
+			t.Errorf("%d wanted of 5: %d of the newest are read, want %d", wanted, got, want)
+		}
+	}
+}

@@ -127,30 +127,65 @@ func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View
 	return view, err
 }
 
-// Oldest implements Store.
-func (m *memory) Oldest(
-	_ context.Context, owner string, after *keypackage.Candidate, limit int,
-) (page []*keypackage.Candidate, err error) {
-	err = m.during("Oldest", func() error {
-		page = m.oldestFirst(owner)
-		if after != nil {
-			page = slices.DeleteFunc(page, func(c *keypackage.Candidate) bool { return keypackage.CompareAge(c, after) <= 0 })
+// ReadStock implements Store. Like the real one it knows nothing of ledger, tombstones and signatures.
+func (m *memory) ReadStock(_ context.Context, owner string, page Page) (portion Portion, err error) {
+	err = m.during("ReadStock", func() error {
+		all := m.oldestFirst(owner)
+		if page.Newest {
+			slices.Reverse(all)
 		}
-		page = m.first(page, limit)
+		if page.After != nil {
+			all = slices.DeleteFunc(all, func(c *keypackage.Candidate) bool { return keypackage.CompareAge(c, page.After) <= 0 })
+		}
+		portion.End = len(all) < page.Documents
+		for _, c := range m.first(all, page.Documents) {
+			if portion.Bytes >= page.Bytes {
+				portion.End = false
+				break
+			}
+			c.Use, c.Tombstoned, c.LookedUp, c.Flaw, c.Verified = keypackage.UseNone, false, false, "", false
+			portion.Candidates = append(portion.Candidates, c)
+			portion.Bytes += c.Size
+		}
 		return nil
 	})
-	return page, err
+	return portion, err
 }
 
-// Newest implements Store.
-func (m *memory) Newest(_ context.Context, owner string, limit int) (page []*keypackage.Candidate, err error) {
-	err = m.during("Newest", func() error {
-		page = m.oldestFirst(owner)
-		slices.Reverse(page)
-		page = m.first(page, limit)
+// CountSuite implements Store.
+func (m *memory) CountSuite(_ context.Context, owner, suite string, limit int) (n int, err error) {
+	err = m.during("CountSuite", func() error {
+		for _, c := range m.stock {
+			if c.Owner == owner && (suite == "" || suite == keypackage.SuiteKey(c.Suite)) {
+				n++
+			}
+		}
+		n = min(n, limit)
 		return nil
 	})
-	return page, err
+	return n, err
+}
+
+// Verify implements Store.
+func (m *memory) Verify(candidates []*keypackage.Candidate) {
+	_ = m.during("Verify", func() error {
+		for _, c := range candidates {
+			c.Flaw, c.Verified = m.stock[c.ID].Flaw, true
+		}
+		return nil
+	})
+}
+
+// LookUp implements Store.
+func (m *memory) LookUp(_ context.Context, candidates []*keypackage.Candidate) error {
+	return m.during("LookUp", func() error {
+		for _, c := range candidates {
+			if !c.LookedUp {
+				c.Use, c.Tombstoned, c.LookedUp = m.ledger[c.Hash].Use, m.tombstones[c.ID], true
+			}
+		}
+		return nil
+	})
 }
 
 func (m *memory) first(page []*keypackage.Candidate, limit int) []*keypackage.Candidate {
@@ -166,6 +201,7 @@ func (m *memory) oldestFirst(owner string) []*keypackage.Candidate {
 	for _, c := range m.stock {
 		if c.Owner == owner {
 			c.Use, c.Tombstoned, c.Document = m.ledger[c.Hash].Use, m.tombstones[c.ID], maps.Clone(c.Document)
+			c.LookedUp, c.Verified = true, true
 			all = append(all, &c)
 		}
 	}
@@ -209,6 +245,11 @@ func (m *memory) NoteOutcome(
 func (m *memory) Commit(_ context.Context, plan *Plan) error {
 	return m.during("Commit "+plan.Owner.Pubkey, func() error {
 		accuse(m, plan)
+		for _, c := range slices.Concat(candidatesOf(plan.Consumed), candidatesOf(plan.Reserves), plan.Remaining) {
+			if stored, ok := m.stock[c.ID]; ok && stored.Version.Equal(c.Version) && stored.Flaw != "" {
+				m.Errorf("%s is handed out or stays behind, and does not verify", c.ID)
+			}
+		}
 		if !m.holds(plan) {
 			return keypackage.ErrConflict
 		}

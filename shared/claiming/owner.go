@@ -15,27 +15,16 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// Bounds of one claim.
-const (
-	scanLimit   = 512 // documents of one owner that a claim reads at the most
-	newestLimit = 64  // documents read instead when the owner's budget is used up
-	slotsLimit  = 16  // newest documents among which an addressable package is looked for
-	// pageSlack is how many documents are read beyond what is wanted: enough to see that a package stays behind, and
-	// that the owner has no reason to be told about her stock.
-	pageSlack      = keypackage.RefilledStock
-	commitAttempts = 16 // lost races before the event is handed back to the platform
-)
+// commitAttempts is how many races a claim loses before the event is handed back to the platform.
+const commitAttempts = 16
 
 // answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
 // for each unit, in their order. A lost race is decided anew.
 func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
 	for attempt := 1; ; attempt++ {
-		plan, known, err := c.plan(ctx, owner, units)
-		if err == nil && len(plan.Records) > 0 {
-			err = c.store.Commit(ctx, plan)
-		}
+		records, err := c.attempt(ctx, owner, units, attempt == 1)
 		if err == nil {
-			return inOrder(units, append(known, plan.Records...)), nil
+			return records, nil
 		}
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
@@ -56,14 +45,27 @@ func backoff(attempt int) time.Duration {
 	return time.Duration(rand.Int64N(int64(min(attempt, 10)) * int64(10*time.Millisecond)))
 }
 
+// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before.
+func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) ([]keypackage.Claim, error) {
+	reader := newStockReader(c.store, owner, units)
+	plan, known, err := c.plan(ctx, reader, hope)
+	if err == nil && len(plan.Records) > 0 {
+		err = c.store.Commit(ctx, plan)
+	}
+	if err != nil {
+		reader.giveBack()
+		return nil, err
+	}
+	return inOrder(units, append(known, plan.Records...)), nil
+}
+
 // plan decides the units that have no answer yet, and returns the records of the others.
-func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, []keypackage.Claim, error) {
-	reader := stockReader{store: c.store, owner: owner, page: wanted(units) + pageSlack}
-	view, err := c.read(ctx, &reader, units)
+func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Plan, []keypackage.Claim, error) {
+	view, err := c.read(ctx, reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(view.Claims, u) })
+	open := slices.DeleteFunc(slices.Clone(reader.units), func(u Unit) bool { return answered(view.Claims, u) })
 	if len(open) == 0 {
 		return &Plan{}, view.Claims, nil
 	}
@@ -74,11 +76,15 @@ func (c *Claimer) plan(ctx context.Context, owner string, units []Unit) (*Plan, 
 	}
 	for {
 		plan, err := decide(open, view, &reader.stock, c.settings.Limits, c.now())
-		if !errors.Is(err, errMoreStock) {
-			return plan, view.Claims, err
+		settled := false
+		switch {
+		case err == nil:
+			settled, err = reader.settle(ctx, plan, hope)
+		case errors.Is(err, errMoreStock):
+			err = reader.readOldest(ctx)
 		}
-		if err := reader.readOldest(ctx); err != nil {
-			return nil, nil, err
+		if settled || err != nil {
+			return plan, view.Claims, err
 		}
 	}
 }
@@ -95,12 +101,13 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 	return 0
 }
 
-// read reads the view and the first page of the stock at the same time: nearly every claim needs both.
-func (c *Claimer) read(ctx context.Context, reader *stockReader, units []Unit) (view *View, err error) {
+// read reads the view and the first page of the stock, and counts the rest, at the same time: nearly every claim needs all.
+func (c *Claimer) read(ctx context.Context, reader *stockReader) (view *View, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return reader.readOldest(ctx) })
+	group.Go(func() error { return reader.count(ctx) })
 	group.Go(func() (err error) {
-		view, err = c.store.View(ctx, reader.owner, units)
+		view, err = c.store.View(ctx, reader.owner, reader.units)
 		return err
 	})
 	return view, group.Wait()

@@ -1,7 +1,6 @@
 package claiming
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -214,20 +213,12 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMemory(t, anyStock(t, 40, oneTimeKinds, 1, 1, 1, 2)...)
 		units := []Unit{ask("r", rapid.IntRange(1, 5).Draw(t, "wanted"), ofSuite(1))}
-		view, err := m.View(t.Context(), bob, units)
+		reader := newStockReader(m, bob, units)
+		reader.page = rapid.IntRange(1, 12).Draw(t, "page")
+		claimer := New(m, nil, Settings{Limits: generous}, func() time.Time { return now })
+		plan, _, err := claimer.plan(t.Context(), reader, false)
 		if err != nil {
 			t.Fatal(err)
-		}
-		reader := stockReader{store: m, owner: bob, page: rapid.IntRange(1, 12).Draw(t, "page")}
-		plan, err := (*Plan)(nil), errMoreStock
-		for errors.Is(err, errMoreStock) {
-			if reader.complete {
-				t.Fatal("more is wanted than there is")
-			}
-			if err := reader.readOldest(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			plan, err = decide(units, view, &reader.stock, generous, now)
 		}
 		all := decideAll(t, m.clone(), units)
 		if !slices.Equal(consumed(plan), consumed(all)) || !slices.Equal(handoutIDs(plan.Reserves), handoutIDs(all.Reserves)) {
@@ -246,5 +237,42 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 	})
 	if partial < 5 {
 		t.Errorf("only %d claims were decided on a part of the stock", partial)
+	}
+}
+
+// With hope, a claim leaves it to its commit whether anybody has been handed what it hands out. It may lose then, and
+// only then; what it commits is what it would have decided with open eyes.
+func TestHopeIsNeverWrongAndCommitted(t *testing.T) {
+	t.Parallel()
+	won, lost := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMemory(t, anyStock(t, 20, allKinds, 1, 1, 2)...)
+		units := []Unit{ask("r", rapid.IntRange(1, 3).Draw(t, "wanted"), ofSuite(1))}
+		claimer := New(m, nil, Settings{Limits: generous}, func() time.Time { return now })
+		careful, _, err := claimer.plan(t.Context(), newStockReader(m, bob, units), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hopeful, _, err := claimer.plan(t.Context(), newStockReader(m, bob, units), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := m.clone()
+		if err := m.Commit(t.Context(), hopeful); err != nil {
+			lost++
+			m = other
+			if err := m.Commit(t.Context(), careful); err != nil {
+				t.Fatalf("nothing is left open, but %v", err)
+			}
+			return
+		}
+		won++
+		if !slices.Equal(consumed(hopeful), consumed(careful)) || !slices.Equal(handoutIDs(hopeful.Reserves), handoutIDs(careful.Reserves)) {
+			t.Fatalf("hope consumed %v and exposed %v, instead of %v and %v", consumed(hopeful), handoutIDs(hopeful.Reserves),
+				consumed(careful), handoutIDs(careful.Reserves))
+		}
+	})
+	if won < 5 || lost < 5 {
+		t.Errorf("hope was right %d times and wrong %d times", won, lost)
 	}
 }

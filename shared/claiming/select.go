@@ -34,7 +34,9 @@ func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve 
 	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
 	if d.stock.complete {
 		t.oneTime = d.oneTimeOfAll(req, need)
-		t.overBudget = len(t.oneTime) > budget
+		if t.overBudget = len(t.oneTime) > budget; t.overBudget {
+			d.rely(t.oneTime...)
+		}
 		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
 	} else {
 		t.overBudget = need > budget
@@ -86,11 +88,17 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypacka
 }
 
 // reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
-// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves.
+// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
+// is the last, depends on all: one that is exposed already comes last.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
 		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID])
 	})
+	for _, c := range pool {
+		if req.Matches(c.Suite) {
+			d.rely(c)
+		}
+	}
 	var reserve *keypackage.Candidate
 	for suite, c := range keypackage.Reserves(pool) {
 		if req.Matches(suite) && (reserve == nil || keypackage.CompareUse(c, reserve) < 0) {
@@ -98,6 +106,11 @@ func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Ca
 		}
 	}
 	return reserve
+}
+
+// rely says that the decision is another one if any of the candidates is not what it seems.
+func (d *decision) rely(on ...*keypackage.Candidate) {
+	d.plan.decisive = append(d.plan.decisive, on...)
 }
 
 // matching returns the valid packages that answer the request, in the order of use.

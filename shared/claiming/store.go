@@ -7,7 +7,7 @@ import (
 )
 
 // Store keeps requests' records, the stock, and everything that a claim decides on. All methods may be called
-// concurrently, also from other processes. What View, Oldest and Newest return may be outdated at once; Commit alone
+// concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
 // decides whether it still holds.
 type Store interface {
 	// Records returns those of the records that exist, in any order.
@@ -17,12 +17,19 @@ type Store interface {
 	// units that were answered before, and the records of whole requests.
 	View(ctx context.Context, owner string, units []Unit) (*View, error)
 
-	// Oldest reads up to limit documents of the owner's stock, oldest created_at first, ties by lower id, from behind
-	// `after` (nil: from the start). Fewer than limit means that the stock ends there.
-	Oldest(ctx context.Context, owner string, after *keypackage.Candidate, limit int) ([]*keypackage.Candidate, error)
+	// ReadStock reads documents of the owner's stock, without a look at anything else: nothing is verified that was not
+	// verified before, and nothing known of its use. It keeps no bytes of what has a flaw.
+	ReadStock(ctx context.Context, owner string, page Page) (Portion, error)
 
-	// Newest reads up to limit documents of the owner's stock, newest first. Fewer than limit are the whole stock.
-	Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error)
+	// CountSuite counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey; "" for all), up to
+	// limit. It costs no more than one document.
+	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
+
+	// Verify verifies those of the candidates that are not Verified.
+	Verify(candidates []*keypackage.Candidate)
+
+	// LookUp reads what the ledger and the tombstones say of those of the candidates that are not LookedUp.
+	LookUp(ctx context.Context, candidates []*keypackage.Candidate) error
 
 	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that
 	// the plan changes or relies on is as it was read. After any other error the plan may have been written all the same.
@@ -37,6 +44,21 @@ type Store interface {
 	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim) error
 }
 
+// Page says which documents of a stock to read.
+type Page struct {
+	Newest    bool                  // newest first; otherwise oldest created_at first, ties by lower id
+	After     *keypackage.Candidate // where to go on, oldest first; nil: at the start
+	Documents int                   // how many at the most
+	Bytes     int                   // no further document is read once they have so many bytes together
+}
+
+// Portion is what a Page has found, in its order.
+type Portion struct {
+	Candidates []*keypackage.Candidate
+	Bytes      int
+	End        bool // the stock has no more
+}
+
 // View is what a claim knows about one owner besides the stock.
 type View struct {
 	Owner  keypackage.Owner
@@ -49,6 +71,7 @@ type View struct {
 type Unit struct {
 	Request *keypackage.Request
 	Owner   string
+	reads   *allowance // shared by the units of a request; nil: no bound but the owner's
 }
 
 // ClaimID returns the document id of the unit's record.
@@ -75,6 +98,8 @@ type Plan struct {
 	Remaining []*keypackage.Candidate
 	Removed   []*keypackage.Candidate // expired, tombstoned or used up
 	Flagged   []*keypackage.Candidate // not verified
+
+	decisive []*keypackage.Candidate // on whose use the decision rests besides; not for the store
 }
 
 // Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.

@@ -2,6 +2,7 @@ package claiming
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
@@ -9,7 +10,7 @@ import (
 
 // supplies records which levels the plan makes the owner's stock reach. It needs to know how much is left, up to the
 // number that counts as refilled, of every ciphersuite that something is taken from.
-func (d *decision) supplies() error {
+func (d *decision) supplies() {
 	before := d.plan.Owner.Supplies
 	d.plan.Owner.Supplies = maps.Clone(before)
 	if d.plan.Owner.Supplies == nil {
@@ -20,11 +21,14 @@ func (d *decision) supplies() error {
 		switch {
 		case endless:
 			continue
-		case d.stock.complete && !d.stock.truncated, count > keypackage.LowStock:
+		case d.stock.complete && !d.stock.truncated:
+			if touched && count <= keypackage.LowStock {
+				d.rely(d.ofSuite(suite)...)
+			}
 		case touched && !d.stock.complete && !d.plan.RequireOwner:
-			return errMoreStock
+			count, reserve = max(count, d.uncounted(suite)), false
 		default:
-			continue // over budget or past the scan limit: not known
+			continue // over budget or past a bound: not known
 		}
 		key := keypackage.SuiteKey(suite)
 		if supply, changed := before[key].Sink(count, reserve, d.now); changed {
@@ -33,7 +37,22 @@ func (d *decision) supplies() error {
 		}
 	}
 	d.plan.Owner.Pending = len(d.plan.Owner.DueNotices()) > 0
-	return nil
+}
+
+// uncounted estimates what is left of a ciphersuite by the number of documents, without those that are known to be of
+// another or of no use. A notice is a service: it may come late if the rest is not what it says.
+func (d *decision) uncounted(suite mls.Ciphersuite) int {
+	left := d.stock.counted - len(d.plan.Consumed)
+	for _, c := range d.stock.documents {
+		if among := d.stock.countedOf == 0 || c.Suite == suite; among && (c.Suite != suite || !c.Valid(d.now)) {
+			left--
+		}
+	}
+	return left
+}
+
+func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {
+	return slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool { return c.Suite != suite })
 }
 
 // noteStocked notes whether the owner has anything at all, so that her stock's end counts once, however often strangers ask
@@ -73,10 +92,7 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 // owner uploaded others says nothing about these.
 func (d *decision) left(suite mls.Ciphersuite) (count int, endless, reserve bool) {
 	exposed := 0
-	for _, c := range d.valid {
-		if c.Suite != suite {
-			continue
-		}
+	for _, c := range d.ofSuite(suite) {
 		count++
 		endless = endless || c.Addressable
 		if c.Use == keypackage.UseReserve {

@@ -1,7 +1,6 @@
 package claiming
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -66,8 +65,27 @@ func TestLevelsAreKnownOrNotTold(t *testing.T) {
 			t.Errorf("%s: the level is not written", name)
 		}
 	}
-	if _, err := decide([]Unit{ask("r", 1)}, nothingKnown(), &stock{documents: fresh(4)}, generous, now); !errors.Is(err, errMoreStock) {
-		t.Errorf("three of an unknown number left: %v, want more to be read", err)
+}
+
+// Where the stock is not read to its end, its documents are counted.
+func TestLevelsByCount(t *testing.T) {
+	t.Parallel()
+	other := candidate("o", 9, suite(2))
+	for name, tt := range map[string]struct {
+		stock *stock
+		want  int
+	}{
+		"five, one goes":               {&stock{documents: fresh(2), counted: 5}, 0},
+		"four, one goes":               {&stock{documents: fresh(2), counted: 4}, 3},
+		"five, one of them of another": {&stock{documents: append(fresh(2), other), counted: 5}, 3},
+		"four of the suite":            {&stock{documents: append(fresh(2), other), counted: 4, countedOf: 1}, 3},
+		"one is of no use":             {&stock{documents: append(fresh(2), candidate("e", 9, expired)), counted: 5, countedOf: 1}, 3},
+		"their tags say nothing":       {&stock{documents: fresh(5), counted: 0, countedOf: 1}, 0},
+	} {
+		plan := decided(t, []Unit{ask("r", 1, ofSuite(1))}, nothingKnown(), tt.stock, generous)
+		if got := plan.Owner.Supplies["0x0001"].Count; got != tt.want {
+			t.Errorf("%s: %d left, want %d", name, got, tt.want)
+		}
 	}
 }
 

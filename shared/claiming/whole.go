@@ -60,9 +60,10 @@ func isWhole(r keypackage.Claim) bool { return r.Owner == "" }
 // observe records what would be claimed if the mode were deliver. Nothing is consumed.
 func (c *Claimer) observe(ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request) ([]keypackage.Claim, error) {
 	record := c.wholeRecord(doc, req, keypackage.StatusObserved, "")
+	reads := newAllowance()
 	for _, owner := range req.Owners {
-		units := []Unit{{Request: req, Owner: owner}}
-		plan, known, err := c.plan(ctx, owner, units)
+		unit := Unit{Request: req, Owner: owner, reads: reads}
+		plan, known, err := c.plan(ctx, newStockReader(c.store, owner, []Unit{unit}), false)
 		if err != nil {
 			return nil, err
 		}

@@ -28,14 +28,63 @@ func (d Document) Text(field string) string {
 // endOfTime is the last second that Firestore can store as a timestamp, in the year 9999.
 const endOfTime = 253402300799
 
-// Time returns a field that holds integer Unix seconds or a Firestore timestamp. Seconds before 1970 or after the year
-// 9999 are no time: nobody means them, and what is derived from them could not be stored.
-func (d Document) Time(field string) (t time.Time, ok bool) {
-	switch v := d[field].(type) {
+// Created returns created_at, and whether it is what it should be: integer Unix seconds. A timestamp and a number with a
+// fraction are dates, too; for anything else it returns the zero time.
+func (d Document) Created() (created time.Time, integer bool) {
+	switch v := d[FieldCreatedAt].(type) {
 	case int64:
-		return time.Unix(v, 0).UTC(), v >= 0 && v <= endOfTime
+		return unix(v), true
+	case float64:
+		if v >= 0 && v <= endOfTime {
+			return unix(int64(v)), false
+		}
 	case time.Time:
-		return v.UTC(), true
+		return unix(v.Unix()), false
 	}
 	return time.Time{}, false
+}
+
+// End returns expires_at, integer Unix seconds or a timestamp, and whether there is one. What is zero, negative, beyond
+// the year 9999 or of another type is no end: nobody means it, and what is derived from it could not be stored. Whoever
+// claims and whoever removes must read it so.
+func (d Document) End() (end time.Time, ok bool) {
+	switch v := d[FieldExpiresAt].(type) {
+	case int64:
+		end = unix(v)
+	case time.Time:
+		end = v.UTC()
+	}
+	return end, end.Unix() > 0
+}
+
+// unix returns the zero time for seconds that are no time that Firestore can store, or before 1970.
+func unix(seconds int64) time.Time {
+	if seconds < 0 || seconds > endOfTime {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// Size returns about how many bytes the document takes in memory, on the wire and in a transaction, whoever wrote which
+// fields.
+func (d Document) Size() int { return sizeOf(map[string]any(d)) }
+
+func sizeOf(value any) int {
+	const flat = 8 // a number, a time, or what a value costs besides its content
+	size := flat
+	switch v := value.(type) {
+	case string:
+		size += len(v)
+	case []byte:
+		size += len(v)
+	case []any:
+		for _, element := range v {
+			size += sizeOf(element)
+		}
+	case map[string]any:
+		for name, field := range v {
+			size += len(name) + sizeOf(field)
+		}
+	}
+	return size
 }

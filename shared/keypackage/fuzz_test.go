@@ -112,7 +112,7 @@ func checkPackage(t *testing.T, id string, doc keypackage.Document) {
 		if got.Suite == 0 || got.Owner != bob.pubkey || got.CreatedAt < 0 || got.ID != id {
 			t.Errorf("%s: handed out as %+v", policy, got)
 		}
-		if field, ok := doc.Time("expires_at"); ok && got.ExpiresAt.After(field) {
+		if field, ok := doc.End(); ok && got.ExpiresAt.After(field) {
 			t.Errorf("%s: valid beyond its document, until %v", policy, got.ExpiresAt)
 		}
 		if got.ExpiresAt.Year() > 9999 || got.ExpiresAt.Year() < 1 {

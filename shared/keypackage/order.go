@@ -42,8 +42,15 @@ func CompareUse(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.class(), b.class()), CompareAge(a, b))
 }
 
-// CompareAge orders candidates by age, the oldest first; ties by the lower event id.
+// CompareAge orders candidates by age, the oldest first; ties by the lower event id. A date that is no integer comes last:
+// Firestore sorts every number before every timestamp, so a claim that reads oldest first meets those last, too.
 func CompareAge(a, b *Candidate) int {
+	if a.Misdated != b.Misdated {
+		if b.Misdated {
+			return -1
+		}
+		return 1
+	}
 	return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }
 

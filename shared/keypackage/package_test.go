@@ -140,6 +140,16 @@ func TestInspectUnsignedPackage(t *testing.T) {
 // A policy for clients that publish opaque content: it is served by its tag, but what was checked and found wrong is not.
 func TestWarnPolicy(t *testing.T) {
 	t.Parallel()
+	unknownSuite := func(edit func(*mls.KeyPackage)) []byte {
+		return keyPackage(t, 1, func(o *mlsgen.Options) {
+			o.Edit = func(kp *mls.KeyPackage) {
+				kp.Ciphersuite = 0x0054 // X-Wing, a draft
+				kp.LeafNode.Capabilities.Ciphersuites = append(kp.LeafNode.Capabilities.Ciphersuites, 0x0054)
+				edit(kp)
+			}
+		})
+	}
+	xWing := inHex(unknownSuite(func(*mls.KeyPackage) {}))
 	for name, tt := range map[string]struct {
 		content, suiteTag string
 		strict, warn      string
@@ -151,7 +161,15 @@ func TestWarnPolicy(t *testing.T) {
 			inHex(keyPackage(t, 1, func(o *mlsgen.Options) { o.Owner = carol.pubkey })), "",
 			string(mls.ErrIdentity), string(mls.ErrIdentity),
 		},
-		"empty": {"", "0x0001", keypackage.FlawMalformed, keypackage.FlawMalformed},
+		"empty":          {"", "0x0001", keypackage.FlawMalformed, keypackage.FlawMalformed},
+		"unknown suite":  {xWing, "0x0054", string(mls.ErrCiphersuite), ""},
+		"and broken":     {xWing[:len(xWing)-2], "0x0054", keypackage.FlawUnparsable, keypackage.FlawUnparsable},
+		"framed, broken": {"00010005" + xWing[:len(xWing)-2], "0x0054", keypackage.FlawUnparsable, keypackage.FlawUnparsable},
+		"and keys used twice": {
+			inHex(unknownSuite(func(kp *mls.KeyPackage) { kp.InitKey = kp.LeafNode.EncryptionKey })), "",
+			string(mls.ErrInitKeyReused), string(mls.ErrInitKeyReused),
+		},
+		"not even encoded": {"hello", "0x0053", keypackage.FlawUnparsable, keypackage.FlawUnparsable},
 	} {
 		id, doc := unsigned(tt.content)
 		doc["ciphersuite"] = tt.suiteTag
@@ -179,6 +197,11 @@ func TestExpiry(t *testing.T) {
 		"later than the bytes": {parsed, lifetimeEnd.Add(time.Hour).Unix(), lifetimeEnd},
 		"unreadable":           {parsed, "soon", lifetimeEnd},
 		"beyond time":          {parsed, int64(1 << 62), lifetimeEnd},
+		"zero":                 {parsed, int64(0), lifetimeEnd},
+		"negative":             {parsed, int64(-62135596800), lifetimeEnd},
+		"a fraction":           {parsed, 0.5, lifetimeEnd},
+		"a double":             {parsed, float64(soon.Unix()), lifetimeEnd},
+		"timestamp, negative":  {parsed, time.Unix(-1, 0), lifetimeEnd},
 		"nothing known":        {"opaque", nil, now.Add(-time.Minute + 84*24*time.Hour)},
 		"opaque, with a field": {"opaque", soon.Unix(), soon},
 	} {
@@ -189,6 +212,38 @@ func TestExpiry(t *testing.T) {
 		if got := inspect(id, doc); !got.ExpiresAt.Equal(tt.want) {
 			t.Errorf("%s: expires %v, want %v", name, got.ExpiresAt, tt.want)
 		}
+	}
+}
+
+// A date that is no integer is a date, and used last; what is no date makes a document unusable.
+func TestCreationTime(t *testing.T) {
+	t.Parallel()
+	parsed := inHex(keyPackage(t, 1, nil))
+	read := func(created any) *keypackage.Candidate {
+		id, doc := unsigned(parsed)
+		doc["created_at"] = created
+		return &keypackage.Candidate{Package: inspect(id, doc)}
+	}
+	newest := read(now.Unix())
+	for _, created := range []any{now.Add(-time.Hour), float64(now.Unix()) - 0.5, time.Unix(0, 0)} {
+		if c := read(created); c.Flaw != "" || !c.Misdated || keypackage.CompareAge(newest, c) >= 0 || keypackage.CompareAge(c, newest) <= 0 {
+			t.Errorf("%v: flaw %q, older than an integer", created, c.Flaw)
+		}
+	}
+	for _, created := range []any{"1795435200", int64(-1), float64(-1), time.Unix(-1, 0), true} {
+		if c := read(created); c.Flaw != keypackage.FlawMalformed {
+			t.Errorf("%v: flaw %q", created, c.Flaw)
+		}
+	}
+}
+
+// The whole document counts, whatever its fields are called: a delivery carries a copy of it.
+func TestDocumentSize(t *testing.T) {
+	t.Parallel()
+	id, doc := unsigned(inHex(keyPackage(t, 1, nil)))
+	doc["junk"] = []any{map[string]any{"deep": strings.Repeat("x", keypackage.MaxPackageBytes)}}
+	if got := inspect(id, doc); got.Flaw != keypackage.FlawTooLarge || got.ExpiresAt.IsZero() {
+		t.Errorf("got %+v", got.Flaw)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,14 @@ func identity(content string) []byte {
 		return decoded[0]
 	}
 	return []byte(content)
+}
+
+// Opaque tells whether content is bytes of a kind that nobody here knows: it can be decoded, and does not begin as a
+// KeyPackage of mls10 does, framed or bare. What begins like one and cannot be parsed is a broken KeyPackage.
+func Opaque(content string) bool {
+	version := frame[:2]
+	decoded := decodings(content)
+	return len(decoded) > 0 && !slices.ContainsFunc(decoded, func(b []byte) bool { return bytes.HasPrefix(b, version) })
 }
 
 // decodings returns what content may stand for, hex first.

@@ -14,7 +14,8 @@ import (
 //
 // The verdict does not depend on the time, so it holds for ever for the same bytes and owner; ask Lifetime.Current as well.
 //
-// Cheap checks come first and signatures last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong.
+// Cheap checks come first and signatures last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong, and
+// ErrCiphersuite that nothing is wrong which can be checked without knowing the suite.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
 	if leaf.Source != SourceKeyPackage {
@@ -79,10 +80,10 @@ func verifyKeys(kp *KeyPackage) error {
 	leaf := &kp.LeafNode
 	suite, ok := kp.Ciphersuite.known()
 	switch {
-	case !ok:
-		return ErrCiphersuite
 	case bytes.Equal(kp.InitKey, leaf.EncryptionKey):
 		return ErrInitKeyReused
+	case !ok:
+		return ErrCiphersuite
 	case !suite.kem(kp.InitKey), !suite.kem(leaf.EncryptionKey), !suite.signature.validKey(leaf.SignatureKey):
 		return ErrPublicKey
 	case suite.signature.verify == nil:

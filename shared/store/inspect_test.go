@@ -11,7 +11,7 @@ import (
 func TestInspectionsAreOfOneVersion(t *testing.T) {
 	t.Parallel()
 	i, at := newInspections(), time.Unix(1700000000, 0)
-	i.keep(inspected{"a", at}, keypackage.Package{ID: "a", Suite: 1})
+	i.keep(&keypackage.Candidate{Package: keypackage.Package{ID: "a", Suite: 1}, Version: at})
 	seen := func(id string, version time.Time) keypackage.Package {
 		p, _ := i.find(inspected{id, version})
 		return p
@@ -28,7 +28,7 @@ func TestInspectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	i, at := newInspections(), time.Unix(1700000000, 0)
 	for n := range 5 * inspectionsKept {
-		i.keep(inspected{fmt.Sprint(n), at}, keypackage.Package{})
+		i.keep(&keypackage.Candidate{Package: keypackage.Package{ID: fmt.Sprint(n)}, Version: at})
 		if kept := len(i.recent) + len(i.older); kept > 2*inspectionsKept {
 			t.Fatalf("%d remembered, want at most %d", kept, 2*inspectionsKept)
 		}

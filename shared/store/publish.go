@@ -3,12 +3,10 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"cloud.google.com/go/firestore"
-	"cloud.google.com/go/firestore/apiv1/firestorepb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
@@ -18,16 +16,7 @@ var _ publishing.Store = (*Store)(nil)
 
 // CountStock implements publishing.Store. It costs one read.
 func (s *Store) CountStock(ctx context.Context, owner string, limit int) (int, error) {
-	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Limit(limit)
-	result, err := query.NewAggregationQuery().WithCount("n").Get(ctx)
-	if err != nil {
-		return 0, failed("count the stock", err)
-	}
-	count, ok := result["n"].(*firestorepb.Value)
-	if !ok {
-		return 0, failed("count the stock", fmt.Errorf("no count in the answer"))
-	}
-	return int(count.GetIntegerValue()), nil
+	return s.CountSuite(ctx, owner, "", limit)
 }
 
 // Published implements publishing.Store.

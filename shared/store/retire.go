@@ -33,7 +33,7 @@ func (s *Store) Package(ctx context.Context, id string) (*keypackage.Candidate, 
 		return nil, err
 	}
 	candidates := []*keypackage.Candidate{s.candidate(snaps[0])}
-	return candidates[0], s.look(ctx, candidates)
+	return candidates[0], s.examine(ctx, candidates)
 }
 
 // Retire implements expiring.Store.

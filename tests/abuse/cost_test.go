@@ -93,6 +93,8 @@ func (c counted) RecvMsg(m any) error {
 		if name := max(answer.GetMissing(), answer.GetFound().GetName()); name != "" {
 			c.bill.count(c.bill.reads, name)
 		}
+	case *firestorepb.RunAggregationQueryResponse:
+		c.bill.reads["(counts)"]++
 	case *firestorepb.RunQueryResponse:
 		if name := answer.GetDocument().GetName(); name != "" {
 			c.bill.count(c.bill.reads, name)

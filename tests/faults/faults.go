@@ -59,7 +59,7 @@ type Point struct {
 }
 
 func (p Point) reads() bool {
-	return strings.HasPrefix(p.Name, "RunQuery") || strings.HasPrefix(p.Name, "BatchGetDocuments")
+	return strings.HasPrefix(p.Name, "Run") || strings.HasPrefix(p.Name, "BatchGetDocuments") // RunQuery, RunAggregationQuery
 }
 
 func (p Point) String() string { return fmt.Sprintf("%s #%d", p.Name, p.N+1) }

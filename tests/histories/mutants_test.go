@@ -154,17 +154,15 @@ func everything(keypackage.Use) bool { return true }
 
 func shared(use keypackage.Use) bool { return use == keypackage.UseReserve }
 
-func (f *forgetful) Oldest(
-	ctx context.Context, owner string, after *keypackage.Candidate, limit int,
-) ([]*keypackage.Candidate, error) {
-	candidates, err := f.Store.Oldest(ctx, owner, after, limit)
+func (f *forgetful) LookUp(ctx context.Context, candidates []*keypackage.Candidate) error {
+	err := f.Store.LookUp(ctx, candidates)
 	for _, c := range candidates {
-		if f.forget(c.Use) {
+		if c.LookedUp && f.forget(c.Use) {
 			c.Use = keypackage.UseNone
 			c.Hash = fmt.Sprintf("%s-%d", c.Hash, f.names.Add(1))
 		}
 	}
-	return candidates, err
+	return err
 }
 
 // careless returns packages although a push of them ended nobody knows how.
