@@ -51,6 +51,16 @@ locals {
         queries = { deliver = "max(pubsub_googleapis_com:subscription_oldest_unacked_message_age{${local.subscription}=\"${google_pubsub_subscription.deliver.name}\"})" }
       },
     ],
+    var.gateway == null ? [] : [
+      {
+        title   = "Gateway: open sessions"
+        queries = { sessions = "${replace(local.sum.gateway_sessions, "WINDOW", "5m")} / 5" }
+      },
+      {
+        title   = "Gateway: logins accepted and refused, upstream that cannot be reached, publishing refused, frames too many, clients too slow (10 min)"
+        queries = { for name in ["logins", "logins_refused", "upstream_failed", "publish_refused", "rate_limited", "sessions_too_slow"] : name => replace(local.sum["gateway_${name}"], "WINDOW", "10m") }
+      },
+    ],
   )
   tile = { width = 24, height = 16 } # two beside each other on a grid of 48 columns
 }

@@ -75,7 +75,8 @@ func askEverything(w *world) {
 	_, retirable := w.store.Retirable(ctx, w.now, 1)
 	_, requests := w.store.Requests(ctx, w.now, w.now, &keypackage.RequestDocument{ID: "request", ReceivedAt: w.now}, 1)
 	_, pending := w.store.PendingOwners(ctx, 1)
-	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending} {
+	_, slot := w.store.Published(ctx, &keypackage.Package{ID: "package", Owner: "owner", Hash: "hash"}, "slot")
+	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending, slot} {
 		w.must(err)
 	}
 }

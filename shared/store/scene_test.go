@@ -161,6 +161,7 @@ func (s *scene) decide() *claiming.Plan {
 	joined := slices.Collect(maps.Values(view.Open))[0].Delivery
 	joined.Join(carol.ID)
 
+	view.Owner.Stocked = true
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
 		Records: []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
