@@ -41,6 +41,7 @@ func NewLocal(store Store, sessions Relay, mode keypackage.Mode, now func() time
 type Result struct {
 	Pushes    int // calls of the relay
 	Delivered int
+	Repeated  int      // sent again; no part of Delivered, nor of Latencies
 	Waiting   int      // nobody there, or nobody listening: still pending
 	Parked    int      // the relay does not know the event, or rejects it
 	Failed    int      // certainly not delivered, because the push failed as a whole: still pending
@@ -74,12 +75,11 @@ func (d *Deliverer) Begun(
 // LeftToTick: the next tick asks for the same again, as long as anything is pending, so neither a retry nor a dead letter
 // would add anything. Only a claim's message becomes a dead letter, which makes at most one for each request.
 func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result, error) {
-	return d.handle(func(w *work) error {
-		if err := w.pushOpen(ctx, requester); err != nil {
-			return fault.Final(LeftToTick, err)
-		}
-		return nil
-	})
+	result, err := d.handle(func(w *work) error { return w.pushOpen(ctx, requester) })
+	if err != nil {
+		err = fault.Final(LeftToTick, err)
+	}
+	return result, err
 }
 
 // Repeat sends what was delivered of a request to its requester again, until it expires: to a session that did not exist

@@ -178,7 +178,7 @@ func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
 		}
 		s.relay.pushes, s.largest = nil, 0
 		result, err = s.Repeat(s.Context(), a)
-		if err != nil || result.Delivered != 3*page || s.largest != page {
+		if err != nil || result.Repeated != 3*page || s.largest != page {
 			s.Errorf("repeated %+v, %v, %d read at a time", result, err, s.largest)
 		}
 	})
@@ -197,7 +197,7 @@ func TestRepeat(t *testing.T) {
 		s.change("r_k04", leased)
 		writes := s.writes
 		result, err := s.Repeat(s.Context(), request("r"))
-		if err != nil || result.Delivered != 1 || len(s.relay.pushes) != 1 || s.writes != writes {
+		if err != nil || result.Repeated != 1 || result.Delivered+len(result.Latencies) > 0 || len(s.relay.pushes) != 1 || s.writes != writes {
 			s.Fatalf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}
 		push := s.relay.pushes[0]

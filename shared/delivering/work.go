@@ -183,7 +183,10 @@ func (w *work) sendAgain(ctx context.Context, found []keypackage.StoredDelivery)
 		push.ExpiresAt = earliestEnd(batch)
 		results := w.callOnce(ctx, push)
 		for _, d := range batch {
-			w.count(d, results.Of(d.ID))
+			w.alert(results.Of(d.ID))
+			if results.Of(d.ID) == keypackage.ResultDelivered {
+				w.result.Repeated++
+			}
 		}
 		if results.Whole.Fails() {
 			return failed(results)
