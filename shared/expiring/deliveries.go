@@ -104,7 +104,7 @@ func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
 			return err
 		}
 		requesters := e.toNudge(waiting)
-		if err := e.publisher.PublishRequesters(ctx, requesters); err != nil {
+		if err := e.deliveries.PublishRequesters(ctx, requesters); err != nil {
 			return err
 		}
 		report.Nudged += len(requesters)

@@ -9,8 +9,11 @@ import (
 	"cloud.google.com/go/firestore"
 	"google.golang.org/api/iterator"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
+
+var _ expiring.Store = (*Store)(nil)
 
 // Due implements expiring.Store. It is one query, whose answers come as they are taken.
 func (s *Store) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error] {

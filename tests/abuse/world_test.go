@@ -194,10 +194,10 @@ func (nothingLost) Unanswered(context.Context, []keypackage.RequestDocument) ([]
 
 func (nothingLost) Recover(context.Context, keypackage.RequestDocument) error { return nil }
 
-// PublishRequesters implements expiring.Publisher.
+// PublishRequesters implements expiring.Deliveries.
 func (w *world) PublishRequesters(context.Context, []string) error { return nil }
 
-// PublishNotices implements expiring.Publisher.
+// PublishNotices implements expiring.Notices.
 func (w *world) PublishNotices(_ context.Context, notices []keypackage.Notice) error {
 	w.notices = append(w.notices, notices...)
 	return nil
