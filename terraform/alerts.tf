@@ -65,8 +65,21 @@ locals {
       query    = "sum(increase(${local.promql.alerts}{monitored_resource=\"cloud_run_revision\",function=\"DeliverKeyPackages\"}[10m])) > 0"
       duration = "0s"
     }
+    relay-unmarked = {
+      title    = "The relay stores requests without the mark that finds them again"
+      severity = "WARNING"
+      query    = "${replace(local.sum.unmarked, "WINDOW", "30m")} > 5"
+      duration = "0s"
+    }
+    expiry-behind = {
+      title    = "The scheduled function does not get through its work"
+      severity = "WARNING"
+      # At least three runs in a row that stopped with "more" to do, and none that got through.
+      query    = "(sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\",outcome=\"more\"}[5m])) >= 3) unless (sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\",outcome=\"done\"}[5m])) > 0)"
+      duration = "0s"
+    }
     expiry-hindered = {
-      title    = "The scheduled function meets what it cannot read, or does not get through its work"
+      title    = "The scheduled function meets documents that it cannot read"
       severity = "WARNING"
       query    = "sum(increase(${local.promql.alerts}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\"}[10m])) > 0"
       duration = "0s"

@@ -40,7 +40,7 @@ locals {
       },
       {
         title   = "Made good by the scheduled function (10 min)"
-        queries = { for name in ["nudged", "taken_up", "not_taken_up", "removed", "retired"] : name => replace(local.sum[name], "WINDOW", "10m") }
+        queries = { for name in ["nudged", "taken_up", "not_taken_up", "dismissed", "unreadable", "removed", "retired"] : name => replace(local.sum[name], "WINDOW", "10m") }
       },
       {
         title   = "Errors per minute, by function and reason"

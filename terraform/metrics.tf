@@ -39,6 +39,9 @@ locals {
     taken_up                = { lines = local.expiry_line, field = "taken_up", says = "Requests whose trigger was lost" }
     not_taken_up            = { lines = local.expiry_line, field = "failed", says = "Requests without an answer that could not be taken up" }
     removed                 = { lines = local.expiry_line, field = "removed", says = "Expired packages removed from stock" }
+    dismissed               = { lines = local.expiry_line, field = "dismissed", says = "Requests given up: too old, or not to be read" }
+    unreadable              = { lines = local.expiry_line, field = "unreadable", says = "Documents that could not be read and were passed over" }
+    unmarked                = { lines = local.answer_line, field = "unmarked", says = "Requests that the relay stored without the mark open" }
     retired                 = { lines = local.expiry_line, field = "retired", says = "Exposed packages removed from stock" }
 
     # Of the minute that a gateway's line ends; sessions are those open at its end.

@@ -99,8 +99,8 @@ variable "gateway" {
     error_message = "gateway.max_instances must be 1 if requests_served_by is functions: a push reaches one instance only."
   }
   validation {
-    condition     = try(try(var.gateway.max_stock, local.default_gateway.max_stock) >= 1 && try(var.gateway.max_stock, local.default_gateway.max_stock) <= 512 && floor(try(var.gateway.max_stock, local.default_gateway.max_stock)) == try(var.gateway.max_stock, local.default_gateway.max_stock), false)
-    error_message = "gateway.max_stock must be a whole number from 1 to 512: a claim reads no further."
+    condition     = try(try(var.gateway.max_stock, local.default_gateway.max_stock) >= 1 && try(var.gateway.max_stock, local.default_gateway.max_stock) <= 500 && floor(try(var.gateway.max_stock, local.default_gateway.max_stock)) == try(var.gateway.max_stock, local.default_gateway.max_stock), false)
+    error_message = "gateway.max_stock must be a whole number from 1 to 500: a claim reads hardly further."
   }
   validation {
     condition     = try(contains(range(0, 5), try(var.gateway.trusted_proxy_hops, local.default_gateway.trusted_proxy_hops)), false)

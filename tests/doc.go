@@ -19,6 +19,9 @@
 //   - soak: whether everything holds for a long time under load, with lost calls and dying processes
 //   - bench: how long it takes, what it costs, and where it ends
 //
+// `go test ./...` covers all of it in small: after each call what leaves the caller in the dark, 128 histories, a soak of
+// 12 s. `.ci/run` adds the race detector, the model, every call failing in every way, and 1,000 histories.
+//
 // What these share:
 //
 //   - invariants: the promises as checks on what a run has left behind

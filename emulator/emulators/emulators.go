@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type Options struct {
 	PubSubPort    int          // 0 chooses a free one
 	LogDir        string       // "" is a temporary directory that Stop removes
 	Heap          string       // of each, as java's -Xmx wants it; "" is 512m
+	LongLived     bool         // Java compiles for a long run under load, at the cost of the first minutes
 	Progress      func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
 }
 
@@ -62,7 +64,10 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		}
 		e.tempDir, logDir = dir, dir
 	}
-	heap := "-Xmx" + cmp.Or(opts.Heap, defaultHeap)
+	jvm := []string{"-Xmx" + cmp.Or(opts.Heap, defaultHeap)}
+	if !opts.LongLived {
+		jvm = append(jvm, shortLived...)
+	}
 	var err error
 	if e.triggers, err = newTriggers(); err != nil {
 		return err
@@ -72,14 +77,14 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 		port:    opts.FirestorePort,
 		logFile: filepath.Join(logDir, "firestore.log"),
 		command: func(port int) (string, []string) {
-			return installed.Java, firestoreArgs(installed.Firestore, heap, port, e.triggers.addr())
+			return installed.Java, firestoreArgs(installed.Firestore, jvm, port, e.triggers.addr())
 		},
 	}
 	e.PubSub = &Emulator{
 		title:   pubsubProduct.title,
 		port:    opts.PubSubPort,
 		logFile: filepath.Join(logDir, "pubsub.log"),
-		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, heap, port) },
+		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, jvm, port) },
 	}
 	if err := errors.Join(e.Firestore.choosePort(), e.PubSub.choosePort()); err != nil {
 		return err // before either has taken its time to start
@@ -107,14 +112,18 @@ func startBoth(ctx context.Context, progress func(string), both ...*Emulator) er
 // to 1 GB under a load that it serves as well with 512 MB. It holds all documents there: 300,000 small ones need more.
 const defaultHeap = "512m"
 
+// shortLived is for runs of minutes, in which most of the CPU of an emulator with Java's defaults is its compiler: a start
+// and a first request take half of it, and so do the 20 s of tests/crashpoints.
+var shortLived = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
+
 // The Firestore emulator's messages are only written for English (its own wrapper script sets the same).
-func firestoreArgs(jar, heap string, port int, functionsAddr string) []string {
-	return []string{heap, "-Duser.language=en", "-cp", jar, firestoreProduct.mainClass,
-		"--host", "127.0.0.1", "--port", fmt.Sprint(port), "--functions_emulator", functionsAddr}
+func firestoreArgs(jar string, jvm []string, port int, functionsAddr string) []string {
+	return slices.Concat(jvm, []string{"-Duser.language=en", "-cp", jar, firestoreProduct.mainClass,
+		"--host", "127.0.0.1", "--port", fmt.Sprint(port), "--functions_emulator", functionsAddr})
 }
 
-func pubsubArgs(jar, heap string, port int) []string {
-	return []string{heap, "-cp", jar, pubsubProduct.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)}
+func pubsubArgs(jar string, jvm []string, port int) []string {
+	return slices.Concat(jvm, []string{"-cp", jar, pubsubProduct.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)})
 }
 
 // Stop ends both emulators and returns when their processes are gone.

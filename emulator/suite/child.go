@@ -8,8 +8,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
-// childStart bounds the start of one of our own processes, which takes some 50 ms on an idle machine.
-const childStart = 30 * time.Second
+// childStart bounds the start of one of our own processes, which takes some 50 ms on an idle machine; nothing waits for it
+// to pass.
+const childStart = 2 * time.Minute
 
 // child is a process of ours that listens at an address of its own.
 type child struct {
@@ -53,6 +54,15 @@ func (c *child) watch(p *process.Process) {
 func (c *child) stop() error { return c.end((*process.Process).Stop) }
 
 func (c *child) kill() error { return c.end((*process.Process).Kill) }
+
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running == nil {
+		return 0
+	}
+	return c.running.PID()
+}
 
 func (c *child) end(how func(*process.Process) error) error {
 	c.mu.Lock()

@@ -153,6 +153,14 @@ func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.logFile(
 
 func (s *Suite) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
+// PID returns the id of the process that serves an entry point or Relay now; 0 if there is none of that name.
+func (s *Suite) PID(name string) int {
+	if c, ok := s.children[name]; ok {
+		return c.pid()
+	}
+	return 0
+}
+
 // Restart kills a process, an entry point, Relay or PubSub, as a crash would, and starts it again at the same address. All
 // messages end with the Pub/Sub emulator; only a suite that has its own may restart it.
 func (s *Suite) Restart(ctx context.Context, name string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
@@ -47,6 +48,11 @@ func claimer(cfg config.Config, documents *store.Store, messages *topic.Publishe
 		},
 		Mode: cfg.Mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
+}
+
+// Publisher builds the use case of a relay that takes in KeyPackages, deletions and requests, which it keeps in documents.
+func Publisher(cfg config.Config, documents publishing.Store) *publishing.Publisher {
+	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.MaxStock}, time.Now)
 }
 
 // Deliverer builds the use case of DeliverKeyPackages.

@@ -38,6 +38,8 @@ type Config struct {
 	PairLimitPerHour   int               // PAIR_LIMIT_PER_HOUR: requests of one requester for one owner
 	OwnerBudgetPerHour int               // OWNER_BUDGET_PER_HOUR: one-time KeyPackages handed out per owner
 	Policy             keypackage.Policy // KEYPACKAGE_POLICY
+
+	MaxStock int // MAX_STOCK: KeyPackages of one owner that are kept; more are refused when published
 }
 
 // Collections names the Firestore collections. All names are different.
@@ -61,6 +63,7 @@ const (
 	maxPerOwner      = 10        // more in one unit would drain a usual stock at once
 	maxPairLimit     = 10_000    // the window is one document, which Firestore limits to 1 MiB
 	maxOwnerBudget   = 100_000   // the same
+	maxStock         = 500       // a claim reads no more of a stock than 512 documents
 )
 
 // Load reads the settings through lookup, which is usually [os.LookupEnv]. Required names variables that this
@@ -85,6 +88,7 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		PairLimitPerHour:   r.count("PAIR_LIMIT_PER_HOUR", 10, maxPairLimit),
 		OwnerBudgetPerHour: r.count("OWNER_BUDGET_PER_HOUR", 100, maxOwnerBudget),
 		Policy:             choice(r, "KEYPACKAGE_POLICY", keypackage.PolicyStrict, keypackage.PolicyWarn),
+		MaxStock:           r.count("MAX_STOCK", 200, maxStock),
 	}
 	c.RelayAudience = r.audience(c.RelayDeliveryURL)
 	if c.NoticeTopic != "" && c.NoticeTopic == c.DeliveryTopic {

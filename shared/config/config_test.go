@@ -50,6 +50,7 @@ func TestDefaults(t *testing.T) {
 		PairLimitPerHour:   10,
 		OwnerBudgetPerHour: 100,
 		Policy:             keypackage.PolicyStrict,
+		MaxStock:           200,
 	}
 	absent, err := config.Load(with().lookup)
 	if err != nil || absent != want {
@@ -82,6 +83,7 @@ func TestAccepted(t *testing.T) {
 		{with("MAX_PER_OWNER", "1"), func(c config.Config) any { return c.MaxPerOwner }, 1},
 		{with("PAIR_LIMIT_PER_HOUR", "10000"), func(c config.Config) any { return c.PairLimitPerHour }, 10_000},
 		{with("OWNER_BUDGET_PER_HOUR", "100000"), func(c config.Config) any { return c.OwnerBudgetPerHour }, 100_000},
+		{with("MAX_STOCK", "500"), func(c config.Config) any { return c.MaxStock }, 500},
 		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayDeliveryURL }, relay},
 		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayAudience }, "https://relay.example"},
 		{with(config.RelayDeliveryURL, "http://127.0.0.1:7447/x"), func(c config.Config) any { return c.RelayAudience }, "http://127.0.0.1:7447"},
@@ -125,6 +127,8 @@ func TestRefused(t *testing.T) {
 		{"PAIR_LIMIT_PER_HOUR", "many", "whole number"},
 		{"PAIR_LIMIT_PER_HOUR", "10001", "to 10000"},
 		{"OWNER_BUDGET_PER_HOUR", "-1", "from 1"},
+		{"MAX_STOCK", "0", "from 1 to 500"},
+		{"MAX_STOCK", "501", "from 1 to 500"},
 		{config.RelayDeliveryURL, "relay.example/x", "absolute"},
 		{config.RelayDeliveryURL, "https://:443/x", "absolute"},
 		{config.RelayDeliveryURL, "http://relay.example/x", "https"},

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // handleDeadLetters lists the messages that could not be delivered, and replays them if told to. It takes its settings from
@@ -16,13 +15,13 @@ import (
 func handleDeadLetters(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("deadletters", flag.ContinueOnError)
 	replay := flags.Bool("replay", false, "publish them to the delivery topic again, and remove them")
-	project := flags.String("project", "", "project `id` (default: $"+config.Project+", or that of `up` if FIRESTORE_EMULATOR_HOST is set)")
+	project := projectFlag(flags)
 	subscription := flags.String("subscription", "", "`id` of the subscription of the dead letters (default: that of the delivery topic with -dead behind)")
 	asJSON := flags.Bool("json", false, "print JSON")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	settings, err := config.Load(inProject(*project))
+	settings, err := load(*project)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -23,16 +21,17 @@ import (
 // the local suite or at a real project, whichever the environment names.
 func stock(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("stock", flag.ContinueOnError)
-	owner := flags.String("owner", "", "public `key` of the owner, 64 lowercase hex digits")
-	project := flags.String("project", "", "project `id` (default: $"+config.Project+", or that of `up` if FIRESTORE_EMULATOR_HOST is set)")
+	owner := flags.String("owner", "", "public `key` of the owner, hex or npub1")
+	project := projectFlag(flags)
 	asJSON := flags.Bool("json", false, "print JSON")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	if !keypackage.IsPubkey(*owner) {
-		return errors.New("-owner is not a public key: 64 lowercase hex digits")
+	key, err := pubkey(*owner)
+	if err != nil {
+		return fmt.Errorf("-owner: %w", err)
 	}
-	settings, err := config.Load(inProject(*project))
+	settings, err := load(*project)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func stock(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	holdings, err := documents.Holdings(ctx, *owner, time.Now())
+	holdings, err := documents.Holdings(ctx, key, time.Now())
 	if err != nil {
 		return err
 	}

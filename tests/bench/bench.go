@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
@@ -27,18 +27,14 @@ type section struct {
 	run func(*bench, context.Context) error
 }
 
-// sections in the order in which they run: the most sensitive ones while the emulators are still empty, those that fill them
-// last.
+// sections in the order in which they run: the most sensitive ones while the emulators are still empty.
 var sections = []section{
 	{"path", (*bench).path},
 	{"claims", (*bench).claims},
+	{"load", (*bench).load},
 	{"cost", (*bench).cost},
 	{"stock", (*bench).stock},
 	{"start", (*bench).start},
-	{"concurrency", (*bench).concurrency},
-	{"cpu", (*bench).cpu},
-	{"backlog", (*bench).backlog},
-	{"expiry", (*bench).expiry},
 }
 
 // SectionIDs lists what Options.Only may name.
@@ -55,28 +51,28 @@ type bench struct {
 	opts    Options
 	sizes   sizes
 	suite   *suite.Suite
+	wire    *wire
 	stamps  *stamps
-	dir     string // of what is built; "" before
-	built   string // the functions' executable; "" before
-	polling *gate  // while open, the polling design delivers, not DeliverKeyPackages
+	polling gate // while open, the polling design delivers, not DeliverKeyPackages
 	report  *Report
-
-	calls       atomic.Int64 // of functions, at their doors
-	invocations float64      // per request, once the path has been measured
 }
 
 // Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
 // variables of this process, by which Google's clients find the emulators.
 func Run(ctx context.Context, opts Options) (report *Report, err error) {
-	b := &bench{opts: opts, sizes: full, stamps: newStamps(), polling: &gate{}, report: newReport(opts.Short), invocations: nan}
+	b := &bench{opts: opts, sizes: full, stamps: newStamps(), report: newReport(opts.Short)}
 	if opts.Short {
 		b.sizes = short
 	}
-	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LogDir: opts.Logs, Progress: opts.Progress})
+	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, LogDir: opts.Logs, Progress: opts.Progress})
 	if err != nil {
 		return b.report, err
 	}
 	defer func() { err = errors.Join(err, running.Stop()) }()
+	if b.wire, err = newWire(running.Firestore.Addr()); err != nil {
+		return b.report, err
+	}
+	defer b.wire.close()
 	if b.suite, err = suite.Start(ctx, b.suiteOptions(running)); err != nil {
 		return b.report, err
 	}
@@ -84,37 +80,40 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 	if err := b.useEmulators(); err != nil {
 		return b.report, err
 	}
-	defer func() {
-		if b.dir != "" {
-			err = errors.Join(err, os.RemoveAll(b.dir))
-		}
-	}()
 	begun := time.Now()
 	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
-	for _, s := range b.wanted() {
-		b.progress("section %s", s.id)
+	return b.report, b.runSections(ctx)
+}
+
+func (b *bench) runSections(ctx context.Context) error {
+	wanted := sections
+	if len(b.opts.Only) > 0 {
+		wanted = slices.DeleteFunc(slices.Clone(sections), func(s section) bool { return !slices.Contains(b.opts.Only, s.id) })
+	}
+	for i, s := range wanted {
+		b.progress("section %s, %d of %d", s.id, i+1, len(wanted))
 		if err := s.run(b, ctx); err != nil {
-			return b.report, fmt.Errorf("section %s: %w", s.id, err)
+			return fmt.Errorf("section %s: %w", s.id, err)
 		}
 	}
-	return b.report, nil
+	return nil
 }
 
 // raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
 var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDGET_PER_HOUR": "100000"}
 
 // heap of each emulator: with the usual one, the Firestore emulator spends half its time in garbage collection once it
-// holds 300,000 documents, as it does in two sections.
+// holds 300,000 documents.
 const heap = "4g"
 
 func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
+	env := map[string]string{"FIRESTORE_EMULATOR_HOST": b.wire.addr}
+	for name, value := range raisedLimits {
+		env[name] = value
+	}
 	return suite.Options{
-		Emulators:   running,
-		FunctionEnv: raisedLimits,
-		Middleware:  b.middleware,
-		TickEvery:   time.Minute, // as in the cloud
-		Dir:         b.opts.Logs,
-		Progress:    b.opts.Progress,
+		Emulators: running, FunctionEnv: env, Middleware: b.middleware, TickEvery: time.Minute, // as in the cloud
+		Dir: b.opts.Logs, Progress: b.opts.Progress,
 	}
 }
 
@@ -122,24 +121,21 @@ func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
 func (b *bench) useEmulators() error {
 	addresses := b.suite.Addresses()
 	return errors.Join(
-		os.Setenv("FIRESTORE_EMULATOR_HOST", addresses.Firestore),
+		os.Setenv("FIRESTORE_EMULATOR_HOST", b.wire.addr),
 		os.Setenv("PUBSUB_EMULATOR_HOST", addresses.PubSub),
 		os.Setenv("GCE_METADATA_HOST", addresses.Metadata))
 }
 
-func (b *bench) wanted() []section {
-	if len(b.opts.Only) == 0 {
-		return sections
-	}
-	var wanted []section
-	for _, s := range sections {
-		for _, id := range b.opts.Only {
-			if s.id == id {
-				wanted = append(wanted, s)
-			}
+// atEachDistance runs a measurement once for each round-trip time.
+func (b *bench) atEachDistance(measure func(distance string) error) error {
+	defer b.wire.set(0)
+	for _, rtt := range b.sizes.distances {
+		b.wire.set(rtt)
+		if err := measure(fmt.Sprintf("RTT %v", rtt)); err != nil {
+			return err
 		}
 	}
-	return wanted
+	return nil
 }
 
 func (b *bench) progress(format string, args ...any) {

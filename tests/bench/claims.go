@@ -13,121 +13,111 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, with and
-// without combining.
+// waitsAtMost is how much longer a request for a hot owner may wait at several instances than the slowest at one.
+const waitsAtMost = 3
+
+// claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
+// instance and at several, which know nothing of each other.
 func (b *bench) claims(ctx context.Context) error {
 	t := b.report.table("claims", "Throughput of claims, one package each, from the request's document to its recorded outcome",
-		"claims/s", "p50 ms", "p99 ms", "max ms", "lost races", "retried", "twice")
-	t.note("Combining off: a Claimer for each request, as if each had an instance of its own. Lost races are commits that failed")
-	t.note("because somebody was first; retried are invocations that gave up and were called again, as the platform would.")
-	t.note("Twice are one-time packages that two requests got. Limits raised: %v.", raisedLimits)
-	b.progress("claims for many owners")
-	many, err := b.claimBurst(ctx, burst{owners: b.sizes.claims, requests: b.sizes.claims, atOnce: b.sizes.workers, combine: true})
-	if err != nil {
-		return err
-	}
-	many.report(t, fmt.Sprintf("%d owners, %d at a time", b.sizes.claims, b.sizes.workers))
-	for _, n := range b.sizes.hot {
-		var rates [2]float64
-		for i, combine := range []bool{true, false} {
-			b.progress("%d requests at once for one owner, combining %v", n, combine)
-			got, err := b.claimBurst(ctx, burst{owners: 1, requests: n, atOnce: n, combine: combine})
+		"claims/s", "p50 ms", "p99 ms", "max ms", "lost races", "retried")
+	t.note("Instances have connections of their own. Lost races are commits that failed because somebody was first; retried are")
+	t.note("invocations that gave up and were called again, as the platform would. Limits raised: %v.", raisedLimits)
+	return b.atEachDistance(func(distance string) error {
+		many := burst{owners: b.sizes.claims, requests: b.sizes.claims, atOnce: b.sizes.workers, instances: 1}
+		if _, err := b.claimBurst(ctx, t, fmt.Sprintf("%s, %d owners, %d at a time", distance, many.owners, many.atOnce), many); err != nil {
+			return err
+		}
+		one := 0.0 // how long the slowest waits at one instance
+		for _, n := range b.sizes.hot {
+			got, err := b.claimBurst(ctx, t, fmt.Sprintf("%s, 1 owner, %d at once", distance, n), burst{1, n, n, 1})
 			if err != nil {
 				return err
 			}
-			rates[i] = got.report(t, fmt.Sprintf("1 owner, %d at once, combining %s", n, onOff(combine)))
+			one = got.each.quantile(1)
 		}
-		if n == 200 {
-			b.report.atLeast("hot owner, 200 at once: combining on / off", rates[0]/rates[1], 3)
+		n := b.sizes.hot[len(b.sizes.hot)-1]
+		for _, instances := range b.sizes.instances {
+			name := fmt.Sprintf("%s, 1 owner, %d at once, %d instances", distance, n, instances)
+			got, err := b.claimBurst(ctx, t, name, burst{1, n, n, instances})
+			if err != nil {
+				return err
+			}
+			b.report.atMost(name+": slowest, over that at 1", got.each.quantile(1)/one, waitsAtMost)
 		}
-	}
-	return nil
-}
-
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
+		return nil
+	})
 }
 
 // burst is a number of requests for some owners.
-type burst struct {
-	owners, requests, atOnce int
-	combine                  bool
-}
+type burst struct{ owners, requests, atOnce, instances int }
 
 // burstResult is what a burst came to.
 type burstResult struct {
-	took    time.Duration
-	each    sample
-	lost    int64 // races
-	retried int64
-	twice   int
+	each          sample
+	lost, retried int64
 }
 
-func (r burstResult) report(t *Table, name string) (perSecond float64) {
-	perSecond = float64(len(r.each)) / r.took.Seconds()
-	t.add(name, perSecond, r.each.quantile(0.5), r.each.quantile(0.99), r.each.quantile(1),
-		float64(r.lost), float64(r.retried), float64(r.twice))
-	return perSecond
-}
-
-func (b *bench) claimBurst(ctx context.Context, want burst) (burstResult, error) {
-	db, err := newDatabase(ctx)
+func (b *bench) claimBurst(ctx context.Context, t *Table, name string, want burst) (result burstResult, err error) {
+	b.progress("%s", name)
+	db, requests, err := b.claimable(ctx, want)
 	if err != nil {
-		return burstResult{}, err
+		return result, err
 	}
 	defer db.drop(ctx)
-	// Every request is granted, and what is left keeps all of them in the usual case.
-	owners, err := db.newOwners(ctx, want.owners, want.requests/want.owners+packagesPerOwner)
-	if err != nil {
-		return burstResult{}, err
+	var lost, retried atomic.Int64
+	claimers := make([]*claiming.Claimer, want.instances)
+	for i := range claimers {
+		instance, err := openDatabase(ctx, db.Project)
+		if err != nil {
+			return result, err
+		}
+		defer instance.client.Close()
+		claimers[i] = db.claimer(&racing{instance.store(), &lost}, mute{}, time.Now)
 	}
-	requests, err := db.newRequests(ctx, want.requests, owners)
-	if err != nil {
-		return burstResult{}, err
-	}
-	store := &racing{Store: db.store()}
-	shared := db.claimer(store)
-	claimer := func() *claiming.Claimer { return shared }
-	if !want.combine {
-		claimer = func() *claiming.Claimer { return db.claimer(store) }
-	}
-	result := burstResult{each: make(sample, len(requests))}
-	var retried atomic.Int64
+	result.each = make(sample, len(requests))
 	var group errgroup.Group
 	group.SetLimit(want.atOnce)
 	settle()
-	result.took, err = timed(func() error {
+	took, err := timed(func() error {
 		for i, request := range requests {
 			group.Go(func() (err error) {
-				result.each[i], err = timed(func() error { return takeUntilAnswered(ctx, claimer(), request, &retried) })
+				result.each[i], err = timed(func() error {
+					return claimUntilAnswered(ctx, claimers[i%len(claimers)], request, &retried)
+				})
 				return err
 			})
 		}
 		return group.Wait()
 	})
-	if err != nil {
-		return burstResult{}, err
-	}
-	result.lost, result.retried = store.lost.Load(), retried.Load()
-	result.twice, err = db.handedOutTwice(ctx)
+	result.lost, result.retried = lost.Load(), retried.Load()
+	t.add(name, float64(len(requests))/took.Seconds(), result.each.quantile(0.5), result.each.quantile(0.99),
+		result.each.quantile(1), float64(result.lost), float64(result.retried))
 	return result, err
 }
 
-// claimer returns a Claimer that publishes nothing.
-func (db *database) claimer(store claiming.Store) *claiming.Claimer {
-	return db.claimerTo(store, mute{})
+// claimable prepares a database in which every request is granted, and what is left keeps all of them in the usual case.
+func (b *bench) claimable(ctx context.Context, want burst) (db *database, requests []keypackage.RequestDocument, err error) {
+	err = b.wire.without(func() error {
+		if db, err = newDatabase(ctx); err != nil {
+			return err
+		}
+		owners, err := db.newOwners(ctx, want.owners, want.requests/want.owners+packagesPerOwner)
+		if err == nil {
+			requests, err = db.newRequests(ctx, want.requests, owners)
+		}
+		return err
+	})
+	return db, requests, err
 }
 
-func (db *database) claimerTo(store claiming.Store, publisher claiming.Publisher) *claiming.Claimer {
+func (db *database) claimer(store claiming.Store, publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
 	return claiming.New(store, publisher, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
 		},
 		Mode: keypackage.ModeDeliver, MaxPerOwner: db.MaxPerOwner, RequestMaxAge: db.RequestMaxAge,
-	}, time.Now)
+	}, now)
 }
 
 // mute publishes nothing.
@@ -139,7 +129,7 @@ func (mute) PublishRequest(context.Context, keypackage.Announcement) error { ret
 // racing counts lost races.
 type racing struct {
 	claiming.Store
-	lost atomic.Int64
+	lost *atomic.Int64
 }
 
 // Commit implements claiming.Store.
@@ -151,8 +141,8 @@ func (r *racing) Commit(ctx context.Context, plan *claiming.Plan) error {
 	return err
 }
 
-// takeUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
-func takeUntilAnswered(
+// claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
+func claimUntilAnswered(
 	ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument, retried *atomic.Int64,
 ) error {
 	for {
@@ -167,24 +157,4 @@ func takeUntilAnswered(
 		}
 		retried.Add(1)
 	}
-}
-
-// handedOutTwice counts one-time packages with more than one delivery.
-func (db *database) handedOutTwice(ctx context.Context) (int, error) {
-	snaps, err := db.client.Collection(db.Collections.Deliveries).Documents(ctx).GetAll()
-	if err != nil {
-		return 0, err
-	}
-	deliveries := make(map[string]int)
-	twice := 0
-	for _, snap := range snaps {
-		var d keypackage.Delivery
-		if err := snap.DataTo(&d); err != nil {
-			return 0, err
-		}
-		if deliveries[d.PackageID]++; deliveries[d.PackageID] == 2 && !d.Reserve {
-			twice++
-		}
-	}
-	return twice, nil
 }

@@ -3,176 +3,245 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// severalPackages is how many packages the more usual request of a group chat with several devices asks for.
-const severalPackages = 5
+// counting is the round-trip time while costs are counted. It makes calls take about as long as each other, which counting
+// those in a row needs.
+const counting = 20 * time.Millisecond
 
-// cost counts what Firestore charges for a request, operation by operation, with the promise that needs it.
-func (b *bench) cost(ctx context.Context) error {
-	one, err := b.countCost(ctx, 1)
-	if err != nil {
-		return err
-	}
-	several, err := b.countCost(ctx, severalPackages)
-	if err != nil {
-		return err
-	}
-	unnamed := b.reportCost(one, several)
-	b.report.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
-	return nil
+// costed is a system whose calls to Firestore are counted, with a clock of its own and one relay.
+type costed struct {
+	*bench
+	db        *database
+	meter     *meter
+	later     time.Duration // than now
+	relay     *answering
+	announced []keypackage.Announcement // by claims
+	nudged    []string                  // requesters named by the scheduled function
+	claimer   *claiming.Claimer
+	deliverer *delivering.Deliverer
+	expirer   *expiring.Expirer
 }
 
-// bill is the mean of what requests cost.
-type bill struct {
-	docs     map[string]map[operation]float64 // by phase
-	calls    map[string]map[string]float64
-	messages float64
-	db       *database
+func (b *bench) newCosted(ctx context.Context) (*costed, error) {
+	c := &costed{bench: b, meter: newMeter(), relay: &answering{result: keypackage.ResultDelivered}}
+	metered, err := c.meter.option(b.wire.addr)
+	if err != nil {
+		return nil, err
+	}
+	if c.db, err = newDatabase(ctx, metered); err != nil {
+		return nil, err
+	}
+	now := func() time.Time { return time.Now().Add(c.later) }
+	c.claimer = c.db.claimer(c.db.store(), c, now)
+	c.deliverer = delivering.New(c.db.store(), c.relay, keypackage.ModeDeliver, now)
+	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
+	c.expirer = expiring.New(c.db.store(), recovering{c.claimer}, c, c, settings, now)
+	return c, nil
 }
 
-// countCost counts requests for n packages of owners with enough of them, claimed and delivered at the first push.
-func (b *bench) countCost(ctx context.Context, n int) (bill, error) {
-	m := newMeter()
-	metered, err := m.option()
-	if err != nil {
-		return bill{}, err
-	}
-	db, err := newDatabase(ctx, metered)
-	if err != nil {
-		return bill{}, err
-	}
-	defer db.drop(ctx)
-	stocked, err := db.newOwners(ctx, b.sizes.costs, n+packagesPerOwner)
-	if err != nil {
-		return bill{}, err
-	}
-	requests, err := db.newRequestsFor(ctx, b.sizes.costs, stocked, n)
-	if err != nil {
-		return bill{}, err
-	}
-	published := &announced{}
-	claimer := db.claimerTo(db.store(), published)
-	deliverer := delivering.New(db.store(), pleased{}, keypackage.ModeDeliver, time.Now)
-	sum := bill{docs: map[string]map[operation]float64{}, calls: map[string]map[string]float64{}, db: db}
-	m.take()
-	for _, request := range requests {
-		if _, err := claimer.Claim(ctx, request); err != nil {
-			return bill{}, err
-		}
-		sum.add(phaseClaim, m, len(requests))
-		result, err := deliverer.ForRequest(ctx, published.last)
-		if err != nil || result.Delivered != n {
-			return bill{}, fmt.Errorf("%d of %d packages delivered: %w", result.Delivered, n, err)
-		}
-		sum.add(phaseDeliver, m, len(requests))
-	}
-	sum.messages = float64(published.n) / float64(len(requests))
-	return sum, nil
-}
+// recovering is the claimer as the scheduled function sees it.
+type recovering struct{ *claiming.Claimer }
 
-func (b *bill) add(phase string, m *meter, of int) {
-	docs, calls := m.take()
-	if b.docs[phase] == nil {
-		b.docs[phase], b.calls[phase] = map[operation]float64{}, map[string]float64{}
-	}
-	for op, n := range docs {
-		b.docs[phase][op] += float64(n) / float64(of)
-	}
-	for method, n := range calls {
-		b.calls[phase][method] += float64(n) / float64(of)
-	}
-}
-
-// announced counts messages instead of publishing them, and keeps the last.
-type announced struct {
-	n    int
-	last keypackage.Announcement
+// Recover implements expiring.Claimer.
+func (r recovering) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	_, err := r.Claim(ctx, doc)
+	return err
 }
 
 // PublishRequest implements claiming.Publisher.
-func (p *announced) PublishRequest(_ context.Context, a keypackage.Announcement) error {
-	p.n++
-	p.last = a
+func (c *costed) PublishRequest(_ context.Context, a keypackage.Announcement) error {
+	c.announced = append(c.announced, a)
 	return nil
 }
 
-// pleased is a relay that delivers everything.
-type pleased struct{}
-
-// Push implements delivering.Relay.
-func (pleased) Push(_ context.Context, push delivering.Push) delivering.Results {
-	results := make(map[string]keypackage.PushResult, len(push.Deliveries))
-	for _, d := range push.Deliveries {
-		results[d.ID] = keypackage.ResultDelivered
-	}
-	return delivering.Results{Each: results}
+// PublishRequesters implements expiring.Publisher.
+func (c *costed) PublishRequesters(_ context.Context, requesters []string) error {
+	c.nudged = append(c.nudged, requesters...)
+	return nil
 }
 
-// reportCost returns how many operations have no reason.
-func (b *bench) reportCost(one, several bill) (unnamed int) {
-	t := b.report.table("cost", "Cost of a request whose packages are there: documents that Firestore charges for",
-		"1 package", "least possible", fmt.Sprintf("%d at once, each", severalPackages))
-	var sums, least, each [3]float64
-	for _, phase := range []string{phaseClaim, phaseDeliver} {
-		for _, op := range slices.SortedFunc(maps.Keys(one.docs[phase]), byKind) {
-			why := find(phase, op, one.db.Collections)
-			floor, promise := 0.0, "NO PROMISE NEEDS IT"
-			if why != nil {
-				floor, promise = why.least, why.promise
-			} else {
-				unnamed++
-			}
-			n, per := one.docs[phase][op], several.docs[phase][op]/severalPackages
-			t.add(fmt.Sprintf("%s: %s %s", phase, op.kind, op.collection), n, floor, per).Remark = promise
-			class := classOf(op.kind)
-			sums[class] += n
-			least[class] += floor
-			each[class] += per
+// PublishNotices implements expiring.NoticePublisher.
+func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { return nil }
+
+// requests stores so many for one package each of owners who have enough.
+func (c *costed) requests(ctx context.Context) (requests []keypackage.RequestDocument, err error) {
+	err = c.wire.without(func() error {
+		owners, err := c.db.newOwners(ctx, c.sizes.costs, packagesPerOwner)
+		if err == nil {
+			requests, err = c.db.newRequests(ctx, c.sizes.costs, owners)
+		}
+		return err
+	})
+	c.meter.take()
+	return requests, err
+}
+
+// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each
+// operation of a request.
+func (b *bench) cost(ctx context.Context) error {
+	c, err := b.newCosted(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.db.drop(ctx)
+	defer b.wire.set(0)
+	b.wire.set(counting)
+	var first, idle bill
+	for _, into := range []*bill{&first, &idle} { // the first one creates what later ones find
+		if err := c.tick(ctx, into); err != nil {
+			return err
 		}
 	}
-	for class, name := range []string{"reads", "writes", "deletes"} {
-		t.add("sum of "+name, sums[class], least[class], each[class])
+	t := b.report.table("cost", "Cost, for a request for one package that is there", costColumns...)
+	t.note("Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to Firestore in a")
+	t.note("row. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes and deletes. What an idle tick costs is left out of the others.")
+	claim, push, err := c.request(ctx, t)
+	if err != nil {
+		return err
 	}
-	t.add("messages", one.messages, 1, several.messages/severalPackages).Remark = "\"deliver what is pending\""
-	calls := t.add("invocations", b.invocations, 2, b.invocations/severalPackages)
-	calls.Remark = "counted at the doors while the path was measured, the relay's nudges included"
-	t.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
-	t.note("The old handler, by its description: 1 read (the query), 1 write (the pending delivery), 1 delete, and nobody was sent anything.")
-	t.note("The polling design adds to a claim 1 write, and 86,400 times a day as many reads as deliveries are pending and sessions open.")
-	t.note("Calls to Firestore for one package: claim %s; deliver %s.", listed(one.calls[phaseClaim]), listed(one.calls[phaseDeliver]))
-	return unnamed
-}
-
-func classOf(k kind) int {
-	switch k {
-	case query, read, readAgain:
-		return 0
-	case remove:
-		return 2
+	b.reportReasons(claim, push, c.db.Collections)
+	if err := c.lostTrigger(ctx, t, idle); err != nil {
+		return err
 	}
-	return 1
-}
-
-func byKind(a, b operation) int {
-	return strings.Compare(rank(a.kind)+a.collection, rank(b.kind)+b.collection)
-}
-
-func rank(k kind) string {
-	return fmt.Sprint(slices.Index([]kind{query, read, readAgain, create, update, remove}, k))
-}
-
-func listed(calls map[string]float64) string {
-	var parts []string
-	for _, method := range slices.Sorted(maps.Keys(calls)) {
-		parts = append(parts, fmt.Sprintf("%s %s", Number(calls[method]), method))
+	if err := c.offline(ctx, t, idle); err != nil {
+		return err
 	}
-	return strings.Join(parts, ", ")
+	c.row(t, "an idle tick of the scheduled function", idle, bill{}, 1)
+	return nil
+}
+
+var costColumns = []string{"reads", "writes", "deletes", "round trips", "invocations", "POSTs", "USD/100,000"}
+
+// row adds a bill less a part that others pay, for each of n requests.
+func (c *costed) row(t *Table, name string, all, less bill, n int) (reads, usd float64) {
+	names := c.db.Collections
+	ttl := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
+	sums, other := all.totals(ttl), less.totals(ttl)
+	var each [3]float64
+	for i := range each {
+		each[i] = (sums[i] - other[i]) / float64(n)
+	}
+	usd = 0.03*each[readings] + 0.09*each[writes] + 0.01*each[deletes]
+	t.add(name, each[readings], each[writes], each[deletes], float64(all.trips),
+		float64(all.invocations-less.invocations)/float64(n), float64(all.posts)/float64(n), usd)
+	return each[readings], usd
+}
+
+// request counts claim and push, and the same trigger again.
+func (c *costed) request(ctx context.Context, t *Table) (claim, push bill, err error) {
+	requests, err := c.requests(ctx)
+	if err != nil {
+		return claim, push, err
+	}
+	var again bill
+	for _, request := range requests {
+		if err := c.claim(ctx, &claim, request); err != nil {
+			return claim, push, err
+		}
+		if err := c.push(ctx, &push); err != nil {
+			return claim, push, err
+		}
+		if err := c.claim(ctx, &again, request); err != nil {
+			return claim, push, err
+		}
+		if err := c.push(ctx, &again); err != nil {
+			return claim, push, err
+		}
+	}
+	n := len(requests)
+	c.row(t, "claim", claim, bill{}, n)
+	c.row(t, "push", push, bill{}, n)
+	both := claim.plus(push)
+	reads, usd := c.row(t, "request, delivered", both, bill{}, n)
+	repeated, _ := c.row(t, "the same trigger again", again, bill{}, n)
+	c.report.atMost("reads of a request", reads, 12)
+	c.report.atMost("round trips in a row of a request", float64(both.trips), 7)
+	c.report.atMost("USD for 100,000 requests, delivered", usd, 1.1)
+	c.report.atMost("reads of a repeated trigger", repeated, 3)
+	return claim, push, nil
+}
+
+func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) error {
+	return into.on(c, func() error { _, err := c.claimer.Claim(ctx, request); return err })
+}
+
+// push delivers what was announced.
+func (c *costed) push(ctx context.Context, into *bill) error {
+	for _, a := range c.announced {
+		if err := into.on(c, func() error { _, err := c.deliverer.ForRequest(ctx, a); return err }); err != nil {
+			return err
+		}
+	}
+	c.announced = nil
+	return nil
+}
+
+// tick runs the scheduled function, and delivers to those whom it names.
+func (c *costed) tick(ctx context.Context, into *bill) error {
+	if err := into.on(c, func() error { _, err := c.expirer.Run(ctx); return err }); err != nil {
+		return err
+	}
+	for _, requester := range c.nudged {
+		if err := into.on(c, func() error { _, err := c.deliverer.ForRequester(ctx, requester); return err }); err != nil {
+			return err
+		}
+	}
+	c.nudged = nil
+	return c.push(ctx, into)
+}
+
+// lostTrigger leaves requests to the scheduled function.
+func (c *costed) lostTrigger(ctx context.Context, t *Table, idle bill) error {
+	requests, err := c.requests(ctx)
+	if err != nil {
+		return err
+	}
+	c.later += time.Minute
+	var found bill
+	if err := c.tick(ctx, &found); err != nil {
+		return err
+	}
+	if found.posts != len(requests) {
+		return fmt.Errorf("%d of %d requests without a trigger were served", found.posts, len(requests))
+	}
+	c.row(t, "request whose trigger was lost, delivered", found, idle, len(requests))
+	return nil
+}
+
+// offline asks for requesters who never come, until their packages are back in stock.
+func (c *costed) offline(ctx context.Context, t *Table, idle bill) error {
+	requests, err := c.requests(ctx)
+	if err != nil {
+		return err
+	}
+	c.relay.result = keypackage.ResultNoSession
+	var all, idles bill
+	for _, request := range requests {
+		if err := c.claim(ctx, &all, request); err != nil {
+			return err
+		}
+		if err := c.push(ctx, &all); err != nil {
+			return err
+		}
+	}
+	for over := c.db.DeliveryTTL + 2*time.Minute; over > 0; over -= time.Minute {
+		c.later += time.Minute
+		if err := c.tick(ctx, &all); err != nil {
+			return err
+		}
+		idles = idle.plus(idles)
+	}
+	if all.docs[operation{create, c.db.Collections.KeyPackages}] != len(requests) {
+		return fmt.Errorf("not all of %d packages are back: %v", len(requests), all.docs)
+	}
+	_, usd := c.row(t, "request, requester offline, expired and returned", all, idles, len(requests))
+	c.report.atMost("USD for 100,000 requests, requester offline", usd, 2)
+	return nil
 }

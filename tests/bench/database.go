@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"fmt"
+	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -124,16 +127,9 @@ func packageDocument(owner actors.Key, created nostr.Timestamp) (keypackage.Docu
 // newRequests returns n requests of as many requesters for one package, of each of the owners in turn, stored as by the
 // relay.
 func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
-	return db.newRequestsFor(ctx, n, owners, 1)
-}
-
-// newRequestsFor returns requests for that many packages.
-func (db *database) newRequestsFor(
-	ctx context.Context, n int, owners []string, packages int,
-) ([]keypackage.RequestDocument, error) {
 	requests := make([]keypackage.RequestDocument, n)
 	err := db.put(ctx, n, func(i int) (write, error) {
-		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}, Min: packages})
+		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}})
 		if err := actors.NewKey().Sign(event); err != nil {
 			return write{}, err
 		}
@@ -146,4 +142,37 @@ func (db *database) newRequestsFor(
 		}}, nil
 	})
 	return requests, err
+}
+
+// oldest finds an owner's oldest packages.
+func (db *database) oldest(owner string, limit int) firestore.Query {
+	return db.client.Collection(db.Collections.KeyPackages).Where(keypackage.FieldOwner, "==", owner).
+		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
+}
+
+func newID() string {
+	var id [32]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// clear removes everything from a database.
+func (db *database) clear(ctx context.Context) error {
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/databases/%s/documents",
+		os.Getenv("FIRESTORE_EMULATOR_HOST"), db.Project, db.Database)
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("clear a database: %w", err)
+	}
+	return response.Body.Close()
+}
+
+// drop ends the use of a database, so that the emulator's memory does not fill up with what is done with.
+func (db *database) drop(ctx context.Context) {
+	_ = db.client.Close()
+	_ = db.clear(ctx) // it is only about memory
 }

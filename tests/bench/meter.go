@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"os"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
 	"google.golang.org/api/option"
@@ -35,38 +36,50 @@ const (
 type meter struct {
 	mu    sync.Mutex
 	docs  map[operation]int
-	calls map[string]int // by method
+	spans []span
 }
 
-func newMeter() *meter { return &meter{docs: make(map[operation]int), calls: make(map[string]int)} }
+// span is from the beginning of a call until its end.
+type span struct{ begun, ended time.Time }
 
-// option makes a client's connection one that is metered.
-func (m *meter) option() (option.ClientOption, error) {
-	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"),
+func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
+
+// option makes a client's connection to an emulator one that is metered.
+func (m *meter) option(emulator string) (option.ClientOption, error) {
+	conn, err := grpc.NewClient(emulator,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))
 	return option.WithGRPCConn(conn), err
 }
 
-// take returns what was counted since the last time.
-func (m *meter) take() (docs map[operation]int, calls map[string]int) {
+// take returns what was counted since the last time, and how many calls were made one after another: as many as do not
+// overlap, which holds while all of them take about as long.
+func (m *meter) take() (docs map[operation]int, trips int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	docs, calls = m.docs, m.calls
-	m.docs, m.calls = make(map[operation]int), make(map[string]int)
-	return docs, calls
+	slices.SortFunc(m.spans, func(a, b span) int { return a.ended.Compare(b.ended) })
+	var last time.Time
+	for _, s := range m.spans {
+		if !s.begun.Before(last) {
+			trips++
+			last = s.ended
+		}
+	}
+	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
+	return docs, trips
+}
+
+func (m *meter) called(begun time.Time) {
+	ended := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spans = append(m.spans, span{begun, ended})
 }
 
 func (m *meter) count(k kind, name string, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs[operation{k, collectionOf(name)}] += n
-}
-
-func (m *meter) called(method string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls[method[strings.LastIndex(method, "/")+1:]]++
 }
 
 // collectionOf returns the collection of a document's full name.
@@ -81,7 +94,7 @@ func collectionOf(name string) string {
 func (m *meter) unary(
 	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
-	m.called(method)
+	defer m.called(time.Now())
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
 		for _, w := range commit.Writes {
@@ -105,15 +118,16 @@ func (m *meter) countWrite(w *firestorepb.Write) {
 func (m *meter) stream(
 	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	m.called(method)
+	begun := time.Now()
 	stream, err := open(ctx, desc, cc, method, opts...)
-	return &meteredStream{ClientStream: stream, meter: m, kind: read}, err
+	return &meteredStream{ClientStream: stream, meter: m, kind: read, begun: begun}, err
 }
 
 // meteredStream counts the documents of one answer.
 type meteredStream struct {
 	grpc.ClientStream
 	meter      *meter
+	begun      time.Time
 	kind       kind
 	collection string // of a query
 	found      int    // by a query
@@ -135,6 +149,9 @@ func (s *meteredStream) SendMsg(msg any) error {
 // RecvMsg implements grpc.ClientStream.
 func (s *meteredStream) RecvMsg(msg any) error {
 	err := s.ClientStream.RecvMsg(msg)
+	if err != nil {
+		s.meter.called(s.begun)
+	}
 	switch answer := msg.(type) {
 	case *firestorepb.BatchGetDocumentsResponse:
 		if name := answer.GetFound().GetName() + answer.GetMissing(); err == nil && name != "" {

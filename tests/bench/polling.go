@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -30,28 +31,34 @@ type poller struct {
 	sends  errgroup.Group
 }
 
-// compared is what the system and the polling design take for requests that are made at the same random moments.
-type compared struct{ system, polling []journey }
-
 // polled measures the polling design with the system's requesters and stock, at the levels up to 10 in flight, and next to
 // it the system, asked in the same way.
-func (b *bench) polled(ctx context.Context, s *system) (levels []compared, err error) {
-	for i, level := range b.sizes.levels {
-		if level > 10 {
-			break
+func (b *bench) polled(ctx context.Context, s *system) error {
+	t := b.report.table("path", "The design that polls every second, and the system, asked at random moments", quantiles...)
+	t.note("Requesters ask up to a second after the last answer; in the table above they ask again at once.")
+	for i, n := range b.sizes.polled {
+		level := b.sizes.levels[i]
+		b.progress("the system and the polling design, %d requesters", level)
+		ours, err := b.fresh(ctx, unpunctual{s}, level, n)
+		if err != nil {
+			return err
 		}
-		var c compared
-		b.progress("system, %d requesters who ask at random moments", level)
-		if c.system, err = fresh(ctx, unpunctual{s}, level, b.sizes.polled[i]); err != nil {
-			return nil, err
+		old, err := b.poll(ctx, s, level, n)
+		if err != nil {
+			return err
 		}
-		b.progress("polling design, %d requesters who ask at random moments", level)
-		if c.polling, err = b.poll(ctx, s, level, b.sizes.polled[i]); err != nil {
-			return nil, err
+		name := fmt.Sprintf("%d in flight", level)
+		system, polling := part(ours, journey.whole).row(), part(old, journey.whole).row()
+		t.add(name+": system", system...)
+		t.add(name+": (Pub/Sub's hop)", part(ours, journey.message).row()...)
+		t.add(name+": polling design", polling...)
+		t.add(name+": polling / system", over(polling, system)...)
+		if level == 10 {
+			b.report.atLeast("polling design / system, p50, 10 in flight", polling[0]/system[0], 5)
+			b.report.atLeast("polling design / system, p99, 10 in flight", polling[2]/system[2], 10)
 		}
-		levels = append(levels, c)
 	}
-	return levels, nil
+	return nil
 }
 
 // poll runs n requests while the polling design delivers.

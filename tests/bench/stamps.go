@@ -21,7 +21,7 @@ type stamps struct {
 
 // journey is one request's way. Everything is measured on one machine, so one clock does.
 type journey struct {
-	accepted  time.Time // the relay has answered OK, or the document is written
+	sent      time.Time // the request's frame has left the client, which on one machine is when it arrives
 	claiming  time.Time // the event has reached the first function
 	published time.Time // Pub/Sub has the message: its own time
 	pushed    time.Time // the message has reached the second function
@@ -58,8 +58,8 @@ func (s *stamps) pushed(id string, published, at time.Time) {
 }
 
 // take returns a journey that has ended and forgets it.
-func (s *stamps) take(id string, accepted, arrived time.Time) journey {
-	s.mark(id, func(j *journey) { j.accepted, j.arrived = accepted, arrived })
+func (s *stamps) take(id string, sent, arrived time.Time) journey {
+	s.mark(id, func(j *journey) { j.sent, j.arrived = sent, arrived })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := *s.journey[id]
@@ -68,13 +68,11 @@ func (s *stamps) take(id string, accepted, arrived time.Time) journey {
 }
 
 // The parts of a journey.
-func (j journey) whole() time.Duration   { return j.arrived.Sub(j.accepted) }
-func (j journey) trigger() time.Duration { return max(0, j.claiming.Sub(j.accepted)) } // may come before the OK
+func (j journey) whole() time.Duration   { return j.arrived.Sub(j.sent) }
+func (j journey) trigger() time.Duration { return j.claiming.Sub(j.sent) } // with the storing of the request
 func (j journey) message() time.Duration { return j.pushed.Sub(j.published) }
 func (j journey) first() time.Duration   { return j.published.Sub(j.claiming) }
 func (j journey) second() time.Duration  { return j.arrived.Sub(j.pushed) }
-
-func (j journey) withoutMessage() time.Duration { return j.whole() - j.message() }
 
 // share is what is left without the trigger's and Pub/Sub's own time.
 func (j journey) share() time.Duration { return j.first() + j.second() }
@@ -87,14 +85,12 @@ func (b *bench) middleware(entryPoint string, function http.Handler) http.Handle
 	switch entryPoint {
 	case suite.Claim:
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			b.calls.Add(1)
 			b.stamps.claiming(path.Base(r.Header.Get("Ce-Document")), time.Now())
 			function.ServeHTTP(w, r)
 		})
 	case suite.Deliver:
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			at := time.Now()
-			b.calls.Add(1)
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)

@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"cloud.google.com/go/firestore"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -52,7 +51,7 @@ func (db *database) claimInTurns(ctx context.Context, owners []string, n int) (c
 	if err != nil {
 		return nil, nil, err
 	}
-	claimer := db.claimer(db.store())
+	claimer := db.claimer(db.store(), mute{}, time.Now)
 	settle()
 	for i, request := range requests {
 		query, err := timed(func() error { return db.bareQuery(ctx, owners[i%len(owners)]) })
@@ -70,8 +69,6 @@ func (db *database) claimInTurns(ctx context.Context, owners []string, n int) (c
 
 // bareQuery reads as many of the oldest packages as a claim of one does.
 func (db *database) bareQuery(ctx context.Context, owner string) error {
-	_, err := db.client.Collection(db.Collections.KeyPackages).Where(keypackage.FieldOwner, "==", owner).
-		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).
-		Limit(1 + keypackage.RefilledStock).Documents(ctx).GetAll()
+	_, err := db.oldest(owner, 1+keypackage.RefilledStock).Documents(ctx).GetAll()
 	return err
 }

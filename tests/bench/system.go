@@ -77,9 +77,12 @@ func (s *system) request(ctx context.Context, requester int) (journey, error) {
 	defer cancel()
 	r := s.requesters[requester]
 	owner := s.owners[int(s.next.Add(1))%len(s.owners)]
-	id, err := r.Ask(ctx, actors.Question{Owners: []string{owner}})
-	accepted := time.Now()
-	if err != nil {
+	event := actors.NewRequest(actors.Question{Owners: []string{owner}})
+	if err := r.Sign(event); err != nil {
+		return journey{}, err
+	}
+	sent := time.Now()
+	if err := r.Publish(ctx, event); err != nil {
 		return journey{}, err
 	}
 	received, err := r.AwaitKeyPackages(ctx, s.received[requester]+1)
@@ -87,5 +90,5 @@ func (s *system) request(ctx context.Context, requester int) (journey, error) {
 		return journey{}, err
 	}
 	s.received[requester] = len(received)
-	return s.stamps.take(id, accepted, received[len(received)-1].At), nil
+	return s.stamps.take(event.ID, sent, received[len(received)-1].At), nil
 }

@@ -64,11 +64,7 @@ func TestAllSessionsOfTheRequesterSeeADelivery(t *testing.T) {
 
 func TestDeliveryWaitsForTheRequester(t *testing.T) {
 	s := onEveryday(t)
-	bob, published := s.owner(3)
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	request := s.askFor(alice, bob, 2)
-	s.reach(request, 2, waiting(keypackage.ResultNoSubscription))
+	bob, published, alice, request := s.waitingFor(3, 2)
 	alice.Disconnect()
 
 	s.listen(alice, bob)

@@ -22,11 +22,11 @@ import (
 	_ "github.com/keypackage-delivery/keypackage-delivery"
 )
 
-// What all tests share, besides the everyday system: the program that the suites run, and a pair of emulators, which
-// keep the suites' projects apart.
+// What all tests share, besides the everyday system: the program that the suites run, the one that operates, and a pair of
+// emulators, which keep the suites' projects apart.
 var (
-	program string
-	pair    *emulators.Emulators
+	program, operate string
+	pair             *emulators.Emulators
 )
 
 func TestMain(m *testing.M) {
@@ -44,7 +44,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program = filepath.Join(dir, "emulator")
+	program, operate = filepath.Join(dir, "emulator"), filepath.Join(dir, "operate")
 	var group errgroup.Group
 	group.Go(build)
 	group.Go(func() (err error) { pair, err = emulators.Start(context.Background(), emulators.Options{}); return err })
@@ -61,13 +61,16 @@ func run(m *testing.M) (code int, err error) {
 
 // build builds without -race, whatever the tests were built with: khatru, which the relay is built on, has races of its own.
 func build() error {
-	source := filepath.Join("..", "..", "emulator")
-	if _, err := os.ReadDir(source); err != nil { // has `go test` remember these files, too
-		return err
+	root := filepath.Join("..", "..")
+	sources := []string{filepath.Join(root, "emulator"), filepath.Join(root, "terraform", "operate")}
+	for _, source := range sources {
+		if _, err := os.ReadDir(source); err != nil { // has `go test` remember these files, too
+			return err
+		}
 	}
-	output, err := exec.Command("go", "build", "-o", program, source).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build the program that the suites run: %w\n%s", err, output)
+	arguments := append([]string{"build", "-o", filepath.Dir(program) + string(filepath.Separator)}, sources...)
+	if output, err := exec.Command("go", arguments...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs that the tests run: %w\n%s", err, output)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func TestStockCommand(t *testing.T) {
 	s.must(err)
 
 	show := func(arguments ...string) string {
-		command := exec.CommandContext(s.ctx, program, append([]string{"stock", "-owner", bob.Pubkey}, arguments...)...)
+		command := exec.CommandContext(s.ctx, operate, append([]string{"stock", "-owner", bob.Pubkey}, arguments...)...)
 		command.Env = append(os.Environ(),
 			"FIRESTORE_EMULATOR_HOST="+s.Addresses().Firestore, "GOOGLE_CLOUD_PROJECT="+s.Config().Project)
 		command.Stderr = os.Stderr

@@ -6,6 +6,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -111,4 +112,15 @@ func ids(events []*nostr.Event) []string {
 		ids[i] = event.ID
 	}
 	return ids
+}
+
+// waitingFor sets up an owner with a stock, and a requester who is there, has asked for n packages, and does not listen.
+func (s *world) waitingFor(stock, n int) (owner actors.Key, published []*nostr.Event, requester *actors.Requester, request string) {
+	s.t.Helper()
+	owner, published = s.owner(stock)
+	requester = actors.NewRequester(s.Addresses().Relay, actors.NewKey())
+	s.must(requester.Connect(s.ctx))
+	request = s.askFor(requester, owner, n)
+	s.reach(request, n, waiting(keypackage.ResultNoSubscription))
+	return owner, published, requester, request
 }

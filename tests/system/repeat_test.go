@@ -54,11 +54,7 @@ func TestMessageArrivesAgain(t *testing.T) {
 
 func TestRepeatedRequestJoins(t *testing.T) {
 	s := onEveryday(t)
-	bob, published := s.owner(4)
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	first := s.askFor(alice, bob, 1)
-	s.reach(first, 1, waiting(keypackage.ResultNoSubscription))
+	bob, published, alice, first := s.waitingFor(4, 1)
 	second := s.askFor(alice, bob, 2)
 	s.answered(second, keypackage.OutcomeGranted)
 	s.left(bob, published[2:]...)
@@ -92,11 +88,7 @@ func TestLostTriggerIsMadeGood(t *testing.T) {
 // I5: what certainly nobody has seen is as good as new.
 func TestUndeliveredKeyPackageReturns(t *testing.T) {
 	s := onEveryday(t)
-	bob, published := s.owner(3)
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	request := s.askFor(alice, bob, 2)
-	s.reach(request, 2, waiting(keypackage.ResultNoSubscription))
+	bob, published, alice, request := s.waitingFor(3, 2)
 	before := s.read(s.names.Deliveries, keypackage.DeliveryID(request, published[0].ID))["package"]
 	s.left(bob, published[2])
 

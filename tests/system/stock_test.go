@@ -139,11 +139,7 @@ func TestDeletedKeyPackageIsNotClaimed(t *testing.T) {
 
 func TestDeletedKeyPackageIsNotPushed(t *testing.T) {
 	s := onEveryday(t)
-	bob, published := s.owner(3)
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	request := s.askFor(alice, bob, 2)
-	s.reach(request, 2, waiting(keypackage.ResultNoSubscription))
+	bob, published, alice, request := s.waitingFor(3, 2)
 	s.must(s.back(bob).Delete(s.ctx, published[0].ID))
 
 	s.listen(alice, bob)

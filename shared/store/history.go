@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// History is all that is stored about one request, for people who ask what became of it.
+type History struct {
+	Request    *RequestHistory    // nil if there is no document
+	Claims     []keypackage.Claim // by owner; that of the whole request is the first
+	Deliveries []DeliveryHistory  // those that the claims name, and those that the request has created; oldest first
+}
+
+// RequestHistory is the request's document.
+type RequestHistory struct {
+	keypackage.RequestDocument
+	Stored  time.Time          // when the document was created
+	Open    bool               // it is marked as one without an outcome
+	Outcome keypackage.Outcome // the copy of the outcome; "" if there is none yet
+}
+
+// DeliveryHistory is a delivery with the documents that decide about its package.
+type DeliveryHistory struct {
+	keypackage.StoredDelivery
+	DeletedAt time.Time          // of the tombstone; zero if it does not say
+	Ledger    *keypackage.Ledger // of the package's bytes; nil if they count as never handed out
+}
+
+// History reads all that is stored about a request. It makes no transaction: what changes meanwhile may be read half before
+// and half after.
+func (s *Store) History(ctx context.Context, requestID string) (h History, err error) {
+	if h.Request, err = s.requestHistory(ctx, requestID); err != nil {
+		return h, err
+	}
+	if h.Claims, err = s.RequestRecords(ctx, requestID); err != nil {
+		return h, err
+	}
+	slices.SortFunc(h.Claims, func(a, b keypackage.Claim) int { return strings.Compare(a.Owner, b.Owner) })
+	snaps, err := s.deliveriesOf(ctx, requestID, h.Claims)
+	if err != nil {
+		return h, err
+	}
+	if h.Deliveries, err = s.deliveryHistories(ctx, snaps); err != nil {
+		return h, err
+	}
+	slices.SortFunc(h.Deliveries, func(a, b DeliveryHistory) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return h, nil
+}
+
+func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory, error) {
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.requests.Doc(id)})
+	if err != nil || !snaps[0].Exists() {
+		return nil, err
+	}
+	fields := snaps[0].Data()
+	request := RequestHistory{
+		RequestDocument: keypackage.ReadRequestDocument(id, fields, snaps[0].CreateTime), Stored: snaps[0].CreateTime,
+	}
+	_, request.Open = fields[keypackage.FieldOpen]
+	if outcome, ok := fields["outcome"].(map[string]any); ok {
+		status, _ := outcome["status"].(string)
+		request.Outcome = keypackage.Outcome(status)
+	}
+	return &request, nil
+}
+
+// deliveriesOf finds what the request has created by its name, because claims are removed before deliveries are, and what it
+// has joined by its claims.
+func (s *Store) deliveriesOf(
+	ctx context.Context, requestID string, claims []keypackage.Claim,
+) ([]*firestore.DocumentSnapshot, error) {
+	first, end := keypackage.DeliveryID(requestID, ""), requestID+"`" // the character behind the underscore
+	snaps, err := s.deliveries.Where(firestore.DocumentID, ">=", s.deliveries.Doc(first)).
+		Where(firestore.DocumentID, "<", s.deliveries.Doc(end)).Documents(ctx).GetAll()
+	if err != nil {
+		return nil, failed("read the deliveries of a request", err)
+	}
+	var joined []*firestore.DocumentRef
+	for _, claim := range claims {
+		for _, id := range claim.DeliveryIDs {
+			if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == id }) {
+				joined = append(joined, s.deliveries.Doc(id))
+			}
+		}
+	}
+	others, err := s.get(ctx, joined)
+	for _, snap := range others {
+		if snap.Exists() {
+			snaps = append(snaps, snap)
+		}
+	}
+	return snaps, err
+}
+
+// deliveryHistories reads the tombstone and the ledger entry of each delivery's package.
+func (s *Store) deliveryHistories(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]DeliveryHistory, error) {
+	histories := make([]DeliveryHistory, len(snaps))
+	var refs []*firestore.DocumentRef
+	for i, snap := range snaps {
+		delivery, err := decodeDelivery(snap)
+		if err != nil {
+			return nil, err
+		}
+		histories[i].Delivery = *delivery
+		refs = append(refs, s.tombstone(delivery.PackageID, delivery.Owner), s.ledger.Doc(delivery.Hash))
+	}
+	found, err := s.get(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range histories {
+		h, tombstone, ledger := &histories[i], found[2*i], found[2*i+1]
+		if h.Tombstoned = tombstone.Exists(); h.Tombstoned {
+			h.DeletedAt, _ = tombstone.Data()["deleted_at"].(time.Time)
+		}
+		if ledger.Exists() {
+			h.Ledger = &keypackage.Ledger{Hash: ledger.Ref.ID}
+			if err := decode(ledger, h.Ledger); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return histories, nil
+}
