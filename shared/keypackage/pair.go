@@ -62,10 +62,16 @@ func (p Pair) Joinable(req *Request) (ids []string) {
 	return ids
 }
 
-// Prune drops what no request can join any more.
+// maxOpen is how many open deliveries a pair's document remembers, each with some 300 bytes: at the highest settings a
+// requester who varies the group could have 100,000 of them in an hour, and Firestore's documents have at most 1 MiB.
+const maxOpen = 1000
+
+// Prune drops what no request can join any more, and of too many open deliveries the oldest: who asks for them again is given
+// others.
 func (p *Pair) Prune(now time.Time) {
 	if !p.LastREQ.Recent(now) {
 		p.LastREQ = nil
 	}
 	p.Open = slices.DeleteFunc(p.Open, func(o OpenDelivery) bool { return o.ExpiresAt.Sub(now) < JoinMargin })
+	p.Open = p.Open[max(0, len(p.Open)-maxOpen):]
 }

@@ -7,8 +7,11 @@ import (
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
+
+var _ expiring.Store = (*Store)(nil)
 
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
