@@ -60,7 +60,7 @@ func (t *taking) observe(ctx context.Context) ([]keypackage.Claim, error) {
 		if err != nil {
 			return nil, err
 		}
-		dismissal.Observed = append(dismissal.Observed, plan.Claims[0].Row())
+		dismissal.Observed = append(dismissal.Observed, plan.Answers[0].Row())
 	}
 	return t.dismiss(ctx, dismissal)
 }

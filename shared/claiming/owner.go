@@ -152,7 +152,7 @@ func inOrder(units []Unit, known []keypackage.Claim, plan *Plan) []answer {
 			ordered[i].claim, ordered[i].found = known[k], true
 			continue
 		}
-		ordered[i].claim = plan.Claims[next]
+		ordered[i].claim = plan.Answers[next]
 		for _, d := range plan.Created {
 			if d.RequestID == u.Request.ID {
 				ordered[i].created = append(ordered[i].created, d)

@@ -127,8 +127,8 @@ func TestClaimsInAnyWorld(t *testing.T) {
 		before := whole(m.oldestFirst(bob)...)
 		usedBefore := m.owners[bob].HandedOut.Count(now)
 		plan := decideAll(t, m, units)
-		if len(plan.Claims) != len(units) {
-			t.Fatalf("%d answers to %d units", len(plan.Claims), len(units))
+		if len(plan.Answers) != len(units) {
+			t.Fatalf("%d answers to %d units", len(plan.Answers), len(units))
 		}
 		if n := m.owners[bob].HandedOut.Count(now); n != usedBefore+len(plan.Consumed) || (n > 100 && len(plan.Consumed) > 0) {
 			t.Fatalf("%d handed out before, %d now, of 100", usedBefore, n)
@@ -160,7 +160,7 @@ func checkOldestFirst(t *rapid.T, plan *Plan, documents []*keypackage.Candidate)
 
 // checkStatuses: why a unit got nothing, in the words of the contract.
 func checkStatuses(t *rapid.T, plan *Plan, documents []*keypackage.Candidate) {
-	for _, r := range plan.Claims {
+	for _, r := range plan.Answers {
 		switch {
 		case r.Reason == keypackage.ReasonAddressable || r.Granted > 0 || r.Reason == keypackage.ReasonPairLimit:
 		case r.Status == keypackage.StatusNone && len(valid(documents)) == 0:
@@ -237,8 +237,8 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 			t.Fatalf("%d of %d documents read: consumed %v, exposed %v; of all: %v, %v", len(reader.documents), len(m.stock),
 				consumed(plan), handoutIDs(plan.Reserves), consumed(all), handoutIDs(all.Reserves))
 		}
-		if !reflect.DeepEqual(plan.Records, all.Records) {
-			t.Fatalf("records: %+v, of all %+v", plan.Records, all.Records)
+		if !reflect.DeepEqual(plan.Claims, all.Claims) {
+			t.Fatalf("records: %+v, of all %+v", plan.Claims, all.Claims)
 		}
 		if err := m.Commit(t.Context(), plan); err != nil {
 			t.Fatalf("a part was enough to decide, but not to commit: %v", err)

@@ -96,8 +96,8 @@ type Plan struct {
 	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
 	RequireOwner bool // the budget was too small, which must still be so
 	Pairs        []keypackage.Pair
-	Claims       []keypackage.Claim // the units' answers, in their order
-	Records      []keypackage.Claim // those that are recorded: all but a REQ's that is given nothing new
+	Answers      []keypackage.Claim // to the units, in their order
+	Claims       []keypackage.Claim // those of the answers that are recorded: all but a REQ's that is given nothing new
 	Created      []*keypackage.Delivery
 	Joined       []*keypackage.Delivery
 	JoinedLate   []*keypackage.Delivery // delivered: they are not written
@@ -114,7 +114,7 @@ type Plan struct {
 
 // writes reports whether there is anything to commit: a REQ that is given nothing new leaves everything as it is, unless it is
 // the first to find the stock empty.
-func (p *Plan) writes() bool { return len(p.Records)+len(p.Removed)+len(p.Flagged) > 0 || p.WriteOwner }
+func (p *Plan) writes() bool { return len(p.Claims)+len(p.Removed)+len(p.Flagged) > 0 || p.WriteOwner }
 
 // Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.
 type Handout struct {

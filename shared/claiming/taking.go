@@ -116,7 +116,7 @@ func (t *taking) end(ctx context.Context) ([]keypackage.Claim, error) {
 		}
 		claim := newClaim(Unit{Request: t.req, Owner: owner}, t.now())
 		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonStale
-		plan := &Plan{Owner: keypackage.Owner{Pubkey: owner}, Claims: []keypackage.Claim{claim}, Records: []keypackage.Claim{claim}}
+		plan := &Plan{Owner: keypackage.Owner{Pubkey: owner}, Claims: []keypackage.Claim{claim}}
 		if err := retryTransient(ctx, func() error { return t.store.Commit(ctx, plan) }); err != nil {
 			return known, err
 		}

@@ -18,7 +18,7 @@ var _ claiming.Store = (*Store)(nil)
 // Commit implements claiming.Store.
 func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	t := s.begin()
-	s.commitRecords(t, plan)
+	s.commitClaims(t, plan)
 	s.commitOwner(t, plan)
 	s.commitDeliveries(t, plan)
 	s.commitHandouts(t, plan)
@@ -34,12 +34,12 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	return nil
 }
 
-// commitRecords creates the records of the units. The record of the whole request must not exist: whichever is first
+// commitClaims creates the claims of the units. The dismissal of the whole request must not exist: whichever is first
 // stands.
-func (s *Store) commitRecords(t *transaction, plan *claiming.Plan) {
-	for _, record := range plan.Records {
-		t.require(s.claims.Doc(keypackage.ClaimID(record.RequestID, "")), missing)
-		t.create(s.claims.Doc(record.ID()), record)
+func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
+	for _, claim := range plan.Claims {
+		t.require(s.claims.Doc(keypackage.ClaimID(claim.RequestID, "")), missing)
+		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {
 		t.createOrUpdate(s.pair(pair.Requester, pair.Owner), pair.Version, pair, []firestore.Update{

@@ -45,7 +45,7 @@ func (s *scene) checkRead() {
 		pair := view.Pairs[u.Request.Requester]
 		equal(s.t, "requests of the pair", pair.Requests.Count(s.now), 1)
 		found := must(s.store.Claims(s.t.Context(), []string{u.ClaimID()}))(s.t)
-		equal(s.t, "record", found, []keypackage.Claim{s.plan.Records[i]})
+		equal(s.t, "record", found, []keypackage.Claim{s.plan.Claims[i]})
 	}
 	joined := view.Open[s.plan.Joined[0].ID]
 	equal(s.t, "requests of the joined delivery", joined.RequestIDs, []string{s.earlierFromCarol.ID, s.fromCarol.ID})

@@ -23,7 +23,7 @@ func (s *Store) Claims(ctx context.Context, ids []string) ([]keypackage.Claim, e
 	if err != nil {
 		return nil, err
 	}
-	return decodeRecords(snaps)
+	return decodeClaims(snaps)
 }
 
 // View implements claiming.Store. It costs one round trip, and another if a request may be joined.
@@ -102,7 +102,7 @@ func unreadable(snap *firestore.DocumentSnapshot, cause error) error {
 	return fault.Retryable("document_unreadable", err)
 }
 
-func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
+func decodeClaims(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
 	var records []keypackage.Claim
 	for _, snap := range snaps {
 		if !snap.Exists() {

@@ -13,8 +13,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// claiming.Store: Settle creates the record of a whole request unless it or one of the units' records exists.
-func TestSettle(t *testing.T) {
+// claiming.Store: Dismiss creates the record of a whole request unless it or one of the units' records exists.
+func TestDismiss(t *testing.T) {
 	t.Parallel()
 	whole := func(s *scene) keypackage.Claim {
 		return keypackage.Claim{
@@ -34,7 +34,7 @@ func TestSettle(t *testing.T) {
 		}
 	})
 	conflicts := map[string]func(*scene){
-		"settled already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
+		"dismissed already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
 		"a unit answered": func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
 		"claimed":         func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
 	}
@@ -53,7 +53,7 @@ func TestSettle(t *testing.T) {
 
 // A claim and a rejection of the same request at the same moment: at most one of them stands, never both. (Each reads what
 // the other creates, so that both may be aborted; then both are tried again.)
-func TestSettleAgainstCommit(t *testing.T) {
+func TestDismissAgainstCommit(t *testing.T) {
 	t.Parallel()
 	for range 4 {
 		t.Run("", func(t *testing.T) {
