@@ -166,9 +166,10 @@ func TestCallerGoesAway(t *testing.T) {
 func TestLeaderHasADeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		silent := true
+		var silent atomic.Bool
+		silent.Store(true)
 		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]answer, error) {
-			if silent {
+			if silent.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
@@ -186,7 +187,7 @@ func TestLeaderHasADeadline(t *testing.T) {
 		if !fault.IsRetryable(answers[0]) {
 			t.Errorf("the first caller was told %v", answers[0])
 		}
-		silent = false
+		silent.Store(false)
 		callers.Wait()
 		if taken := time.Since(begun); taken > 2*leadTime {
 			t.Errorf("the owner was busy for %v", taken)
