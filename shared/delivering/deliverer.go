@@ -42,6 +42,7 @@ func NewLocal(store Store, sessions Relay, mode rollout.Mode, now func() time.Ti
 type Result struct {
 	Pushes    int // calls of the relay
 	Delivered int
+	Repeated  int      // sent again; no part of Delivered, nor of Latencies
 	Waiting   int      // nobody there, or nobody listening: still pending
 	Parked    int      // the relay does not know the event, or rejects it
 	Failed    int      // certainly not delivered, because the push failed as a whole: still pending
@@ -55,11 +56,11 @@ type Result struct {
 // message; after the latter somebody has to look at the relay or its address.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
 	return d.handle(ctx, func(w *work) error {
-		records, found, err := d.granted(ctx, a)
+		records, found, rest, err := d.granted(ctx, a)
 		if err != nil {
 			return err
 		}
-		return w.push(ctx, "", records, found)
+		return w.push(ctx, "", records, found, rest)
 	})
 }
 
@@ -68,7 +69,7 @@ func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (
 func (d *Deliverer) Begun(
 	ctx context.Context, holder string, records []keypackage.Claim, deliveries []keypackage.StoredDelivery,
 ) (Result, error) {
-	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, records, deliveries) })
+	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, records, deliveries, nil) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Its error is always permanent, with the reason
@@ -85,11 +86,5 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 // Repeat sends what was delivered of a request to its requester again, until it expires: to a session that did not exist
 // then. The requester has it already, so nothing is exposed by that and nothing recorded. Errors are as for ForRequest.
 func (d *Deliverer) Repeat(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	return d.handle(ctx, func(w *work) error {
-		_, found, err := d.granted(ctx, a)
-		if err != nil {
-			return err
-		}
-		return w.repeat(ctx, found)
-	})
+	return d.handle(ctx, func(w *work) error { return w.repeat(ctx, a) })
 }

@@ -265,7 +265,7 @@ func TestLargePushesAreDivided(t *testing.T) {
 		deliveries, bytes int
 		batches           []int
 	}{
-		"many":            {batchLimit + 1, 10, []int{batchLimit, 1}},
+		"many":            {page + 1, 10, []int{page, 1}},
 		"large":           {3, batchBytes / 2, []int{2, 1}},
 		"one that is too": {2, batchBytes + 1, []int{1, 1}},
 	} {

@@ -92,7 +92,7 @@ func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
 		if len(requesters) == 0 {
 			continue
 		}
-		if err := e.publisher.PublishRequesters(ctx, requesters); err != nil {
+		if err := e.deliveries.PublishRequesters(ctx, requesters); err != nil {
 			return err
 		}
 		report.Nudged += len(requesters)

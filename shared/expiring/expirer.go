@@ -21,12 +21,12 @@ const RunTime = 50 * time.Second
 
 // Expirer is safe for concurrent use.
 type Expirer struct {
-	store     Store
-	claimer   Claimer
-	publisher Publisher
-	notices   NoticePublisher
-	settings  Settings
-	now       func() time.Time
+	store      Store
+	claimer    Claimer
+	deliveries Deliveries
+	notices    Notices
+	settings   Settings
+	now        func() time.Time
 }
 
 // Settings of an Expirer.
@@ -37,9 +37,9 @@ type Settings struct {
 
 // New returns an Expirer. now is the clock of the rules; the length of a run is measured by the context's.
 func New(
-	store Store, claimer Claimer, publisher Publisher, notices NoticePublisher, settings Settings, now func() time.Time,
+	store Store, claimer Claimer, deliveries Deliveries, notices Notices, settings Settings, now func() time.Time,
 ) *Expirer {
-	return &Expirer{store, claimer, publisher, notices, settings, now}
+	return &Expirer{store, claimer, deliveries, notices, settings, now}
 }
 
 // job is one thing that a run does. It may be stopped at any time and begun again.

@@ -76,15 +76,14 @@ type Claimer interface {
 	Recover(ctx context.Context, doc keypackage.RequestDocument) error
 }
 
-// Publisher publishes to the delivery topic.
-type Publisher interface {
-	// PublishRequesters asks for the delivery of everything that is pending for requesters. It returns nil once the messages
-	// are safely kept; otherwise some may have been.
+// Deliveries is the delivery topic. It returns nil once all messages are safely kept; otherwise some may have been.
+type Deliveries interface {
+	// PublishRequesters asks for the delivery of everything that is pending for requesters.
 	PublishRequesters(ctx context.Context, requesters []string) error
 }
 
-// NoticePublisher publishes to the notice topic.
-type NoticePublisher interface {
-	// PublishNotices tells owners about their stock. Errors are as for PublishRequesters.
+// Notices is the notice topic. It returns nil once all messages are safely kept; otherwise some may have been.
+type Notices interface {
+	// PublishNotices tells owners about their stock.
 	PublishNotices(ctx context.Context, notices []keypackage.Notice) error
 }

@@ -135,10 +135,8 @@ func TestBothKeysAreServed(t *testing.T) {
 	for i, key := range []string{a, b} {
 		request := signed(key, 447, "", nostr.Tag{"p", pub(bob)})
 		c.send(publish(request))
-		frames := []string{c.next(), c.next()} // OK and the package come beside each other
-		if !slices.Contains(frames, fmt.Sprintf(`["OK",%q,true,""]`, request.ID)) || !slices.Contains(frames, delivery("l", stock[i])) {
-			t.Errorf("got %v", frames)
-		}
+		c.accepted(request.ID)
+		c.expect(delivery("l", stock[i]))
 	}
 	protected := signed(b, 443, "x", nostr.Tag{"-"})
 	c.send(publish(protected))
@@ -159,10 +157,8 @@ func TestPipelined(t *testing.T) {
 		alice.send(`["AUTH",`+login.Raw+`]`, req("a", `{"kinds":[443],"limit":0}`), `["CLOSE","a"]`, req("b", `{"kinds":[443],"limit":0}`), publish(request))
 		alice.accepted(login.ID)
 		alice.expect(`["EOSE","a"]`, `["EOSE","b"]`)
-		frames := []string{alice.next(), alice.next()}
-		if !slices.Contains(frames, delivery("b", stock[0])) {
-			t.Fatalf("got %v", frames)
-		}
+		alice.accepted(request.ID)
+		alice.expect(delivery("b", stock[0]))
 	}
 }
 
@@ -190,7 +186,7 @@ func TestEOSEWaitsForTheClaimAndNothingElseDoes(t *testing.T) {
 	alice := r.dial(t)
 	alice.login(newKey())
 	note := signed(newKey(), 1, "note")
-	alice.send(req("a", `{"kinds":[443],"authors":[%q]}`, pub(bob)), publish(note))
+	alice.send(req("a", `{"kinds":[443,1],"authors":[%q]}`, pub(bob)), publish(note)) // upstream's EOSE comes meanwhile
 	alice.accepted(note.ID)
 	alice.send(req("n", `{"ids":[%q]}`, note.ID))
 	if got := alice.await("EVENT"); got[1] != "n" {
@@ -269,36 +265,4 @@ func TestAddressableOnesAreForEverybody(t *testing.T) {
 		c.expect(delivery("b", e), `["EOSE","b"]`)
 		t.Log(name)
 	}
-}
-
-func TestLevelsAreToldToTheOwner(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	level := signed(newKey(), 20448, `{"rows":[]}`, nostr.Tag{"p", pub(key)})
-	r.level = &level
-	c := r.dial(t)
-	c.login(key)
-	c.send(req("l", `{"kinds":[20448],"#p":[%q]}`, pub(key)))
-	c.expect(delivery("l", level), `["EOSE","l"]`)
-	c.send(req("m", `{"kinds":[20448],"#p":["other"]}`))
-	c.expect(`["EOSE","m"]`)
-}
-
-func TestPendingDeliveriesAreLookedForWhenTheyCouldArrive(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	c := r.dial(t)
-	c.login(key)
-	c.send(req("a", `{"kinds":[443],"authors":[%q]}`, pub(key)), req("b", `{"kinds":[1]}`), req("c", `{}`))
-	c.expect(`["EOSE","a"]`)
-	if n := look(r.store, func(s *store) int { return len(s.attended) }); n != 0 {
-		t.Errorf("%d looks for what could not arrive", n)
-	}
-	d := r.dial(t)
-	d.login(key)
-	for i := range 20 {
-		d.send(req(fmt.Sprint(i), `{"kinds":[443],"limit":0}`))
-	}
-	attended := func() int { return look(r.store, func(s *store) int { return len(s.attended) }) }
-	eventually(t, "a first look and one behind all", func() bool { return attended() == 2 })
 }

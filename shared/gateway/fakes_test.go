@@ -19,7 +19,7 @@ import (
 type store struct {
 	gateway *gateway.Gateway
 	off     atomic.Bool   // not serving
-	hold    chan struct{} // if not nil, claims wait for it
+	hold    chan struct{} // if not nil, publishing and claims wait for it
 
 	mu       sync.Mutex
 	stock    []gateway.Event
@@ -28,7 +28,8 @@ type store struct {
 	taken    []gateway.Event
 	claims   []gateway.Claim
 	attended []string
-	statuses []outbox.Status // of deliveries
+	statuses []outbox.Status            // of deliveries
+	granted  map[string][]gateway.Event // by requester and request
 	level    *gateway.Event
 	err      error  // what every call fails with
 	refusal  string // what Publish, Delete and Take refuse with
@@ -56,6 +57,9 @@ func (s *store) answer() (gateway.Answer, error) {
 }
 
 func (s *store) Publish(_ context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
+	if s.hold != nil {
+		<-s.hold
+	}
 	a, err := s.answer()
 	if a.Accepted {
 		s.mu.Lock()
@@ -102,17 +106,22 @@ func (s *store) Addressable(_ context.Context, owners []string) ([]gateway.Event
 	return s.find(keypackage.KindAddressableKeyPackage, owners...), s.call()
 }
 
-func (s *store) Take(ctx context.Context, e gateway.Event) (gateway.Answer, error) {
+func (s *store) Take(_ context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
 	a, err := s.answer()
-	if a.Accepted {
-		s.mu.Lock()
-		s.taken = append(s.taken, e)
-		s.mu.Unlock()
-		for tag := range e.Tags.FindAll("p") {
-			go s.grant(context.WithoutCancel(ctx), e.PubKey, tag[1], e.ID)
-		}
+	if !a.Accepted {
+		return a, nil, err
 	}
-	return a, err
+	s.mu.Lock()
+	s.taken = append(s.taken, e)
+	s.mu.Unlock()
+	return a, func(ctx context.Context) {
+		if s.hold != nil {
+			<-s.hold
+		}
+		for tag := range e.Tags.FindAll("p") {
+			s.grant(ctx, e.PubKey, tag[1], e.ID)
+		}
+	}, nil
 }
 
 func (s *store) Claim(ctx context.Context, c gateway.Claim) error {
@@ -141,7 +150,7 @@ func (s *store) grant(ctx context.Context, requester, owner, request string) {
 		return
 	}
 	wait := s.gateway.Deliver(gateway.Parcel{
-		ID: request + "_" + e.ID, Recipient: requester, Event: e, Expires: time.Now().Add(time.Minute),
+		ID: request + "_" + e.ID, Recipient: requester, Requests: []string{request}, Event: e, Expires: time.Now().Add(time.Minute),
 	})
 	status := wait(ctx)
 	s.mu.Lock()
@@ -149,7 +158,22 @@ func (s *store) grant(ctx context.Context, requester, owner, request string) {
 	s.statuses = append(s.statuses, status)
 	if status != outbox.Delivered {
 		s.stock = append(s.stock, e)
+		return
 	}
+	if s.granted == nil {
+		s.granted = map[string][]gateway.Event{}
+	}
+	s.granted[requester+request] = append(s.granted[requester+request], e)
+}
+
+func (s *store) Granted(_ context.Context, requester string, requests []string) ([]gateway.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []gateway.Event
+	for _, request := range requests {
+		all = append(all, s.granted[requester+request]...)
+	}
+	return all, s.err
 }
 
 func (s *store) pop(owner string) (gateway.Event, bool) {

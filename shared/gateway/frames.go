@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -60,11 +61,11 @@ func (s *session) publish(frame []byte) {
 	}
 	switch kind {
 	case keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage:
-		s.publishOurs(frame, object, s.keepKeyPackage)
+		s.publishOurs(frame, object, bounds.Publishing, s.keepKeyPackage)
 	case keypackage.KindRequest:
-		s.publishOurs(frame, object, s.takeRequest)
+		s.publishOurs(frame, object, bounds.Requesting, s.takeRequest)
 	case nostr.KindDeletion:
-		s.publishOurs(frame, object, s.delete)
+		s.publishOurs(frame, object, bounds.Publishing, s.delete)
 	case keypackage.KindOutcome, keypackage.KindLevel:
 		s.refuse(wire.ID(object), "blocked: this kind is the relay's own")
 	default:
@@ -81,20 +82,29 @@ func (s *session) forward(frame []byte, id string) {
 	}
 }
 
-// taken is what becomes of an event of ours: an answer, and whether upstream, whose OK is then the client's, gets it, too.
+// taken is what becomes of an event of ours: an answer, whether upstream, whose OK is then the client's, gets it, too, and what is
+// done after that (nil: nothing).
 type taken struct {
 	Answer
 	goesUp bool
+	then   func()
 }
 
 // publishOurs verifies an event and deals with it. There is one OK: ours, if it is negative or upstream does not get the event.
-func (s *session) publishOurs(frame []byte, object jsontext.Value, take func(Event) taken) {
+func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.Cost, take func(Event) taken) {
+	if !s.allow(kind, 1) { // first: a signature costs something, too
+		s.refuse(wire.ID(object), "rate-limited: too many events")
+		return
+	}
 	event, err := keypackage.VerifyEvent(string(object))
 	if err != nil {
 		s.refuse(wire.ID(object), "invalid: "+err.Error())
 		return
 	}
 	result := take(Event{event, string(object)})
+	if result.then != nil {
+		defer s.begin(result.then)
+	}
 	if result.Accepted && result.goesUp && s.link.send(frame) == nil {
 		return
 	}
@@ -113,9 +123,6 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if isProtected(e) && !s.is(e.PubKey) {
 		return refused("auth-required: only its author may publish it")
 	}
-	if !s.allow(publishing, 1) {
-		return refused("rate-limited: too many events")
-	}
 	serving := s.Ports.Serving()
 	ctx, cancel := s.port()
 	defer cancel()
@@ -126,7 +133,7 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if answer.Accepted {
 		s.broadcast(e)
 	}
-	return taken{answer, e.Kind == keypackage.KindAddressableKeyPackage || !serving}
+	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}
 }
 
 // isProtected reports whether an event is for its author to publish (NIP-70).
@@ -135,32 +142,43 @@ func isProtected(e Event) bool {
 }
 
 func (s *session) delete(e Event) taken {
-	if !s.allow(publishing, 1) {
-		return refused("rate-limited: too many events")
-	}
 	ctx, cancel := s.port()
 	defer cancel()
 	answer, err := s.Ports.Delete(ctx, e)
 	if err != nil {
 		return refused(s.failed("deleting", err))
 	}
-	return taken{answer, true}
+	return taken{Answer: answer, goesUp: true}
 }
 
 func (s *session) takeRequest(e Event) taken {
 	if !s.is(e.PubKey) {
 		return refused("auth-required: the KeyPackages go to its author's sessions")
 	}
-	if !s.allow(requesting, owners(e)) {
+	if more := owners(e) - 1; !s.allow(bounds.Requesting, more) {
 		return refused("rate-limited: too many requests")
+	}
+	if !s.reserve() {
+		return refused("rate-limited: too many requests are under way")
 	}
 	ctx, cancel := s.port()
 	defer cancel()
-	answer, err := s.Ports.Take(ctx, e)
+	answer, serve, err := s.Ports.Take(ctx, e)
+	if err != nil || serve == nil {
+		s.unreserve()
+	}
 	if err != nil {
 		return refused(s.failed("taking a request", err))
 	}
-	return taken{answer, !s.Ports.Serving()}
+	t := taken{Answer: answer, goesUp: !s.Ports.Serving()}
+	if serve != nil {
+		t.then = func() {
+			ctx, cancel := s.port()
+			defer cancel()
+			serve(ctx)
+		}
+	}
+	return t
 }
 
 // owners is how many units of work a request may be, at least one.
@@ -252,13 +270,13 @@ func readQuery(e wire.Elements, err error) (id string, filters []wire.Filter, re
 	switch {
 	case !ok || id == "":
 		return "", nil, "invalid: it names no subscription"
-	case len([]rune(id)) > maxSubscriptionID:
+	case len([]rune(id)) > bounds.MaxSubscriptionID:
 		return id, nil, "invalid: a subscription's id has at most 64 characters"
 	case err != nil:
 		return id, nil, "invalid: " + err.Error()
 	case len(e) == 1:
 		return id, nil, "invalid: there is no filter"
-	case len(e)-1 > maxFilters:
+	case len(e)-1 > bounds.MaxFilters:
 		return id, nil, "invalid: there are more than 100 filters"
 	}
 	if filters, err = wire.ParseFilters(e[1:]); err != nil {

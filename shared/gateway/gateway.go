@@ -7,19 +7,20 @@
 //	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
 //	http.go          the door: names, addresses, websockets, everything else
 //	information.go   the NIP-11 document
-//	limits.go        every bound, with its reason
 //	session.go       one client: its frames are dealt with one after another, and slow work beside them
 //	frames.go        what each frame means: EVENT, COUNT, NEG-OPEN, CLOSE, and what only passes through
 //	login.go         AUTH
 //	plan.go          what a REQ asks for, without I/O
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
+//	serve.go         the gateway's own part of the answer
+//	attend.go        what is pending is looked for when it could arrive
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	attend.go        when what is pending is looked for
 //	recent.go        maps that forget
 //
-// Inside it are three packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
-// client) and upstream (how the relay behind is reached).
+// Inside it are four packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
+// client), upstream (how the relay behind is reached) and bounds (what one client may do, and why not more).
 //
 // # Behind the ports
 //
@@ -41,6 +42,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 )
 
@@ -60,7 +62,7 @@ type Config struct {
 type Gateway struct {
 	Config
 	hosts     map[string]bool
-	addresses addresses
+	addresses bounds.Addresses
 	sessions  sessions
 	attendant attendant
 }
@@ -89,12 +91,13 @@ var _ http.Handler = (*Gateway)(nil)
 // Close ends all sessions: no frame is taken any more, what is under way is finished and told, and every client is sent a close
 // frame. It returns when that is done or ctx ends; then the rest is cut off.
 func (g *Gateway) Close(ctx context.Context) {
-	g.addresses.close()
+	g.addresses.Close()
 	var all sync.WaitGroup
 	for _, s := range g.sessions.close() {
 		all.Go(func() { s.retire(ctx, "the relay is restarted") })
 	}
 	all.Wait()
+	await(ctx, g.addresses.Wait) // also for those whose clients have left before
 	g.attendant.close(ctx)
 }
 

@@ -116,17 +116,22 @@ func (r *relay) dial(t testing.TB) *client {
 
 func (r *relay) dialAs(t testing.TB, header http.Header) *client {
 	t.Helper()
+	c := connect(t, r.url, header)
+	c.challenge = c.await("AUTH")[1].(string)
+	return c
+}
+
+func connect(t testing.TB, url string, header http.Header) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, r.url, &websocket.DialOptions{HTTPHeader: header})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(4 << 20)
 	t.Cleanup(func() { _ = conn.CloseNow() })
-	c := &client{t: t, conn: conn, relay: r.url}
-	c.challenge = c.await("AUTH")[1].(string)
-	return c
+	return &client{t: t, conn: conn, relay: url}
 }
 
 func (c *client) send(frames ...string) {
@@ -252,4 +257,15 @@ func eventually(t testing.TB, what string, is func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// any returns the next frame, taken apart.
+func (c *client) any() []any {
+	c.t.Helper()
+	frame := c.next()
+	var parts []any
+	if err := json.Unmarshal([]byte(frame), &parts); err != nil {
+		c.t.Fatalf("got %s", frame)
+	}
+	return parts
 }

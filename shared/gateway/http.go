@@ -7,6 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 )
 
@@ -94,22 +95,22 @@ func (g *Gateway) clientOf(r *http.Request) upstream.Client {
 // serveSession opens a session and returns when it has ended and all that it has begun.
 func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 	client := g.clientOf(r)
-	neighbour, refused := g.addresses.admit(client.Address)
+	neighbour, refused := g.addresses.Admit(client.Address)
 	if refused != "" {
 		status := http.StatusServiceUnavailable
-		if refused == tooMany {
+		if refused == bounds.TooMany {
 			status = http.StatusTooManyRequests
 		}
 		http.Error(w, string(refused), status)
 		return
 	}
-	defer g.addresses.leave(neighbour)
+	defer g.addresses.Leave(neighbour)
 	// NIP-01 knows no origins: any page may talk to any relay, and no cookie says who it is.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return // it has been answered
 	}
-	conn.SetReadLimit(maxMessage)
-	s := newSession(g, conn, client, neighbour.limits)
+	conn.SetReadLimit(bounds.MaxMessage)
+	s := newSession(g, conn, client, neighbour.Limits)
 	s.run(r.Context())
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -20,14 +21,6 @@ type announcement struct {
 	NoticeKind  int            `json:"notice_kind"`
 	Requests    []string       `json:"requests"`
 	Limits      map[string]any `json:"limits"`
-}
-
-// limitation is what NIP-11 knows of bounds. Where upstream has one of its own, the stricter holds.
-var limitation = map[string]int{
-	"max_message_length": maxMessage,
-	"max_subscriptions":  maxSubscriptions,
-	"max_filters":        maxFilters,
-	"max_subid_length":   maxSubscriptionID,
 }
 
 func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +45,7 @@ func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
 
 // merge adds what is ours to upstream's document and leaves everything else as it is.
 func (g *Gateway) merge(document upstream.Document) {
-	document["keypackages"] = encoded(announcement{g.Pubkey, keypackage.KindOutcome, keypackage.KindLevel, g.requests(), rates()})
+	document["keypackages"] = encoded(announcement{g.Pubkey, keypackage.KindOutcome, keypackage.KindLevel, g.requests(), bounds.Others()})
 	document["limitation"] = encoded(stricter(document["limitation"]))
 	document["supported_nips"] = encoded(union(document["supported_nips"], 1, 9, 11, 42, 70))
 	if g.Upstream == nil {
@@ -69,26 +62,13 @@ func (g *Gateway) requests() []string {
 	return []string{"447"}
 }
 
-// rates are the bounds for which NIP-11 has no names.
-func rates() map[string]any {
-	limits := map[string]any{
-		"max_keys": maxKeys, "max_deletion_tags": MaxDeletionTags, "max_event_length": keypackage.MaxEventBytes,
-		"max_sessions_per_address": maxSessionsPerAddress, "max_stored": maxStored,
-	}
-	for kind, name := range map[cost]string{publishing: "publish", requesting: "request", reading: "read", loggingIn: "auth"} {
-		limits[name+"_per_session"] = map[string]any{"burst": perSession[kind].burst, "per_second": float64(perSession[kind].steady)}
-		limits[name+"_per_address"] = map[string]any{"burst": perAddress[kind].burst, "per_second": float64(perAddress[kind].steady)}
-	}
-	return limits
-}
-
-// stricter adds our bounds to upstream's, of whose fields those stay as they are that we know nothing of.
+// stricter adds our bounds to upstream's: where both have one, the stricter holds. Of upstream's, of whose fields those stay as they are that we know nothing of.
 func stricter(theirs jsontext.Value) map[string]jsontext.Value {
 	var merged map[string]jsontext.Value
 	if json.Unmarshal(theirs, &merged) != nil || merged == nil {
 		merged = map[string]jsontext.Value{}
 	}
-	for name, ours := range limitation {
+	for name, ours := range bounds.Limitation() {
 		var other int
 		if json.Unmarshal(merged[name], &other) != nil || other <= 0 {
 			other = ours

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -23,7 +24,7 @@ func (s *session) login(frame []byte) {
 		return
 	}
 	id := wire.ID(object)
-	if !s.allow(loggingIn, 1) {
+	if !s.allow(bounds.LoggingIn, 1) {
 		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
 		return
 	}
@@ -97,7 +98,7 @@ func value(event *nostr.Event, tag string) string {
 // admit adds a key, if there is room. The registry must know of it before anything is asked on its behalf.
 func (s *session) admit(pubkey string) bool {
 	s.mu.Lock()
-	known, full := slices.Contains(s.keys, pubkey), len(s.keys) >= maxKeys
+	known, full := slices.Contains(s.keys, pubkey), len(s.keys) >= bounds.MaxKeys
 	if !known && !full {
 		s.keys = append(s.keys, pubkey)
 	}
@@ -107,3 +108,12 @@ func (s *session) admit(pubkey string) bool {
 	}
 	return known || !full
 }
+
+// identities returns the public keys that have authenticated.
+func (s *session) identities() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.keys)
+}
+
+func (s *session) is(pubkey string) bool { return slices.Contains(s.identities(), pubkey) }

@@ -17,11 +17,14 @@ type plan struct {
 	changed bool             // some of them are not as the client wrote them
 
 	conditions []wire.Filter // what may be sent later has to satisfy one of these
+	size       int           // of the conditions, in bytes as they were written
 	own        []wire.Filter // ask for one's own stored KeyPackages
 	stored     []wire.Filter // ask for kind 30443, where there is no upstream
 	levels     bool          // asks for the state of one's own stock
 	private    bool          // names kinds that only the gateway has
 	claims     []Claim
+	granted    []string // 447s of which is asked what they were granted
+	keys       []string // for each of which own, levels and granted are read
 
 	// loginAtEOSE: nobody has authenticated, and the REQ is for KeyPackages alone. Kind 30443 is public, so whether
 	// authenticating would help is known when it is clear that there is none.
@@ -42,7 +45,7 @@ const authRequired = "auth-required: KeyPackages are handed out to who says who 
 var ours = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome, keypackage.KindLevel}
 
 func planREQ(filters []wire.Filter, c circumstances) plan {
-	var p plan
+	p := plan{keys: c.keys}
 	p.split(filters, c)
 	p.keepConditions(filters)
 	p.private = slices.ContainsFunc(filters, namesPrivate)
@@ -65,8 +68,29 @@ func planREQ(filters []wire.Filter, c circumstances) plan {
 }
 
 // costs reports whether answering means asking a port.
-func (p plan) costs() bool {
-	return len(p.own)+len(p.stored)+len(p.claims) > 0 || p.levels
+func (p plan) costs() bool { return p.reads()+p.owners() > 0 }
+
+// reads is how many queries the answer takes at most.
+func (p plan) reads() int {
+	n := 0
+	for _, asked := range []bool{len(p.own) > 0, len(p.granted) > 0, p.levels} {
+		if asked {
+			n += len(p.keys)
+		}
+	}
+	if len(p.stored) > 0 {
+		n++
+	}
+	return n
+}
+
+// owners is of how many a KeyPackage is claimed.
+func (p plan) owners() int {
+	n := 0
+	for _, c := range p.claims {
+		n += len(c.Owners)
+	}
+	return n
 }
 
 // split takes out of each filter what upstream is not asked for.
@@ -91,6 +115,7 @@ func (p *plan) keepConditions(filters []wire.Filter) {
 	for _, f := range filters {
 		if f.AnyKind() || f.NamesAny(ours...) {
 			p.conditions = append(p.conditions, f.Condition())
+			p.size += f.Size()
 		}
 	}
 }
@@ -127,6 +152,12 @@ func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
 			p.own = append(p.own, f)
 		}
 		p.levels = p.levels || f.Names(keypackage.KindLevel)
+		if f.Names(keypackage.KindKeyPackage) && !f.OnlyNew() {
+			p.granted = append(p.granted, f.Tag("e")...)
+		}
+	}
+	if len(p.granted) > keypackage.MaxOwners {
+		p.refusal = "invalid: at most 32 requests at a time"
 	}
 }
 
@@ -137,7 +168,7 @@ func asksForOthers(f wire.Filter) bool {
 
 // claim finds the owners of whom a KeyPackage is wanted. An owner whom one filter wants with kind 30443 is claimed with it.
 func (p *plan) claim(filters []wire.Filter, c circumstances) {
-	if !c.claiming {
+	if !c.claiming || p.refusal != "" {
 		return
 	}
 	wanted := map[string]bool{} // owner: also as 30443

@@ -31,7 +31,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e Event, shared bool) (Answer, error)
 
 	// Delete carries out a kind 5 for what the gateway keeps of its author, or may yet be sent. Only its first
-	// MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
+	// bounds.MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
 	Delete(ctx context.Context, e Event) (Answer, error)
 }
 
@@ -55,13 +55,19 @@ type Claim struct {
 
 // Requests are requests for KeyPackages of others.
 type Requests interface {
-	// Take stores a 447 of an authenticated requester, whose signature is good. It returns once that is durable; if the answer
-	// is positive the request is served behind it, by way of Gateway.Deliver.
-	Take(ctx context.Context, e Event) (Answer, error)
+	// Take stores a 447 of an authenticated requester, whose signature is good, and returns once that is durable. The gateway
+	// sends the OK and then calls serve, if there is any, which claims, delivers by way of Gateway.Deliver, and returns when that
+	// is recorded: sessions do not end, and the instance is not stopped, before. If the answer is negative, serve is nil.
+	Take(ctx context.Context, e Event) (a Answer, serve func(context.Context), err error)
 
 	// Claim serves a REQ by way of Gateway.Deliver and returns when all that it grants has been given there. The REQ's EOSE
 	// waits for it, but not for long. If nothing is granted it returns nil, and an error says only that the claim has failed.
 	Claim(ctx context.Context, c Claim) error
+
+	// Granted returns what these 447s of the requester were granted and can still be sent to its sessions: clients may ask for
+	// it by the request's id. Requests of others, and ids of something else, were granted nothing. There are at most
+	// keypackage.MaxOwners of them.
+	Granted(ctx context.Context, requester string, requests []string) ([]Event, error)
 
 	// Attend is called when a session of the requester can receive what it could not before: what is pending is pushed. It is
 	// called at most once a second for a requester.

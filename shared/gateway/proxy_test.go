@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,95 +13,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 )
-
-// scripted is an upstream that does what a test wants: conn is each connection, in the order in which they were opened.
-type scripted struct {
-	conns    chan *upstreamConn
-	document string
-}
-
-type upstreamConn struct {
-	t      testing.TB
-	conn   *websocket.Conn
-	header http.Header
-	done   chan struct{}
-}
-
-func newScripted() *scripted { return &scripted{conns: make(chan *upstreamConn, 100)} }
-
-func (u *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") == "" {
-		_, _ = io.WriteString(w, u.document)
-		return
-	}
-	conn, err := websocket.Accept(w, r, nil)
-	if err != nil {
-		return
-	}
-	conn.SetReadLimit(16 << 20)
-	c := &upstreamConn{conn: conn, header: r.Header, done: make(chan struct{})}
-	u.conns <- c
-	<-c.done // or the server would end the context
-}
-
-// accept returns the upstream end of the next session.
-func (u *scripted) accept(t testing.TB) *upstreamConn {
-	t.Helper()
-	select {
-	case c := <-u.conns:
-		c.t = t
-		t.Cleanup(func() {
-			_ = c.conn.CloseNow()
-			close(c.done)
-		})
-		return c
-	case <-t.Context().Done():
-		t.Fatal("nobody connects")
-		return nil
-	}
-}
-
-func (c *upstreamConn) send(frames ...string) {
-	c.t.Helper()
-	for _, frame := range frames {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		err := c.conn.Write(ctx, websocket.MessageText, []byte(frame))
-		cancel()
-		if err != nil {
-			c.t.Errorf("upstream sends: %v", err)
-			return
-		}
-	}
-}
-
-func (c *upstreamConn) next() string {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	_, frame, err := c.conn.Read(ctx)
-	if err != nil {
-		c.t.Errorf("upstream receives: %v", err)
-	}
-	return string(frame)
-}
-
-func (c *upstreamConn) expect(frames ...string) {
-	c.t.Helper()
-	for _, want := range frames {
-		if got := c.next(); got != want {
-			c.t.Fatalf("upstream got %s\nwant         %s", got, want)
-		}
-	}
-}
-
-// between starts a gateway before a scripted upstream and opens one session.
-func between(t testing.TB, edit func(*gateway.Config)) (*relay, *client, *upstreamConn) {
-	t.Helper()
-	u := newScripted()
-	r := startBefore(t, u, edit)
-	c := r.dial(t)
-	return r, c, u.accept(t)
-}
 
 // Whatever is not ours passes in both directions byte for byte and in its order.
 func TestTenThousandFrames(t *testing.T) {
@@ -153,7 +63,7 @@ func TestFiltersLoseOurKindsOnTheWayUp(t *testing.T) {
 	c.login(newKey())
 	c.send(
 		`["REQ","a",{"kinds":[443,1,447], "x" : 1},{"kinds":[443],"limit":0},{"ids":["z"]}]`,
-		`["REQ","b",{"kinds":[443],"limit":0}]`,  // nothing left, and nothing to replace
+		`["REQ","b",{"kinds":[443],"limit":0}]`,   // nothing left, and nothing to replace
 		`["REQ","a",{"kinds":[447,20447,20448]}]`, // nothing left: the one that it replaces is closed
 		`["CLOSE","b"]`, // upstream does not know it
 		`["CLOSE","never"]`,
@@ -320,6 +230,30 @@ func TestAClosedSubscriptionStaysClosed(t *testing.T) {
 	u.expect(`["CLOSE","a"]`)
 	u.send(`["EVENT","a",{"kind":1}]`, `["NOTICE","y"]`)
 	c.expect(`["NOTICE","y"]`)
+}
+
+// A COUNT that upstream refuses is answered.
+func TestACOUNTThatUpstreamRefuses(t *testing.T) {
+	t.Parallel()
+	_, c, u := between(t, nil)
+	c.send(`["COUNT","c",{"kinds":[1]}]`)
+	u.expect(`["COUNT","c",{"kinds":[1]}]`)
+	u.send(`["CLOSED","c","error: not today"]`)
+	c.expect(`["CLOSED","c","error: not today"]`)
+}
+
+// What is kept of filters is bounded: what names our kinds is refused beyond that, the rest passes.
+func TestLargeFilters(t *testing.T) {
+	t.Parallel()
+	_, c, u := between(t, nil)
+	c.login(newKey())
+	large := `"authors":["` + strings.Repeat(strings.Repeat("0", 64)+`","`, 3000) + `"]`
+	c.send(`["REQ","a",{"kinds":[443],"limit":0,`+large+`}]`, `["REQ","b",{"kinds":[443],"limit":0,`+large+`}]`)
+	c.expect(`["EOSE","a"]`)
+	c.closed("b", "rate-limited:")
+	c.send(`["REQ","c",{`+large+`}]`, `["REQ","a",{"kinds":[443],"limit":0,`+large+`}]`)
+	c.expect(`["EOSE","a"]`) // replaces its own
+	u.expect(`["REQ","c",{` + large + `}]`)
 }
 
 // In the modes in which nothing is handed out, the gateway is as if it were not there, but what is published is kept.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
@@ -23,7 +23,7 @@ const (
 	inboxBytes = 64 << 10
 	// inboxFrames is how many frames may wait.
 	inboxFrames = 64
-	// lifetime ends a session before Cloud Run does: at 60 minutes, without a close frame.
+	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
 	goodbye = 20 * time.Second
@@ -39,8 +39,8 @@ type session struct {
 	*Gateway
 	conn      *websocket.Conn
 	client    upstream.Client
-	shared    limits // of the client's address
-	own       limits
+	shared    bounds.Limits // of the client's address
+	own       bounds.Limits
 	challenge string // what the client must sign to authenticate
 	passOn    bool   // the challenge is upstream's, which gets the AUTH
 	link      *link  // nil if there is no upstream
@@ -49,8 +49,8 @@ type session struct {
 	room      *semaphore.Weighted // of inboxBytes
 	gone      chan struct{}       // closed when nothing more comes from the client
 	retired   atomic.Bool         // what comes from now on is not dealt with
-	work      sync.WaitGroup      // answers to REQs
-	slots     chan struct{}       // one for each of them
+	work      sync.WaitGroup      // what was begun beside the frames
+	slots     chan struct{}       // one for each of that
 
 	ctx context.Context // ends with the session
 	end context.CancelCauseFunc
@@ -68,11 +68,11 @@ type received struct {
 	mark  chan struct{}
 }
 
-func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared limits) *session {
+func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared bounds.Limits) *session {
 	s := &session{
-		Gateway: g, conn: conn, client: client, shared: shared, own: newLimits(perSession), challenge: rand.Text(),
+		Gateway: g, conn: conn, client: client, shared: shared, own: bounds.OfSession(), challenge: rand.Text(),
 		out: outbox.New(), inbox: make(chan received, inboxFrames), room: semaphore.NewWeighted(inboxBytes),
-		gone: make(chan struct{}), slots: make(chan struct{}, maxWork), subscriptions: map[string]*subscription{},
+		gone: make(chan struct{}), slots: make(chan struct{}, bounds.MaxWork), subscriptions: map[string]*subscription{},
 	}
 	if g.Upstream != nil {
 		s.link = newLink(s)
@@ -89,9 +89,9 @@ func (s *session) run(parent context.Context) {
 	writer.Go(s.ping)
 	s.greet()
 	if !s.sessions.add(s) {
-		go s.retireWithin(goodbye, string(isOver))
+		go s.retireWithin(goodbye, string(bounds.Over))
 	}
-	over := time.AfterFunc(lifetime, func() { s.retireWithin(goodbye, "an hour is over, come again") })
+	over := time.AfterFunc(life(parent), func() { s.retireWithin(goodbye, "this connection's time is over, come again") })
 	defer over.Stop()
 	processor.Go(func() { s.guarded(s.process) })
 	s.guarded(s.read)
@@ -103,6 +103,15 @@ func (s *session) run(parent context.Context) {
 	_ = s.conn.CloseNow()
 	writer.Wait()
 	s.link.close()
+}
+
+// life is how long a session may last if the platform cuts it off at the end of parent.
+func life(parent context.Context) time.Duration {
+	cut, ok := parent.Deadline()
+	if !ok {
+		return lifetime
+	}
+	return min(lifetime, time.Until(cut)-goodbye)
 }
 
 // greet sends the challenge: clients that authenticate at once and those that wait to be told both exist.
@@ -212,7 +221,7 @@ func (s *session) retire(ctx context.Context, reason string) {
 	case s.inbox <- received{mark: mark}:
 		select {
 		case <-mark:
-			s.awaitWork(ctx)
+			await(ctx, s.work.Wait)
 		case <-ctx.Done():
 		case <-s.ctx.Done():
 		}
@@ -220,14 +229,15 @@ func (s *session) retire(ctx context.Context, reason string) {
 	case <-s.ctx.Done():
 	}
 	s.out.Flush(ctx)
-	_ = s.conn.Close(websocket.StatusGoingAway, reason) // waits up to 5 s for the other side
+	await(ctx, func() { _ = s.conn.Close(websocket.StatusGoingAway, reason) }) // waits up to 5 s for the other side
 }
 
-func (s *session) awaitWork(ctx context.Context) {
+// await runs f and returns when it has ended, or ctx.
+func await(ctx context.Context, f func()) {
 	done := make(chan struct{})
 	go func() {
-		s.work.Wait()
-		close(done)
+		defer close(done)
+		f()
 	}()
 	select {
 	case <-done:
@@ -235,18 +245,24 @@ func (s *session) awaitWork(ctx context.Context) {
 	}
 }
 
-// begin runs an answer to a REQ beside the frames that follow. It reports whether there was room for it.
-func (s *session) begin(answer func()) bool {
+// reserve takes a slot for work that is to be begun, if there is one.
+func (s *session) reserve() bool {
 	select {
 	case s.slots <- struct{}{}:
+		return true
 	default:
 		return false
 	}
+}
+
+func (s *session) unreserve() { <-s.slots }
+
+// begin does slow work beside the frames that follow. Its slot has been reserved.
+func (s *session) begin(work func()) {
 	s.work.Go(func() {
-		defer func() { <-s.slots }()
-		s.guarded(answer)
+		defer s.unreserve()
+		s.guarded(work)
 	})
-	return true
 }
 
 // guarded keeps a panic from ending more than this session.
@@ -278,16 +294,6 @@ func (s *session) port() (context.Context, context.CancelFunc) {
 }
 
 // allow takes from what session and address may cost.
-func (s *session) allow(kind cost, units int) bool {
-	now := time.Now()
-	return s.own[kind].AllowN(now, units) && s.shared[kind].AllowN(now, units)
+func (s *session) allow(kind bounds.Cost, units int) bool {
+	return s.own.Allow(kind, units) && s.shared.Allow(kind, units)
 }
-
-// identities returns the public keys that have authenticated.
-func (s *session) identities() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.keys)
-}
-
-func (s *session) is(pubkey string) bool { return slices.Contains(s.identities(), pubkey) }

@@ -14,8 +14,9 @@ import (
 
 // Parcel is an event for one person: a KeyPackage or a notice.
 type Parcel struct {
-	ID        string // a session is sent each id once
-	Recipient string // only sessions that have authenticated as this key are sent it
+	ID        string   // a session is sent each id once
+	Recipient string   // only sessions that have authenticated as this key are sent it
+	Requests  []string // the 447s that were granted it, if any
 	Event     Event
 	Expires   time.Time // nothing is written from then on
 }
@@ -67,7 +68,7 @@ func better(a, b outbox.Status) outbox.Status {
 // subscription is chosen, and the clock looked at, when the frame's turn has come.
 func (s *session) deliver(p Parcel) *outbox.Delivery {
 	d := outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.parcelFrame(p) }, func() { s.sessions.remember(p) })
-	if len(s.subscribed(p.Event)) == 0 {
+	if len(s.subscribed(p.Event, p.Requests...)) == 0 {
 		d.Drop(outbox.NoSubscription) // now, because a session that is stuck has no turns
 	}
 	s.mu.Lock()
@@ -89,7 +90,7 @@ func (s *session) parcelFrame(p Parcel) ([]byte, outbox.Status) {
 	if !time.Now().Before(p.Expires) || s.ctx.Err() != nil {
 		return nil, outbox.NoSession
 	}
-	ids := s.subscribed(p.Event)
+	ids := s.subscribed(p.Event, p.Requests...)
 	if len(ids) == 0 {
 		return nil, outbox.NoSubscription
 	}

@@ -1,22 +1,18 @@
 package gateway
 
 import (
-	"context"
 	"slices"
-	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
-
-// eoseWithin is how long an EOSE waits for what the gateway adds. Clients leave at EOSE, but the most impatient of them gives up
-// after some three seconds without it.
-const eoseWithin = 3 * time.Second
 
 // subscription is one REQ that is open. The session's lock guards it.
 type subscription struct {
 	id          string
 	conditions  []wire.Filter
+	size        int    // of the conditions, in bytes
 	upstream    bool   // open there, too
 	waits       bool   // for the gateway's own answer
 	end         []byte // the EOSE, or upstream's CLOSED, that is sent when nothing is waited for any more
@@ -50,36 +46,47 @@ func (s *session) subscribe(frame []byte) {
 
 // afford returns why the REQ is one too many, or "".
 func (s *session) afford(id string, p plan) string {
-	s.mu.Lock()
-	_, replaces := s.subscriptions[id]
-	full := !replaces && len(s.subscriptions) >= maxSubscriptions
-	s.mu.Unlock()
-	owners := 0
-	for _, claim := range p.claims {
-		owners += len(claim.Owners)
-	}
+	open, size := s.others(id)
 	switch {
-	case full:
+	case open >= bounds.MaxSubscriptions:
 		return "rate-limited: too many subscriptions are open"
-	case owners > 0 && !s.allow(requesting, owners):
+	case p.private && size+p.size > bounds.MaxConditions:
+		return "rate-limited: the filters of all subscriptions together are too large"
+	case !s.allow(bounds.Requesting, p.owners()):
 		return "rate-limited: too many requests for KeyPackages"
-	case p.costs() && owners == 0 && !s.allow(reading, 1):
+	case !s.allow(bounds.Reading, p.reads()):
 		return "rate-limited: too many requests for stored KeyPackages"
 	}
 	return ""
 }
 
+// others returns how many subscriptions are open besides that one, and how large what is kept of them is.
+func (s *session) others(id string) (n, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other, sub := range s.subscriptions {
+		if other != id {
+			n++
+			size += sub.size
+		}
+	}
+	return n, size
+}
+
 // open registers the subscription before anything can answer it, sends upstream its part and begins ours.
 func (s *session) open(id string, frame []byte, p plan) {
-	sub := &subscription{id: id, conditions: p.conditions, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE}
+	sub := &subscription{id: id, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE}
 	if !sub.upstream {
 		sub.end = wire.EOSE(id)
 	}
+	if _, size := s.others(id); size+p.size <= bounds.MaxConditions { // a REQ that names none of our kinds passes also without
+		sub.conditions, sub.size = p.conditions, p.size
+	}
 	s.mu.Lock()
-	older := s.subscriptions[id]
+	replaced := s.removeLocked(id)
 	s.subscriptions[id] = sub
 	s.mu.Unlock()
-	if err := s.openUpstream(sub, older, frame, p); err != nil {
+	if err := s.openUpstream(id, replaced, frame, p); err != nil {
 		if !p.private {
 			s.drop(id)
 			_ = s.answer(wire.Closed(id, err.Error()))
@@ -88,9 +95,12 @@ func (s *session) open(id string, frame []byte, p plan) {
 		_ = s.answer(wire.Notice(err.Error()))
 		s.endsUpstream(id, wire.EOSE(id), false)
 	}
-	if !p.costs() {
+	switch {
+	case !p.costs():
 		s.settle(sub)
-	} else if !s.begin(func() { s.serve(sub, p) }) {
+	case s.reserve():
+		s.begin(func() { s.serve(sub, p) })
+	default:
 		s.drop(id)
 		_ = s.answer(wire.Closed(id, "rate-limited: too many answers are under way"))
 		return
@@ -98,16 +108,24 @@ func (s *session) open(id string, frame []byte, p plan) {
 	s.attend(s.identities(), p.conditions)
 }
 
-func (s *session) openUpstream(sub, older *subscription, frame []byte, p plan) error {
+// openUpstream sends upstream its part of a REQ. What is replaced there, if nothing takes its place, is closed.
+func (s *session) openUpstream(id string, replaced bool, frame []byte, p plan) error {
 	switch {
-	case sub.upstream && p.changed:
-		return s.link.send(wire.Req(sub.id, p.up))
-	case sub.upstream:
+	case len(p.up) > 0 && p.changed:
+		return s.link.send(wire.Req(id, p.up))
+	case len(p.up) > 0:
 		return s.link.send(frame)
-	case older != nil && older.upstream:
-		_ = s.link.send(wire.Close(sub.id)) // the one that this replaces
+	case replaced:
+		_ = s.link.send(wire.Close(id))
 	}
 	return nil
+}
+
+// removeLocked forgets a subscription and reports whether it was open upstream. The caller holds the lock.
+func (s *session) removeLocked(id string) (upstream bool) {
+	sub := s.subscriptions[id]
+	delete(s.subscriptions, id)
+	return sub != nil && sub.upstream
 }
 
 // unsubscribe deals with a CLOSE.
@@ -119,10 +137,10 @@ func (s *session) unsubscribe(frame []byte) {
 		return
 	}
 	s.mu.Lock()
-	sub := s.subscriptions[id]
-	delete(s.subscriptions, id)
+	_, known := s.subscriptions[id]
+	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if s.link != nil && (sub == nil || sub.upstream) {
+	if s.link != nil && (upstream || !known) {
 		_ = s.link.send(frame) // one that we do not know may be a COUNT's
 	}
 }
@@ -130,11 +148,24 @@ func (s *session) unsubscribe(frame []byte) {
 // drop ends a subscription that the client did not close.
 func (s *session) drop(id string) {
 	s.mu.Lock()
-	sub := s.subscriptions[id]
-	delete(s.subscriptions, id)
+	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if sub != nil && sub.upstream {
+	if upstream {
 		_ = s.link.send(wire.Close(id))
+	}
+}
+
+// abort ends a subscription whose answer has failed, if it is still the client's.
+func (s *session) abort(sub *subscription, reason string) {
+	s.mu.Lock()
+	isOpen := s.subscriptions[sub.id] == sub
+	upstream := isOpen && s.removeLocked(sub.id)
+	s.mu.Unlock()
+	if upstream {
+		_ = s.link.send(wire.Close(sub.id))
+	}
+	if isOpen {
+		_ = s.answer(wire.Closed(sub.id, reason))
 	}
 }
 
@@ -158,6 +189,9 @@ func (s *session) endsUpstream(id string, frame []byte, closes bool) {
 	sub := s.subscriptions[id]
 	if sub == nil || !sub.upstream {
 		s.mu.Unlock()
+		if sub == nil && closes {
+			_ = s.answer(frame) // the answer to a COUNT
+		}
 		return
 	}
 	sub.end, sub.closes = frame, closes
@@ -181,7 +215,7 @@ func (s *session) conclude(sub *subscription) {
 		s.mu.Unlock()
 		return
 	}
-	end, login := sub.end, sub.loginAtEOSE
+	end, login, upstream := sub.end, sub.loginAtEOSE, sub.upstream
 	sub.end = nil
 	if sub.closes || login {
 		delete(s.subscriptions, sub.id)
@@ -191,7 +225,7 @@ func (s *session) conclude(sub *subscription) {
 		_ = s.answer(end)
 		return
 	}
-	if sub.upstream {
+	if upstream {
 		_ = s.link.send(wire.Close(sub.id))
 	}
 	_ = s.answer(wire.Closed(sub.id, authRequired))
@@ -208,107 +242,16 @@ func (s *session) conditions() []wire.Filter {
 	return all
 }
 
-// subscribed returns the ids of the subscriptions that the event satisfies, in lexical order.
-func (s *session) subscribed(e Event) []string {
+// subscribed returns the ids of the subscriptions that the event, granted to these requests, satisfies, in lexical order.
+func (s *session) subscribed(e Event, requests ...string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ids []string
 	for id, sub := range s.subscriptions {
-		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event) }) {
+		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
 	return ids
-}
-
-// serve is the gateway's own answer to a REQ.
-func (s *session) serve(sub *subscription, p plan) {
-	late := time.AfterFunc(eoseWithin, func() { s.settle(sub) })
-	defer late.Stop()
-	defer s.settle(sub)
-	keys := s.identities()
-	if len(p.own) > 0 {
-		for _, key := range keys {
-			s.serveStored(sub, p.own, func(ctx context.Context) ([]Event, error) { return s.Ports.Own(ctx, key) })
-		}
-	}
-	if owners := authors(p.stored); len(owners) > 0 {
-		s.serveStored(sub, p.stored, func(ctx context.Context) ([]Event, error) { return s.Ports.Addressable(ctx, owners) })
-	}
-	if p.levels {
-		for _, key := range keys {
-			s.tellLevel(sub, key)
-		}
-	}
-	for _, claim := range p.claims {
-		s.claim(claim)
-	}
-}
-
-func authors(filters []wire.Filter) []string {
-	var all []string
-	for _, f := range filters {
-		named, _ := f.Authors()
-		all = append(all, named...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-func (s *session) claim(c Claim) {
-	ctx, cancel := s.port()
-	defer cancel()
-	if err := s.Ports.Claim(ctx, c); err != nil {
-		s.Log.Error("claim failed", "requester", c.Requester, "owners", len(c.Owners), "error", err)
-	}
-}
-
-// serveStored sends what the filters ask for of what is stored, each event once.
-func (s *session) serveStored(sub *subscription, filters []wire.Filter, stored func(context.Context) ([]Event, error)) {
-	ctx, cancel := s.port()
-	events, err := stored(ctx)
-	cancel()
-	if err != nil {
-		_ = s.answer(wire.Notice(s.failed("reading stored KeyPackages", err)))
-		return
-	}
-	left := make([]int, len(filters))
-	for i, f := range filters {
-		left[i] = f.Limit(maxStored)
-	}
-	for _, e := range events {
-		for i, f := range filters {
-			if left[i] > 0 && f.Matches(e.Event) {
-				left[i]--
-				s.send(sub, e)
-				break
-			}
-		}
-	}
-}
-
-// tellLevel tells an owner the state of her stock.
-func (s *session) tellLevel(sub *subscription, owner string) {
-	ctx, cancel := s.port()
-	defer cancel()
-	level, err := s.Ports.Level(ctx, owner)
-	if err != nil {
-		_ = s.failed("reading the level of a stock", err)
-	} else if level != nil && slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(level.Event) }) {
-		s.send(sub, *level)
-	}
-}
-
-// send writes an event on a subscription, if that is still open when the event's turn has come.
-func (s *session) send(sub *subscription, e Event) {
-	s.mu.Lock()
-	isOpen := s.subscriptions[sub.id] == sub
-	if isOpen && e.Kind == keypackage.KindAddressableKeyPackage {
-		sub.loginAtEOSE = false
-	}
-	s.mu.Unlock()
-	if isOpen {
-		_ = s.answer(wire.Event(sub.id, e.Raw))
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
+var _ claiming.Store = (*Store)(nil)
+
 // Commit implements claiming.Store.
 func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	t := s.begin()

@@ -7,11 +7,14 @@ import (
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
+
+var _ expiring.Store = (*Store)(nil)
 
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {

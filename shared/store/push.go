@@ -6,8 +6,11 @@ import (
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
+
+var _ delivering.Store = (*Store)(nil)
 
 // openStates are the states of deliveries that have not ended.
 var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}

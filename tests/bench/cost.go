@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
@@ -22,11 +23,13 @@ type costed struct {
 	meter     *meter
 	later     time.Duration // than now
 	relay     *answering
-	announced []keypackage.Announcement // by claims
-	nudged    []string                  // requesters named by the scheduled function
 	claimer   *claiming.Claimer
 	deliverer *delivering.Deliverer
 	expirer   *expiring.Expirer
+
+	mu        sync.Mutex                // the scheduled function claims several requests at once
+	announced []keypackage.Announcement // by claims
+	nudged    []string                  // requesters named by the scheduled function
 }
 
 func (b *bench) newCosted(ctx context.Context) (*costed, error) {
@@ -57,12 +60,16 @@ func (r recovering) Recover(ctx context.Context, doc keypackage.RequestDocument)
 
 // PublishRequest implements claiming.Publisher.
 func (c *costed) PublishRequest(_ context.Context, a keypackage.Announcement) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.announced = append(c.announced, a)
 	return nil
 }
 
 // PublishRequesters implements expiring.Publisher.
 func (c *costed) PublishRequesters(_ context.Context, requesters []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.nudged = append(c.nudged, requesters...)
 	return nil
 }

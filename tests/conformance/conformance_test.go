@@ -32,18 +32,25 @@ func TestTheReferenceRelayConforms(t *testing.T) {
 	for name, compatible := range map[string]bool{"strict": false, "compatible": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			verdicts := map[Verdict]int{}
+			told := 0
 			_, err := Run(t.Context(), serve(t, compatible), func(r Result) {
-				verdicts[r.Verdict]++
-				if r.Verdict == Fail {
-					t.Errorf("%s: %s", r.Rule, r.Detail)
+				told++
+				expected := r.Verdict == Pass
+				switch r.Rule {
+				case "nudge", "all-instances":
+					expected = r.Verdict == NotChecked
+				case "five-seconds": // a session that a busy machine keeps from reading is ended at last
+					expected = r.Verdict != Fail
+				}
+				if !expected {
+					t.Errorf("%s: %s: %s", r.Rule, r.Verdict, r.Detail)
 				}
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if verdicts[NotChecked] != 2 || verdicts[Pass] != len(rules)-2 {
-				t.Errorf("got %v of %d rules", verdicts, len(rules))
+			if told != len(rules) {
+				t.Errorf("%d of %d rules were judged", told, len(rules))
 			}
 		})
 	}

@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"shared/keypackage"},
 	{"shared/config", "shared/logging", "shared/rollout"},
 	{"shared/claiming", "shared/delivering", "shared/expiring", "shared/publishing"},
-	{"shared/gateway/wire", "shared/gateway/outbox"},
+	{"shared/gateway/wire", "shared/gateway/outbox", "shared/gateway/bounds"},
 	{"shared/gateway/upstream"},
 	{"shared/gateway"},
 	{"shared/store", "shared/topic", "shared/relayapi"},

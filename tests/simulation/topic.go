@@ -89,7 +89,7 @@ func (p publisher) PublishRequesters(ctx context.Context, requesters []string) e
 	return faults.From(ctx).Call("Publish", func() error { return p.topic.Publish(ctx, messages...) })
 }
 
-// PublishNotices implements expiring.NoticePublisher. Nobody listens to the notices here.
+// PublishNotices implements expiring.Notices. Nobody listens to the notices here.
 func (p publisher) PublishNotices(ctx context.Context, _ []keypackage.Notice) error {
 	return faults.From(ctx).Call("Publish notices", func() error { return nil })
 }

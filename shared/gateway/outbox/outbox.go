@@ -81,8 +81,17 @@ func (o *Outbox) Offer(d *Delivery) {
 	}
 }
 
-// Flush waits until everything that was put has been written, or ctx ends.
+// Flush waits until everything that was put has been written, or nothing is written any more, or ctx ends.
 func (o *Outbox) Flush(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-o.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if o.room.Acquire(ctx, Bytes) == nil {
 		o.room.Release(Bytes)
 	}

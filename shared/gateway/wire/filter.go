@@ -74,6 +74,9 @@ func (f Filter) Condition() Filter {
 	return f
 }
 
+// Size is the length of the filter as it was written.
+func (f Filter) Size() int { return len(f.raw) }
+
 // AnyKind reports whether the filter says nothing about kinds.
 func (f Filter) AnyKind() bool { return f.fields.Kinds == nil }
 
@@ -133,21 +136,36 @@ func (f Filter) Without(kinds ...int) (rest jsontext.Value, left bool) {
 	return slices.Concat(f.raw[:f.kinds.at], written, f.raw[f.kinds.at+len(f.kinds.value):]), true
 }
 
+// Tag returns the values that the filter wants of a tag: those of "#e" for "e".
+func (f Filter) Tag(name string) []string {
+	var wanted []string
+	if json.Unmarshal(f.fields.Others["#"+name], &wanted) != nil {
+		return nil
+	}
+	return wanted
+}
+
 // Matches reports whether the event satisfies the filter, its limit left aside. A field that is not of NIP-01 is a condition
-// that is not known to be satisfied.
-func (f Filter) Matches(event *nostr.Event) bool {
+// that is not known to be satisfied. An "#e" that names one of the requests is satisfied by what they were granted, although that
+// has no such tag.
+func (f Filter) Matches(event *nostr.Event, requests ...string) bool {
 	p := f.fields
 	within := (p.Since == nil || int64(event.CreatedAt) >= *p.Since) && (p.Until == nil || int64(event.CreatedAt) <= *p.Until)
 	return within && f.Admits(event.PubKey) &&
 		(p.IDs == nil || slices.Contains(p.IDs, event.ID)) &&
 		(p.Kinds == nil || f.Names(event.Kind)) &&
-		f.matchesTags(event.Tags)
+		f.matchesTags(event.Tags, requests)
 }
 
-func (f Filter) matchesTags(tags nostr.Tags) bool {
-	for name, value := range f.fields.Others {
-		var wanted []string
-		if len(name) != 2 || name[0] != '#' || json.Unmarshal(value, &wanted) != nil || !tags.ContainsAny(name[1:], wanted) {
+func (f Filter) matchesTags(tags nostr.Tags, requests []string) bool {
+	for name := range f.fields.Others {
+		if len(name) != 2 || name[0] != '#' {
+			return false
+		}
+		wanted := f.Tag(name[1:])
+		named := func(request string) bool { return slices.Contains(wanted, request) }
+		isGranted := name == "#e" && slices.ContainsFunc(requests, named)
+		if !isGranted && !tags.ContainsAny(name[1:], wanted) {
 			return false
 		}
 	}

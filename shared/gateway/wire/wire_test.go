@@ -139,6 +139,19 @@ func TestMatchesLikeGoNostrButForLimits(t *testing.T) {
 	}
 }
 
+func TestWhatARequestWasGrantedSatisfiesAFilterForIt(t *testing.T) {
+	t.Parallel()
+	event := &nostr.Event{ID: "i", PubKey: "a", Kind: 443, Tags: nostr.Tags{{"p", "y"}}}
+	for raw, want := range map[string]bool{
+		`{"kinds":[443],"#e":["x","r"]}`: true, `{"#e":["r"],"#p":["y"]}`: true, `{"#e":["x"]}`: false, `{"#p":["r"]}`: false, `{"#e":["r"],"#p":["x"]}`: false,
+		`{"kinds":[1],"#e":["r"]}`: false, `{"#e":"r"}`: false,
+	} {
+		if filter(t, raw).Matches(event, "q", "r") != want || filter(t, raw).Matches(event) {
+			t.Errorf("%s: %v", raw, !want)
+		}
+	}
+}
+
 func TestWhatAFilterSays(t *testing.T) {
 	t.Parallel()
 	f := filter(t, `{"kinds":[443,30443],"authors":["a"],"limit":7}`)
