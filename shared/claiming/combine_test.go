@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -158,6 +160,53 @@ func TestCallerGoesAway(t *testing.T) {
 			t.Errorf("%d queues are left", len(c.owners))
 		}
 	})
+}
+
+// A database that does not answer holds an owner's turn for leadTime, whatever time the caller has; then the next leads.
+func TestLeaderHasADeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		silent := true
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
+			if silent {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return make([]keypackage.Claim, len(units)), nil
+		})
+		begun := time.Now()
+		answers := make([]error, combineUnits+3) // more than the second leader's batch, which is to fail alone
+		var callers sync.WaitGroup
+		for i := range answers {
+			callers.Go(func() { _, answers[i] = c.answer(t.Context(), ask(fmt.Sprint(i), 1)) })
+			synctest.Wait()
+		}
+		time.Sleep(leadTime + time.Second)
+		synctest.Wait()
+		if !fault.IsRetryable(answers[0]) {
+			t.Errorf("the first caller was told %v", answers[0])
+		}
+		silent = false
+		callers.Wait()
+		if taken := time.Since(begun); taken > 2*leadTime {
+			t.Errorf("the owner was busy for %v", taken)
+		}
+		if answers[len(answers)-1] != nil {
+			t.Errorf("the last was told %v", answers[len(answers)-1])
+		}
+		if len(c.owners) != 0 {
+			t.Errorf("%d queues are left", len(c.owners))
+		}
+	})
+}
+
+// Whatever documents a batch hands out, removes and flags, its transaction stays below Firestore's 10 MiB with room for the
+// records: each document that is handed out is written once, with its delivery, and deleted once.
+func TestBatchFitsIntoATransaction(t *testing.T) {
+	t.Parallel()
+	if most := combinePackages*keypackage.MaxPackageBytes + cleanBytes + 1<<20; most > 9<<20 {
+		t.Errorf("a batch may have %d bytes", most)
+	}
 }
 
 func TestErrorReachesTheWholeBatchOnly(t *testing.T) {

@@ -33,9 +33,15 @@ type OpenDelivery struct {
 // JoinMargin is how long a delivery must still be open for a repeated request to join it.
 const JoinMargin = 30 * time.Second
 
-// Prune drops the deliveries that nobody can join any more.
+// maxOpen is how many open deliveries a pair's document remembers, each with some 300 bytes: at the highest settings a
+// requester who varies the group could have 100,000 of them in an hour, and Firestore's documents have at most 1 MiB.
+const maxOpen = 1000
+
+// Prune drops the deliveries that nobody can join any more, and of too many the oldest: who asks for them again is given
+// others.
 func (p *Pair) Prune(now time.Time) {
 	p.Open = slices.DeleteFunc(p.Open, func(o OpenDelivery) bool { return o.ExpiresAt.Sub(now) < JoinMargin })
+	p.Open = p.Open[max(0, len(p.Open)-maxOpen):]
 }
 
 // Owner is what is known about one owner across requests.

@@ -154,15 +154,18 @@ func everything(keypackage.Use) bool { return true }
 
 func shared(use keypackage.Use) bool { return use == keypackage.UseReserve }
 
-func (f *forgetful) LookUp(ctx context.Context, candidates []*keypackage.Candidate) error {
-	err := f.Store.LookUp(ctx, candidates)
-	for _, c := range candidates {
+func (f *forgetful) ReadStock(ctx context.Context, owner string, page claiming.Page) (claiming.Portion, error) {
+	portion, err := f.Store.ReadStock(ctx, owner, page)
+	if err == nil {
+		err = f.Store.LookUp(ctx, portion.Candidates)
+	}
+	for _, c := range portion.Candidates {
 		if c.LookedUp && f.forget(c.Use) {
 			c.Use = keypackage.UseNone
 			c.Hash = fmt.Sprintf("%s-%d", c.Hash, f.names.Add(1))
 		}
 	}
-	return err
+	return portion, err
 }
 
 // careless returns packages although a push of them ended nobody knows how.
