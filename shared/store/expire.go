@@ -11,8 +11,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var _ expiring.Store = (*Store)(nil)
-
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
 
@@ -42,17 +40,13 @@ func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.
 func (s *Store) yieldStored(
 	ctx context.Context, batch []keypackage.Delivery, yield func(keypackage.StoredDelivery, error) bool,
 ) bool {
-	refs := make([]*firestore.DocumentRef, len(batch))
-	for i := range batch {
-		refs[i] = s.tombstone(batch[i].PackageID, batch[i].Owner)
-	}
-	tombstones, err := s.get(ctx, refs)
+	found, err := s.withTombstones(ctx, batch)
 	if err != nil {
 		yield(keypackage.StoredDelivery{}, err)
 		return false
 	}
-	for i := range batch {
-		if !yield(keypackage.StoredDelivery{Delivery: batch[i], Tombstoned: tombstones[i].Exists()}, nil) {
+	for _, one := range found {
+		if !yield(one, nil) {
 			return false
 		}
 	}

@@ -109,6 +109,8 @@ func TestUnreadableDeliveries(t *testing.T) {
 	due, unreadable := readable(t, s.store.Due(t.Context(), s.now))
 	equal(t, "due", deliveryIDs(due), []string{good.ID})
 	equal(t, "unreadable", unreadable, len(spoil))
+	open := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)
+	equal(t, "open for the requester", deliveryIDs(open), []string{good.ID})
 	waiting, unreadable := readable(t, s.store.Waiting(t.Context(), s.now.Add(-2*time.Hour)))
 	equal(t, "waiting", []int{len(waiting), unreadable}, []int{1, len(spoil)})
 }
