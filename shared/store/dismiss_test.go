@@ -35,8 +35,8 @@ func TestDismiss(t *testing.T) {
 	})
 	conflicts := map[string]func(*scene){
 		"dismissed already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
-		"a unit answered": func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
-		"claimed":         func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
+		"a unit answered":   func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
+		"claimed":           func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
 	}
 	for name, before := range conflicts {
 		t.Run(name, func(t *testing.T) {

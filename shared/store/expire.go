@@ -14,6 +14,8 @@ import (
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
 
+var _ expiring.Store = (*Store)(nil)
+
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
 	return func(yield func(keypackage.StoredDelivery, error) bool) {
