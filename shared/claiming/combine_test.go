@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -23,7 +25,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]answer, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -38,19 +40,19 @@ func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit)
 	if x.gate != nil {
 		<-x.gate
 	}
-	records := make([]keypackage.Claim, len(units))
+	answers := make([]answer, len(units))
 	seen := make(map[string]bool)
 	for i, u := range units {
 		if u.Owner != owner || seen[u.ClaimID()] {
 			x.Errorf("unit %s in a transaction of %s, seen %v", u.ClaimID(), owner, seen[u.ClaimID()])
 		}
 		seen[u.ClaimID()] = true
-		records[i] = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
+		answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
 	}
 	x.mu.Lock()
 	delete(x.running, owner)
 	x.mu.Unlock()
-	return records, errors.Join(x.err, ctx.Err())
+	return answers, errors.Join(x.err, ctx.Err())
 }
 
 func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
@@ -62,9 +64,9 @@ func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
 		callers.Go(func() {
 			u := ask(fmt.Sprint("r", i/2%70), 1) // each of 70 requests several times
 			u.Owner = fmt.Sprint("owner", i%3)
-			record, err := c.answer(t.Context(), u)
-			if err != nil || record.RequestID != u.Request.ID || record.Owner != u.Owner {
-				t.Errorf("%s: got %+v, %v", u.ClaimID(), record, err)
+			a, err := c.answer(t.Context(), u)
+			if err != nil || a.claim.RequestID != u.Request.ID || a.claim.Owner != u.Owner {
+				t.Errorf("%s: got %+v, %v", u.ClaimID(), a, err)
 			}
 		})
 	}
@@ -160,6 +162,54 @@ func TestCallerGoesAway(t *testing.T) {
 	})
 }
 
+// A database that does not answer holds an owner's turn for leadTime, whatever time the caller has; then the next leads.
+func TestLeaderHasADeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Bool
+		silent.Store(true)
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]answer, error) {
+			if silent.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return make([]answer, len(units)), nil
+		})
+		begun := time.Now()
+		answers := make([]error, combineUnits+3) // more than the second leader's batch, which is to fail alone
+		var callers sync.WaitGroup
+		for i := range answers {
+			callers.Go(func() { _, answers[i] = c.answer(t.Context(), ask(fmt.Sprint(i), 1)) })
+			synctest.Wait()
+		}
+		time.Sleep(leadTime + time.Second)
+		synctest.Wait()
+		if !fault.IsRetryable(answers[0]) {
+			t.Errorf("the first caller was told %v", answers[0])
+		}
+		silent.Store(false)
+		callers.Wait()
+		if taken := time.Since(begun); taken > 2*leadTime {
+			t.Errorf("the owner was busy for %v", taken)
+		}
+		if answers[len(answers)-1] != nil {
+			t.Errorf("the last was told %v", answers[len(answers)-1])
+		}
+		if len(c.owners) != 0 {
+			t.Errorf("%d queues are left", len(c.owners))
+		}
+	})
+}
+
+// Whatever documents a batch hands out, removes and flags, its transaction stays below Firestore's 10 MiB with room for the
+// records: each document that is handed out is written once, with its delivery, and deleted once.
+func TestBatchFitsIntoATransaction(t *testing.T) {
+	t.Parallel()
+	if most := combinePackages*keypackage.MaxPackageBytes + cleanBytes + 1<<20; most > 9<<20 {
+		t.Errorf("a batch may have %d bytes", most)
+	}
+}
+
 func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -168,7 +218,7 @@ func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
 		var failed atomic.Int32
 		for i := range 3 {
 			go func() {
-				if record, err := c.answer(t.Context(), ask(fmt.Sprint(i), 1)); err != nil && record == nil {
+				if a, err := c.answer(t.Context(), ask(fmt.Sprint(i), 1)); err != nil && a == nil {
 					failed.Add(1)
 				}
 			}()

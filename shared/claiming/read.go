@@ -27,6 +27,7 @@ type stockReader struct {
 	page       int // size of the next page
 	last       *keypackage.Candidate
 	oldest     int // documents read oldest first
+	pages      int // pages read
 	read       int // documents read
 	bytes      int // of these
 	examined   int // candidates that were verified or looked up
@@ -113,6 +114,7 @@ func (r *stockReader) take(ctx context.Context, page Page) (Portion, error) {
 	}
 	portion, err := r.store.ReadStock(ctx, r.owner, page)
 	spend(r.allowances, len(portion.Candidates)-page.Documents)
+	r.pages++
 	r.read += len(portion.Candidates)
 	r.bytes += portion.Bytes
 	r.add(portion.Candidates)

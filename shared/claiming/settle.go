@@ -15,11 +15,11 @@ import (
 // plan was made in vain.
 //
 // With hope, what is handed out once and what stays behind is not looked up: the commit requires that nobody has been
-// handed it and that it is not tombstoned, and fails otherwise.
+// handed it and that it is not tombstoned, and fails otherwise. What took more than a page to read is not risked so.
 func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, error) {
 	verify := slices.Concat(candidates(plan.Reserves), plan.decisive, candidates(plan.Consumed), plan.Remaining)
 	lookUp := slices.Concat(candidates(plan.Reserves), plan.decisive)
-	if !hope {
+	if !hope || r.pages > 1 {
 		lookUp = verify
 	}
 	surprised := false

@@ -2,6 +2,7 @@ package delivering
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,12 @@ func TestOwnLeaseIsFoundAgain(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{errAway, keypackage.ErrConflict} {
 		for _, persisted := range []bool{false, true} {
-			inScene(t, batchLimit+1, func(s *scene) {
+			inScene(t, 0, func(s *scene) {
+				for i := range 3 { // in two batches
+					s.add(delivery(i, "r", func(d *keypackage.Delivery) {
+						d.Package = keypackage.Document{"event": strings.Repeat("x", batchBytes/2)}
+					}))
+				}
 				s.records[0].Authentic = false
 				s.fault = faulty("BeginPush", persisted, failure, 1)
 				begun := time.Now()

@@ -36,16 +36,22 @@ func TestChaos(t *testing.T) {
 				}
 				return nil
 			}
-			d := New(m, r, keypackage.ModeDeliver, time.Now)
+			workers := []*Deliverer{
+				New(m, r, keypackage.ModeDeliver, time.Now), NewLocal(m, r, keypackage.ModeDeliver, time.Now),
+			}
 			for range 2 + random.IntN(6) {
+				d := workers[random.IntN(len(workers))]
 				go func() {
 					for range 3 {
 						time.Sleep(time.Duration(random.IntN(100)) * time.Second)
 						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+random.IntN(60))*time.Second)
-						if random.IntN(2) == 0 {
-							_, _ = d.ForRequest(ctx, request(fmt.Sprint("r", random.IntN(2))))
-						} else {
+						switch request := request(fmt.Sprint("r", random.IntN(2))); random.IntN(5) {
+						case 0, 1:
+							_, _ = d.ForRequest(ctx, request)
+						case 2, 3:
 							_, _ = d.ForRequester(ctx, "alice")
+						case 4:
+							_, _ = d.Repeat(ctx, request)
 						}
 						cancel()
 					}
@@ -86,8 +92,9 @@ func (d *dice) IntN(n int) int {
 // moody answers each push in any way, after any time that a relay may take, and says nothing false. What it leaves unclear
 // may have reached the requester.
 func (r *relay) moody(random *dice) func(context.Context, Push) Results {
-	return func(_ context.Context, push Push) Results {
-		time.Sleep(time.Duration(random.IntN(int(keypackage.PushTimeout))))
+	return func(ctx context.Context, push Push) Results {
+		ends, _ := ctx.Deadline()
+		time.Sleep(time.Duration(random.IntN(max(1, int(time.Until(ends))))))
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		wholes := []keypackage.PushResult{

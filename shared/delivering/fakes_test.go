@@ -250,16 +250,17 @@ func (r *relay) Push(ctx context.Context, push Push) Results {
 	for _, d := range push.Deliveries {
 		stored := r.get(d.ID)
 		switch {
+		case !begun.Before(d.ExpiresAt), push.ExpiresAt.After(d.ExpiresAt), d.Requester != push.Requester, stored.Parked:
+			r.Errorf("%s must not be pushed: %+v at %v", d.ID, push, begun)
+		case d.State == keypackage.StateDelivered && stored.State == d.State: // sent again, by anybody
 		case r.under[d.ID]:
 			r.Errorf("%s is pushed twice at the same time", d.ID)
 		case stored.PushNo != d.PushNo || (stored.State != keypackage.StateSending && stored.State != keypackage.StateDelivered):
 			r.Errorf("%s is pushed in state %s, push %d by the writer of %d", d.ID, stored.State, stored.PushNo, d.PushNo)
-		case !begun.Before(d.ExpiresAt), push.ExpiresAt.After(d.ExpiresAt), d.Requester != push.Requester, stored.Parked:
-			r.Errorf("%s must not be pushed: %+v at %v", d.ID, push, begun)
 		case stored.State == keypackage.StateSending && !ends.Before(stored.LeaseUntil):
 			r.Errorf("%s may be under way until %v, when its lease has ended", d.ID, ends)
 		}
-		r.under[d.ID] = true
+		r.under[d.ID] = r.under[d.ID] || d.State == keypackage.StateSending
 	}
 	answerOf := r.answer
 	r.mu.Unlock()
@@ -267,7 +268,9 @@ func (r *relay) Push(ctx context.Context, push Push) Results {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, d := range push.Deliveries {
-		delete(r.under, d.ID)
+		if d.State == keypackage.StateSending {
+			delete(r.under, d.ID)
+		}
 		r.seen[d.ID] = r.seen[d.ID] || answer.Each[d.ID] == keypackage.ResultDelivered
 	}
 	return answer

@@ -39,8 +39,11 @@ type session struct {
 
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
 // somebody else's push is under way, because that one may be lost: it waits for its end.
-func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) error {
-	left := refsOf(found)
+func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef) error {
+	var left []keypackage.DeliveryRef
+	for i := range found {
+		left = append(left, found[i].Ref())
+	}
 	for {
 		ready, leased := s.sort(found)
 		var err error
@@ -49,6 +52,9 @@ func (s *session) run(ctx context.Context, found []keypackage.StoredDelivery) er
 			err = s.pushAll(ctx, ready)
 		case leased != nil:
 			err = s.await(ctx, leased)
+		case len(rest) > 0:
+			n := min(page, len(rest))
+			left, rest = rest[:n], rest[n:]
 		default:
 			return s.finish(ctx)
 		}
@@ -151,14 +157,6 @@ func (s *session) finish(ctx context.Context) error {
 		return retryLater("late", errTooLate)
 	}
 	return nil
-}
-
-func refsOf(found []keypackage.StoredDelivery) []keypackage.DeliveryRef {
-	refs := make([]keypackage.DeliveryRef, len(found))
-	for i := range found {
-		refs[i] = found[i].Ref()
-	}
-	return refs
 }
 
 // retryLater is the error that asks for the message once more.

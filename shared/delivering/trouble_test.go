@@ -19,7 +19,7 @@ func TestFirstFailedPushIsTheLast(t *testing.T) {
 	for _, whole := range []keypackage.PushResult{
 		keypackage.ResultUnclear, keypackage.ResultRefused, keypackage.ResultMisplaced, keypackage.ResultUnexpected,
 	} {
-		inScene(t, batchLimit+1, func(s *scene) {
+		inScene(t, page+1, func(s *scene) {
 			for i := range 12 {
 				s.add(delivery(i, fmt.Sprint("other", i)))
 			}
@@ -67,7 +67,7 @@ func TestMessageHasABudgetOfTime(t *testing.T) {
 func TestWaitingForALeaseReadsLittle(t *testing.T) {
 	t.Parallel()
 	inScene(t, 0, func(s *scene) {
-		for i := range 100 {
+		for i := range page {
 			s.add(delivery(i, "r", leased))
 		}
 		reads := 0
@@ -77,13 +77,13 @@ func TestWaitingForALeaseReadsLittle(t *testing.T) {
 			}
 			return nil
 		}
-		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Delivered != 100 {
+		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Delivered != page {
 			s.Errorf("got %+v, %v", result, err)
 		}
 		if reads > 20 {
 			s.Errorf("%d reads in the wait for one lease", reads)
 		}
-		if s.largest != 100 || s.read > 2*100+20 {
+		if s.largest != page || s.read > 2*page+20 {
 			s.Errorf("read %d deliveries, at most %d at a time", s.read, s.largest)
 		}
 	})
@@ -151,9 +151,9 @@ func TestSplitStopsAtTheFirstFailure(t *testing.T) {
 // Open deliveries are read page by page, and the outcome of a request that lies on two pages is told once.
 func TestOpenDeliveriesAreReadInPages(t *testing.T) {
 	t.Parallel()
-	inScene(t, 2*openPage+1, func(s *scene) {
+	inScene(t, 2*page+1, func(s *scene) {
 		result, err := s.ForRequester(s.Context(), "alice")
-		if err != nil || result.Delivered != 2*openPage+1 || s.largest > openPage {
+		if err != nil || result.Delivered != 2*page+1 || s.largest > page {
 			s.Errorf("got %+v, %v, %d read at a time", result, err, s.largest)
 		}
 		told := 0
@@ -162,6 +162,24 @@ func TestOpenDeliveriesAreReadInPages(t *testing.T) {
 		}
 		if told != 1 {
 			s.Errorf("the outcome was told %d times", told)
+		}
+	})
+}
+
+// A request may be granted more than should be held in memory at once: it is read in pages, too.
+func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
+	t.Parallel()
+	inScene(t, 3*page, func(s *scene) {
+		named := []string{"k00", "k01"}
+		a := keypackage.Announcement{RequestID: "r", Granted: map[string][]string{"bob": named}}
+		result, err := s.ForRequest(s.Context(), a)
+		if err != nil || result.Delivered != 3*page || s.largest != page || s.read != 3*page-len(named) {
+			s.Errorf("got %+v, %v, %d read at a time, %d altogether", result, err, s.largest, s.read)
+		}
+		s.relay.pushes, s.largest = nil, 0
+		result, err = s.Repeat(s.Context(), a)
+		if err != nil || result.Repeated != 3*page || s.largest != page {
+			s.Errorf("repeated %+v, %v, %d read at a time", result, err, s.largest)
 		}
 	})
 }
@@ -179,7 +197,7 @@ func TestRepeat(t *testing.T) {
 		s.change("r_k04", leased)
 		writes := s.writes
 		result, err := s.Repeat(s.Context(), request("r"))
-		if err != nil || result.Delivered != 1 || len(s.relay.pushes) != 1 || s.writes != writes {
+		if err != nil || result.Repeated != 1 || result.Delivered+len(result.Latencies) > 0 || len(s.relay.pushes) != 1 || s.writes != writes {
 			s.Fatalf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}
 		push := s.relay.pushes[0]

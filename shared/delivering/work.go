@@ -17,8 +17,8 @@ const (
 	messageTime = 35 * time.Second
 	// openLimit bounds what one message makes us push. What is beyond it waits for the next message or tick.
 	openLimit = 500
-	// openPage is how many open deliveries are read at a time: documents may be large, up to 1 MiB each.
-	openPage = 20
+	// page is how many deliveries are read at a time: they are held in memory with their packages, up to 1 MiB each.
+	page = 32
 )
 
 // work is what one message makes us do.
@@ -29,45 +29,45 @@ type work struct {
 	told   map[string]bool // requests whose outcome went along with a push
 }
 
-func (d *Deliverer) handle(do func(*work) error) (Result, error) {
-	if d.mode != keypackage.ModeDeliver {
-		return Result{}, nil
+func (d *Deliverer) handle(ctx context.Context, do func(*work) error) (Result, error) {
+	if mode, err := d.mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver {
+		return Result{}, err
 	}
 	w := &work{Deliverer: d, until: d.now().Add(messageTime), told: make(map[string]bool)}
 	err := do(w)
 	return w.result, err
 }
 
-// granted returns a request's records and the deliveries that they name. What was announced is all of it in the usual
-// case; what is missing is searched for.
+// granted returns a request's records and a page of the deliveries that they name. What was announced is all of it in the
+// usual case; what is missing is searched for. The rest is still to be read.
 func (d *Deliverer) granted(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
+) (records []keypackage.Claim, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef, err error) {
 	if records, found, err = d.store.Announced(ctx, a); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if _, complete := keypackage.Conclude(records); !complete {
 		if records, err = d.store.RequestRecords(ctx, a.RequestID); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
-	missing := granted(records)
+	rest = refsOf(records)
 	found = slices.DeleteFunc(found, func(f keypackage.StoredDelivery) bool {
-		i := slices.Index(missing, f.Ref())
+		i := slices.Index(rest, f.Ref())
 		if i >= 0 {
-			missing = slices.Delete(missing, i, i+1)
+			rest = slices.Delete(rest, i, i+1)
 		}
 		return i < 0 // nobody granted it
 	})
-	if len(missing) == 0 {
-		return records, found, nil
+	if n := min(page-len(found), len(rest)); n > 0 {
+		others, err := d.store.Deliveries(ctx, rest[:n])
+		return records, append(found, others...), rest[n:], err
 	}
-	others, err := d.store.Deliveries(ctx, missing)
-	return records, append(found, others...), err
+	return records, found, rest, nil
 }
 
-// granted names all deliveries of a request, each once.
-func granted(records []keypackage.Claim) []keypackage.DeliveryRef {
+// refsOf names all deliveries of a request, each once.
+func refsOf(records []keypackage.Claim) []keypackage.DeliveryRef {
 	var refs []keypackage.DeliveryRef
 	for _, r := range records {
 		refs = append(refs, r.Deliveries()...)
@@ -79,22 +79,23 @@ func granted(records []keypackage.Claim) []keypackage.DeliveryRef {
 // pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too.
 func (w *work) pushOpen(ctx context.Context, requester string) error {
 	after := ""
-	for range openLimit / openPage {
-		page, err := w.store.OpenFor(ctx, requester, after, openPage)
-		if err != nil || len(page) == 0 {
+	for range openLimit / page {
+		open, err := w.store.OpenFor(ctx, requester, after, page)
+		if err != nil || len(open) == 0 {
 			return err
 		}
-		after = page[len(page)-1].ID
-		for _, group := range byRequest(page) {
+		last := len(open) < page
+		after = open[len(open)-1].ID
+		for _, group := range byRequest(open) {
 			records, err := w.store.RequestRecords(ctx, group[0].LatestRequest())
 			if err == nil {
-				err = w.push(ctx, "", records, group)
+				err = w.push(ctx, "", records, group, nil)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		if len(page) < openPage {
+		if last {
 			return nil
 		}
 	}
@@ -120,9 +121,11 @@ func byRequest(found []keypackage.StoredDelivery) [][]keypackage.StoredDelivery 
 	return groups
 }
 
-// push pushes deliveries under the request that the records answer. The holder may hold leases on them already.
+// push pushes deliveries under the request that the records answer: those that were found, on which the holder may hold
+// leases already, and those that are still to be read.
 func (w *work) push(
-	ctx context.Context, holder string, records []keypackage.Claim, found []keypackage.StoredDelivery,
+	ctx context.Context, holder string,
+	records []keypackage.Claim, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef,
 ) error {
 	if len(records) == 0 {
 		return nil // older than the records that are kept, or not ours
@@ -135,7 +138,7 @@ func (w *work) push(
 	if w.now().Before(s.outcomeEnds) && !w.told[s.push.RequestID] {
 		s.push.Outcome = outcome(records)
 	}
-	return s.run(ctx, found)
+	return s.run(ctx, found, rest)
 }
 
 // outcome returns the rows to tell. There are none if the requester never signed the request, or as long as an owner's
@@ -151,8 +154,24 @@ func outcome(records []keypackage.Claim) []keypackage.Row {
 	return rows
 }
 
-// repeat sends what was delivered once more, all of it under the request that claimed it.
-func (w *work) repeat(ctx context.Context, found []keypackage.StoredDelivery) error {
+// repeat sends what was delivered of a request once more.
+func (w *work) repeat(ctx context.Context, a keypackage.Announcement) error {
+	_, found, rest, err := w.granted(ctx, a)
+	if err == nil {
+		err = w.sendAgain(ctx, found)
+	}
+	for refs := range slices.Chunk(rest, page) {
+		if err == nil {
+			found, err = w.store.Deliveries(ctx, refs)
+		}
+		if err == nil {
+			err = w.sendAgain(ctx, found)
+		}
+	}
+	return err
+}
+
+func (w *work) sendAgain(ctx context.Context, found []keypackage.StoredDelivery) error {
 	var again []*keypackage.Delivery
 	for i := range found {
 		if f := &found[i]; !f.Tombstoned && f.Repeatable(w.now()) {
@@ -164,7 +183,10 @@ func (w *work) repeat(ctx context.Context, found []keypackage.StoredDelivery) er
 		push.ExpiresAt = earliestEnd(batch)
 		results := w.callOnce(ctx, push)
 		for _, d := range batch {
-			w.count(d, results.Of(d.ID))
+			w.alert(results.Of(d.ID))
+			if results.Of(d.ID) == keypackage.ResultDelivered {
+				w.result.Repeated++
+			}
 		}
 		if results.Whole.Fails() {
 			return failed(results)

@@ -186,7 +186,7 @@ func TestEOSEWaitsForTheClaimAndNothingElseDoes(t *testing.T) {
 	alice := r.dial(t)
 	alice.login(newKey())
 	note := signed(newKey(), 1, "note")
-	alice.send(req("a", `{"kinds":[443],"authors":[%q]}`, pub(bob)), publish(note))
+	alice.send(req("a", `{"kinds":[443,1],"authors":[%q]}`, pub(bob)), publish(note)) // upstream's EOSE comes meanwhile
 	alice.accepted(note.ID)
 	alice.send(req("n", `{"ids":[%q]}`, note.ID))
 	if got := alice.await("EVENT"); got[1] != "n" {

@@ -19,7 +19,7 @@ import (
 type store struct {
 	gateway *gateway.Gateway
 	off     atomic.Bool   // not serving
-	hold    chan struct{} // if not nil, claims wait for it
+	hold    chan struct{} // if not nil, publishing and claims wait for it
 
 	mu       sync.Mutex
 	stock    []gateway.Event
@@ -57,6 +57,9 @@ func (s *store) answer() (gateway.Answer, error) {
 }
 
 func (s *store) Publish(_ context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
+	if s.hold != nil {
+		<-s.hold
+	}
 	a, err := s.answer()
 	if a.Accepted {
 		s.mu.Lock()

@@ -97,6 +97,7 @@ func (g *Gateway) Close(ctx context.Context) {
 		all.Go(func() { s.retire(ctx, "the relay is restarted") })
 	}
 	all.Wait()
+	await(ctx, g.addresses.Wait) // also for those whose clients have left before
 	g.attendant.close(ctx)
 }
 

@@ -1,15 +1,18 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -161,6 +164,29 @@ func TestWhatAClientSaidBeforeItLeftIsDone(t *testing.T) {
 	eventually(t, "all are kept", func() bool { return len(r.find(443, pub(key))) == 50 })
 }
 
+// What it asked for is not: a KeyPackage would be handed out to nobody.
+func TestWhatAClientAskedBeforeItLeftIsNotDone(t *testing.T) {
+	t.Parallel()
+	r, key := start(t, nil), newKey()
+	r.hold = make(chan struct{})
+	c, e := r.dial(t), signed(newKey(), 443, "x")
+	c.login(key)
+	c.send(publish(e), req("a", `{"kinds":[443],"authors":[%q]}`, pub(newKey())))
+	_ = c.conn.Close(websocket.StatusNormalClosure, "")
+	eventually(t, "the session has gone", func() bool {
+		wait := r.gateway.Deliver(gateway.Parcel{ID: "1", Recipient: pub(key), Event: e, Expires: time.Now().Add(time.Minute)})
+		return wait(t.Context()) == outbox.NoSession
+	})
+	close(r.hold)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r.gateway.Close(ctx)
+	eventually(t, "the publication is kept", func() bool { return len(r.find(443, e.PubKey)) == 1 })
+	if claims := look(r.store, func(s *store) int { return len(s.claims) }); claims > 0 {
+		t.Errorf("%d claims for a client that has left", claims)
+	}
+}
+
 func TestANewKeyPackageIsToldToItsAuthorOnly(t *testing.T) {
 	t.Parallel()
 	r, key := start(t, nil), newKey()
@@ -215,73 +241,5 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 		if got := c.await("CLOSED"); got[1] != id || !strings.HasPrefix(got[2].(string), "error:") || strings.Contains(got[2].(string), errDown.Error()) {
 			t.Errorf("got %v", got)
 		}
-	}
-}
-
-// Frames that cost something are bounded, each kind in the protocol's words, and the session goes on.
-func TestRates(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	c := r.dial(t)
-	c.login(key)
-	last := func(n int, frame func(i int) string) (answer []any) {
-		for i := range n {
-			c.send(frame(i))
-			for answer = nil; answer == nil || answer[0] == "EVENT"; {
-				answer = c.any()
-			}
-			if text, _ := answer[len(answer)-1].(string); strings.HasPrefix(text, "rate-limited:") {
-				return answer
-			}
-		}
-		t.Errorf("%d times: %v", n, answer)
-		return answer
-	}
-	event := func(kind int) func(int) string {
-		frame := fmt.Sprintf(`["EVENT",{"id":"i","kind":%d}]`, kind) // is counted before it is verified
-		return func(int) string { return frame }
-	}
-	for _, kind := range []int{443, 5, 447} {
-		if got := last(600, event(kind)); got[0] != "OK" {
-			t.Errorf("kind %d: %v", kind, got)
-		}
-	}
-	if got := last(60, func(int) string { return `["AUTH",{"id":"i"}]` }); got[0] != "OK" {
-		t.Errorf("AUTH: %v", got)
-	}
-	if got := last(300, func(int) string { return req("own", `{"kinds":[443],"authors":[%q]}`, pub(key)) }); got[0] != "CLOSED" {
-		t.Errorf("REQ: %v", got)
-	}
-	if got := last(300, func(i int) string { return fmt.Sprintf(`["REQ","%d",{"kinds":[9]}]`, i) }); got[0] != "CLOSED" {
-		t.Errorf("subscriptions: %v", got)
-	}
-	asker := r.dial(t)
-	asker.login(newKey())
-	c = asker
-	owners := make([]string, 32)
-	for i := range owners {
-		owners[i] = fmt.Sprintf("%064x", i)
-	}
-	if got := last(40, func(int) string { return req("a", `{"kinds":[443],"authors":["%s"]}`, strings.Join(owners, `","`)) }); got[0] != "CLOSED" {
-		t.Errorf("requests: %v", got)
-	}
-	e := signed(key, 1, "still here")
-	c.send(publish(e))
-	c.accepted(e.ID)
-}
-
-func TestManyTags(t *testing.T) {
-	t.Parallel()
-	r, key := start(t, nil), newKey()
-	tags := make([]nostr.Tag, 1500)
-	for i := range tags {
-		tags[i] = nostr.Tag{"e", fmt.Sprintf("%064x", i)}
-	}
-	e := signed(key, 5, "", tags...)
-	c := r.dial(t)
-	c.send(publish(e))
-	c.accepted(e.ID)
-	if bounds.MaxDeletionTags != 100 {
-		t.Error("the NIP-11 document and the contract say 100")
 	}
 }

@@ -11,8 +11,8 @@ type Announcement struct {
 	Granted map[string][]string
 }
 
-// mostAnnounced bounds the names: a message should stay far below 64 KiB. Hardly any request is granted more.
-const mostAnnounced = 100
+// mostAnnounced bounds the names: what they name is read at once, up to 1 MiB each. Hardly any request is granted more.
+const mostAnnounced = 32
 
 // NewAnnouncement returns the announcement of a request with these claims; there must be one.
 func NewAnnouncement(claims []Claim) Announcement {

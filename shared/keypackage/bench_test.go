@@ -52,3 +52,15 @@ func BenchmarkSelection(b *testing.B) {
 		})
 	}
 }
+
+// What a claim does with a package that it reads and does not choose.
+func BenchmarkRead(b *testing.B) {
+	content := base64.StdEncoding.EncodeToString(keyPackage(b, 1, nil))
+	id, doc := published(bob.sign(b, keypackage.KindKeyPackage, content))
+	b.ReportAllocs()
+	for b.Loop() {
+		if p := keypackage.Read(id, doc, keypackage.PolicyStrict); p.Flaw != "" {
+			b.Fatal(p.Flaw)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package keypackage_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,11 @@ func TestPrune(t *testing.T) {
 	}}
 	if pair.Prune(now); len(pair.Open) != 1 || pair.Open[0].DeliveryID != "joinable" {
 		t.Errorf("got %v", pair.Open)
+	}
+	for i := range 5000 {
+		pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: fmt.Sprint(i), ExpiresAt: now.Add(time.Hour)})
+	}
+	if pair.Prune(now); len(pair.Open) != 1000 || pair.Open[999].DeliveryID != "4999" {
+		t.Errorf("%d are left, the last is %v", len(pair.Open), pair.Open[len(pair.Open)-1])
 	}
 }

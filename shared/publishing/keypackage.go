@@ -10,7 +10,8 @@ import (
 )
 
 // KeyPackage takes in a 443 or 30443. What no claim would hand out is refused with the flaw, so that its owner learns why
-// nobody could add her. With shared anybody may have seen it: it counts as handed out as a reserve.
+// nobody could add her. With shared anybody may have seen it: it counts as handed out as a reserve, also if it is in stock
+// already.
 func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answer, error) {
 	document, slot := keyPackageDocument(e), slotOf(e)
 	inspected := keypackage.Inspect(e.ID, document, p.settings.Policy)
@@ -29,12 +30,15 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 		if err != nil {
 			return Answer{}, err
 		}
-		if answer, done := p.answer(&inspected, known, count); done {
-			return answer, nil
+		answer, done := p.answer(&inspected, known, count)
+		switch entry := p.exposure(&inspected, known, shared); {
+		case !done:
+			err = p.store.Stock(ctx, &inspected, slot, known, entry)
+		case known.Stored && entry != nil:
+			err = p.store.Expose(ctx, *entry)
 		}
-		err = p.store.Stock(ctx, &inspected, slot, known, p.exposure(&inspected, known, shared))
 		if err == nil {
-			return accepted(), nil
+			return answer, nil
 		}
 		if !errors.Is(err, keypackage.ErrConflict) || attempt == attempts {
 			return Answer{}, fault.Retryable("publish_failed", err)
@@ -42,7 +46,7 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 	}
 }
 
-// answer says what becomes of a KeyPackage that is not put in stock.
+// answer says what becomes of a KeyPackage, and whether that is done without putting it in stock.
 func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (Answer, bool) {
 	newer := func(v Version) bool {
 		return v.CreatedAt > kp.CreatedAt || v.CreatedAt == kp.CreatedAt && v.ID < kp.ID // NIP-01
@@ -59,7 +63,7 @@ func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (
 	case count >= p.settings.MaxStock && len(known.Slot) == 0:
 		return blocked("too many KeyPackages in stock"), true
 	}
-	return Answer{}, false
+	return accepted(), false
 }
 
 // exposure is the ledger entry of what anybody may have seen; nil if there is one already.

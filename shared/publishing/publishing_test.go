@@ -184,6 +184,27 @@ func TestSharedCountsAsReserve(t *testing.T) {
 	t.Error("the ledger has no entry")
 }
 
+// Somebody else may have read what is in stock already: at another relay, or while the mode was off.
+func TestWhatIsInStockBecomesShared(t *testing.T) {
+	w := newWorld(t)
+	e := w.keyPackage(mlsgen.Options{})
+	w.wantAnswer("published", w.publish(e, false), true, "")
+	if ledger := w.In(w.Collections.Ledger); len(ledger) != 0 {
+		t.Fatalf("the ledger has %v", ledger)
+	}
+	for range 2 {
+		w.wantAnswer("seen", w.publish(e, true), true, "duplicate: already have this KeyPackage")
+		for hash, entry := range w.In(w.Collections.Ledger) {
+			if entry.Fields["use"] != string(keypackage.UseReserve) {
+				t.Errorf("%s: %v", hash, entry.Fields["use"])
+			}
+		}
+		if n := len(w.In(w.Collections.Ledger)); n != 1 {
+			t.Errorf("the ledger has %d entries", n)
+		}
+	}
+}
+
 // Deletion and publication meet over two connections or instances: whichever is first, nothing is in stock in the end.
 func TestADeletionMeetsItsPublication(t *testing.T) {
 	w := newWorld(t)
@@ -273,7 +294,7 @@ func TestARequestIsStoredOnce(t *testing.T) {
 		w.wantAnswer("request", answer, true, reason)
 	}
 	for _, doc := range w.In(w.Collections.Requests) {
-		if open, ok := doc.Fields[keypackage.FieldOpen].(int64); !ok || open < 0 || open >= keypackage.OpenShards {
+		if open, ok := doc.Fields[keypackage.FieldOpen].(int64); !ok || open < 0 || open >= keypackage.Shards {
 			t.Errorf("open: %v", doc.Fields[keypackage.FieldOpen])
 		}
 	}

@@ -21,6 +21,9 @@ type Store interface {
 	// that its bytes were used no more than that.
 	Stock(ctx context.Context, p *keypackage.Package, slot string, known Published, entry *keypackage.Ledger) error
 
+	// Expose adds to the ledger that a KeyPackage in stock may have been seen, provided that the ledger has nothing about it.
+	Expose(ctx context.Context, entry keypackage.Ledger) error
+
 	// Deletable returns what the author has in stock of these ids, and of slots whatever is there.
 	Deletable(ctx context.Context, author string, ids, slots []string) (Deletable, error)
 

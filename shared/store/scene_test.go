@@ -113,7 +113,7 @@ func (s *scene) history() fixture.Documents {
 		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
 		s.ownerPath(s.bob.Pubkey):                     owner,
 		s.recordPath(earlier.ID, s.bob.Pubkey):        s.record(earlier, delivery),
-		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event},
+		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event, keypackage.FieldOpen: 3},
 	}
 }
 
@@ -164,7 +164,7 @@ func (s *scene) decide() *claiming.Plan {
 	view.Owner.Stocked = true
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
-		Records: []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
+		Claims:  []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
 		Created: []*keypackage.Delivery{consumed, exposed, again},
 		Joined:  []*keypackage.Delivery{&joined},
 		Consumed: []claiming.Handout{{

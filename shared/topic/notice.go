@@ -22,7 +22,7 @@ type Notice struct {
 	At          int64  `json:"at"`          // when the level was reached, Unix seconds
 }
 
-// PublishNotices implements expiring.NoticePublisher, for a notice topic. Errors are as for Publish.
+// PublishNotices implements expiring.Notices, for a notice topic. Errors are as for Publish.
 func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
 	messages := make([]*pubsub.Message, len(notices))
 	for i, n := range notices {

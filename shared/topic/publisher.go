@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	_ claiming.Publisher       = (*Publisher)(nil)
-	_ expiring.Publisher       = (*Publisher)(nil)
-	_ expiring.NoticePublisher = (*Publisher)(nil)
+	_ claiming.Publisher  = (*Publisher)(nil)
+	_ expiring.Deliveries = (*Publisher)(nil)
+	_ expiring.Notices    = (*Publisher)(nil)
 )
 
 // PublishFailed is the reason of the fault that [Publisher.Publish] reports.
@@ -57,7 +57,7 @@ func (p *Publisher) PublishRequest(ctx context.Context, a keypackage.Announcemen
 	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceFrom(ctx).Parent()})
 }
 
-// PublishRequesters implements expiring.Publisher. Each message begins a trace of its own.
+// PublishRequesters implements expiring.Deliveries. Each message begins a trace of its own.
 func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) error {
 	messages := make([]Message, len(requesters))
 	for i, requester := range requesters {

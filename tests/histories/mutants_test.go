@@ -156,25 +156,16 @@ func shared(use keypackage.Use) bool { return use == keypackage.UseReserve }
 
 func (f *forgetful) ReadStock(ctx context.Context, owner string, page claiming.Page) (claiming.Portion, error) {
 	portion, err := f.Store.ReadStock(ctx, owner, page)
-	f.rename(ctx, portion.Candidates, func(c *keypackage.Candidate) bool { return c.Verified })
-	return portion, err
-}
-
-func (f *forgetful) Verify(candidates []*keypackage.Candidate) {
-	unnamed := slices.DeleteFunc(slices.Clone(candidates), func(c *keypackage.Candidate) bool { return c.Verified })
-	f.Store.Verify(candidates)
-	f.rename(context.Background(), unnamed, func(*keypackage.Candidate) bool { return true })
-}
-
-// rename gives those whose use is to be forgotten a name under which the ledger knows nothing.
-func (f *forgetful) rename(ctx context.Context, candidates []*keypackage.Candidate, named func(*keypackage.Candidate) bool) {
-	for _, c := range candidates {
-		known := *c
-		if !named(c) || f.Store.LookUp(ctx, []*keypackage.Candidate{&known}) != nil || !f.forget(known.Use) {
-			continue
-		}
-		c.Hash = fmt.Sprintf("%s-%d", c.Hash, f.names.Add(1))
+	if err == nil {
+		err = f.Store.LookUp(ctx, portion.Candidates)
 	}
+	for _, c := range portion.Candidates {
+		if c.LookedUp && f.forget(c.Use) {
+			c.Use = keypackage.UseNone
+			c.Hash = fmt.Sprintf("%s-%d", c.Hash, f.names.Add(1))
+		}
+	}
+	return portion, err
 }
 
 // careless returns packages although a push of them ended nobody knows how.

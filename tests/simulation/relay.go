@@ -23,6 +23,7 @@ const (
 	Honest           Behaviour = "honest"
 	Refusing         Behaviour = "401"
 	Misplaced        Behaviour = "404"
+	TooLarge         Behaviour = "413"
 	Unexpected       Behaviour = "redirect"
 	UnexpectedSent   Behaviour = "redirect, sent"
 	Failing          Behaviour = "500"
@@ -36,8 +37,8 @@ const (
 
 // Behaviours lists all of them.
 var Behaviours = []Behaviour{
-	Honest, Refusing, Misplaced, Unexpected, UnexpectedSent, Failing, FailingSent, UnknownNotSent, UnknownSent, SilentSent,
-	NotKnowingEvent, RejectingPackage,
+	Honest, Refusing, Misplaced, TooLarge, Unexpected, UnexpectedSent, Failing, FailingSent, UnknownNotSent, UnknownSent,
+	SilentSent, NotKnowingEvent, RejectingPackage,
 }
 
 // Relay is the relay's side of the delivery endpoint, with the promises of a relay kept and every answer that it may give.
@@ -148,6 +149,8 @@ func (r *Relay) serve(push delivering.Push) delivering.Results {
 		return failed(keypackage.ResultRefused)
 	case Misplaced:
 		return failed(keypackage.ResultMisplaced)
+	case TooLarge:
+		return failed(keypackage.ResultTooLarge)
 	case Unexpected:
 		return failed(keypackage.ResultUnexpected)
 	case Failing:

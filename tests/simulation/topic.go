@@ -80,7 +80,7 @@ func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement
 	})
 }
 
-// PublishRequesters implements expiring.Publisher.
+// PublishRequesters implements expiring.Deliveries.
 func (p publisher) PublishRequesters(ctx context.Context, requesters []string) error {
 	messages := make([]topic.Message, len(requesters))
 	for i, requester := range requesters {
@@ -89,7 +89,7 @@ func (p publisher) PublishRequesters(ctx context.Context, requesters []string) e
 	return faults.From(ctx).Call("Publish", func() error { return p.topic.Publish(ctx, messages...) })
 }
 
-// PublishNotices implements expiring.NoticePublisher. Nobody listens to the notices here.
+// PublishNotices implements expiring.Notices. Nobody listens to the notices here.
 func (p publisher) PublishNotices(ctx context.Context, _ []keypackage.Notice) error {
 	return faults.From(ctx).Call("Publish notices", func() error { return nil })
 }

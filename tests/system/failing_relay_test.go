@@ -34,3 +34,25 @@ func TestAFailingRelayMakesOneDeadLetterForEachRequest(t *testing.T) {
 		}
 	}
 }
+
+// A relay that answers, but not for a delivery, has a session that does not read. That is no failure of the relay: the
+// message is acknowledged, and the package stays with its requester.
+func TestAStuckSessionFailsNoMessage(t *testing.T) {
+	t.Parallel()
+	stuck := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"results":[]}`)) })
+	s := onOwn(t, suite.Options{RelayFront: func(http.Handler) http.Handler { return stuck }})
+	bob, _ := s.owner(2)
+	alice := s.requester(bob)
+	request := s.askFor(alice, bob, 1)
+	s.reach(request, 1, func(d keypackage.Delivery) bool {
+		return d.ExposureUnknown && d.State == keypackage.StatePending && d.LastResult == keypackage.ResultUnknown
+	})
+	trace, header := newTrace(http.Header{"Content-Type": {"application/json"}})
+	message := push(`{"request_event_id":"` + request + `"}`)
+	if got := s.traffic.post(suite.Deliver, header, message); got != http.StatusNoContent {
+		t.Errorf("the message was answered %d", got)
+	}
+	if lines := s.logged(suite.Deliver, trace); len(lines) != 1 || !strings.Contains(lines[0], `"unclear":1`) || strings.Contains(lines[0], "ERROR") {
+		t.Errorf("logged %q", lines)
+	}
+}

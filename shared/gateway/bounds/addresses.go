@@ -14,6 +14,7 @@ type Addresses struct {
 	total  int
 	closed bool
 	swept  time.Time
+	inside sync.WaitGroup
 }
 
 // Neighbour is what is known of one address.
@@ -65,6 +66,7 @@ func (a *Addresses) Admit(address string) (*Neighbour, Refusal) {
 	a.known[address] = n
 	n.sessions++
 	a.total++
+	a.inside.Add(1)
 	return n, ""
 }
 
@@ -74,6 +76,7 @@ func (a *Addresses) Leave(n *Neighbour) {
 	defer a.mu.Unlock()
 	n.sessions--
 	a.total--
+	a.inside.Done()
 }
 
 // Close admits nobody any more.
@@ -82,6 +85,9 @@ func (a *Addresses) Close() {
 	defer a.mu.Unlock()
 	a.closed = true
 }
+
+// Wait returns when everybody has left. Close must have been called.
+func (a *Addresses) Wait() { a.inside.Wait() }
 
 // sweep forgets, once a minute, whom forgetting gives nothing.
 func (a *Addresses) sweep() {

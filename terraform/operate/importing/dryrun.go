@@ -43,6 +43,9 @@ func (d *DryRun) Published(ctx context.Context, p *keypackage.Package, slot stri
 	return known, err
 }
 
+// Expose implements publishing.Store.
+func (*DryRun) Expose(context.Context, keypackage.Ledger) error { return nil }
+
 // Stock implements publishing.Store.
 func (d *DryRun) Stock(
 	_ context.Context, p *keypackage.Package, slot string, known publishing.Published, _ *keypackage.Ledger,

@@ -21,6 +21,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/importing"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
@@ -156,6 +157,24 @@ func TestWhatIsOnARelayComesIntoStockAsShared(t *testing.T) {
 		t.Errorf("%d in stock, %d in the ledger, %d published", len(stock), len(ledger), len(published))
 	}
 	w.want("again", w.run(false, importing.Options{}), 0, 121, 2)
+}
+
+// A relay that has written into stock itself has shown the same KeyPackages to everybody.
+func TestWhatIsInStockAlreadyBecomesShared(t *testing.T) {
+	w := newWorld(t)
+	e := w.publish(actors.NewKey(), nostr.Now(), mlsgen.Options{})
+	publisher := assembly.Publisher(w.Config, w.Store())
+	if _, err := publisher.KeyPackage(t.Context(), publishing.Event{Event: e, Raw: e.String()}, false); err != nil {
+		t.Fatal(err)
+	}
+	w.want("dry run", w.run(true, importing.Options{}), 0, 1, 0)
+	if n := len(w.In(w.Collections.Ledger)); n != 0 {
+		t.Errorf("a dry run has written %d ledger entries", n)
+	}
+	w.want("import", w.run(false, importing.Options{}), 0, 1, 0)
+	if n := len(w.In(w.Collections.Ledger)); n != 1 {
+		t.Errorf("the ledger has %d entries", n)
+	}
 }
 
 func TestADryRunCountsAsTheImportDoes(t *testing.T) {

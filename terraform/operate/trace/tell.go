@@ -29,6 +29,9 @@ func Tell(h store.History, now time.Time) string {
 	for _, d := range h.Deliveries {
 		all = append(all, tellDelivery(d, now))
 	}
+	if len(all) == 0 {
+		return "Its claims grant KeyPackages and name no delivery of them, which is never written: somebody else has changed the documents."
+	}
 	worst := slices.MaxFunc(all, func(a, b answer) int { return cmp.Compare(a.urgency, b.urgency) })
 	if len(all) == 1 {
 		return worst.text + "."

@@ -104,6 +104,7 @@ func TestTell(t *testing.T) {
 		{"scan_limit", claimed(claim(keypackage.StatusNoMatch, keypackage.ReasonScanLimit)), "more documents in stock", "delete"},
 		{"none", claimed(claim(keypackage.StatusNone, "")), "no valid KeyPackage in stock", "operate stock -owner " + bob},
 		{"none: stale", claimed(claim(keypackage.StatusNone, keypackage.ReasonStale)), "before the request was over", "ask anew"},
+		{"damaged", claimed(keypackage.Claim{Owner: bob, Owners: []string{bob}, Status: keypackage.StatusFull, Granted: 1}), "no delivery", "changed"},
 		{"never pushed", pending(""), "no push was begun", "DeliverKeyPackages"},
 		{"no_session", pending(keypackage.ResultNoSession), "no authenticated session", "NIP-42"},
 		{"no_subscription", pending(keypackage.ResultNoSubscription), "none of the requester's subscriptions", "subscribe"},
