@@ -82,6 +82,10 @@ func sizeOf(value any) int {
 		for _, element := range v {
 			size += sizeOf(element)
 		}
+	case []string: // as it is before it is stored
+		for _, element := range v {
+			size += sizeOf(element)
+		}
 	case map[string]any:
 		for name, field := range v {
 			size += len(name) + sizeOf(field)

@@ -3,12 +3,10 @@ package publishing
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -23,23 +21,17 @@ func (p *Publisher) Delete(ctx context.Context, e Event) (Answer, error) {
 	if len(ids)+len(slots) == 0 {
 		return accepted(), nil
 	}
-	for attempt := 1; ; attempt++ {
+	return contend(ctx, "delete_failed", func() (Answer, error) {
 		met, err := p.store.Deletable(ctx, e.PubKey, ids, slots)
 		if err != nil {
 			return Answer{}, err
 		}
 		deletion := p.deletion(e, ids, met)
-		if len(deletion.IDs)+len(deletion.Slots) == 0 {
-			return accepted(), nil
+		if len(deletion.IDs)+len(deletion.Slots) > 0 {
+			err = p.store.Delete(ctx, e.PubKey, deletion)
 		}
-		err = p.store.Delete(ctx, e.PubKey, deletion)
-		if err == nil {
-			return accepted(), nil
-		}
-		if !errors.Is(err, keypackage.ErrConflict) || attempt == attempts {
-			return Answer{}, fault.Retryable("delete_failed", err)
-		}
-	}
+		return accepted(), err
+	})
 }
 
 // deletion decides what is buried. An id that is not in stock may be that of a KeyPackage all the same, unless the request

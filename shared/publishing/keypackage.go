@@ -2,10 +2,8 @@ package publishing
 
 import (
 	"context"
-	"errors"
 	"slices"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -25,7 +23,7 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 	if err != nil {
 		return Answer{}, err
 	}
-	for attempt := 1; ; attempt++ {
+	return contend(ctx, "publish_failed", func() (Answer, error) {
 		known, err := p.store.Published(ctx, &inspected, slot)
 		if err != nil {
 			return Answer{}, err
@@ -37,13 +35,8 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 		case known.Stored && entry != nil:
 			err = p.store.Expose(ctx, *entry)
 		}
-		if err == nil {
-			return answer, nil
-		}
-		if !errors.Is(err, keypackage.ErrConflict) || attempt == attempts {
-			return Answer{}, fault.Retryable("publish_failed", err)
-		}
-	}
+		return answer, err
+	})
 }
 
 // answer says what becomes of a KeyPackage, and whether that is done without putting it in stock.
@@ -66,13 +59,16 @@ func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (
 	return accepted(), false
 }
 
-// exposure is the ledger entry of what anybody may have seen; nil if there is one already.
+// exposure is the ledger entry of what anybody may have seen; nil if there is one already that somebody watches. Bytes that
+// were retired and are published again have one that nobody does.
 func (p *Publisher) exposure(kp *keypackage.Package, known Published, shared bool) *keypackage.Ledger {
-	if !shared || known.Use != keypackage.UseNone {
-		return nil
-	}
 	entry := keypackage.NewLedger(kp, keypackage.UseReserve, "", p.now())
-	return &entry
+	entry.Version = known.Unwatched
+	switch exposed := shared && known.Use == keypackage.UseNone; {
+	case exposed, !known.Unwatched.IsZero() && entry.CheckShard != 0:
+		return &entry
+	}
+	return nil
 }
 
 // Own returns the KeyPackages of kind 443 that an owner has in stock, newest first, of two as old the one with the lower id

@@ -6,11 +6,16 @@
 package publishing
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Event is a signed event with the bytes in which it was published. Its id and signature are verified, and every parser reads
@@ -52,3 +57,21 @@ func New(store Store, settings Settings, now func() time.Time) *Publisher {
 
 // attempts bounds the races that are lost to somebody who publishes or deletes the same at the same moment.
 const attempts = 5
+
+// pauses are random, so that losers of the same race do not meet again.
+func pauses(attempt int) time.Duration { return rand.N(time.Duration(attempt) * 20 * time.Millisecond) }
+
+// contend does what may lose a race, and does it anew if it has.
+func contend(ctx context.Context, reason string, do func() (Answer, error)) (answer Answer, err error) {
+	err = retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+		answer, err = do()
+		return errors.Is(err, keypackage.ErrConflict) && attempt < attempts, err
+	})
+	switch {
+	case err == nil:
+		return answer, nil
+	case errors.Is(err, keypackage.ErrConflict):
+		return Answer{}, fault.Retryable(reason, err)
+	}
+	return Answer{}, err
+}

@@ -17,11 +17,12 @@ type Store interface {
 	Published(ctx context.Context, p *keypackage.Package, slot string) (Published, error)
 
 	// Stock puts a KeyPackage in stock under the document's id, removes the older versions of its slot and, with entry, adds
-	// it to the ledger, all in one transaction, provided that neither the KeyPackage nor its slot has been deleted since, and
-	// that its bytes were used no more than that.
+	// it to the ledger, or has the entry of that version watched, all in one transaction, provided that neither the KeyPackage
+	// nor its slot has been deleted since, and that its bytes were used no more than that.
 	Stock(ctx context.Context, p *keypackage.Package, slot string, known Published, entry *keypackage.Ledger) error
 
-	// Expose adds to the ledger that a KeyPackage in stock may have been seen, provided that the ledger has nothing about it.
+	// Expose adds to the ledger that a KeyPackage in stock may have been seen, provided that the ledger has nothing about it,
+	// or has the entry of that version watched.
 	Expose(ctx context.Context, entry keypackage.Ledger) error
 
 	// Deletable returns what the author has in stock of these ids, and of slots whatever is there.
@@ -47,6 +48,7 @@ type Published struct {
 	Stored      bool
 	Tombstoned  bool
 	Use         keypackage.Use
+	Unwatched   time.Time // update time of a ledger entry of a reserve that nobody will retire; zero if there is none
 	SlotDeleted int64     // versions of the slot created up to then (Unix seconds) are deleted; 0 if none is
 	SlotVersion time.Time // update time of the slot's tombstone; zero if there is none
 	Slot        []Version // what is in stock of the slot

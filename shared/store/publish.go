@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -33,6 +34,9 @@ func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot strin
 		}
 	}
 	known.Stored, known.Tombstoned, known.Use = snaps[0].Exists(), snaps[1].Exists(), ledgerUse(snaps[2])
+	if _, watched := snaps[2].Data()["check_shard"]; known.Use == keypackage.UseReserve && !watched {
+		known.Unwatched = snaps[2].UpdateTime
+	}
 	return known, nil
 }
 
@@ -70,7 +74,7 @@ func (s *Store) Stock(
 		t.require(s.tombstone(slot, p.Owner), unchanged(known.SlotVersion))
 	}
 	if entry != nil {
-		t.create(s.ledger.Doc(p.Hash), *entry)
+		s.expose(t, *entry)
 	} else {
 		t.require(s.ledger.Doc(p.Hash), used(known.Use))
 	}
@@ -86,9 +90,16 @@ func (s *Store) Stock(
 // two comes too late, and looks again.
 func (s *Store) Expose(ctx context.Context, entry keypackage.Ledger) error {
 	t := s.begin()
-	t.create(s.ledger.Doc(entry.Hash), entry)
+	s.expose(t, entry)
 	_, err := t.commit(ctx, "expose a KeyPackage")
 	return err
+}
+
+// expose creates the entry, or has the one that is there looked at again: see Retirable.
+func (s *Store) expose(t *transaction, entry keypackage.Ledger) {
+	t.createOrUpdate(s.ledger.Doc(entry.Hash), entry.Version, entry, []firestore.Update{
+		{Path: "check_shard", Value: entry.CheckShard}, {Path: "check_at", Value: entry.CheckAt},
+	})
 }
 
 // Deletable implements publishing.Store.
@@ -151,10 +162,14 @@ func (s *Store) AddRequest(ctx context.Context, id string, document map[string]a
 	t := s.begin()
 	t.create(s.requests.Doc(id), document)
 	_, err := t.commit(ctx, "store a request")
-	if errors.Is(err, keypackage.ErrConflict) {
-		return false, nil
+	if !errors.Is(err, keypackage.ErrConflict) {
+		return err == nil, err
 	}
-	return err == nil, err
+	snaps, readErr := s.get(ctx, []*firestore.DocumentRef{s.requests.Doc(id)})
+	if readErr != nil || !snaps[0].Exists() { // Firestore gives up contended writes, too: nothing may be stored
+		return false, cmp.Or(readErr, failed("store a request", err))
+	}
+	return false, nil
 }
 
 // StockedBy implements publishing.Store.
@@ -165,8 +180,16 @@ func (s *Store) StockedBy(ctx context.Context, owner string, limit int) ([]strin
 // Addressable implements publishing.Store. Only addressable KeyPackages have a slot, so only they cost a read; the query needs
 // the composite index (owner_pubkey, slot).
 func (s *Store) Addressable(ctx context.Context, owners []string, limit int) ([]string, error) {
-	query := s.keyPackages.Where(keypackage.FieldOwner, "in", owners).OrderBy(keypackage.FieldSlot, firestore.Asc)
-	return s.events(ctx, query.Limit(limit))
+	var events []string
+	for some := range slices.Chunk(owners, valuesAtOnce) {
+		query := s.keyPackages.Where(keypackage.FieldOwner, "in", some).OrderBy(keypackage.FieldSlot, firestore.Asc)
+		found, err := s.events(ctx, query.Limit(max(1, limit-len(events))))
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, found...)
+	}
+	return events[:min(limit, len(events))], nil
 }
 
 func (s *Store) events(ctx context.Context, query firestore.Query) ([]string, error) {

@@ -42,7 +42,10 @@ func results(ctx context.Context, query firestore.Query) snapshots {
 	}
 }
 
-// shardsAtOnce is how many shards one query covers; Firestore allows 30 values.
+// valuesAtOnce is how many values Firestore allows in one query.
+const valuesAtOnce = 30
+
+// shardsAtOnce is how many shards one query covers: a third of them, so that all queries cost the same.
 const shardsAtOnce = 22
 
 // inShards returns queries that together cover all shards, which are numbered from first in the field: the oldest come
