@@ -31,9 +31,10 @@ func retryTransient(ctx context.Context, do func() error) error {
 	}
 }
 
-// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures.
+// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures, and none
+// for a document that cannot be read.
 func worthAnotherAttempt(attempt int, err error) bool {
-	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts
+	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
 }
 
 // backoff is random, so that losers of the same race do not meet again, and grows to 100 ms.

@@ -3,10 +3,12 @@ package claiming
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe. The whole
@@ -103,14 +105,30 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	for !leader.answered() && ctx.Err() == nil {
 		batch := c.nextBatch(q)
 		units, index := distinctUnits(batch)
-		answers, err := c.answerAll(ctx, leader.unit.Owner, units)
+		answers, errs := c.answerEach(ctx, leader.unit.Owner, units)
 		for i, w := range batch {
-			if w.err = err; err == nil {
-				w.answer = answers[index[i]]
-			}
+			w.answer, w.err = answers[index[i]], errs[index[i]]
 			close(w.done)
 		}
 	}
+}
+
+// answerEach answers units together, or one after another if a document cannot be read, which may concern one of them only.
+func (c *combiner) answerEach(ctx context.Context, owner string, units []Unit) ([]answer, []error) {
+	errs := make([]error, len(units))
+	answers, err := c.answerAll(ctx, owner, units)
+	if err == nil {
+		return answers, errs
+	}
+	answers = make([]answer, len(units))
+	if len(units) == 1 || !errors.Is(err, keypackage.ErrUnreadable) {
+		return answers, slices.Repeat([]error{err}, len(units))
+	}
+	for i := range units {
+		one, err := c.answerEach(ctx, owner, units[i:i+1])
+		answers[i], errs[i] = one[0], err[0]
+	}
+	return answers, errs
 }
 
 func (w *waiter) answered() bool {

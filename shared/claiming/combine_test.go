@@ -237,3 +237,33 @@ func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
 		}
 	})
 }
+
+// A unit whose requester's document cannot be read fails by itself.
+func TestAnUnreadableDocumentFailsItsUnitOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		c := newCombiner(func(_ context.Context, owner string, units []Unit) ([]answer, error) {
+			<-gate
+			answers := make([]answer, len(units))
+			for i, u := range units {
+				if u.Request.ID == "3" {
+					return nil, fault.Retryable("document_unreadable", keypackage.ErrUnreadable)
+				}
+				answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
+			}
+			return answers, nil
+		})
+		for i := range 5 {
+			go func() {
+				a, err := c.answer(t.Context(), ask(distinct(i), 1))
+				if bad := i == 3; errors.Is(err, keypackage.ErrUnreadable) != bad || err == nil && a.claim.RequestID != distinct(i) {
+					t.Errorf("%d: %+v, %v", i, a, err)
+				}
+			}()
+			synctest.Wait() // the first leads, the others wait
+		}
+		close(gate)
+		synctest.Wait()
+	})
+}

@@ -3,6 +3,7 @@ package delivering
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -76,18 +77,24 @@ func refsOf(records []keypackage.Claim) []keypackage.DeliveryRef {
 	return slices.Compact(refs)
 }
 
-// pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too.
+// pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too, but for a
+// claim that cannot be read.
 func (w *work) pushOpen(ctx context.Context, requester string) error {
+	var unreadable error
 	after := ""
 	for range openLimit / page {
 		open, err := w.store.OpenFor(ctx, requester, after, page)
 		if err != nil || len(open) == 0 {
-			return err
+			return cmp.Or(err, unreadable)
 		}
 		last := len(open) < page
 		after = open[len(open)-1].ID
 		for _, group := range byRequest(open) {
 			records, err := w.store.RequestRecords(ctx, group[0].LatestRequest())
+			if errors.Is(err, keypackage.ErrUnreadable) {
+				unreadable = err
+				continue
+			}
 			if err == nil {
 				err = w.push(ctx, "", records, group, nil)
 			}
@@ -96,10 +103,10 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 			}
 		}
 		if last {
-			return nil
+			break
 		}
 	}
-	return nil
+	return unreadable
 }
 
 // byRequest groups deliveries by the last request that asked for them, oldest first.

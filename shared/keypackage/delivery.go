@@ -101,8 +101,9 @@ func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, n
 
 // Whole reports whether a delivery that was read has what its end needs: whoever wrote it wrote all of it.
 func (d *Delivery) Whole() bool {
-	return d.PackageID != "" && d.PackageID == PackageOf(d.ID) && IsPubkey(d.Requester) && len(d.RequestIDs) > 0 &&
-		len(d.Package) > 0 && d.Hash != "" && d.Owner != "" && !strings.Contains(d.Hash+d.Owner, "/") && !d.ExpiresAt.IsZero()
+	return d.PackageID == PackageOf(d.ID) && nameable(d.PackageID) && nameable(d.Hash) &&
+		d.Owner != "" && nameable(TombstoneID(d.PackageID, d.Owner)) &&
+		IsPubkey(d.Requester) && len(d.RequestIDs) > 0 && len(d.Package) > 0 && !d.ExpiresAt.IsZero()
 }
 
 // Event returns the signed event to deliver, or "" if the relay keeps it elsewhere.
@@ -203,5 +204,5 @@ func (d *Delivery) Join(requestID string) bool {
 	return true
 }
 
-// LatestRequest is the request under which a push that names none is made: the last that joined.
+// LatestRequest is the request under which a push that names none is made: the last that joined. The delivery must be Whole.
 func (d *Delivery) LatestRequest() string { return d.RequestIDs[len(d.RequestIDs)-1] }

@@ -17,7 +17,8 @@ type Holding struct {
 	Reserve   int    `json:"reserve"`     // are handed out again and again, as long as nothing else is left
 	HandedOut int    `json:"handed_out"`  // were handed out as one-time packages, since the ledger remembers
 	Shared    int    `json:"shared"`      // were handed out as reserves; they may still be in stock
-	// Unusable counts documents in stock that are not handed out, by reason: a flaw, or one of the constants below.
+	// Unusable counts documents in stock that are not handed out, by reason: a flaw, or one of the constants below; and entries
+	// of the ledger that cannot be read.
 	Unusable map[string]int `json:"unusable,omitempty"`
 }
 
@@ -27,6 +28,8 @@ const (
 	UnusableUsed     = "used"
 	UnusableExpired  = "expired"
 	UnusableNotBegun = string(mls.ErrNotBegun)
+
+	UnusableUnreadable = "unreadable_ledger_entry"
 )
 
 // Holdings sums up an owner's whole stock and ledger, one entry per ciphersuite, sorted.
@@ -56,10 +59,13 @@ func Holdings(stock []*Candidate, ledger []Ledger, now time.Time) []Holding {
 		}
 	}
 	for _, entry := range ledger {
-		if h := of(entry.Suite); entry.Use == UseOneTime {
+		switch h := of(entry.Suite); entry.Use {
+		case UseOneTime:
 			h.HandedOut++
-		} else {
+		case UseReserve:
 			h.Shared++
+		default:
+			h.Unusable[UnusableUnreadable]++
 		}
 	}
 	return sorted(bySuite)

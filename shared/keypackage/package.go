@@ -56,7 +56,7 @@ const (
 
 // Flaws found outside the KeyPackage itself; the others are the reasons of package mls.
 const (
-	FlawMalformed  = "malformed_document" // no content, no creation time
+	FlawMalformed  = "malformed_document" // no content, no creation time, an owner that is no key, an id of no use
 	FlawTooLarge   = "too_large"
 	FlawEvent      = "event_not_verified"
 	FlawMismatch   = "event_mismatch" // the event is not the one that the document says
@@ -95,7 +95,7 @@ func Read(id string, doc Document, policy Policy) Package {
 		}
 	}
 	created := p.setCreated(doc)
-	if created.IsZero() || content == "" || p.Owner == "" {
+	if created.IsZero() || content == "" || !IsPubkey(p.Owner) || !nameable(id) {
 		p.flaw(FlawMalformed)
 	}
 	p.Hash = mls.ContentHash(p.Owner, content)

@@ -101,6 +101,7 @@ func TestFlaws(t *testing.T) {
 		}, keypackage.FlawEvent},
 		"under another owner":      {signedGood, func(d keypackage.Document) { d["owner_pubkey"] = carol.pubkey }, keypackage.FlawMismatch},
 		"no owner":                 {signedGood, func(d keypackage.Document) { delete(d, "owner_pubkey") }, keypackage.FlawMismatch},
+		"an owner that is no key":  {signedGood, func(d keypackage.Document) { d["owner_pubkey"] = "a/b"; delete(d, "event") }, keypackage.FlawMalformed},
 		"no creation time":         {signedGood, func(d keypackage.Document) { delete(d, "created_at") }, keypackage.FlawMalformed},
 		"creation time as text":    {signedGood, func(d keypackage.Document) { d["created_at"] = "1795435200" }, keypackage.FlawMalformed},
 		"creation beyond time":     {signedGood, func(d keypackage.Document) { d["created_at"] = int64(1 << 62) }, keypackage.FlawMalformed},

@@ -110,10 +110,13 @@ type Request struct {
 // It is ignored, not rejected, so that the trigger may sit on a general events collection.
 var ErrOtherKind = errors.New("not a kind-447 document")
 
-// recordable reports whether records can be named after the document: Firestore bounds names to 1,500 bytes and reserves
-// those that begin and end with two underscores.
-func (doc RequestDocument) recordable() bool {
-	return len(doc.ID) <= 1400 && !strings.HasPrefix(doc.ID, "__")
+// recordable reports whether records can be named after the document.
+func (doc RequestDocument) recordable() bool { return nameable(doc.ID) }
+
+// nameable reports whether documents can be named after s, also with a public key behind it: Firestore bounds names to 1,500
+// bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
+func nameable(s string) bool {
+	return s != "" && len(s) <= 1400 && s != "." && s != ".." && !strings.HasPrefix(s, "__") && !strings.Contains(s, "/")
 }
 
 // ParseRequest checks everything about a request that does not depend on the time of day. It returns ErrOtherKind, or a

@@ -63,12 +63,12 @@ func (s *Store) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage
 // open goes through those of the deliveries that have a shard: a delivery has one as long as it is open.
 func (s *Store) open(ctx context.Context, query firestore.Query) iter.Seq2[keypackage.Delivery, error] {
 	queries := inShards(query, "due_shard", 1, "expires_at")
-	return decoded(walk(ctx, "read open deliveries by their end", queries...), readOpen)
+	return decoded(walk(ctx, "read open deliveries by their end", queries...), readDelivery)
 }
 
-// readOpen takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in
+// readDelivery takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in
 // the same call.
-func readOpen(snap *firestore.DocumentSnapshot) (keypackage.Delivery, error) {
+func readDelivery(snap *firestore.DocumentSnapshot) (keypackage.Delivery, error) {
 	d := keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
 	if err := decode(snap, &d); err != nil {
 		return d, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,11 @@ func TestUnreadableDeliveries(t *testing.T) {
 		"no ledger entry":   {"ledger_id": ""},
 		"a path":            {"ledger_id": "a/b"},
 		"no requests":       {"request_ids": []string{}},
+		"no name":           {"ledger_id": ".."},
+		"a reserved name":   {"ledger_id": "__ledger__"},
+		"a long name":       {"ledger_id": strings.Repeat("l", 1501)},
+		"owner with a path": {"keypackage_owner_pubkey": "a/b"},
+		"a long owner":      {"keypackage_owner_pubkey": strings.Repeat("o", 1490)},
 	}
 	for name, fields := range spoil {
 		d := s.ending(name, s.now.Add(-time.Hour))

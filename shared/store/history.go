@@ -29,8 +29,9 @@ type RequestHistory struct {
 // DeliveryHistory is a delivery with the documents that decide about its package.
 type DeliveryHistory struct {
 	keypackage.StoredDelivery
-	DeletedAt time.Time          // of the tombstone; zero if it does not say
-	Ledger    *keypackage.Ledger // of the package's bytes; nil if they count as never handed out
+	Unreadable bool               // and then only its names are known
+	DeletedAt  time.Time          // of the tombstone; zero if it does not say
+	Ledger     *keypackage.Ledger // of the package's bytes; nil if they count as never handed out
 }
 
 // History reads all that is stored about a request. It makes no transaction: what changes meanwhile may be read half before
@@ -103,20 +104,24 @@ func (s *Store) deliveriesOf(
 func (s *Store) deliveryHistories(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]DeliveryHistory, error) {
 	histories := make([]DeliveryHistory, len(snaps))
 	var refs []*firestore.DocumentRef
+	var asked []*DeliveryHistory
 	for i, snap := range snaps {
-		delivery, err := decodeDelivery(snap)
+		delivery, err := readDelivery(snap)
 		if err != nil {
-			return nil, err
+			delivery = keypackage.Delivery{ID: snap.Ref.ID, PackageID: keypackage.PackageOf(snap.Ref.ID)}
 		}
-		histories[i].Delivery = *delivery
-		refs = append(refs, s.tombstone(delivery.PackageID, delivery.Owner), s.ledger.Doc(delivery.Hash))
+		histories[i].Delivery, histories[i].Unreadable = delivery, err != nil
+		if err == nil {
+			asked = append(asked, &histories[i])
+			refs = append(refs, s.tombstone(delivery.PackageID, delivery.Owner), s.ledger.Doc(delivery.Hash))
+		}
 	}
 	found, err := s.get(ctx, refs)
 	if err != nil {
 		return nil, err
 	}
-	for i := range histories {
-		h, tombstone, ledger := &histories[i], found[2*i], found[2*i+1]
+	for i, h := range asked {
+		tombstone, ledger := found[2*i], found[2*i+1]
 		if h.Tombstoned = tombstone.Exists(); h.Tombstoned {
 			h.DeletedAt, _ = tombstone.Data()["deleted_at"].(time.Time)
 		}

@@ -17,7 +17,7 @@ func TestHistory(t *testing.T) {
 	delivery := func(id string, age time.Duration, p keypackage.Document) keypackage.Delivery {
 		return keypackage.Delivery{
 			Requester: c.carol.Pubkey, Owner: c.bob.Pubkey, PackageID: fixture.ID(p), RequestID: id, Hash: hashOf(p),
-			State: keypackage.StatePending, CreatedAt: w.now.Add(-age),
+			RequestIDs: []string{id}, Package: p, State: keypackage.StatePending, CreatedAt: w.now.Add(-age), ExpiresAt: w.now,
 		}
 	}
 	deleted := w.now.Add(-time.Second)

@@ -30,8 +30,7 @@ func (s *Store) Announced(
 	if records, err = decodeClaims(snaps[:len(refs)]); err != nil {
 		return nil, nil, err
 	}
-	found, err = decodeFound(snaps[len(refs):])
-	return records, found, err
+	return records, readStored(snaps[len(refs):]), nil
 }
 
 // RequestRecords implements delivering.Store.
@@ -49,7 +48,7 @@ func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (
 	if err != nil {
 		return nil, err
 	}
-	return decodeFound(snaps)
+	return readStored(snaps), nil
 }
 
 // withTombstone returns the document of each delivery and, behind it, the tombstone of its package.
@@ -61,22 +60,22 @@ func (s *Store) withTombstone(refs []keypackage.DeliveryRef) []*firestore.Docume
 	return docs
 }
 
-// decodeFound reads those deliveries that exist; behind each in snaps is the tombstone of its package.
-func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
+// readStored reads those deliveries that exist; behind each in snaps is the tombstone of its package. What cannot be read is
+// left out: the scheduled function meets it as well, and says so.
+func readStored(snaps []*firestore.DocumentSnapshot) []keypackage.StoredDelivery {
 	found := make([]keypackage.StoredDelivery, 0, len(snaps)/2)
 	for i := 0; i < len(snaps); i += 2 {
-		delivery, err := decodeDelivery(snaps[i])
-		if err != nil {
-			return nil, err
+		if !snaps[i].Exists() {
+			continue
 		}
-		if delivery != nil {
-			found = append(found, keypackage.StoredDelivery{Delivery: *delivery, Tombstoned: snaps[i+1].Exists()})
+		if d, err := readDelivery(snaps[i]); err == nil {
+			found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: snaps[i+1].Exists()})
 		}
 	}
-	return found, nil
+	return found
 }
 
-// OpenFor implements delivering.Store. What cannot be read is left out: the scheduled function meets it as well, and says so.
+// OpenFor implements delivering.Store. What cannot be read is left out here as well.
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
 	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		OrderBy(firestore.DocumentID, firestore.Asc)
@@ -91,7 +90,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 			return nil, failed("read the open deliveries of a requester", err)
 		}
 		for _, snap := range snaps {
-			if d, err := readOpen(snap); err == nil {
+			if d, err := readDelivery(snap); err == nil {
 				found = append(found, d)
 			}
 			after = snap.Ref.ID

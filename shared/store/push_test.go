@@ -131,7 +131,7 @@ func TestOpenFor(t *testing.T) {
 			open = append(open, d.ID)
 		}
 	}
-	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = "another" })
+	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = actors.NewKey().Pubkey })
 	s.bury("1")
 
 	found := must(s.store.OpenFor(t.Context(), s.requester, "", 10))(t)

@@ -165,10 +165,13 @@ func used(use keypackage.Use) func(*firestore.DocumentSnapshot) bool {
 	return func(snap *firestore.DocumentSnapshot) bool { return ledgerUse(snap) == use }
 }
 
+// ledgerUse is how the bytes of a package were handed out. An entry that does not say may be that of a one-time package.
 func ledgerUse(snap *firestore.DocumentSnapshot) keypackage.Use {
 	if !snap.Exists() {
 		return keypackage.UseNone
 	}
-	use, _ := snap.Data()["use"].(string)
-	return keypackage.Use(use)
+	if use, _ := snap.Data()["use"].(string); use == string(keypackage.UseReserve) {
+		return keypackage.UseReserve
+	}
+	return keypackage.UseOneTime
 }
