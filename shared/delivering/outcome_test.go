@@ -1,6 +1,7 @@
 package delivering
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -136,4 +137,27 @@ func TestStoreFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A claim that cannot be read keeps back what is open of its request, and nothing else.
+func TestUnreadableClaimStopsNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.add(delivery(1, "r"))
+		m.add(delivery(2, "s"))
+		failed := false
+		m.fault = func(name string, _ bool) error {
+			if name == "RequestRecords" && !failed {
+				failed = true
+				return keypackage.ErrUnreadable
+			}
+			return nil
+		}
+		relay := newRelay(m)
+		_, err := New(m, relay, keypackage.ModeDeliver, time.Now).ForRequester(t.Context(), "alice")
+		if !errors.Is(err, keypackage.ErrUnreadable) || len(relay.pushes) != 1 {
+			t.Errorf("%v, %d pushes", err, len(relay.pushes))
+		}
+	})
 }

@@ -104,7 +104,10 @@ func (s *scene) deliver(t *testing.T) (id string) {
 	defer client.Close()
 	id = keypackage.DeliveryID(request, pkg)
 	record := keypackage.Claim{RequestID: request, Requester: requester, Owner: "owner", DeliveryIDs: []string{id}}
-	delivery := keypackage.Delivery{Requester: requester, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown}
+	delivery := keypackage.Delivery{
+		PackageID: pkg, Requester: requester, Owner: "owner", RequestIDs: []string{request}, Hash: "hash", ExpiresAt: time.Now(),
+		Package: keypackage.Document{keypackage.FieldEventID: pkg}, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown,
+	}
 	for path, document := range map[string]any{
 		s.settings.Collections.Claims + "/" + record.ID(): record,
 		s.settings.Collections.Deliveries + "/" + id:      delivery,
