@@ -19,7 +19,7 @@ type Result struct {
 	Empty      int           // owners whose stock was found to have come to its end
 	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
 	Age        time.Duration // from the relay's receipt to the answer
-	Unmarked   bool          // the relay does not write the mark by which a request is found whose trigger is lost
+	Unmarked   bool          // the relay does not write the mark, or the time of receipt, by which a request is found whose trigger is lost
 }
 
 // ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:

@@ -147,8 +147,14 @@ func TestMarks(t *testing.T) {
 		int64(0): true, int64(keypackage.NewMark()): true, int64(keypackage.Shards - 1): true,
 		int64(-1): false, int64(keypackage.Shards): false, 1.0: false, true: false, nil: false,
 	} {
-		if doc := keypackage.ReadRequestDocument("id", map[string]any{"open": value}, now); doc.Marked != want {
+		if doc := keypackage.ReadRequestDocument("id", map[string]any{"open": value, "received_at": now}, now); doc.Marked != want {
 			t.Errorf("open %v (%[1]T): marked %v", value, doc.Marked)
+		}
+	}
+	// The query that looks for marks is also one for the time of receipt.
+	for _, received := range []any{nil, now.Unix(), now.String()} {
+		if doc := keypackage.ReadRequestDocument("id", map[string]any{"open": int64(0), "received_at": received}, now); doc.Marked {
+			t.Errorf("received_at %v: nobody finds it, but it counts as marked", received)
 		}
 	}
 }

@@ -63,7 +63,7 @@ type RequestDocument struct {
 	Kind       int64  // HasKind tells whether the field was there
 	HasKind    bool
 	ReceivedAt time.Time // Firestore create time when the field is missing
-	Marked     bool      // FieldOpen holds an integer from 0 to Shards-1: if the trigger is lost, the request is found
+	Marked     bool      // FieldOpen has an integer from 0 to Shards-1, FieldReceivedAt a timestamp: found if the trigger is lost
 	Version    time.Time // update time, if the document was read by the scheduled function
 }
 
@@ -83,8 +83,8 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 	doc.Kind, doc.HasKind = fields[FieldKind].(int64)
 	if at, ok := fields[FieldReceivedAt].(time.Time); ok {
 		doc.ReceivedAt = at
+		doc.Marked = marked(fields[FieldOpen])
 	}
-	doc.Marked = marked(fields[FieldOpen])
 	return doc
 }
 
