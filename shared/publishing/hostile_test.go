@@ -1,18 +1,21 @@
 package publishing_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
@@ -136,4 +139,62 @@ func TestTagsThatSayNothing(t *testing.T) {
 	if !w.stock()[e.ID] || len(w.In(w.Collections.Tombstones)) != 0 {
 		t.Errorf("in stock: %v, tombstones: %v", w.stock(), w.In(w.Collections.Tombstones))
 	}
+}
+
+// Publications that are under way at the same moment do not see each other in the count: the stock exceeds its bound by as
+// many as those, and no more is taken until it is below.
+func TestStockIsBoundedAtTwoInstances(t *testing.T) {
+	w := newWorld(t)
+	const atOnce = 4
+	for range 3 {
+		var all sync.WaitGroup
+		for range atOnce {
+			e, publisher := w.keyPackage(mlsgen.Options{}), w.another()
+			all.Go(func() {
+				if _, err := publisher.KeyPackage(t.Context(), e, false); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if n := len(w.stock()); n < maxStock || n >= maxStock+atOnce {
+		t.Errorf("%d in stock", n)
+	}
+	w.wantAnswer("beyond", w.publish(w.keyPackage(mlsgen.Options{}), false), false, "blocked: too many KeyPackages in stock")
+}
+
+// losing is a store in which somebody else is always first.
+type losing struct {
+	publishing.Store
+	asked int
+}
+
+func (l *losing) Deletable(context.Context, string, []string, []string) (publishing.Deletable, error) {
+	l.asked++
+	return publishing.Deletable{}, nil
+}
+
+func (l *losing) Delete(context.Context, string, publishing.Deletion) error {
+	return keypackage.ErrConflict
+}
+
+// Who loses again and again waits before each attempt, gives up after a few, and at once if nobody waits for the answer.
+func TestLostRacesAreNotRunAtFullSpeed(t *testing.T) {
+	deletion := publishing.Event{Event: &nostr.Event{Tags: nostr.Tags{{"e", strings.Repeat("0", 64)}}}}
+	synctest.Test(t, func(t *testing.T) {
+		db, began := &losing{}, time.Now()
+		publisher := publishing.New(db, publishing.Settings{}, time.Now)
+		if _, err := publisher.Delete(t.Context(), deletion); !fault.IsRetryable(err) || fault.Reason(err) != "delete_failed" {
+			t.Error(err)
+		}
+		if waited := time.Since(began); db.asked != 5 || waited == 0 || waited > time.Second {
+			t.Errorf("%d attempts in %v", db.asked, waited)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := publisher.Delete(ctx, deletion); err == nil || db.asked != 6 {
+			t.Errorf("%d attempts of a caller that has gone, %v", db.asked-5, err)
+		}
+	})
 }
