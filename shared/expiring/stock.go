@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -17,18 +18,26 @@ const (
 	newestLimit = 64
 )
 
+// eachAlone does something about what can be read, one after another: what fails for one does not keep the others waiting.
+func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], report *Report, do func(T) error) error {
+	var failures []error
+	for one, err := range readable(all, report) {
+		if err == nil && e.delivers(ctx) {
+			err = do(one)
+		}
+		if failures = append(failures, err); ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failures...)
+}
+
 // notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
 // but not lost; its id is the same each time.
 func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
-	for owner, err := range readable(e.store.PendingOwners(ctx), report) {
-		if err == nil && e.delivers(ctx) {
-			err = e.notify(ctx, owner, report)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachAlone(ctx, e, e.store.PendingOwners(ctx), report, func(owner keypackage.Owner) error {
+		return e.notify(ctx, owner, report)
+	})
 }
 
 // notify publishes an owner's notices and records it. If a claim was faster, the next run publishes them again.
@@ -80,15 +89,13 @@ func ownersOf(now time.Time) (from, to string) {
 // retireReserves removes exposed, unmarked packages whose owners have enough fresh ones: their private keys are likely to
 // be gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
-	for entry, err := range readable(e.store.Retirable(ctx, e.now()), report) {
-		if err == nil && e.delivers(ctx) {
-			err = e.retire(ctx, entry, report)
+	return eachAlone(ctx, e, e.store.Retirable(ctx, e.now()), report, func(entry keypackage.Ledger) error {
+		err := e.retire(ctx, entry, report)
+		if errors.Is(err, keypackage.ErrConflict) {
+			return nil
 		}
-		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
-			return err
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 // retire removes a package with all events that carry it: one that stayed could become the last that its owner has.

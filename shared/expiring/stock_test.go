@@ -1,6 +1,7 @@
 package expiring
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -213,7 +214,7 @@ func TestLevelsArePublished(t *testing.T) {
 			w.Error("what was not noted is said to be done")
 		}
 		w.fault = func(string) error { return nil }
-		if report := w.run(keypackage.ModeDeliver); report.Notices != 2 || !slices.Equal(w.notices, []string{bobs, bobs, carols}) {
+		if report := w.run(keypackage.ModeDeliver); report.Notices != 2 || !slices.Equal(w.notices, []string{bobs, carols, bobs, carols}) {
 			w.Errorf("got %+v, published %v", report, w.notices)
 		}
 		if report := w.run(keypackage.ModeDeliver); report.Notices != 0 || w.owners["bob"].Pending {
@@ -236,4 +237,34 @@ func TestNoticeIsNotNotedUnlessPublished(t *testing.T) {
 			w.Errorf("%v, still pending %v", err, w.owners["bob"].Pending)
 		}
 	})
+}
+
+// What fails for one owner fails for her only: what is behind it is not kept waiting, run after run.
+func TestOneOwnerFailsAlone(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"PublishNotices", "SaveSupplies", "Newest", "Twins", "Retire"} {
+		inWorld(t, func(w *world) {
+			w.upload(4)
+			w.expose("k000")
+			w.expose("k001")
+			time.Sleep(keypackage.RetireAfter)
+			bobs, carols := w.pending("bob"), w.pending("carol")
+			first := true
+			w.fault = func(name string) error {
+				if name == call && first {
+					first = false
+					return errAway
+				}
+				return nil
+			}
+			report, err := w.expirer(keypackage.ModeDeliver).Run(w.Context())
+			if !errors.Is(err, errAway) {
+				w.Errorf("%s fails, and the run says %v", call, err)
+			}
+			told := slices.Contains(w.notices, carols) && (slices.Contains(w.notices, bobs) || call == "PublishNotices")
+			if report.Retired == 0 || !told || w.owners["carol"].Pending {
+				w.Errorf("%s fails once: %+v, told %v", call, report, w.notices)
+			}
+		})
+	}
 }
