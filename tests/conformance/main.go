@@ -70,6 +70,9 @@ func conformanceTarget(ctx context.Context, args []string) (target Target, asJSO
 	if err := command.Parse(flags, args); err != nil {
 		return target, asJSON, err
 	}
+	if target.Quiet <= 0 || target.Slack < 0 { // who does not listen hears nothing that must not arrive
+		return target, asJSON, fmt.Errorf("-quiet is %v and must be above zero, -slack is %v and must not be below", target.Quiet, target.Slack)
+	}
 	if err := actors.CheckRelayURL(target.Relay); err != nil {
 		return target, asJSON, err
 	}

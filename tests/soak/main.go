@@ -19,6 +19,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -31,15 +32,18 @@ func main() {
 	command.Main("soak", runSoak)
 }
 
-var errBroken = errors.New("promises were broken")
+var (
+	errBroken  = errors.New("promises were broken")
+	errNothing = errors.New("there was no request, so nothing was seen: raise -rate or -duration")
+)
 
 // check returns an error unless the options make a run in which something happens: one without requests keeps every promise.
 func (o Options) check() error {
 	switch {
 	case o.Duration <= 0:
 		return fmt.Errorf("-duration is %v; it must be above zero", o.Duration)
-	case o.Rate <= 0:
-		return fmt.Errorf("-rate is %v; it must be above zero", o.Rate)
+	case !(o.Rate > 0) || math.IsInf(o.Rate, 0): // NaN is not above zero either
+		return fmt.Errorf("-rate is %v; it must be a number above zero", o.Rate)
 	case o.Owners <= 0, o.Requesters <= 0:
 		return fmt.Errorf("-owners is %d and -requesters %d; there must be one of each", o.Owners, o.Requesters)
 	}
@@ -73,7 +77,10 @@ func runSoak(ctx context.Context, args []string) error {
 	} else {
 		result.Print(os.Stdout)
 	}
-	if !result.OK {
+	switch {
+	case result.Requests == 0:
+		err = errors.Join(err, errNothing)
+	case !result.OK:
 		err = errors.Join(err, errBroken)
 	}
 	return err

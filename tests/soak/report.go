@@ -14,7 +14,7 @@ import (
 
 // Report is what a soak has come to. Its JSON form is for machines.
 type Report struct {
-	OK      bool    `json:"ok"` // no promise was broken, nothing was lost, nothing leaked
+	OK      bool    `json:"ok"` // there were requests, no promise was broken, nothing was lost, nothing leaked
 	Seed    uint64  `json:"seed"`
 	Seconds float64 `json:"seconds"` // load and settling
 
@@ -82,7 +82,7 @@ func (r *Report) finish() {
 		return float64(d.Microseconds()) / 1000
 	}
 	r.Delay = Delay{at(0.5), at(0.99), at(1)}
-	r.OK = len(r.Violations) == 0 && len(r.Leaks) == 0 && r.Lost.sum() == 0
+	r.OK = r.Requests > 0 && len(r.Violations) == 0 && len(r.Leaks) == 0 && r.Lost.sum() == 0
 }
 
 // Print writes the report as a table.

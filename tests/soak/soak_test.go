@@ -50,11 +50,24 @@ func build(t *testing.T) string {
 func TestASoakOfNothingIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"-duration", "-1s"}, {"-duration", "0s"}, {"-rate", "0"}, {"-rate", "-1"}, {"-owners", "0"}, {"-requesters", "0"},
+		{"-duration", "-1s"}, {"-duration", "0s"}, {"-rate", "0"}, {"-rate", "-1"}, {"-rate", "NaN"}, {"-rate", "Inf"}, {"-owners", "0"}, {"-requesters", "0"},
 	} {
 		if err := runSoak(t.Context(), args); err == nil || !strings.Contains(err.Error(), args[0]) {
 			t.Errorf("%v: %v", args, err)
 		}
+	}
+}
+
+// A run in which nothing happened has kept every promise, and shows nothing.
+func TestASoakWithoutRequestsIsNotOK(t *testing.T) {
+	t.Parallel()
+	report := &Report{}
+	if report.finish(); report.OK {
+		t.Error("no request was made, and all is well")
+	}
+	report.Requests = 1
+	if report.finish(); !report.OK {
+		t.Error("a request was made, nothing is wrong, and it is not well")
 	}
 }
 
