@@ -34,7 +34,7 @@ func main() {
 
 var (
 	errBroken  = errors.New("promises were broken")
-	errNothing = errors.New("there was no request, so nothing was seen: raise -rate or -duration")
+	errNothing = errors.New("there was no request, so nothing was seen")
 )
 
 // check returns an error unless the options make a run in which something happens: one without requests keeps every promise.
