@@ -101,8 +101,8 @@ func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, n
 
 // Whole reports whether a delivery that was read has what its end needs: whoever wrote it wrote all of it.
 func (d *Delivery) Whole() bool {
-	return d.PackageID == PackageOf(d.ID) && nameable(d.PackageID) && nameable(d.Hash) &&
-		d.Owner != "" && nameable(TombstoneID(d.PackageID, d.Owner)) &&
+	return d.PackageID == PackageOf(d.ID) && IsName(d.PackageID) && IsName(d.Hash) &&
+		d.Owner != "" && IsName(TombstoneID(d.PackageID, d.Owner)) &&
 		IsPubkey(d.Requester) && len(d.RequestIDs) > 0 && len(d.Package) > 0 && !d.ExpiresAt.IsZero()
 }
 

@@ -95,7 +95,7 @@ func Read(id string, doc Document, policy Policy) Package {
 		}
 	}
 	created := p.setCreated(doc)
-	if created.IsZero() || content == "" || !IsPubkey(p.Owner) || !nameable(id) {
+	if created.IsZero() || content == "" || !IsPubkey(p.Owner) || !IsName(id) {
 		p.flaw(FlawMalformed)
 	}
 	p.Hash = mls.ContentHash(p.Owner, content)

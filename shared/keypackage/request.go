@@ -111,11 +111,11 @@ type Request struct {
 var ErrOtherKind = errors.New("not a kind-447 document")
 
 // recordable reports whether records can be named after the document.
-func (doc RequestDocument) recordable() bool { return nameable(doc.ID) }
+func (doc RequestDocument) recordable() bool { return IsName(doc.ID) }
 
-// nameable reports whether documents can be named after s, also with a public key behind it: Firestore bounds names to 1,500
-// bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
-func nameable(s string) bool {
+// IsName reports whether documents can be named after s, also with a public key before or behind it: Firestore bounds names to
+// 1,500 bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
+func IsName(s string) bool {
 	return s != "" && len(s) <= 1400 && s != "." && s != ".." && !strings.HasPrefix(s, "__") && !strings.Contains(s, "/")
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -67,7 +66,7 @@ func (p payload) check() error {
 		if !keypackage.IsPubkey(owner) {
 			return errors.New("an owner is not 64 lower-case hex digits")
 		}
-		if slices.ContainsFunc(packages, func(s string) bool { return s == "" || strings.Contains(s, "/") }) {
+		if slices.ContainsFunc(packages, func(s string) bool { return !keypackage.IsName(s) }) {
 			return errors.New("a KeyPackage's id is not that of a document")
 		}
 	}

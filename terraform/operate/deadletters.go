@@ -22,7 +22,7 @@ type Entry struct {
 	Attempts   int        `json:"attempts,omitempty"` // to deliver it
 	Request    string     `json:"request_event_id,omitempty"`
 	Requester  string     `json:"requester_pubkey,omitempty"`
-	Unreadable string     `json:"unreadable,omitempty"` // why it is no message; it is never replayed
+	Unreadable string     `json:"unreadable,omitempty"` // why it is no message, and never replayed; or which document cannot be read
 	Deliveries []Delivery `json:"deliveries"`           // that it asked for
 	Replayed   bool       `json:"replayed"`
 }
@@ -102,6 +102,9 @@ func describe(ctx context.Context, documents *store.Store, letter topic.DeadLett
 		return entry, nil
 	}
 	deliveries, err := asked(ctx, documents, letter.Message)
+	if errors.Is(err, keypackage.ErrUnreadable) {
+		entry.Unreadable, err = err.Error(), nil
+	}
 	for _, d := range deliveries {
 		entry.Deliveries = append(entry.Deliveries, Delivery{d.ID, d.State, d.LastResult, d.Reason})
 	}

@@ -168,6 +168,27 @@ func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 	}
 }
 
+// A claim that cannot be read is told of, and keeps no letter from being replayed.
+func TestAClaimThatCannotBeReadStopsNoReplay(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.healed.Store(true)
+	client, err := firestore.NewClient(t.Context(), s.settings.Project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	stray := map[string]any{"request_event_id": request, "granted": "one"}
+	if _, err := client.Collection(s.settings.Collections.Claims).Doc("stray").Set(t.Context(), stray); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(t, dead, `{"request_event_id":"`+request+`"}`)
+	entry := s.handle(t, true, 1)[0]
+	if message := <-s.arrived; message.Request.RequestID != request || !strings.Contains(entry.Unreadable, "stray") {
+		t.Errorf("replayed %+v, told %+v", message, entry)
+	}
+}
+
 func TestRubbishIsNeverReplayed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
