@@ -111,6 +111,11 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// granting is a message that names a package of an owner.
+func granting(pkg string) string {
+	return `{"request_event_id":"` + id + `","granted":{"` + id + `":["` + pkg + `"]}}`
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	noType := binary(t, publishedType, envelope(request))
@@ -140,6 +145,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{"unknown message", push(envelope(`{"stock":"low"}`)), topic.BadMessage},
 		{"both keys", push(envelope(request[:len(request)-1] + "," + nudge[1:])), topic.BadMessage},
 		{"63 digits", push(envelope(`{"request_event_id":"` + id[1:] + `"}`)), topic.BadMessage},
+		{"package without a name", push(envelope(granting(""))), topic.BadMessage},
+		{"package with a path", push(envelope(granting("a/b"))), topic.BadMessage},
+		{"package with a reserved name", push(envelope(granting("__x__"))), topic.BadMessage},
+		{"package with a long name", push(envelope(granting(strings.Repeat("x", 1500)))), topic.BadMessage},
 		{"upper case", push(envelope(strings.ToUpper(request))), topic.BadMessage},
 		{"document path", push(envelope(`{"request_event_id":"../` + id[3:] + `"}`)), topic.BadMessage},
 		{"owner that is no key", push(envelope(strings.Replace(named, `{"`+id, `{"bob`, 1))), topic.BadMessage},
