@@ -48,6 +48,8 @@ type decision struct {
 	twins  map[string]*keypackage.Candidate // by hash: kind-443 events, for packages that may also stand as kind 30443
 	open   map[string]joinable              // by delivery id
 	pairs  map[string]*keypackage.Pair
+	dirty  map[string]bool // requesters whose pair is written
+	cut    bool            // something was decided without having read the stock to its end
 	plan   *Plan
 }
 
@@ -71,7 +73,10 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 	d.plan.Remaining = d.remaining()
 	d.clean()
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
-	for _, pair := range d.pairs {
+	for requester, pair := range d.pairs {
+		if !d.dirty[requester] {
+			continue
+		}
 		pair.KeepUntil = now.Add(keypackage.PairRetention)
 		d.plan.Pairs = append(d.plan.Pairs, *pair)
 	}
@@ -81,7 +86,7 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 	d := &decision{
 		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
-		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair),
+		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair), dirty: make(map[string]bool),
 		twins: make(map[string]*keypackage.Candidate),
 	}
 	for _, c := range keypackage.Current(s.documents) {
@@ -101,25 +106,38 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 }
 
 func (d *decision) answer(u Unit) error {
-	record := keypackage.Claim{
-		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
-		Requested: u.Request.Min, Authentic: true, CreatedAt: d.now,
-		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+	record := newClaim(u, d.now)
+	fill := d.fill
+	if u.Request.REQ {
+		fill = d.fillREQ
 	}
-	if err := d.fill(&record, u.Request); err != nil {
+	if err := fill(&record, u); err != nil {
 		return err
 	}
-	d.plan.Records = append(d.plan.Records, record)
+	d.plan.Claims = append(d.plan.Claims, record)
+	if record.RequestID == u.Request.ID && (record.Granted > 0 || !u.Request.REQ) {
+		d.plan.Records = append(d.plan.Records, record)
+	}
 	return nil
 }
 
-// fill decides one unit: the limits first, then what it joins, then what it takes from stock.
-func (d *decision) fill(record *keypackage.Claim, req *keypackage.Request) error {
+func newClaim(u Unit, now time.Time) keypackage.Claim {
+	return keypackage.Claim{
+		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
+		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
+		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+	}
+}
+
+// fill decides one unit of a 447: the limits first, then what it joins, then what it takes from stock.
+func (d *decision) fill(record *keypackage.Claim, u Unit) error {
+	req := u.Request
 	if !req.ValidUntil.After(d.now) {
 		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonStale
 		return nil
 	}
 	pair := d.pair(req.Requester)
+	d.dirty[req.Requester] = true // if only under the condition that it has not changed: the limit relies on it
 	if limit := d.limits.PairLimitPerHour; pair.Requests.Count(d.now) >= limit {
 		record.Status, record.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
 		record.RetryAt = pair.Requests.RetryAt(d.now, limit)
@@ -127,17 +145,27 @@ func (d *decision) fill(record *keypackage.Claim, req *keypackage.Request) error
 	}
 	pair.Requests = pair.Requests.Add(d.now, 1)
 	d.join(record, req, pair)
-	taken, err := d.selectPackages(req, record.Requested-record.Granted, record.Reserve)
+	d.joinREQ(record, req, pair)
+	return d.fromStock(record, u, pair, d.budget())
+}
+
+// fromStock gives the unit what it still misses, out of the stock.
+func (d *decision) fromStock(record *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
+	taken, err := d.selectPackages(u.Request, record.Requested-record.Granted, record.Reserve, budget)
 	if err != nil {
 		return err
 	}
-	d.handOut(record, req, pair, taken)
+	d.handOut(record, u, pair, taken)
 	d.conclude(record, taken)
 	return nil
 }
 
-// pair returns the working copy. Every unit writes its pair, if only under the condition that it has not changed: the
-// limit relies on it.
+// budget is how many one-time packages of the owner may still be handed out.
+func (d *decision) budget() int {
+	return max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
+}
+
+// pair returns the working copy.
 func (d *decision) pair(requester string) *keypackage.Pair {
 	if p, ok := d.pairs[requester]; ok {
 		return p
@@ -151,7 +179,7 @@ func (d *decision) pair(requester string) *keypackage.Pair {
 }
 
 // join adds the request to the deliveries that an earlier request for the same is still waiting for, one-time ones first,
-// up to what is wanted.
+// up to what is wanted. A REQ joins no reserve, whose event may be of a kind that it does not take.
 func (d *decision) join(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
 	for _, wantReserve := range []bool{false, true} {
 		for _, entry := range pair.Open {
@@ -162,7 +190,7 @@ func (d *decision) join(record *keypackage.Claim, req *keypackage.Request, pair 
 			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.Reserve != wantReserve {
 				continue
 			}
-			if record.Reserve && wantReserve {
+			if wantReserve && (record.Reserve || req.REQ) {
 				continue // at most one reserve
 			}
 			d.joinOne(record, open.delivery)
@@ -176,15 +204,19 @@ func (d *decision) joinOne(record *keypackage.Claim, delivery *keypackage.Delive
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
+	count(record, delivery)
+}
+
+func count(record *keypackage.Claim, delivery *keypackage.Delivery) {
 	record.Granted++
 	record.Reserve = record.Reserve || delivery.Reserve
 	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
 }
 
 // handOut turns what was taken into deliveries, ledger entries and counts.
-func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, t selection) {
+func (d *decision) handOut(record *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
 	for _, c := range t.oneTime {
-		delivery := d.deliver(record, req, pair, c, false)
+		delivery := d.deliver(record, u, pair, c, false)
 		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
 		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
 		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
@@ -194,8 +226,8 @@ func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pa
 		d.plan.WriteOwner = true
 	}
 	if c := t.reserve; c != nil {
-		event := d.eventFor(req, c)
-		delivery := d.deliver(record, req, pair, event, true)
+		event := d.eventFor(u.Request, c)
+		delivery := d.deliver(record, u, pair, event, true)
 		d.expose(c, event, delivery.ID)
 	}
 }
@@ -203,22 +235,23 @@ func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pa
 // eventFor chooses among the events of a package. Clients that do not ask for kind 30443 may not subscribe to it, and would
 // never be sent an event of that kind.
 func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *keypackage.Candidate {
-	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && !req.PreferAddressable {
+	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && (req.REQ || !req.PreferAddressable) {
 		return twin
 	}
 	return c
 }
 
 func (d *decision) deliver(
-	record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
+	record *keypackage.Claim, u Unit, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
 ) *keypackage.Delivery {
-	delivery := keypackage.NewDelivery(req, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+	delivery := keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+	if u.Holder != "" {
+		delivery.BeginPush(d.now, u.Holder, keypackage.LocalLease)
+	}
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
-	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: req.Ask, ExpiresAt: delivery.ExpiresAt})
-	record.Granted++
-	record.Reserve = record.Reserve || reserve
-	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
+	count(record, delivery)
 	return delivery
 }
 
@@ -238,7 +271,7 @@ func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
 // conclude gives the record its status. A budget that did not suffice is told even if the reserve filled the gap.
 func (d *decision) conclude(record *keypackage.Claim, t selection) {
 	if t.overBudget {
-		d.plan.RequireOwner = true
+		d.plan.RequireOwner, d.cut = true, true
 		record.Reason = keypackage.ReasonBudget
 		record.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
 	}

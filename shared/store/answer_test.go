@@ -29,8 +29,8 @@ func TestSettle(t *testing.T) {
 			if units != nil {
 				record.RequestID = s.fromCarol.ID
 			}
-			s.must(s.store.Settle(t.Context(), record, units))
-			equal(t, "record", must(s.store.Records(t.Context(), []string{record.ID()}))(t), []keypackage.Claim{record})
+			s.must(s.store.Dismiss(t.Context(), record, units))
+			equal(t, "record", must(s.store.Claims(t.Context(), []string{record.ID()}))(t), []keypackage.Claim{record})
 		}
 	})
 	conflicts := map[string]func(*scene){
@@ -46,7 +46,7 @@ func TestSettle(t *testing.T) {
 			units := []string{
 				keypackage.ClaimID(s.fromAlice.ID, s.bob.Pubkey), keypackage.ClaimID(s.fromAlice.ID, s.carol.Pubkey),
 			}
-			s.writesNothing(func() error { return s.store.Settle(t.Context(), whole(s), units) })
+			s.writesNothing(func() error { return s.store.Dismiss(t.Context(), whole(s), units) })
 		})
 	}
 }
@@ -62,7 +62,7 @@ func TestSettleAgainstCommit(t *testing.T) {
 			record := keypackage.Claim{RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, CreatedAt: s.now}
 			var wait sync.WaitGroup
 			var settled, committed error
-			wait.Go(func() { settled = s.store.Settle(t.Context(), record, []string{s.units[0].ClaimID()}) })
+			wait.Go(func() { settled = s.store.Dismiss(t.Context(), record, []string{s.units[0].ClaimID()}) })
 			wait.Go(func() { committed = s.store.Commit(t.Context(), s.plan) })
 			wait.Wait()
 			if settled == nil && committed == nil {
@@ -83,7 +83,7 @@ func TestNoteOutcome(t *testing.T) {
 	retryAt := s.now.Add(time.Hour)
 	records := []keypackage.Claim{{
 		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Status: keypackage.StatusPartial, Requested: 2, Granted: 1,
-		Reason: keypackage.ReasonBudget, RetryAt: retryAt,
+		Reason: keypackage.ReasonBudget, RetryAt: retryAt, KeepUntil: retryAt,
 		Observed: []keypackage.Row{{Owner: s.bob.Pubkey, Granted: 1}},
 	}}
 	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomePartial, records))
@@ -93,6 +93,10 @@ func TestNoteOutcome(t *testing.T) {
 		"owner": s.bob.Pubkey, "requested": int64(2), "granted": int64(1), "last_resort": false, "reason": "budget", "retry_at": retryAt,
 	}}}))
 	equal(t, "rows observed", len(fields["observed"].([]any)), 1)
+	equal(t, "kept until", fields[keypackage.FieldKeepUntil], any(retryAt))
+	if open, ok := fields[keypackage.FieldOpen]; ok {
+		t.Errorf("the request has an outcome, and its mark is %v", open)
+	}
 
 	s.must(s.store.NoteOutcome(t.Context(), "gone", keypackage.OutcomePartial, records))
 	if _, ok := s.In(s.Collections.Requests)["gone"]; ok {

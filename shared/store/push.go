@@ -151,6 +151,9 @@ func progress(d *keypackage.Delivery) []firestore.Update {
 	times := map[string]time.Time{
 		"lease_until": d.LeaseUntil, "delivered_at": d.DeliveredAt, "finished_at": d.FinishedAt, "keep_until": d.KeepUntil,
 	}
+	if !d.Open() {
+		updates = append(updates, firestore.Update{Path: "due_shard", Value: firestore.Delete})
+	}
 	for path, at := range times {
 		if !at.IsZero() {
 			updates = append(updates, firestore.Update{Path: path, Value: at})

@@ -94,6 +94,9 @@ func (c *final) checkOutcomes() {
 	for _, request := range c.run.Requests {
 		c.checkRecords(request, byRequest[request.ID])
 	}
+	for _, id := range c.Marked {
+		c.add("I3", "request %s is still looked for", short(id))
+	}
 }
 
 func (c *final) checkRecords(request Request, records []keypackage.Claim) {
@@ -117,7 +120,8 @@ func (c *final) checkRecord(r keypackage.Claim) {
 	reserves := 0
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
-		if !ok || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester || d.Owner != r.Owner {
+		joined := slices.Contains(d.RequestIDs, r.RequestID) || d.State == keypackage.StateDelivered // after a REQ
+		if !ok || !joined || d.Requester != r.Requester || d.Owner != r.Owner {
 			c.add("I3", "request %s was granted the delivery %s, which is not its own", short(r.RequestID), short(id))
 		}
 		if d.Reserve {
