@@ -53,7 +53,7 @@ func claimer(cfg config.Config, documents *store.Store, messages *topic.Publishe
 
 // Publisher builds the use case of a relay that takes in KeyPackages, deletions and requests, which it keeps in documents.
 func Publisher(cfg config.Config, documents publishing.Store) *publishing.Publisher {
-	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.MaxStock}, time.Now)
+	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.Gateway.MaxStock}, time.Now)
 }
 
 // Deliverer builds the use case of DeliverKeyPackages.
