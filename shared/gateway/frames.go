@@ -132,6 +132,8 @@ func (s *session) keepKeyPackage(e Event) taken {
 	}
 	if answer.Accepted {
 		s.broadcast(e)
+	} else {
+		s.tally.publishRefused.Add(1)
 	}
 	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}
 }
