@@ -160,6 +160,7 @@ func (s *Suite) locateRelay() error {
 	}
 	endpoint := process.Addr(port)
 	s.children[Gateway] = s.functionProcess(Gateway, port)
+	s.children[Gateway].ready = process.ServesHTTP("http://" + endpoint) // what needs Firestore is built then
 	s.socketURL = "ws://" + endpoint
 	if s.opts.EndpointFront != nil {
 		front, err := listen(0)
