@@ -26,16 +26,16 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 		mode string
 		want string
 	}{
-		"no patience":     {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
-		"mode off":        {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
-		"mode observe":    {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
-		"port twice":      {up, append(free, "-gateway-port=23456", "-claim-port=23456"), "", "-gateway-port and -claim-port are both 23456"},
-		"port taken":      {up, append(free, "-gateway-port="+taken), "", "with -gateway-port"},
-		"no such port":    {up, append(free, "-gateway-port=99999"), "", "99999"},
-		"two relays":      {up, append(free, "-upstream=none", "-relay-delivery-url=http://127.0.0.1:9/x"), "", "-upstream is for the gateway"},
+		"no patience":      {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
+		"mode off":         {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
+		"mode observe":     {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
+		"port twice":       {up, append(free, "-gateway-port=23456", "-claim-port=23456"), "", "-gateway-port and -claim-port are both 23456"},
+		"port taken":       {up, append(free, "-gateway-port="+taken), "", "with -gateway-port"},
+		"no such port":     {up, append(free, "-gateway-port=99999"), "", "99999"},
+		"two relays":       {up, append(free, "-upstream=none", "-relay-delivery-url=http://127.0.0.1:9/x"), "", "-upstream is for the gateway"},
 		"no such upstream": {up, append(free, "-upstream=localhost"), "", "UPSTREAM_RELAY_URL"},
 		"no such endpoint": {up, append(free, "-relay-delivery-url=relay.example"), "", "RELAY_DELIVERY_URL"},
-		"free ports only": {up, free, "", "context canceled"},
+		"free ports only":  {up, free, "", "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("ROLLOUT_MODE", c.mode)

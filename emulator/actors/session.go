@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-		"errors"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"

@@ -29,14 +29,14 @@ func ordinaryClient(ctx context.Context, a *act) error {
 	if err := alice.Subscribe(ctx, "bob", everything); err != nil {
 		return err
 	}
-	a.log.at(time.Now(), "Alice has seen the end of what there is (EOSE)")
+	end := arrival{time.Now(), "has seen the end of what there is (EOSE), and may leave"}
 	nothingMore, stop := context.WithCancelCause(ctx)
 	stop(errors.New("EOSE came before any KeyPackage"))
 	received, err := alice.AwaitKeyPackages(nothingMore, 1)
 	if err != nil {
 		return err
 	}
-	a.tell("Alice", []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}})
+	a.tell("Alice", []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}, end})
 	if err := a.compare(received, published[:1]); err != nil {
 		return fmt.Errorf("Alice %w", err)
 	}

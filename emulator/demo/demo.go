@@ -24,12 +24,12 @@ var acts = []struct {
 	functions bool // by the functions alone, not by the gateway
 	play      func(context.Context, *act) error
 }{
-	{"Alice's client knows nothing of requests and reads Bob's KeyPackages", false, ordinaryClient},
+	{"Alice reads Bob's KeyPackages, as any client does", false, ordinaryClient},
 	{"Alice adds Bob to a group while he is offline", false, whileOwnerIsOffline},
 	{"Alice asks, loses her connection, and comes back", false, whileRequesterIsOffline},
 	{"Two strangers want Dave's last KeyPackage", false, lastKeyPackage},
 	{"Erin has never published a KeyPackage", false, noKeyPackage},
-	{"Alice adds Bob while he is offline, by the functions alone", true, whileOwnerIsOffline},
+	{"Alice adds Bob, by the three functions alone", true, whileOwnerIsOffline},
 }
 
 // Play plays the acts until one fails, and prints what happens while it happens: in one system the gateway serves requests, in the
