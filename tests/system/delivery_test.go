@@ -147,7 +147,7 @@ func (e *eavesdropper) until(subscription, filter string) (frames []string) {
 	for {
 		var frame bytes.Buffer
 		e.must(e.connection.ReadMessage(e.ctx, &frame))
-		if frame.String() == `["EOSE","`+subscription+`"]` {
+		if strings.HasPrefix(frame.String(), `["EOSE","`+subscription+`"`) {
 			return frames
 		}
 		frames = append(frames, frame.String())
