@@ -3,7 +3,7 @@
 // keeps every promise written there, so it is what other relays can be compared with.
 //
 // In reading order: relay.go and hooks.go put khatru to work, publish.go takes events in, shelf.go and library.go keep them,
-// endpoint.go takes deliveries in, sessions.go, session.go and write.go bring them to the requester. accept.go, caller.go,
+// endpoint.go takes deliveries in, sessions.go, session.go and write.go bring them to the requester. accept.go,
 // conn.go, kinds.go, notice.go, nudge.go, outcome.go, parcel.go, recent.go, shape.go and stock.go serve these.
 //
 // khatru keeps the protocol: websockets, parsing, signatures, authentication. The list of subscriptions and every write of
