@@ -130,10 +130,11 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if err != nil {
 		return refused(s.failed("publishing a KeyPackage", err))
 	}
-	if answer.Accepted {
-		s.broadcast(e)
-	} else {
+	switch {
+	case !answer.Accepted:
 		s.tally.publishRefused.Add(1)
+	case answer.Reason == "": // otherwise it is no news
+		s.broadcast(e)
 	}
 	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}
 }
