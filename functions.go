@@ -12,7 +12,8 @@
 //   - shared/keypackage: the rules that all three use cases share, free of I/O
 //   - shared/mls: what the bytes of a KeyPackage say, and whether they are right
 //   - functions/deliver and shared/delivering: pushes what is pending to the relay, and records what became of it
-//   - functions/expire and shared/expiring: ends what is over, takes up what was lost
+//   - functions/expire and shared/expiring: ends what is over, recovers what was lost
+//   - shared/rollout: in which mode all of them work, and the switch that makes it more careful
 //   - shared/publishing: what a relay takes in, see shared/gateway
 //   - shared/store, shared/topic, shared/relayapi: Firestore, Pub/Sub and the relay's endpoint, each behind one package
 //   - shared/assembly: builds the use cases from the settings and the adapters

@@ -4,9 +4,10 @@
 locals {
   notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
 
-  errors = { for f in local.functions : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\",severity=\"ERROR\"}[10m]))" }
+  # A call that failed has a reason. A line with an alert is an ERROR as well, but its call came to its end.
+  errors = { for f in local.functions : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\",severity=\"ERROR\",reason!=\"\"}[10m]))" }
   all    = { for f in local.functions : f => "sum(increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"${f}\"}[10m]))" }
-  done   = "increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\",severity!=\"ERROR\"}[10m])"
+  done   = "increase(${local.promql.invocations}{monitored_resource=\"cloud_run_revision\",function=\"ExpireDeliveries\",reason=\"\"}[10m])"
 
   subscription = "monitored_resource=\"pubsub_subscription\",subscription_id"
 

@@ -71,6 +71,7 @@ func requestDocument(event *nostr.Event, raw string, received time.Time) map[str
 		"pubkey":      event.PubKey,
 		"created_at":  int64(event.CreatedAt),
 		"received_at": received,
+		"open":        keypackage.NewMark(),
 	}
 }
 

@@ -64,7 +64,7 @@ func decodeDocument(data []byte, at time.Time) (keypackage.RequestDocument, erro
 		return keypackage.RequestDocument{}, errors.New("the event has no document")
 	}
 	fields := make(map[string]any)
-	for _, name := range []string{keypackage.FieldEvent, keypackage.FieldKind, keypackage.FieldReceivedAt} {
+	for _, name := range []string{keypackage.FieldEvent, keypackage.FieldKind, keypackage.FieldReceivedAt, keypackage.FieldOpen} {
 		fields[name] = plain(document.GetFields()[name])
 	}
 	if document.GetCreateTime().IsValid() {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/functions"
 
@@ -58,10 +59,19 @@ func describe(line *logging.Line, report expiring.Report) {
 	line.Count("removed", report.Removed)
 	line.Count("retired", report.Retired)
 	line.Count("notices", report.Notices)
+	line.Count("dismissed", report.Dismissed)
+	line.Count("unreadable", report.Unreadable)
+	if report.Unreadable > 0 {
+		line.Alert("unreadable_document")
+		line.Set("unreadable_example", report.Example)
+	}
+	if len(report.More) > 0 {
+		line.Set("more", strings.Join(report.More, " "))
+	}
 }
 
 func outcome(report expiring.Report) string {
-	if report.More {
+	if len(report.More) > 0 {
 		return "more"
 	}
 	return "done"

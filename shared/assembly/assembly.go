@@ -13,6 +13,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
@@ -46,7 +47,7 @@ func claimer(cfg config.Config, documents *store.Store, messages *topic.Publishe
 			PairLimitPerHour:   cfg.PairLimitPerHour,
 			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
-		Mode: cfg.Mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
+		Mode: rollout.New(cfg.Mode, documents, time.Now), MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
 }
 
@@ -65,7 +66,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	if err != nil {
 		return nil, err
 	}
-	return delivering.New(documents, client, cfg.Mode, time.Now), nil
+	return delivering.New(documents, client, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
 // Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
@@ -85,7 +86,7 @@ func Expirer(
 		return nil, err
 	}
 	requests := requests{claimer(cfg, documents, messages), takenUp}
-	settings := expiring.Settings{Mode: cfg.Mode, RequestMaxAge: cfg.RequestMaxAge}
+	settings := expiring.Settings{Mode: rollout.New(cfg.Mode, documents, time.Now), RequestMaxAge: cfg.RequestMaxAge}
 	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
 }
 

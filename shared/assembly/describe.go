@@ -19,6 +19,9 @@ func Describe(line *logging.Line, r claiming.Result) {
 	line.Count("granted", r.Granted)
 	line.Count("reserves", r.Reserves)
 	line.Count("empty", r.Empty)
+	if r.Unmarked {
+		line.Count("unmarked", 1)
+	}
 	if r.Age > 0 {
 		line.Measure("receipt_to_answer", r.Age)
 	}

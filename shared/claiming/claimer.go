@@ -3,8 +3,8 @@
 //
 // claimer.go takes up a request, combine.go gathers concurrent units of one owner, owner.go answers them in one transaction:
 // read.go reads the stock, decide.go and select.go choose what the units get, supply.go notes what is left, and settle.go
-// finds out whether what was chosen is what it seems. whole.go answers what is rejected or only observed, unanswered.go finds
-// requests whose trigger was lost, and store.go is the contract with the store.
+// finds out whether what was chosen is what it seems. whole.go answers what is rejected or only observed, and store.go is the
+// contract with the store.
 package claiming
 
 import (
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
 // Publisher asks for the delivery of what was claimed for a request. It returns once the message is safely kept.
@@ -25,7 +26,7 @@ type Publisher interface {
 // Settings of a Claimer.
 type Settings struct {
 	Limits
-	Mode          keypackage.Mode
+	Mode          rollout.Mode
 	MaxPerOwner   int           // ceiling of `min`
 	RequestMaxAge time.Duration // a request taken up later than this is stale
 }
@@ -59,6 +60,7 @@ type Result struct {
 	Empty      int           // owners whose stock was found to have come to its end
 	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
 	Age        time.Duration // from the relay's receipt to the answer
+	Unmarked   bool          // the relay does not write the mark by which a request is found whose trigger is lost
 }
 
 // ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:
@@ -78,16 +80,18 @@ func (r Result) Label() string {
 // do. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
 	result, begun := Result{RequestID: doc.ID}, c.now()
-	if c.settings.Mode == keypackage.ModeOff {
+	mode, err := c.settings.Mode.Now(ctx)
+	if err != nil || mode == keypackage.ModeOff {
 		result.Reason = "mode_off"
-		return result, nil
+		return result, err
 	}
 	req, err := keypackage.ParseRequest(doc, c.settings.MaxPerOwner)
 	if errors.Is(err, keypackage.ErrOtherKind) {
 		result.Reason = "other_kind"
 		return result, nil
 	}
-	records, err := c.records(ctx, doc, req, err)
+	result.Unmarked = !doc.Marked
+	records, err := c.records(ctx, mode, doc, req, err)
 	if len(records) > 0 {
 		result.fill(records, begun)
 		if !result.Repeated {
@@ -133,7 +137,7 @@ func (r *Result) count(record keypackage.Claim) {
 // records returns the recorded answers to the request, deciding what was not decided before. With an error it returns
 // those that stand all the same.
 func (c *Claimer) records(
-	ctx context.Context, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
+	ctx context.Context, mode keypackage.Mode, doc keypackage.RequestDocument, req *keypackage.Request, parseErr error,
 ) ([]keypackage.Claim, error) {
 	if rejection, ok := errors.AsType[keypackage.Rejection](parseErr); ok {
 		return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
@@ -147,7 +151,7 @@ func (c *Claimer) records(
 			return c.settle(ctx, c.wholeRecord(doc, req, keypackage.StatusRejected, string(rejection)), req)
 		}
 	}
-	if c.settings.Mode == keypackage.ModeObserve {
+	if mode == keypackage.ModeObserve {
 		return c.observe(ctx, doc, req)
 	}
 	return c.claim(ctx, req)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -43,7 +44,7 @@ func signed(t testing.TB, requester int, tags ...nostr.Tag) keypackage.RequestDo
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keypackage.RequestDocument{ID: event.ID, Event: string(raw), Kind: 447, HasKind: true, ReceivedAt: now}
+	return keypackage.RequestDocument{ID: event.ID, Event: string(raw), Kind: 447, HasKind: true, ReceivedAt: now, Marked: true}
 }
 
 var (
@@ -117,6 +118,38 @@ func TestOutcomeOfManyOwners(t *testing.T) {
 	records := d.recordsOf(doc.ID)
 	if len(records) != 2 || records[0].Status != keypackage.StatusFull || records[1].Status != keypackage.StatusNone {
 		t.Errorf("recorded %+v", records)
+	}
+}
+
+// A request whose document has no mark is served, and said to have none: without its trigger nobody would have found it.
+func TestMissingMarkIsTold(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob)
+	doc.Marked = false
+	if got := takeUp(t, d.first, doc); !got.Unmarked || got.Outcome != keypackage.OutcomeGranted {
+		t.Errorf("got %+v", got)
+	}
+	doc.Kind = 1
+	if got := takeUp(t, d.first, doc); got.Unmarked {
+		t.Errorf("another kind needs no mark: %+v", got)
+	}
+}
+
+// unknownMode is a switch that could not be read.
+type unknownMode struct{}
+
+func (unknownMode) Now(context.Context) (keypackage.Mode, error) { return keypackage.ModeOff, errAway }
+
+// As long as the mode is not known nothing is claimed, and the event comes again.
+func TestModeNotKnown(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	settings := Settings{Limits: generous, Mode: unknownMode{}, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute}
+	claimer := New(d.memory, d.post, settings, func() time.Time { return d.clock })
+	result, err := claimer.Claim(t.Context(), signed(t, 1, forBob))
+	if !fault.IsRetryable(err) || result.Outcome != "" || len(d.records)+d.commits > 0 {
+		t.Errorf("got %+v, %v", result, err)
 	}
 }
 
@@ -236,34 +269,5 @@ func TestObserve(t *testing.T) {
 	}
 	if d.commits > 0 || len(d.stock) != 2 || len(d.deliveries) > 0 || len(d.published) > 0 {
 		t.Error("something was claimed or published")
-	}
-}
-
-func TestUnanswered(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, fresh(5)...)
-	answered, rejected, open := signed(t, 1, forBob), signed(t, 2), signed(t, 3, forBob)
-	half := signed(t, 4, forBob, forDave)
-	other := signed(t, 5, forBob)
-	other.Kind = 1
-	rubbish := keypackage.RequestDocument{ID: "rubbish", Event: "x", Kind: 447, HasKind: true}
-	takeUp(t, d.first, answered)
-	takeUp(t, d.first, rejected)
-	takeUp(t, d.first, half)
-	delete(d.records, half.ID+"_"+dave)
-	all := []keypackage.RequestDocument{answered, open, rejected, half, other, rubbish}
-	got, err := d.first.Unanswered(t.Context(), all)
-	if want := []keypackage.RequestDocument{open, half, rubbish}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, doc := range got {
-		takeUp(t, d.first, doc)
-	}
-	if got, err := d.first.Unanswered(t.Context(), all); err != nil || len(got) > 0 {
-		t.Errorf("after taking them up: %v, %v", got, err)
-	}
-	d.fault = func(string, bool) error { return errAway }
-	if _, err := d.first.Unanswered(t.Context(), all); err == nil {
-		t.Error("what is not known is said to be answered")
 	}
 }

@@ -39,8 +39,9 @@ type Store interface {
 	// then it returns keypackage.ErrConflict.
 	Settle(ctx context.Context, record keypackage.Claim, unitIDs []string) error
 
-	// NoteOutcome copies the outcome to the request's document, for people and for the relay. A document that is gone
-	// is no error.
+	// NoteOutcome copies the outcome to the request's document, for people and for the relay, and removes its mark: with it
+	// the scheduled function finds what is not finished. So it comes last, when every unit's record exists. A document that is
+	// gone is no error.
 	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim) error
 }
 

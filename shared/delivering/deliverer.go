@@ -12,6 +12,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
 // LeftToTick is the reason of the error with which [Deliverer.ForRequester] fails.
@@ -21,19 +22,19 @@ const LeftToTick = "left_to_tick"
 type Deliverer struct {
 	store   Store
 	relay   Relay
-	mode    keypackage.Mode
+	mode    rollout.Mode
 	now     func() time.Time
 	timeout time.Duration // of one push
 	lease   time.Duration // for one push
 }
 
 // New returns a Deliverer that pushes to a relay. now is the clock.
-func New(store Store, relay Relay, mode keypackage.Mode, now func() time.Time) *Deliverer {
+func New(store Store, relay Relay, mode rollout.Mode, now func() time.Time) *Deliverer {
 	return &Deliverer{store, relay, mode, now, keypackage.PushTimeout, keypackage.Lease}
 }
 
 // NewLocal returns a Deliverer that pushes into sessions of this process, which takes no time: its leases are short.
-func NewLocal(store Store, sessions Relay, mode keypackage.Mode, now func() time.Time) *Deliverer {
+func NewLocal(store Store, sessions Relay, mode rollout.Mode, now func() time.Time) *Deliverer {
 	return &Deliverer{store, sessions, mode, now, keypackage.LocalPushTimeout, keypackage.LocalLease}
 }
 
@@ -54,7 +55,7 @@ type Result struct {
 // ForRequest delivers what is pending of a request and tells its outcome. A nil or permanent error acknowledges the
 // message; after the latter somebody has to look at the relay or its address.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	return d.handle(func(w *work) error {
+	return d.handle(ctx, func(w *work) error {
 		records, found, rest, err := d.granted(ctx, a)
 		if err != nil {
 			return err
@@ -68,14 +69,14 @@ func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (
 func (d *Deliverer) Begun(
 	ctx context.Context, holder string, records []keypackage.Claim, deliveries []keypackage.StoredDelivery,
 ) (Result, error) {
-	return d.handle(func(w *work) error { return w.push(ctx, holder, records, deliveries, nil) })
+	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, records, deliveries, nil) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Its error is always permanent, with the reason
 // LeftToTick: the next tick asks for the same again, as long as anything is pending, so neither a retry nor a dead letter
 // would add anything. Only a claim's message becomes a dead letter, which makes at most one for each request.
 func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result, error) {
-	result, err := d.handle(func(w *work) error { return w.pushOpen(ctx, requester) })
+	result, err := d.handle(ctx, func(w *work) error { return w.pushOpen(ctx, requester) })
 	if err != nil {
 		err = fault.Final(LeftToTick, err)
 	}
@@ -85,5 +86,5 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 // Repeat sends what was delivered of a request to its requester again, until it expires: to a session that did not exist
 // then. The requester has it already, so nothing is exposed by that and nothing recorded. Errors are as for ForRequest.
 func (d *Deliverer) Repeat(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	return d.handle(func(w *work) error { return w.repeat(ctx, a) })
+	return d.handle(ctx, func(w *work) error { return w.repeat(ctx, a) })
 }

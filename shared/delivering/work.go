@@ -29,9 +29,9 @@ type work struct {
 	told   map[string]bool // requests whose outcome went along with a push
 }
 
-func (d *Deliverer) handle(do func(*work) error) (Result, error) {
-	if d.mode != keypackage.ModeDeliver {
-		return Result{}, nil
+func (d *Deliverer) handle(ctx context.Context, do func(*work) error) (Result, error) {
+	if mode, err := d.mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver {
+		return Result{}, err
 	}
 	w := &work{Deliverer: d, until: d.now().Add(messageTime), told: make(map[string]bool)}
 	err := do(w)

@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Sizes of a batch: what one query reads, and what one transaction writes.
+// Sizes of a batch: what one transaction writes, and how many requesters one call publishes.
 const (
-	queryBatch  = 200
 	expireBatch = 25
+	nudgeBatch  = 200
 )
-
-// nudgeAfter is how old a pending delivery must be before its nudge counts as lost.
-const nudgeAfter = 30 * time.Second
 
 // expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be
 // ended does not keep the others from it. What has changed meanwhile is looked at again, as long as that leads somewhere.
@@ -33,7 +29,7 @@ func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
 // the memory does not.
 func (e *Expirer) expireDue(ctx context.Context, report *Report) (met, ended int, err error) {
 	var failures []error
-	for batch, err := range e.store.Due(ctx, e.now().Add(-keypackage.Fence), expireBatch) {
+	for batch, err := range batches(e.store.Due(ctx, e.now().Add(-keypackage.Fence)), expireBatch, report) {
 		if err != nil {
 			return met, 0, errors.Join(append(failures, err)...)
 		}
@@ -81,51 +77,44 @@ func (e *Expirer) expireOneByOne(ctx context.Context, found []keypackage.StoredD
 	return expired, errors.Join(failures...)
 }
 
-func (r *Report) count(expired []*keypackage.Delivery) {
-	for _, d := range expired {
-		switch d.Reason {
-		case keypackage.ExpiredReturned:
-			r.Returned++
-		case keypackage.ExpiredReserve:
-			r.Reserves++
-		default:
-			r.Burned[d.Reason]++
-		}
-	}
-}
-
-// repeatNudges asks again for the delivery of everything that has been pending for a while: its message may have been
-// lost, or the requester's next session may have opened unnoticed.
+// repeatNudges asks again for the delivery of what has been pending for a while: its message may have been lost, or the
+// requester's next session may have opened unnoticed. Each requester is named once in a run.
 func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
-	var last *keypackage.Delivery
-	for {
-		waiting, err := e.store.Waiting(ctx, e.now(), last, queryBatch)
-		if err != nil || len(waiting) == 0 {
+	seen := make(map[string]bool)
+	for batch, err := range batches(e.store.Waiting(ctx, e.now()), nudgeBatch, report) {
+		if err != nil {
 			return err
 		}
-		requesters := e.toNudge(waiting)
+		if !e.delivers(ctx) {
+			return nil
+		}
+		requesters := e.toNudge(batch, seen)
+		if len(requesters) == 0 {
+			continue
+		}
 		if err := e.deliveries.PublishRequesters(ctx, requesters); err != nil {
 			return err
 		}
 		report.Nudged += len(requesters)
-		if len(waiting) < queryBatch {
-			return nil
-		}
-		last = &waiting[len(waiting)-1].Delivery
 	}
+	return nil
 }
 
-// toNudge returns the distinct requesters of deliveries that could be pushed now.
-func (e *Expirer) toNudge(waiting []keypackage.StoredDelivery) []string {
+// toNudge returns the requesters, not seen before, of deliveries whose turn it is and that could be pushed now.
+func (e *Expirer) toNudge(waiting []keypackage.Delivery, seen map[string]bool) []string {
 	var requesters []string
-	seen := make(map[string]bool)
 	for i := range waiting {
 		d, now := &waiting[i], e.now()
-		if seen[d.Requester] || d.Tombstoned || !d.Pushable(now) || now.Sub(d.CreatedAt) < nudgeAfter {
-			continue
+		if !seen[d.Requester] && d.Pushable(now) && !now.Before(d.NudgeAt()) {
+			seen[d.Requester] = true
+			requesters = append(requesters, d.Requester)
 		}
-		seen[d.Requester] = true
-		requesters = append(requesters, d.Requester)
 	}
 	return requesters
+}
+
+// delivers reports whether the mode still is deliver: a run is long, and the switch is asked for before each batch.
+func (e *Expirer) delivers(ctx context.Context) bool {
+	mode, err := e.settings.Mode.Now(ctx)
+	return err == nil && mode == keypackage.ModeDeliver
 }

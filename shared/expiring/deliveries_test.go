@@ -1,6 +1,7 @@
 package expiring
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestDeliveriesExpire(t *testing.T) {
 			time.Sleep(time.Second)
 			report := w.run(mode)
 			if report.Returned != 1 || report.Reserves != 1 || len(report.Burned) != 3 || report.Burned[keypackage.ExpiredExposureUnknown] != 1 ||
-				report.Burned[keypackage.ExpiredParked] != 1 || report.Burned[keypackage.ExpiredTombstoned] != 1 || report.More {
+				report.Burned[keypackage.ExpiredParked] != 1 || report.Burned[keypackage.ExpiredTombstoned] != 1 || len(report.More) > 0 {
 				w.Errorf("mode %s: %+v", mode, report)
 			}
 			for id, d := range w.deliveries {
@@ -47,9 +48,9 @@ func TestDeliveriesExpire(t *testing.T) {
 func TestManyExpireInOneRun(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		w.add(2*queryBatch + 7)
+		w.add(2*nudgeBatch + 7)
 		time.Sleep(time.Hour / 2)
-		if report := w.run(keypackage.ModeOff); report.Returned != 2*queryBatch+7 {
+		if report := w.run(keypackage.ModeOff); report.Returned != 2*nudgeBatch+7 {
 			w.Errorf("got %+v", report)
 		}
 	})
@@ -112,11 +113,9 @@ func TestNudges(t *testing.T) {
 		by("alice", none)
 		by("alice", none)
 		by("parked", func(d *keypackage.Delivery) { d.Parked = true })
-		by("deleted", none)
-		w.tombstones["k003"] = true
 		by("crashed", func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "holder", keypackage.Lease) })
 		by("delivered", func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
-		time.Sleep(nudgeAfter - time.Second)
+		time.Sleep(29 * time.Second)
 		if report := w.run(keypackage.ModeDeliver); report.Nudged != 0 {
 			w.Errorf("too early: %+v, %v", report, w.nudged)
 		}
@@ -141,18 +140,92 @@ func TestNudges(t *testing.T) {
 	})
 }
 
-func TestNudgesGoThroughAllPages(t *testing.T) {
+// Who is offline is asked for again after 1, 2 and 4 minutes.
+func TestNudgesOfWhoIsOffline(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		w.add(2*queryBatch, func(d *keypackage.Delivery) { d.Requester = d.PackageID })
-		time.Sleep(time.Minute)
-		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2*queryBatch || len(w.nudged) != 2*queryBatch {
-			w.Errorf("%d of %d nudged", report.Nudged, 2*queryBatch)
+		w.add(1, func(d *keypackage.Delivery) { d.ExpiresAt = d.CreatedAt.Add(12 * time.Minute) })
+		push := func() {
+			d := w.deliveries["r_k000"]
+			d.BeginPush(time.Now(), "holder", keypackage.Lease)
+			d.Finish(d.PushNo, keypackage.ResultNoSession, time.Now())
+			w.deliveries["r_k000"] = d
+		}
+		push()
+		var at []int
+		for minute := range 12 {
+			time.Sleep(time.Minute)
+			if report := w.run(keypackage.ModeDeliver); report.Nudged > 0 {
+				at = append(at, minute+1)
+				push()
+			}
+		}
+		if !slices.Equal(at, []int{1, 3, 7, 11}) {
+			w.Errorf("asked for again after %v minutes", at)
 		}
 	})
 }
 
-// A run ends in time, whatever takes long, says that there is more, and fails only for what failed before.
+func TestNudgesOfMany(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2*nudgeBatch+1, func(d *keypackage.Delivery) { d.Requester = d.PackageID })
+		time.Sleep(time.Minute)
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != 2*nudgeBatch+1 || len(w.nudged) != 2*nudgeBatch+1 {
+			w.Errorf("%d of %d nudged", report.Nudged, 2*nudgeBatch+1)
+		}
+	})
+}
+
+// A switch that is turned during a run stops what only mode deliver does.
+func TestSwitchedOffDuringARun(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2*nudgeBatch, func(d *keypackage.Delivery) { d.Requester = d.PackageID })
+		w.upload(2, func(c *keypackage.Candidate) { c.Owner, c.ExpiresAt = keyIn(0), time.Now() })
+		time.Sleep(time.Minute)
+		asked := 0
+		w.fault = func(call string) error {
+			if call == "Mode" {
+				if asked++; asked == 3 {
+					w.mode = keypackage.ModeOff
+				}
+			}
+			return nil
+		}
+		if report := w.run(keypackage.ModeDeliver); report.Nudged != nudgeBatch || report.Removed > 0 {
+			w.Errorf("got %+v", report)
+		}
+	})
+}
+
+// One document that cannot be read stops nobody, whatever it holds.
+func TestUnreadableDocumentsStopNobody(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(2, func(d *keypackage.Delivery) { d.ExpiresAt = time.Now() })
+		w.add(2, func(d *keypackage.Delivery) { d.Requester, d.ExpiresAt = d.PackageID, d.ExpiresAt.Add(time.Hour) })
+		w.upload(3)
+		w.upload(3, func(c *keypackage.Candidate) { c.Owner = "carol" })
+		w.expose("k000")
+		w.expose("k003")
+		w.pending("bob")
+		w.pending("carol")
+		for _, id := range []string{"r_k000", "r_k002", "k000", "bob"} {
+			w.broken[id] = true
+		}
+		time.Sleep(keypackage.RetireAfter)
+		report := w.run(keypackage.ModeDeliver)
+		if report.Unreadable != 4 || report.Returned != 1 || report.Nudged != 1 || report.Retired != 1 || report.Notices != 1 {
+			w.Errorf("got %+v", report)
+		}
+		if report.Example == "" {
+			w.Error("nobody is told which")
+		}
+	})
+}
+
+// A run ends in time, whatever takes long, names what there is more of, and fails only for what failed before.
 func TestRunEndsInTime(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
@@ -161,19 +234,53 @@ func TestRunEndsInTime(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		w.fault = func(call string) error {
-			if call == "TakeUp" {
+			if call == "Recover" {
 				time.Sleep(3 * time.Second)
 			}
 			return nil
 		}
 		begun := time.Now()
 		report := w.run(keypackage.ModeDeliver)
-		if took := time.Since(begun); took > RunTime+3*time.Second || !report.More || report.Recovered < 40 {
+		if took := time.Since(begun); took > RunTime+3*time.Second || !slices.Equal(report.More, []string{"recover"}) || report.Recovered < 40 {
 			w.Errorf("%v: %+v", took, report)
 		}
 		w.fault = func(string) error { return nil }
-		if report := w.run(keypackage.ModeDeliver); report.More || len(w.answered) != 100 {
+		if report := w.run(keypackage.ModeDeliver); len(report.More) > 0 || len(w.answered) != 100 {
 			w.Errorf("the next run: %+v", report)
 		}
 	})
+}
+
+// Whatever one job finds to do, the others have their turn in the same run.
+func TestNoJobStarvesAnother(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []string{"Expire", "Recover", "PublishRequesters", "Remove", "Retire", "SaveSupplies"} {
+		inWorld(t, func(w *world) {
+			w.add(40*expireBatch, func(d *keypackage.Delivery) { d.ExpiresAt = time.Now() })
+			w.add(20*nudgeBatch, func(d *keypackage.Delivery) { d.Requester, d.ExpiresAt = d.PackageID, d.ExpiresAt.Add(time.Hour) })
+			for i := range 40 {
+				w.receive()
+				w.pending(fmt.Sprint("owner", i))
+				w.upload(3, func(c *keypackage.Candidate) { c.Owner = fmt.Sprint("owner", i) })
+				w.expose(fmt.Sprintf("k%03d", 3*i))
+			}
+			time.Sleep(keypackage.RetireAfter)
+			w.upload(40*removeBatch, func(c *keypackage.Candidate) { c.Owner, c.ExpiresAt = keyIn(int(time.Now().Unix()/60)), time.Now() })
+			w.fault = func(call string) error {
+				if call == slow {
+					time.Sleep(5 * time.Second)
+				}
+				return nil
+			}
+			report := w.run(keypackage.ModeDeliver)
+			for name, n := range map[string]int{
+				"returned": report.Returned, "recovered": report.Recovered, "nudged": report.Nudged, "removed": report.Removed,
+				"retired": report.Retired, "notices": report.Notices,
+			} {
+				if n == 0 {
+					w.Errorf("%s is slow, and nothing is %s: %+v", slow, name, report)
+				}
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type world struct {
 	*testing.T
 	mu         sync.Mutex
 	writes     int
+	uploaded   int
 	deliveries map[string]keypackage.Delivery
 	tombstones map[string]bool
 	returned   map[string]bool // packages that went back to stock
@@ -32,8 +34,11 @@ type world struct {
 	owners     map[string]keypackage.Owner
 	requests   []keypackage.RequestDocument
 	answered   map[string]bool
+	begun      map[string]bool // requests of which some units have a claim
+	unmarked   map[string]bool // documents without the mark, with an answer or without
+	broken     map[string]bool // documents that can not be read, by id
 	failing    map[string]bool // requests that can not be taken up
-	sweep      Sweep
+	mode       keypackage.Mode // what the switch says during the run
 	nudged     []string
 	notices    []string
 
@@ -48,7 +53,8 @@ func inWorld(t *testing.T, test func(w *world)) {
 		test(&world{
 			T: t, deliveries: make(map[string]keypackage.Delivery), tombstones: make(map[string]bool), returned: make(map[string]bool),
 			stock: make(map[string]*keypackage.Candidate), ledger: make(map[string]keypackage.Ledger),
-			owners: make(map[string]keypackage.Owner), answered: make(map[string]bool), failing: make(map[string]bool),
+			owners: make(map[string]keypackage.Owner), answered: make(map[string]bool), begun: make(map[string]bool), failing: make(map[string]bool),
+			unmarked: make(map[string]bool), broken: make(map[string]bool),
 			fault: func(string) error { return nil },
 		})
 	})
@@ -65,7 +71,18 @@ func (w *world) run(mode keypackage.Mode) Report {
 }
 
 func (w *world) expirer(mode keypackage.Mode) *Expirer {
-	return New(w, w, w, w, Settings{Mode: mode, RequestMaxAge: maxAge}, time.Now)
+	w.mode = mode
+	return New(w, w, w, w, Settings{Mode: w, RequestMaxAge: maxAge}, time.Now)
+}
+
+// Now implements rollout.Mode.
+func (w *world) Now(context.Context) (keypackage.Mode, error) {
+	if err := w.fault("Mode"); err != nil {
+		return keypackage.ModeOff, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mode, nil
 }
 
 func (w *world) during(ctx context.Context, call string, work func() error) error {
@@ -112,38 +129,40 @@ func (w *world) open(from, to time.Time) (found []keypackage.StoredDelivery) {
 	return found
 }
 
-func (w *world) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error] {
-	return func(yield func([]keypackage.StoredDelivery, error) bool) {
-		var found []keypackage.StoredDelivery
-		err := w.during(ctx, "Due", func() error {
-			found = w.open(time.Time{}, before)
-			return nil
-		})
-		if err != nil {
-			yield(nil, err)
+// going goes through what find finds, without those that can not be read.
+func going[T any](ctx context.Context, w *world, call string, find func() []T, id func(T) string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		var found []T
+		if err := w.during(ctx, call, func() error { found = find(); return nil }); err != nil {
+			yield(none, err)
 			return
 		}
-		for some := range slices.Chunk(found, batch) {
-			if !yield(some, nil) {
+		for _, one := range found {
+			err := ctx.Err()
+			last := err != nil
+			if !last && w.broken[id(one)] {
+				one, err = none, fmt.Errorf("%s: %w", id(one), keypackage.ErrUnreadable)
+			}
+			if !yield(one, err) || last {
 				return
 			}
 		}
 	}
 }
 
-func (w *world) Waiting(
-	ctx context.Context, now time.Time, after *keypackage.Delivery, limit int,
-) (found []keypackage.StoredDelivery, err error) {
-	err = w.during(ctx, "Waiting", func() error {
-		found = w.open(now, now.Add(time.Hour))
-		if after != nil {
-			i := slices.IndexFunc(found, func(f keypackage.StoredDelivery) bool { return f.ID == after.ID })
-			found = found[i+1:]
+func (w *world) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
+	return going(ctx, w, "Due", func() []keypackage.StoredDelivery { return w.open(time.Time{}, before) },
+		func(d keypackage.StoredDelivery) string { return d.ID })
+}
+
+func (w *world) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage.Delivery, error] {
+	return going(ctx, w, "Waiting", func() (found []keypackage.Delivery) {
+		for _, d := range w.open(now, now.Add(time.Hour)) {
+			found = append(found, d.Delivery)
 		}
-		found = found[:min(limit, len(found))]
-		return nil
-	})
-	return found, err
+		return found
+	}, func(d keypackage.Delivery) string { return d.ID })
 }
 
 func (w *world) Expire(ctx context.Context, deliveries []*keypackage.Delivery) error {
@@ -173,68 +192,39 @@ func (w *world) PublishRequesters(ctx context.Context, requesters []string) erro
 	})
 }
 
-func (w *world) Requests(
-	ctx context.Context, from, to time.Time, after *keypackage.RequestDocument, limit int,
-) (docs []keypackage.RequestDocument, err error) {
-	err = w.during(ctx, "Requests", func() error {
+func (w *world) Marked(ctx context.Context, before time.Time) iter.Seq2[keypackage.RequestDocument, error] {
+	return going(ctx, w, "Marked", func() (found []keypackage.RequestDocument) {
 		for _, doc := range w.requests {
-			if doc.ReceivedAt.After(from) && !doc.ReceivedAt.After(to) && (after == nil || byReceipt(doc, *after) > 0) {
-				docs = append(docs, doc)
+			if !w.unmarked[doc.ID] && !doc.ReceivedAt.After(before) {
+				found = append(found, doc)
 			}
 		}
-		slices.SortFunc(docs, byReceipt)
-		docs = docs[:min(limit, len(docs))]
-		return nil
-	})
-	return docs, err
+		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+		return found
+	}, func(doc keypackage.RequestDocument) string { return doc.ID })
 }
 
-func byReceipt(a, b keypackage.RequestDocument) int {
-	return cmp.Or(a.ReceivedAt.Compare(b.ReceivedAt), cmp.Compare(a.ID, b.ID))
-}
-
-func (w *world) Sweep(ctx context.Context) (sweep Sweep, err error) {
-	err = w.during(ctx, "Sweep", func() error {
-		sweep = w.sweep
-		sweep.Off = slices.Clone(sweep.Off)
-		return nil
-	})
-	return sweep, err
-}
-
-func (w *world) SaveSweep(ctx context.Context, sweep Sweep) error {
-	return w.during(ctx, "SaveSweep", func() error {
-		if !sweep.Version.Equal(w.sweep.Version) {
+func (w *world) Unmark(ctx context.Context, doc keypackage.RequestDocument, claimIDs []string) error {
+	return w.during(ctx, "Unmark", func() error {
+		if len(claimIDs) > 0 && (w.answered[doc.ID] || w.begun[doc.ID]) {
 			return keypackage.ErrConflict
 		}
-		if sweep.Cursor.Before(w.sweep.Cursor) || sweep.Cursor.IsZero() {
-			w.Errorf("the cursor moves from %v to %v", w.sweep.Cursor, sweep.Cursor)
-		}
-		sweep.Version = w.tick()
-		w.sweep = sweep
+		w.unmarked[doc.ID] = true
 		return nil
 	})
 }
 
-func (w *world) Unanswered(ctx context.Context, docs []keypackage.RequestDocument) (open []keypackage.RequestDocument, err error) {
-	err = w.during(ctx, "Unanswered", func() error {
-		for _, doc := range docs {
-			if !w.answered[doc.ID] {
-				open = append(open, doc)
-			}
-		}
-		return nil
-	})
-	return open, err
-}
-
-// Recover fails for the failing ones, until they are stale: then it takes only a record.
+// Recover fails for the failing ones, until they are stale: then it takes only a record. Of a broken one not even that can
+// be written.
 func (w *world) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
-	return w.during(ctx, "TakeUp", func() error {
+	return w.during(ctx, "Recover", func() error {
+		if w.broken["record of "+doc.ID] {
+			return fmt.Errorf("its record: %w", keypackage.ErrUnreadable)
+		}
 		if w.failing[doc.ID] && time.Since(doc.ReceivedAt) <= maxAge {
 			return errAway
 		}
-		w.answered[doc.ID] = true
+		w.answered[doc.ID], w.unmarked[doc.ID] = true, true
 		return nil
 	})
 }
@@ -242,6 +232,8 @@ func (w *world) Recover(ctx context.Context, doc keypackage.RequestDocument) err
 // receive stores a request that the relay receives now, and returns its id.
 func (w *world) receive() string {
 	id := fmt.Sprintf("r%04d", len(w.requests))
-	w.requests = append(w.requests, keypackage.RequestDocument{ID: id, ReceivedAt: time.Now()})
+	w.requests = append(w.requests, keypackage.RequestDocument{
+		ID: id, ReceivedAt: time.Now(), HasKind: true, Kind: keypackage.KindRequest, Event: `{"kind":447}`, Marked: true,
+	})
 	return id
 }

@@ -3,6 +3,7 @@ package expiring
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -10,138 +11,74 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// The walk through the requests goes by the relay's time of receipt. It stays behind the present, because a trigger needs
-// its moment, and looks back behind its cursor, because receipts are written by clocks that differ.
 const (
-	sweepBehind  = 30 * time.Second
-	sweepOverlap = 10 * time.Minute
-	sweepBatch   = 100
-	sweepAtOnce  = 4
+	recoverAfter  = 30 * time.Second // a trigger needs its moment
+	recoverAtOnce = 4                // a request may wait for locks, and its neighbours need not
 )
 
-// takeUpRequests takes up requests that have no answer, because their trigger was lost. In mode off it only notes the
-// time, so that what was received then is left alone for good.
-func (e *Expirer) takeUpRequests(ctx context.Context, report *Report) error {
-	sweep, err := e.store.Sweep(ctx)
-	if err != nil {
-		return err
-	}
-	now := e.now()
-	if sweep.Cursor.IsZero() {
-		sweep.Cursor = now.Add(-e.settings.RequestMaxAge)
-	}
-	if e.settings.Mode == keypackage.ModeOff {
-		sweep.noteOff(now)
-		return e.saveSweep(ctx, sweep)
-	}
-	sweep.endOff()
-	cursor, err := e.walk(ctx, sweep, now.Add(-sweepBehind), report)
-	if cursor.After(sweep.Cursor) {
-		sweep.Cursor = cursor
-	}
-	sweep.forgetOff()
-	return errors.Join(err, e.saveSweep(context.WithoutCancel(ctx), sweep))
+// recoverRequests takes up the requests that still have their mark: their trigger was lost, or whoever took them up did not
+// come to the end. A request that fails keeps its mark, and nobody waits for it.
+func (e *Expirer) recoverRequests(ctx context.Context, report *Report) error {
+	return e.eachMarked(ctx, func(doc keypackage.RequestDocument) func() {
+		if _, isRequest := doc.Unverified(); !isRequest {
+			return e.dismiss(ctx, report, doc, nil)
+		}
+		err := e.claimer.Recover(ctx, doc)
+		switch unreadable := errors.Is(err, keypackage.ErrUnreadable); {
+		case err == nil:
+			return func() { report.Recovered++ }
+		case unreadable && e.now().Sub(doc.ReceivedAt) > e.settings.RequestMaxAge:
+			dismissed := e.dismiss(ctx, report, doc, nil)
+			return func() { report.skip(err); dismissed() }
+		case unreadable:
+			return func() { report.skip(err) }
+		}
+		return func() { report.Failed++ }
+	})
 }
 
-// saveSweep leaves the state to another run that was faster.
-func (e *Expirer) saveSweep(ctx context.Context, sweep Sweep) error {
-	err := e.store.SaveSweep(ctx, sweep)
-	if errors.Is(err, keypackage.ErrConflict) {
-		return nil
-	}
-	return err
+// dismissRequests is what is done about marks in mode off: what was received then is left alone for good, unless it was begun
+// before.
+func (e *Expirer) dismissRequests(ctx context.Context, report *Report) error {
+	return e.eachMarked(ctx, func(doc keypackage.RequestDocument) func() {
+		units, isRequest := doc.Unverified()
+		if isRequest {
+			units = append(units, keypackage.ClaimID(doc.ID, ""))
+		}
+		return e.dismiss(ctx, report, doc, units)
+	})
 }
 
-// walk takes up what has no answer and returns how far everything has one.
-func (e *Expirer) walk(ctx context.Context, sweep Sweep, to time.Time, report *Report) (time.Time, error) {
-	from, cursor := sweep.Cursor.Add(-sweepOverlap), sweep.Cursor
-	var last *keypackage.RequestDocument
-	clean := true // no request without an answer has been met
-	for {
-		docs, err := e.store.Requests(ctx, from, to, last, sweepBatch)
-		if err != nil {
-			return cursor, err
-		}
-		failed, err := e.takeUp(ctx, sweep, docs, report)
-		if err != nil {
-			return cursor, err
-		}
-		if clean = clean && len(failed) == 0; clean && len(docs) > 0 {
-			cursor = docs[len(docs)-1].ReceivedAt
-		}
-		if len(docs) < sweepBatch {
-			if clean {
-				cursor = to
-			}
-			return cursor, nil
-		}
-		last = &docs[len(docs)-1]
+// dismiss removes a mark unless one of the claims exists. It returns what there is to count.
+func (e *Expirer) dismiss(ctx context.Context, report *Report, doc keypackage.RequestDocument, claimIDs []string) func() {
+	switch err := e.store.Unmark(ctx, doc, claimIDs); {
+	case err == nil:
+		return func() { report.Dismissed++ }
+	case errors.Is(err, keypackage.ErrConflict):
+		return func() {} // it has changed meanwhile, or was begun
 	}
+	return func() { report.Failed++ }
 }
 
-// takeUp takes up those of the documents that have no answer and were not received in mode off. It returns those that
-// still have none.
-func (e *Expirer) takeUp(
-	ctx context.Context, sweep Sweep, docs []keypackage.RequestDocument, report *Report,
-) ([]keypackage.RequestDocument, error) {
-	var wanted []keypackage.RequestDocument
-	for _, doc := range docs {
-		if !sweep.receivedInOff(doc.ReceivedAt) {
-			wanted = append(wanted, doc)
-		}
-	}
-	open, err := e.claimer.Unanswered(ctx, wanted)
-	if err != nil || len(open) == 0 {
-		return open, err
-	}
-	errs := make([]error, len(open))
+// eachMarked calls do for several of the documents with a mark at once, and what do returns for one at a time.
+func (e *Expirer) eachMarked(ctx context.Context, do func(keypackage.RequestDocument) (count func())) error {
 	var group errgroup.Group
-	group.SetLimit(sweepAtOnce)
-	for i, doc := range open {
+	group.SetLimit(recoverAtOnce)
+	var counting sync.Mutex
+	var failure error
+	for doc, err := range e.store.Marked(ctx, e.now().Add(-recoverAfter)) {
+		if err != nil || ctx.Err() != nil {
+			failure = err
+			break
+		}
 		group.Go(func() error {
-			errs[i] = e.claimer.Recover(ctx, doc)
+			count := do(doc)
+			counting.Lock()
+			defer counting.Unlock()
+			count()
 			return nil
 		})
 	}
 	_ = group.Wait()
-	var failed []keypackage.RequestDocument
-	for i, doc := range open {
-		if errs[i] != nil {
-			failed = append(failed, doc)
-		}
-	}
-	report.Recovered += len(open) - len(failed)
-	report.Failed += len(failed)
-	return failed, nil
-}
-
-// offGap is the longest time between two runs that counts as one time in mode off. In a longer one the mode may have been
-// another, unseen.
-const offGap = 3 * time.Minute
-
-// noteOff extends the current time in mode off, or begins one. A time in mode off ends when a run sees another mode.
-func (s *Sweep) noteOff(now time.Time) {
-	if n := len(s.Off); n > 0 && s.OffNow && now.Sub(s.Off[n-1].Until) <= offGap {
-		s.Off[n-1].Until = now
-		return
-	}
-	s.Off, s.OffNow = append(s.Off, Off{Since: now, Until: now}), true
-}
-
-func (s *Sweep) endOff() { s.OffNow = false }
-
-// forgetOff drops the times in mode off that the walk will not come back to.
-func (s *Sweep) forgetOff() {
-	for len(s.Off) > 0 && s.Off[0].Until.Before(s.Cursor.Add(-sweepOverlap)) {
-		s.Off = s.Off[1:]
-	}
-}
-
-func (s *Sweep) receivedInOff(at time.Time) bool {
-	for _, off := range s.Off {
-		if !at.Before(off.Since) && !at.After(off.Until) {
-			return true
-		}
-	}
-	return false
+	return failure
 }

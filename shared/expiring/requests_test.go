@@ -8,151 +8,154 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// A request whose trigger was lost is taken up once its trigger had its moment; one that has an answer is left alone.
+// A request whose trigger was lost is recovered once its trigger had its moment; one without a mark has its answer.
 func TestLostTriggers(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []keypackage.Mode{keypackage.ModeObserve, keypackage.ModeDeliver} {
 		inWorld(t, func(w *world) {
 			lost, taken := w.receive(), w.receive()
-			w.answered[taken] = true
-			time.Sleep(sweepBehind - time.Second)
+			w.unmarked[taken] = true
+			time.Sleep(recoverAfter - time.Second)
 			if report := w.run(mode); report.Recovered != 0 {
 				w.Errorf("mode %s, too early: %+v", mode, report)
 			}
 			time.Sleep(time.Second)
-			if report := w.run(mode); report.Recovered != 1 || !w.answered[lost] {
+			if report := w.run(mode); report.Recovered != 1 || !w.answered[lost] || w.answered[taken] {
 				w.Errorf("mode %s: %+v", mode, report)
 			}
-			if report := w.run(mode); report.Recovered != 0 || !w.sweep.Cursor.Equal(time.Now().Add(-sweepBehind)) {
-				w.Errorf("mode %s, again: %+v, cursor %v ago", mode, report, time.Since(w.sweep.Cursor))
+			if report := w.run(mode); report.Recovered != 0 {
+				w.Errorf("mode %s, again: %+v", mode, report)
 			}
 		})
 	}
 }
 
-// The first run looks back only as far as anybody may be waiting, and the overlap.
-func TestFirstRun(t *testing.T) {
+// A request that fails keeps its mark and nobody waits for it, not even those that the run meets later.
+func TestFailingRequestStopsNobody(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		old := w.receive()
-		time.Sleep(5 * time.Minute)
-		recent := w.receive()
-		time.Sleep(maxAge + sweepOverlap - 5*time.Minute)
-		if w.run(keypackage.ModeDeliver); w.answered[old] || !w.answered[recent] {
-			w.Errorf("taken up: %v", w.answered)
-		}
-	})
-}
-
-// The clocks of relays differ: a request may turn up behind the cursor, within the overlap.
-func TestLateReceipt(t *testing.T) {
-	t.Parallel()
-	inWorld(t, func(w *world) {
-		w.run(keypackage.ModeDeliver)
-		time.Sleep(time.Minute)
-		w.run(keypackage.ModeDeliver)
-		late := w.receive()
-		w.requests[0].ReceivedAt = w.sweep.Cursor.Add(-sweepOverlap + time.Second)
-		if report := w.run(keypackage.ModeDeliver); !w.answered[late] || report.Recovered != 1 {
-			w.Errorf("got %+v", report)
-		}
-	})
-}
-
-// The cursor waits for a request that fails, while others are taken up; when that request is stale it gets its record.
-func TestCursorWaitsForAFailingRequest(t *testing.T) {
-	t.Parallel()
-	inWorld(t, func(w *world) {
-		w.run(keypackage.ModeDeliver)
-		time.Sleep(time.Second)
 		failing := w.receive()
 		w.failing[failing] = true
 		received := time.Now()
 		for time.Since(received) < maxAge {
-			time.Sleep(time.Minute)
 			other := w.receive()
 			time.Sleep(time.Minute)
-			if report := w.run(keypackage.ModeDeliver); !w.answered[other] || (report.Failed != 1) == !w.answered[failing] {
+			if report := w.run(keypackage.ModeDeliver); report.Failed != 1 || !w.answered[other] || w.unmarked[failing] {
 				w.Errorf("%v later: %+v", time.Since(received), report)
 			}
-			if w.sweep.Cursor.After(received) && !w.answered[failing] {
-				w.Errorf("the cursor has passed it: %v", w.sweep.Cursor)
-			}
 		}
 		time.Sleep(time.Minute)
-		if w.run(keypackage.ModeDeliver); !w.answered[failing] || !w.sweep.Cursor.After(received) {
-			w.Errorf("answered %v, cursor %v after it", w.answered[failing], w.sweep.Cursor.Sub(received))
+		if w.run(keypackage.ModeDeliver); !w.answered[failing] {
+			w.Error("past its age it has no answer")
 		}
 	})
 }
 
-// What was received in mode off is left alone for good, and what was received before and after is not.
-func TestModeOff(t *testing.T) {
+// What cannot be read is counted as long as somebody may wait for it, and then loses its mark.
+func TestUnreadableRequests(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		minutes := func(n int, mode keypackage.Mode) {
-			for range n {
-				w.run(mode)
-				time.Sleep(time.Minute)
-			}
+		unreadable, other := w.receive(), w.receive()
+		w.broken["record of "+unreadable] = true
+		time.Sleep(time.Minute)
+		if report := w.run(keypackage.ModeDeliver); report.Unreadable != 1 || report.Dismissed != 0 || !w.answered[other] || w.unmarked[unreadable] {
+			w.Errorf("got %+v", report)
 		}
-		minutes(2, keypackage.ModeDeliver)
-		before := w.receive()
-		time.Sleep(time.Second)
-		minutes(3, keypackage.ModeOff)
-		during := []string{w.receive()}
-		minutes(40, keypackage.ModeOff)
-		during = append(during, w.receive())
-		minutes(1, keypackage.ModeOff)
-		w.run(keypackage.ModeOff)
-		time.Sleep(time.Second)
-		after := w.receive()
-		minutes(30, keypackage.ModeDeliver)
-		if !w.answered[before] || !w.answered[after] || w.answered[during[0]] || w.answered[during[1]] {
-			w.Errorf("answered %v; received in mode off: %v", w.answered, during)
+		time.Sleep(maxAge)
+		if report := w.run(keypackage.ModeDeliver); report.Unreadable != 1 || report.Dismissed != 1 || !w.unmarked[unreadable] {
+			w.Errorf("past its age: %+v", report)
 		}
-		if len(w.sweep.Off) > 0 || time.Since(w.sweep.Cursor) > 2*time.Minute {
-			w.Errorf("still remembered: %+v", w.sweep)
+		if report := w.run(keypackage.ModeDeliver); report.Unreadable+report.Dismissed != 0 {
+			w.Errorf("again: %+v", report)
 		}
 	})
 }
 
-func TestManyRequestsInOneRun(t *testing.T) {
+// The trigger may sit on a collection of all events: what is no request is not asked about again.
+func TestMarkOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		for i := range 3 * sweepBatch {
-			w.receive()
-			if i%7 == 0 { // many have the same time of receipt
-				time.Sleep(time.Second)
-			}
-		}
+		id := w.receive()
+		w.requests[0].Kind = 1
 		time.Sleep(time.Minute)
-		if report := w.run(keypackage.ModeDeliver); report.Recovered != 3*sweepBatch || len(w.answered) != 3*sweepBatch {
+		if report := w.run(keypackage.ModeDeliver); report.Dismissed != 1 || w.answered[id] || !w.unmarked[id] {
 			w.Errorf("got %+v", report)
 		}
 	})
 }
 
-// Two runs beside each other: the slower one leaves the cursor to the faster one.
+// What was received in mode off is left alone for good, except what came in its last moments, and what was begun before.
+func TestModeOff(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		begun := w.receive()
+		w.begun[begun] = true
+		var during []string
+		for range 3 {
+			during = append(during, w.receive())
+			time.Sleep(time.Minute)
+			if report := w.run(keypackage.ModeOff); report.Dismissed != 1 || report.Recovered != 0 {
+				w.Errorf("in mode off: %+v", report)
+			}
+		}
+		last := w.receive()
+		time.Sleep(recoverAfter - time.Second)
+		if report := w.run(keypackage.ModeOff); report.Dismissed != 0 {
+			w.Errorf("too early: %+v", report)
+		}
+		time.Sleep(time.Minute)
+		if report := w.run(keypackage.ModeDeliver); report.Recovered != 2 || !w.answered[last] || !w.answered[begun] {
+			w.Errorf("in mode deliver again: %+v", report)
+		}
+		for _, id := range during {
+			if w.answered[id] {
+				w.Errorf("%s was received in mode off and is answered", id)
+			}
+		}
+	})
+}
+
+// As long as the mode is not known, what is over ends, and no request loses its mark.
+func TestModeNotKnown(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.add(1)
+		id := w.receive()
+		time.Sleep(10 * time.Minute)
+		w.fault = func(call string) error {
+			if call == "Mode" {
+				return errAway
+			}
+			return nil
+		}
+		report, err := w.expirer(keypackage.ModeDeliver).Run(w.Context())
+		if err == nil || report.Returned != 1 || w.unmarked[id] {
+			w.Errorf("got %+v, %v", report, err)
+		}
+	})
+}
+
+// Two runs beside each other answer everything.
 func TestRunsBesideEachOther(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		w.run(keypackage.ModeDeliver)
 		for range 20 {
 			w.receive()
-			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
 		w.fault = func(call string) error {
-			if call == "TakeUp" {
+			if call == "Recover" {
 				time.Sleep(time.Duration(1+rand.IntN(3)) * time.Second)
 			}
 			return nil
 		}
 		done := make(chan struct{})
 		for range 3 {
+			expirer := w.expirer(keypackage.ModeDeliver)
 			go func() {
-				w.run(keypackage.ModeDeliver)
+				if _, err := expirer.Run(w.Context()); err != nil {
+					w.Error(err)
+				}
 				done <- struct{}{}
 			}()
 		}
@@ -165,20 +168,18 @@ func TestRunsBesideEachOther(t *testing.T) {
 	})
 }
 
-// Any mix of modes, failures of store and claimer, and times of receipt: every request gets its answer, except those
-// received in mode off. The cursor never moves back (see SaveSweep).
+// Any mix of modes, failures of store and claimer, and times of receipt: every request that was received while the mode was
+// not off, and for a minute and a half around it, gets its answer; no mark stays.
 func TestEveryRequestIsAnswered(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		inWorld(t, func(w *world) {
 			modes := []keypackage.Mode{keypackage.ModeDeliver, keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff}
-			mode := keypackage.ModeDeliver
-			w.run(mode)
+			mode, trouble := keypackage.ModeDeliver, true
 			owed := make(map[string]bool)
-			trouble := true
 			w.fault = func(call string) error {
-				if trouble && call != "TakeUp" && random.IntN(15) == 0 {
+				if trouble && call != "Recover" && random.IntN(15) == 0 {
 					return errAway
 				}
 				return nil
@@ -186,27 +187,29 @@ func TestEveryRequestIsAnswered(t *testing.T) {
 			for range 60 {
 				for range random.IntN(4) {
 					id := w.receive()
-					owed[id] = mode != keypackage.ModeOff
+					owed[id] = true
 					w.failing[id] = random.IntN(5) == 0
 					time.Sleep(time.Duration(random.IntN(14)+1) * time.Second)
 				}
 				_, _ = w.expirer(mode).Run(w.Context())
+				if mode == keypackage.ModeOff { // what has no answer now may lose its mark
+					for id := range owed {
+						owed[id] = owed[id] && w.answered[id]
+					}
+				}
 				time.Sleep(time.Second)
 				if random.IntN(8) == 0 {
-					mode, trouble = modes[random.IntN(len(modes))], false
-					w.run(mode) // a change that no run sees is not seen
-					trouble = true
-					time.Sleep(time.Second)
+					mode = modes[random.IntN(len(modes))]
 				}
 			}
 			trouble = false
-			for range 40 {
+			for range 20 {
 				w.run(keypackage.ModeDeliver)
 				time.Sleep(time.Minute)
 			}
 			for id, is := range owed {
-				if is && !w.answered[id] {
-					w.Errorf("seed %d: %s has no answer; sweep %+v", seed, id, w.sweep)
+				if is && !w.answered[id] || !w.unmarked[id] {
+					w.Errorf("seed %d: %s is owed an answer: %v, and has it: %v; its mark is gone: %v", seed, id, is, w.answered[id], w.unmarked[id])
 				}
 			}
 		})

@@ -3,101 +3,115 @@ package expiring
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// newestLimit is how many documents are looked at for packages that replace an exposed one: an owner's last uploads.
-const newestLimit = 64
+const (
+	// removeBatch is how many documents one transaction removes.
+	removeBatch = 25
+	// newestLimit is how many documents are looked at for packages that replace an exposed one: an owner's last uploads.
+	newestLimit = 64
+)
 
 // notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
 // but not lost; its id is the same each time.
 func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
-	for {
-		owners, err := e.store.PendingOwners(ctx, queryBatch)
+	for owner, err := range readable(e.store.PendingOwners(ctx), report) {
+		if err == nil && e.delivers(ctx) {
+			err = e.notify(ctx, owner, report)
+		}
 		if err != nil {
 			return err
 		}
-		progress := false
-		for _, owner := range owners {
-			saved, err := e.notify(ctx, owner, report)
-			if err != nil {
-				return err
-			}
-			progress = progress || saved
-		}
-		if len(owners) < queryBatch || !progress {
-			return nil
-		}
 	}
+	return nil
 }
 
-// notify reports whether it is recorded that the owner's notices are published. If not, a claim was faster, and the next
-// run publishes them again.
-func (e *Expirer) notify(ctx context.Context, owner keypackage.Owner, report *Report) (bool, error) {
+// notify publishes an owner's notices and records it. If a claim was faster, the next run publishes them again.
+func (e *Expirer) notify(ctx context.Context, owner keypackage.Owner, report *Report) error {
 	notices := owner.DueNotices()
 	if err := e.notices.PublishNotices(ctx, notices); err != nil {
-		return false, err
+		return err
 	}
 	report.Notices += len(notices)
 	owner.MarkNotified(notices)
 	err := e.store.SaveSupplies(ctx, owner)
 	if errors.Is(err, keypackage.ErrConflict) {
-		return false, nil
+		return nil
 	}
-	return err == nil, err
+	return err
 }
 
-// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that
-// meets them.
+// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that meets
+// them. What is over only takes up room, so a run looks at the stock of a part of the owners, and within about an hour at all:
+// an index by owner has no end at which everything is written, as one by the time of expiry would.
 func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {
-	for {
-		found, removed, err := e.store.RemoveExpired(ctx, e.now(), queryBatch)
-		report.Removed += removed
-		if err != nil || found < queryBatch || removed == 0 {
+	from, to := ownersOf(e.now())
+	for batch, err := range batches(e.store.Over(ctx, from, to, e.now()), removeBatch, report) {
+		if err != nil || !e.delivers(ctx) {
+			return err
+		}
+		removed, err := e.store.Remove(ctx, batch)
+		if report.Removed += removed; err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// ownersOf returns the part of all owners whose turn it is in that minute: from the one key prefix up to the other.
+func ownersOf(now time.Time) (from, to string) {
+	const perPart = 256 / keypackage.Shards // of the first byte of a key
+	part := int(now.Unix() / 60 % keypackage.Shards)
+	from, to = fmt.Sprintf("%02x", part*perPart), fmt.Sprintf("%02x", (part+1)*perPart)
+	switch part {
+	case 0:
+		from = "" // what is no key may come before the first and behind the last
+	case keypackage.Shards - 1:
+		to = ""
+	}
+	return from, to
 }
 
 // retireReserves removes exposed, unmarked packages whose owners have enough fresh ones: their private keys are likely to
 // be gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
-	for {
-		entries, err := e.store.Retirable(ctx, e.now(), queryBatch)
-		if err != nil {
+	for entry, err := range readable(e.store.Retirable(ctx, e.now()), report) {
+		if err == nil && e.delivers(ctx) {
+			err = e.retire(ctx, entry, report)
+		}
+		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
 			return err
 		}
-		for _, entry := range entries {
-			if err := e.retire(ctx, entry, report); err != nil && !errors.Is(err, keypackage.ErrConflict) {
-				return err
-			}
-		}
-		if len(entries) < queryBatch {
-			return nil
-		}
 	}
+	return nil
 }
 
+// retire removes a package with all events that carry it: one that stayed could become the last that its owner has.
 func (e *Expirer) retire(ctx context.Context, entry keypackage.Ledger, report *Report) error {
-	exposed, err := e.store.Package(ctx, entry.PackageID)
+	stock, whole, err := e.store.Newest(ctx, entry.Owner, newestLimit)
 	if err != nil {
 		return err
 	}
-	if exposed == nil {
+	replacements := keypackage.Replacements(entry, stock, e.now())
+	here := func(c *keypackage.Candidate) bool { return c.Hash == entry.Hash && !c.Addressable }
+	switch {
+	case whole && !slices.ContainsFunc(stock, here):
 		return e.store.Retire(ctx, entry, nil, nil)
-	}
-	stock, err := e.store.Newest(ctx, entry.Owner, newestLimit)
-	if err != nil {
-		return err
-	}
-	replacements := keypackage.Replacements(exposed, stock, e.now())
-	if replacements == nil {
+	case replacements == nil:
 		entry.Postpone(e.now())
 		return e.store.Postpone(ctx, entry)
 	}
-	err = e.store.Retire(ctx, entry, exposed, replacements)
-	if err == nil {
+	twins, err := e.store.Twins(ctx, entry)
+	if err != nil {
+		return err
+	}
+	err = e.store.Retire(ctx, entry, twins, replacements)
+	if err == nil && len(twins) > 0 {
 		report.Retired++
 	}
 	return err

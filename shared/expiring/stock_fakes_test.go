@@ -3,46 +3,62 @@ package expiring
 import (
 	"cmp"
 	"context"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-func (w *world) RemoveExpired(ctx context.Context, now time.Time, limit int) (found, removed int, err error) {
-	err = w.during(ctx, "RemoveExpired", func() error {
+func (w *world) Over(ctx context.Context, from, to string, now time.Time) iter.Seq2[Document, error] {
+	return going(ctx, w, "Over", func() (over []Document) {
 		for id, c := range w.stock {
-			if c.Expired(now) && found < limit {
-				delete(w.stock, id)
-				found, removed = found+1, removed+1
+			if c.Expired(now) && c.Owner >= from && (to == "" || c.Owner < to) {
+				over = append(over, Document{id, c.Version})
+			}
+		}
+		return over
+	}, func(d Document) string { return d.ID })
+}
+
+func (w *world) Remove(ctx context.Context, documents []Document) (removed int, err error) {
+	err = w.during(ctx, "Remove", func() error {
+		for _, d := range documents {
+			if c := w.stock[d.ID]; c != nil && c.Version.Equal(d.Version) {
+				delete(w.stock, d.ID)
+				removed++
 			}
 		}
 		return nil
 	})
-	return found, removed, err
+	return removed, err
 }
 
-func (w *world) Retirable(ctx context.Context, now time.Time, limit int) (entries []keypackage.Ledger, err error) {
-	err = w.during(ctx, "Retirable", func() error {
+func (w *world) Retirable(ctx context.Context, now time.Time) iter.Seq2[keypackage.Ledger, error] {
+	return going(ctx, w, "Retirable", func() (entries []keypackage.Ledger) {
 		for _, entry := range w.ledger {
-			if entry.Retirable && !entry.CheckAt.After(now) && len(entries) < limit {
+			if entry.CheckShard > 0 && !entry.CheckAt.After(now) {
 				entries = append(entries, entry)
 			}
 		}
-		return nil
-	})
-	return entries, err
+		return entries
+	}, func(entry keypackage.Ledger) string { return entry.PackageID })
 }
 
-func (w *world) Package(ctx context.Context, id string) (c *keypackage.Candidate, err error) {
-	err = w.during(ctx, "Package", func() error {
-		c = w.stock[id]
+func (w *world) Twins(ctx context.Context, entry keypackage.Ledger) (twins []Document, err error) {
+	err = w.during(ctx, "Twins", func() error {
+		for id, c := range w.stock {
+			if c.Hash == entry.Hash && c.Owner == entry.Owner {
+				twins = append(twins, Document{id, c.Version})
+			}
+		}
 		return nil
 	})
-	return c, err
+	return twins, err
 }
 
-func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*keypackage.Candidate, err error) {
+func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*keypackage.Candidate, whole bool, err error) {
 	err = w.during(ctx, "Newest", func() error {
 		for _, c := range w.stock {
 			if c.Owner == owner {
@@ -50,28 +66,33 @@ func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*key
 			}
 		}
 		slices.SortFunc(all, func(a, b *keypackage.Candidate) int { return keypackage.CompareAge(b, a) })
+		whole = len(all) < limit
 		all = all[:min(limit, len(all))]
 		return nil
 	})
-	return all, err
+	return all, whole, err
 }
 
 func (w *world) Retire(
-	ctx context.Context, entry keypackage.Ledger, exposed *keypackage.Candidate, replacements []*keypackage.Candidate,
+	ctx context.Context, entry keypackage.Ledger, exposed []Document, replacements []*keypackage.Candidate,
 ) error {
 	return w.during(ctx, "Retire", func() error {
 		if !w.ledger[entry.Hash].Version.Equal(entry.Version) {
 			return keypackage.ErrConflict
 		}
-		if exposed != nil {
-			if exposed.LastResort || exposed.Hash != entry.Hash || len(replacements) < 2 || slices.Contains(replacements, exposed) {
-				w.Errorf("retired: %s for %d others", exposed.ID, len(replacements))
+		for _, d := range exposed {
+			c := w.stock[d.ID]
+			if c.LastResort || c.Hash != entry.Hash || len(replacements) < 2 || slices.Contains(replacements, c) {
+				w.Errorf("retired: %s for %d others", c.ID, len(replacements))
 			}
-			delete(w.stock, exposed.ID)
-		} else if w.stock[entry.PackageID] != nil {
-			w.Errorf("%s is said to be gone", entry.PackageID)
+			delete(w.stock, d.ID)
 		}
-		entry.Retirable, entry.Version = false, w.tick()
+		for id, c := range w.stock {
+			if c.Hash == entry.Hash {
+				w.Errorf("%s stays, with the bytes of what is retired", id)
+			}
+		}
+		entry.CheckShard, entry.Version = 0, w.tick()
 		w.ledger[entry.Hash] = entry
 		return nil
 	})
@@ -91,22 +112,17 @@ func (w *world) Postpone(ctx context.Context, entry keypackage.Ledger) error {
 	})
 }
 
-func (w *world) PendingOwners(ctx context.Context, limit int) (owners []keypackage.Owner, err error) {
-	err = w.during(ctx, "PendingOwners", func() error {
+func (w *world) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
+	return going(ctx, w, "PendingOwners", func() (owners []keypackage.Owner) {
 		for _, owner := range w.owners {
-			if owner.Pending && len(owners) < limit {
-				supplies := make(map[string]keypackage.Supply)
-				for suite, supply := range owner.Supplies {
-					supplies[suite] = supply
-				}
-				owner.Supplies = supplies
+			if owner.Pending {
+				owner.Supplies = maps.Clone(owner.Supplies)
 				owners = append(owners, owner)
 			}
 		}
 		slices.SortFunc(owners, func(a, b keypackage.Owner) int { return cmp.Compare(a.Pubkey, b.Pubkey) })
-		return nil
-	})
-	return owners, err
+		return owners
+	}, func(owner keypackage.Owner) string { return owner.Pubkey })
 }
 
 func (w *world) SaveSupplies(ctx context.Context, owner keypackage.Owner) error {

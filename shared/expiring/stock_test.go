@@ -3,6 +3,7 @@ package expiring
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 // upload stores n packages of Bob's that were stored now.
 func (w *world) upload(n int, edits ...func(*keypackage.Candidate)) {
 	for range n {
-		id := fmt.Sprintf("k%03d", len(w.stock))
+		id := fmt.Sprintf("k%03d", w.uploaded)
+		w.uploaded++
 		c := &keypackage.Candidate{
 			Package: keypackage.Package{
 				ID: id, Owner: "bob", Suite: 1, Hash: "hash of " + id, CreatedAt: time.Now().Unix(), ExpiresAt: time.Now().Add(24 * time.Hour),
@@ -35,19 +37,39 @@ func (w *world) expose(id string) {
 	c.Use = keypackage.UseReserve
 }
 
+// keyIn returns a key whose owner's stock is looked at in that minute.
+func keyIn(minute int) string {
+	return fmt.Sprintf("%02x", minute%keypackage.Shards*256/keypackage.Shards) + "ab"
+}
+
+// Within about an hour every owner's expired packages are removed, and nothing else.
 func TestExpiredPackagesAreRemoved(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
-		w.upload(2*queryBatch+3, func(c *keypackage.Candidate) { c.ExpiresAt = time.Now().Add(time.Minute) })
-		w.upload(2)
-		time.Sleep(time.Minute)
-		for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
-			if report := w.run(mode); report.Removed != 0 || len(w.stock) != 2*queryBatch+5 {
-				w.Errorf("mode %s: %+v", mode, report)
-			}
+		end := time.Now().Add(time.Minute)
+		owners := []string{"", "!", "zz", strings.Repeat("f", 64)} // what is no key is removed, too
+		for first := range 256 {
+			owners = append(owners, fmt.Sprintf("%02x", first)+"00")
 		}
-		if report := w.run(keypackage.ModeDeliver); report.Removed != 2*queryBatch+3 || len(w.stock) != 2 {
-			w.Errorf("got %+v, %d left", report, len(w.stock))
+		for _, owner := range owners {
+			w.upload(1, func(c *keypackage.Candidate) { c.Owner, c.ExpiresAt = owner, end })
+		}
+		w.upload(removeBatch, func(c *keypackage.Candidate) { c.Owner, c.ExpiresAt = keyIn(0), end })
+		w.upload(2)
+		expired := len(w.stock) - 2
+		time.Sleep(time.Minute)
+		removed := 0
+		for range keypackage.Shards {
+			for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
+				if report := w.run(mode); report.Removed != 0 {
+					w.Errorf("mode %s: %+v", mode, report)
+				}
+			}
+			removed += w.run(keypackage.ModeDeliver).Removed
+			time.Sleep(time.Minute)
+		}
+		if removed != expired || len(w.stock) != 2 {
+			w.Errorf("%d of %d removed, %d left", removed, expired, len(w.stock))
 		}
 	})
 }
@@ -76,7 +98,7 @@ func TestRetirement(t *testing.T) {
 		if w.stock["k000"] != nil || len(w.stock) != 2 {
 			w.Errorf("not retired after %v; %d in stock", time.Since(uploaded), len(w.stock))
 		}
-		if entry := w.ledger["hash of k000"]; entry.Use != keypackage.UseReserve || entry.Retirable {
+		if entry := w.ledger["hash of k000"]; entry.Use != keypackage.UseReserve || entry.CheckShard != 0 {
 			w.Errorf("its entry: %+v", entry)
 		}
 	})
@@ -89,15 +111,49 @@ func TestRetirementOfWhatIsGone(t *testing.T) {
 		w.expose("k000")
 		delete(w.stock, "k000")
 		time.Sleep(keypackage.RetireAfter)
-		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.ledger["hash of k000"].Retirable || len(w.stock) != 2 {
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.ledger["hash of k000"].CheckShard != 0 || len(w.stock) != 2 {
 			w.Errorf("got %+v, %+v", report, w.ledger["hash of k000"])
+		}
+	})
+}
+
+// What is retired is the bytes: an event that carries the same would otherwise be the owner's only package one day.
+func TestRetirementOfTwins(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.upload(1)
+		twin := func(c *keypackage.Candidate) { c.Hash = "hash of k000" }
+		w.upload(2, twin)
+		w.expose("k000")
+		w.upload(newestLimit+1, func(c *keypackage.Candidate) { c.CreatedAt++ })
+		time.Sleep(keypackage.RetireAfter)
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 1 || len(w.stock) != newestLimit+1 {
+			w.Errorf("got %+v, %d in stock", report, len(w.stock))
+		}
+	})
+}
+
+// The event that was handed out is gone, and its twin is not: then the twin is watched.
+func TestRetirementOfALeftTwin(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.upload(1)
+		w.upload(1, func(c *keypackage.Candidate) { c.Hash = "hash of k000" })
+		w.expose("k000")
+		delete(w.stock, "k000")
+		time.Sleep(keypackage.RetireAfter)
+		w.run(keypackage.ModeDeliver)
+		w.upload(3)
+		time.Sleep(2 * time.Hour)
+		if w.run(keypackage.ModeDeliver); w.stock["k001"] != nil && w.stock["k001"].Hash == "hash of k000" {
+			w.Error("the twin is still in stock")
 		}
 	})
 }
 
 func TestRetirementMeetsTrouble(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"Package", "Newest", "Retire", "Retirable", "RemoveExpired"} {
+	for _, call := range []string{"Twins", "Newest", "Retire", "Retirable", "Over"} {
 		inWorld(t, func(w *world) {
 			w.upload(3)
 			w.expose("k000")

@@ -49,6 +49,7 @@ type Delivery struct {
 	RequestedAt     time.Time  `firestore:"requested_at,omitempty"` // when the relay received the request
 	CreatedAt       time.Time  `firestore:"created_at,omitempty"`
 	ExpiresAt       time.Time  `firestore:"expires_at,omitempty"`
+	DueShard        int        `firestore:"due_shard,omitempty"` // 1 to Shards while open: only what is open is looked for by its end
 	State           State      `firestore:"state"`
 	PushNo          int        `firestore:"push_no"` // raised by every BeginPush: names one push
 	LeaseUntil      time.Time  `firestore:"lease_until,omitempty"`
@@ -89,11 +90,18 @@ func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Own
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {
 	return &Delivery{
 		ID: DeliveryID(req.ID, p.ID), Requester: req.Requester, Owner: p.Owner, PackageID: p.ID,
+		DueShard:  shardOf(DeliveryID(req.ID, p.ID)),
 		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, Reserve: lastResort,
 		Package: p.Document, PackageExpires: p.ExpiresAt, RequestedAt: req.ReceivedAt, CreatedAt: now,
 		ExpiresAt: slices.MinFunc([]time.Time{now.Add(ttl), p.ExpiresAt, req.ValidUntil}, time.Time.Compare),
 		State:     StatePending,
 	}
+}
+
+// Whole reports whether a delivery that was read has what its end needs: whoever wrote it wrote all of it.
+func (d *Delivery) Whole() bool {
+	return d.PackageID != "" && d.PackageID == PackageOf(d.ID) && IsPubkey(d.Requester) && len(d.RequestIDs) > 0 &&
+		len(d.Package) > 0 && d.Hash != "" && d.Owner != "" && !strings.Contains(d.Hash+d.Owner, "/") && !d.ExpiresAt.IsZero()
 }
 
 // Event returns the signed event to deliver, or "" if the relay keeps it elsewhere.
@@ -176,7 +184,7 @@ func (d *Delivery) Repeatable(now time.Time) bool {
 const retention = 7 * 24 * time.Hour
 
 func (d *Delivery) end(state State, now time.Time) {
-	d.State, d.FinishedAt, d.KeepUntil = state, now, now.Add(retention)
+	d.State, d.FinishedAt, d.KeepUntil, d.DueShard = state, now, now.Add(retention), 0
 }
 
 func (d *Delivery) note(result PushResult) bool {

@@ -124,19 +124,32 @@ func TestReadRequestDocument(t *testing.T) {
 	t.Parallel()
 	created := now.Add(-time.Minute)
 	full := keypackage.ReadRequestDocument("id", map[string]any{
-		"event": "{}", "kind": int64(447), "received_at": now, "pubkey": 17,
+		"event": "{}", "kind": int64(447), "received_at": now, "pubkey": 17, "open": int64(keypackage.Shards - 1),
 	}, created)
-	if full != (keypackage.RequestDocument{ID: "id", Event: "{}", Kind: 447, HasKind: true, ReceivedAt: now}) {
+	if full != (keypackage.RequestDocument{ID: "id", Event: "{}", Kind: 447, HasKind: true, ReceivedAt: now, Marked: true}) {
 		t.Errorf("full document: %+v", full)
 	}
 	wrong := keypackage.ReadRequestDocument("id", map[string]any{
-		"event": []any{"{}"}, "kind": "447", "received_at": now.Unix(),
+		"event": []any{"{}"}, "kind": "447", "received_at": now.Unix(), "open": "1",
 	}, created)
 	if wrong != (keypackage.RequestDocument{ID: "id", ReceivedAt: created}) {
 		t.Errorf("fields of wrong types: %+v", wrong)
 	}
 	if got := keypackage.ReadRequestDocument("id", nil, created); got != (keypackage.RequestDocument{ID: "id", ReceivedAt: created}) {
 		t.Errorf("no fields: %+v", got)
+	}
+}
+
+// A mark is an integer from 0 to Shards-1. Anything else is not found by it.
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[any]bool{
+		int64(0): true, int64(keypackage.NewMark()): true, int64(keypackage.Shards - 1): true,
+		int64(-1): false, int64(keypackage.Shards): false, 1.0: false, true: false, nil: false,
+	} {
+		if doc := keypackage.ReadRequestDocument("id", map[string]any{"open": value}, now); doc.Marked != want {
+			t.Errorf("open %v (%[1]T): marked %v", value, doc.Marked)
+		}
 	}
 }
 

@@ -26,9 +26,9 @@ type Ledger struct {
 	PackageID  string    `firestore:"keypackage_event_id"`
 	FirstUse   time.Time `firestore:"first_use,omitempty"`
 	KeepUntil  time.Time `firestore:"keep_until,omitempty"`
-	Retirable  bool      `firestore:"retirable"`          // exposed, unmarked and, as far as is known, still in stock
-	CheckAt    time.Time `firestore:"check_at,omitempty"` // when to look again whether it can be retired
-	Version    time.Time `firestore:"-"`                  // update time of the document
+	CheckShard int       `firestore:"check_shard,omitempty"` // 1 to Shards if exposed, unmarked and, as far as is known, still in stock
+	CheckAt    time.Time `firestore:"check_at,omitempty"`    // when to look again whether it can be retired
+	Version    time.Time `firestore:"-"`                     // update time of the document
 }
 
 // Retention of a ledger entry: at least this long after the first use, and this long beyond the last moment at which a
@@ -45,7 +45,7 @@ func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
 		FirstUse: now, KeepUntil: keepLedgerUntil(p, now),
 	}
 	if use == UseReserve && !p.LastResort && !p.Addressable {
-		entry.Retirable, entry.CheckAt = true, now.Add(RetireAfter)
+		entry.CheckShard, entry.CheckAt = shardOf(p.Hash), now.Add(RetireAfter)
 	}
 	return entry
 }

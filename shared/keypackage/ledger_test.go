@@ -40,7 +40,7 @@ func TestLedgerEntry(t *testing.T) {
 	c := candidate("k", 1)
 	entry := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, "d", now)
 	if entry.Hash != c.Hash || entry.Owner != bob.pubkey || entry.DeliveryID != "d" || entry.PackageID != "k" ||
-		entry.Use != keypackage.UseOneTime || !entry.FirstUse.Equal(now) || entry.Retirable {
+		entry.Use != keypackage.UseOneTime || !entry.FirstUse.Equal(now) || entry.CheckShard != 0 {
 		t.Errorf("got %+v", entry)
 	}
 	for name, tt := range map[string]struct {
@@ -52,8 +52,9 @@ func TestLedgerEntry(t *testing.T) {
 		"addressable": {candidate("k", 1, addressable), false},
 	} {
 		entry := keypackage.NewLedger(&tt.candidate.Package, keypackage.UseReserve, "d", now)
-		if entry.Retirable != tt.retirable || entry.CheckAt.IsZero() == tt.retirable {
-			t.Errorf("%s, exposed: retirable %v, to be looked at %v", name, entry.Retirable, entry.CheckAt)
+		inShard := entry.CheckShard >= 1 && entry.CheckShard <= keypackage.Shards
+		if inShard != tt.retirable || (entry.CheckShard != 0) != tt.retirable || entry.CheckAt.IsZero() == tt.retirable {
+			t.Errorf("%s, exposed: in shard %d, to be looked at %v", name, entry.CheckShard, entry.CheckAt)
 		}
 	}
 }

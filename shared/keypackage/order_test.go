@@ -170,6 +170,7 @@ func TestReplacements(t *testing.T) {
 	tombstoned := func(c *keypackage.Candidate) { c.Tombstoned = true }
 	other := func(c *keypackage.Candidate) { c.Suite = 2 }
 	good := candidate("g", 1)
+	entry := keypackage.NewLedger(&reserve.Package, keypackage.UseReserve, "d", now)
 	for name, tt := range map[string]struct {
 		second *keypackage.Candidate
 		want   bool
@@ -188,7 +189,7 @@ func TestReplacements(t *testing.T) {
 		"a twin of the first":   {candidate("h", 2, twin(good.Hash)), false},
 		"a twin of the exposed": {candidate("h", 2, twin(reserve.Hash)), false},
 	} {
-		got := keypackage.Replacements(reserve, []*keypackage.Candidate{tt.second, good, reserve}, now)
+		got := keypackage.Replacements(entry, []*keypackage.Candidate{tt.second, good, reserve}, now)
 		if (got != nil) != tt.want || (tt.want && len(got) != 2) {
 			t.Errorf("%s: got %v", name, ids(got))
 		}

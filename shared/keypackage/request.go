@@ -63,13 +63,16 @@ type RequestDocument struct {
 	Kind       int64  // HasKind tells whether the field was there
 	HasKind    bool
 	ReceivedAt time.Time // Firestore create time when the field is missing
+	Marked     bool      // FieldOpen holds an integer from 0 to Shards-1: if the trigger is lost, the request is found
+	Version    time.Time // update time, if the document was read by the scheduled function
 }
 
 // Field names of a request document.
 const (
 	FieldKind       = "kind"
 	FieldReceivedAt = "received_at"
-	FieldOpen       = "open" // a random integer below OpenShards, as long as the request has no outcome
+	FieldOpen       = "open"       // the request has no outcome yet; see NewMark
+	FieldKeepUntil  = "keep_until" // set when FieldOpen goes
 )
 
 // ReadRequestDocument reads a request document. created is the time at which the document was created; it stands in for a
@@ -81,11 +84,9 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 	if at, ok := fields[FieldReceivedAt].(time.Time); ok {
 		doc.ReceivedAt = at
 	}
+	doc.Marked = marked(fields[FieldOpen])
 	return doc
 }
-
-// OpenShards is into how many parts FieldOpen divides the requests, so that no index grows at one end only.
-const OpenShards = 64
 
 // Request is a valid kind-447 request.
 type Request struct {
@@ -256,6 +257,12 @@ func askKey(req *Request, group string) string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%t|%s", suite, req.PreferAddressable, group))
 	return hex.EncodeToString(sum[:16])
+}
+
+// KeepUntil returns until when a document is kept that has lost its mark without an answer: as long as the claims of a request
+// that was made when the document was received.
+func (doc RequestDocument) KeepUntil() time.Time {
+	return KeepClaimUntil(doc.ReceivedAt.Add(MaxRequestTTL))
 }
 
 // Unverified returns the ids of the records that answer a document once all its owners are answered, without verifying

@@ -15,11 +15,11 @@ const retireWith = 2
 // maxRetireInterval bounds how long a replaced package stays in stock unnoticed.
 const maxRetireInterval = time.Hour
 
-// Replacements returns the packages that allow the retirement of an exposed, unmarked one: valid, unexposed ones of its
-// ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
-func Replacements(exposed *Candidate, stock []*Candidate, now time.Time) []*Candidate {
+// Replacements returns the packages that allow the retirement of an exposed, unmarked one, of which that is the entry: valid,
+// unexposed ones of its ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
+func Replacements(exposed Ledger, stock []*Candidate, now time.Time) []*Candidate {
 	others := slices.DeleteFunc(Distinct(stock), func(c *Candidate) bool {
-		return c.Hash == exposed.Hash || c.Suite != exposed.Suite || !c.Valid(now) || !c.OneTime() ||
+		return c.Hash == exposed.Hash || c.suiteKey() != exposed.Suite || !c.Valid(now) || !c.OneTime() ||
 			now.Sub(c.Stored) < RetireAfter
 	})
 	if len(others) < retireWith {

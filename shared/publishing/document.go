@@ -2,7 +2,6 @@ package publishing
 
 import (
 	"encoding/base64"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -82,6 +81,6 @@ func requestDocument(e Event, received time.Time) map[string]any {
 		"pubkey":                   e.PubKey,
 		keypackage.FieldCreatedAt:  int64(e.CreatedAt),
 		keypackage.FieldReceivedAt: received,
-		keypackage.FieldOpen:       rand.IntN(keypackage.OpenShards),
+		keypackage.FieldOpen:       keypackage.NewMark(),
 	}
 }

@@ -294,7 +294,7 @@ func TestARequestIsStoredOnce(t *testing.T) {
 		w.wantAnswer("request", answer, true, reason)
 	}
 	for _, doc := range w.In(w.Collections.Requests) {
-		if open, ok := doc.Fields[keypackage.FieldOpen].(int64); !ok || open < 0 || open >= keypackage.OpenShards {
+		if open, ok := doc.Fields[keypackage.FieldOpen].(int64); !ok || open < 0 || open >= keypackage.Shards {
 			t.Errorf("open: %v", doc.Fields[keypackage.FieldOpen])
 		}
 	}

@@ -83,7 +83,7 @@ func TestNoteOutcome(t *testing.T) {
 	retryAt := s.now.Add(time.Hour)
 	records := []keypackage.Claim{{
 		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Status: keypackage.StatusPartial, Requested: 2, Granted: 1,
-		Reason: keypackage.ReasonBudget, RetryAt: retryAt,
+		Reason: keypackage.ReasonBudget, RetryAt: retryAt, KeepUntil: retryAt,
 		Observed: []keypackage.Row{{Owner: s.bob.Pubkey, Granted: 1}},
 	}}
 	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomePartial, records))
@@ -93,6 +93,10 @@ func TestNoteOutcome(t *testing.T) {
 		"owner": s.bob.Pubkey, "requested": int64(2), "granted": int64(1), "last_resort": false, "reason": "budget", "retry_at": retryAt,
 	}}}))
 	equal(t, "rows observed", len(fields["observed"].([]any)), 1)
+	equal(t, "kept until", fields[keypackage.FieldKeepUntil], any(retryAt))
+	if open, ok := fields[keypackage.FieldOpen]; ok {
+		t.Errorf("the request has an outcome, and its mark is %v", open)
+	}
 
 	s.must(s.store.NoteOutcome(t.Context(), "gone", keypackage.OutcomePartial, records))
 	if _, ok := s.In(s.Collections.Requests)["gone"]; ok {

@@ -147,7 +147,9 @@ func (s *Store) NoteOutcome(
 	for i := range records {
 		rows = append(rows, records[i].Row())
 	}
-	updates := []firestore.Update{{Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows}}}
+	updates := append(unmarked(records[0].KeepUntil), firestore.Update{
+		Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows},
+	})
 	if observed := records[0].Observed; len(observed) > 0 {
 		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
 	}

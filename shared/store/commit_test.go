@@ -218,7 +218,7 @@ func TestCommitExposesTwins(t *testing.T) {
 	s := newScene(t)
 	s.Put(fixture.Documents{s.Collections.KeyPackages + "/twin": s.exposed})
 	twin := s.plan.Reserves[0]
-	twin.Candidate = must(s.store.Package(t.Context(), "twin"))(t)
+	twin.Candidate = s.candidates()["twin"]
 	s.plan.Reserves = append(s.plan.Reserves, twin)
 	s.must(s.store.Commit(t.Context(), s.plan))
 	entry := s.All()[s.ledgerPath(s.exposed)].Fields

@@ -2,78 +2,81 @@ package store
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"time"
 
 	"cloud.google.com/go/firestore"
-	"google.golang.org/api/iterator"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
+// tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
+const tombstonesAtOnce = 25
+
 var _ expiring.Store = (*Store)(nil)
 
-// Due implements expiring.Store. It is one query, whose answers come as they are taken.
-func (s *Store) Due(ctx context.Context, before time.Time, batch int) iter.Seq2[[]keypackage.StoredDelivery, error] {
-	return func(yield func([]keypackage.StoredDelivery, error) bool) {
-		documents := s.open().Where("expires_at", "<=", before).Documents(ctx)
-		defer documents.Stop()
-		for {
-			snaps, err := upTo(batch, documents)
-			var found []keypackage.StoredDelivery
-			if err == nil {
-				found, err = s.withTombstones(ctx, snaps)
+// Due implements expiring.Store.
+func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
+	return func(yield func(keypackage.StoredDelivery, error) bool) {
+		var batch []keypackage.Delivery
+		for one, err := range s.open(ctx, s.deliveries.Where("expires_at", "<=", before)) {
+			if err != nil {
+				if !yield(keypackage.StoredDelivery{}, err) {
+					return
+				}
+				continue
 			}
-			if err == nil && len(found) == 0 || !yield(found, err) || err != nil || len(snaps) < batch {
-				return
+			if batch = append(batch, one); len(batch) == tombstonesAtOnce {
+				if !s.yieldStored(ctx, batch, yield) {
+					return
+				}
+				batch = nil
 			}
 		}
+		s.yieldStored(ctx, batch, yield)
 	}
 }
 
-// upTo takes up to n documents from a query's answers.
-func upTo(n int, documents *firestore.DocumentIterator) ([]*firestore.DocumentSnapshot, error) {
-	var snaps []*firestore.DocumentSnapshot
-	for len(snaps) < n {
-		snap, err := documents.Next()
-		if errors.Is(err, iterator.Done) {
-			break
-		}
-		if err != nil {
-			return nil, failed(readByEnd, err)
-		}
-		snaps = append(snaps, snap)
+// yieldStored yields deliveries with what the tombstones of their packages say, and reports whether to go on.
+func (s *Store) yieldStored(
+	ctx context.Context, batch []keypackage.Delivery, yield func(keypackage.StoredDelivery, error) bool,
+) bool {
+	found, err := s.withTombstones(ctx, batch)
+	if err != nil {
+		yield(keypackage.StoredDelivery{}, err)
+		return false
 	}
-	return snaps, nil
+	for _, one := range found {
+		if !yield(one, nil) {
+			return false
+		}
+	}
+	return true
 }
-
-const readByEnd = "read open deliveries by their end"
 
 // Waiting implements expiring.Store.
-func (s *Store) Waiting(
-	ctx context.Context, now time.Time, after *keypackage.Delivery, limit int,
-) ([]keypackage.StoredDelivery, error) {
-	query := s.open().Where("expires_at", ">", now).Limit(limit)
-	if after != nil {
-		query = query.StartAfter(after.ExpiresAt, after.ID)
-	}
-	return s.byEnd(ctx, query)
+func (s *Store) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage.Delivery, error] {
+	return s.open(ctx, s.deliveries.Where("expires_at", ">", now))
 }
 
-// open needs the composite index (state, expires_at).
-func (s *Store) open() firestore.Query {
-	return s.deliveries.Where("state", "in", openStates).
-		OrderBy("expires_at", firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc)
+// open goes through those of the deliveries that have a shard: a delivery has one as long as it is open.
+func (s *Store) open(ctx context.Context, query firestore.Query) iter.Seq2[keypackage.Delivery, error] {
+	queries := inShards(query, "due_shard", 1, "expires_at")
+	return decoded(walk(ctx, "read open deliveries by their end", queries...), readOpen)
 }
 
-func (s *Store) byEnd(ctx context.Context, query firestore.Query) ([]keypackage.StoredDelivery, error) {
-	snaps, err := query.Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed(readByEnd, err)
+// readOpen takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in
+// the same call.
+func readOpen(snap *firestore.DocumentSnapshot) (keypackage.Delivery, error) {
+	d := keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
+	if err := decode(snap, &d); err != nil {
+		return d, err
 	}
-	return s.withTombstones(ctx, snaps)
+	if !d.Whole() {
+		return d, unreadable(snap, nil)
+	}
+	return d, nil
 }
 
 // Expire implements expiring.Store.
@@ -118,50 +121,4 @@ func (s *Store) ledgerOfReturned(
 		entries[snap.Ref.ID] = snap
 	}
 	return entries, err
-}
-
-// RemoveExpired implements expiring.Store. The field holds Unix seconds or a timestamp, which are found separately.
-func (s *Store) RemoveExpired(ctx context.Context, now time.Time, limit int) (found, removed int, err error) {
-	for _, end := range []any{now.Unix(), now} {
-		if found == limit {
-			break
-		}
-		query := s.keyPackages.Where(keypackage.FieldExpiresAt, "<=", end).Limit(limit - found)
-		snaps, err := query.Documents(ctx).GetAll()
-		if err != nil {
-			return found, removed, failed("read expired packages", err)
-		}
-		n, err := s.removeAll(ctx, snaps)
-		found, removed = found+len(snaps), removed+n
-		if err != nil {
-			return found, removed, err
-		}
-	}
-	return found, removed, nil
-}
-
-// removeAll removes documents as they were read, all at once, or one by one if one of them has changed.
-func (s *Store) removeAll(ctx context.Context, snaps []*firestore.DocumentSnapshot) (removed int, err error) {
-	if len(snaps) == 0 {
-		return 0, nil
-	}
-	t := s.begin()
-	for _, snap := range snaps {
-		t.remove(snap.Ref, snap.UpdateTime)
-	}
-	switch _, err = t.commit(ctx, "remove expired packages"); {
-	case err == nil:
-		return len(snaps), nil
-	case !errors.Is(err, keypackage.ErrConflict):
-		return 0, err
-	case len(snaps) == 1:
-		return 0, nil
-	}
-	for i := range snaps {
-		n, err := s.removeAll(ctx, snaps[i:i+1])
-		if removed += n; err != nil {
-			return removed, err
-		}
-	}
-	return removed, nil
 }

@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"cloud.google.com/go/firestore"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
@@ -16,8 +19,7 @@ func (s *shelf) ending(packageID string, at time.Time) *keypackage.Delivery {
 	return s.deliver(packageID, func(d *keypackage.Delivery) { d.ExpiresAt = at })
 }
 
-// expiring.Store: Due goes through the open deliveries that ended at or before that time, in the order of their end, up to
-// batch of them at a time.
+// expiring.Store: Due goes through the open deliveries that ended at or before that time.
 func TestDue(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
@@ -27,57 +29,130 @@ func TestDue(t *testing.T) {
 	sending := s.deliver("sending", func(d *keypackage.Delivery) {
 		d.State, d.ExpiresAt = keypackage.StateSending, s.now.Add(-time.Second)
 	})
-	s.deliver("delivered", func(d *keypackage.Delivery) {
-		d.State, d.ExpiresAt = keypackage.StateDelivered, s.now.Add(-time.Minute)
-	})
+	delivered := s.ending("delivered", s.now.Add(-time.Minute))
+	delivered.Finish(0, keypackage.ResultDelivered, s.now)
+	s.must(s.store.SaveResults(t.Context(), []*keypackage.Delivery{delivered}))
 	s.bury("sending")
 
-	var due []keypackage.StoredDelivery
-	var sizes []int
-	for batch, err := range s.store.Due(t.Context(), s.now, 2) {
-		if err != nil {
-			t.Fatal(err)
+	due := all(t, s.store.Due(t.Context(), s.now))
+	equal(t, "due", sorted(deliveryIDs(due)...), sorted(early.ID, sending.ID, late.ID))
+	for _, d := range due {
+		equal(t, "tombstoned", d.Tombstoned, d.ID == sending.ID)
+		if d.ID == sending.ID {
+			equal(t, "delivery", d.Delivery, *sending)
 		}
-		due, sizes = append(due, batch...), append(sizes, len(batch))
 	}
-	equal(t, "batches", sizes, []int{2, 1})
-	equal(t, "due", deliveryIDs(due), []string{early.ID, sending.ID, late.ID})
-	equal(t, "tombstoned", []bool{due[0].Tombstoned, due[1].Tombstoned, due[2].Tombstoned}, []bool{false, true, false})
-	equal(t, "delivery", due[1].Delivery, *sending)
-	for range s.store.Due(t.Context(), s.now.Add(-time.Hour), 2) {
-		t.Error("nothing was due then")
-	}
+	equal(t, "due an hour ago", len(all(t, s.store.Due(t.Context(), s.now.Add(-time.Hour)))), 0)
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for batch, err := range s.store.Due(ended, s.now, 2) {
-		if err == nil {
-			t.Errorf("got %d deliveries out of an ended context", len(batch))
+	errs := 0
+	for _, err := range s.store.Due(ended, s.now) {
+		if errs++; err == nil || errors.Is(err, keypackage.ErrUnreadable) {
+			t.Errorf("an ended context leads to %v", err)
 		}
+	}
+	equal(t, "errors of an ended context", errs, 1)
+}
+
+// More than one call of the tombstones is needed; whoever has enough stops.
+func TestDueOfMany(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	for i := range 60 {
+		s.ending(fmt.Sprint(i), s.now)
+	}
+	equal(t, "due", len(all(t, s.store.Due(t.Context(), s.now))), 60)
+	for range s.store.Due(t.Context(), s.now) {
+		break
 	}
 }
 
-// Waiting returns up to limit open deliveries that end after that time, from behind `after`, in the order of their end.
+// Each call begins at another shard, so that no delivery is always the last.
+func TestDueBeginsAnywhere(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	for i := range 8 {
+		s.deliver(fmt.Sprint(i), func(d *keypackage.Delivery) { d.ExpiresAt, d.DueShard = s.now, 1+8*i })
+	}
+	first := make(map[string]bool)
+	for range 30 { // a start that is always the same by chance is as good as impossible
+		for d, err := range s.store.Due(t.Context(), s.now) {
+			s.must(err)
+			first[d.ID] = true
+			break
+		}
+	}
+	if len(first) < 2 {
+		t.Errorf("always the same is first: %v", first)
+	}
+}
+
+// What cannot be read is said to be so, and the rest goes on; the first in every order is no exception.
+func TestUnreadableDeliveries(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	good := s.ending("good", s.now)
+	spoil := map[string]map[string]any{
+		"word for a number": {"push_no": "one"},
+		"no requester":      {"requester_pubkey": "nobody"},
+		"no package":        {"package": nil},
+		"another package":   {"keypackage_event_id": "x"},
+		"no ledger entry":   {"ledger_id": ""},
+		"a path":            {"ledger_id": "a/b"},
+		"no requests":       {"request_ids": []string{}},
+	}
+	for name, fields := range spoil {
+		d := s.ending(name, s.now.Add(-time.Hour))
+		_, err := s.Client.Doc(s.deliveryPath(d.ID)).Set(t.Context(), fields, firestore.MergeAll)
+		s.must(err)
+	}
+	due, unreadable := readable(t, s.store.Due(t.Context(), s.now))
+	equal(t, "due", deliveryIDs(due), []string{good.ID})
+	equal(t, "unreadable", unreadable, len(spoil))
+	open := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)
+	equal(t, "open for the requester", deliveryIDs(open), []string{good.ID})
+	waiting, unreadable := readable(t, s.store.Waiting(t.Context(), s.now.Add(-2*time.Hour)))
+	equal(t, "waiting", []int{len(waiting), unreadable}, []int{1, len(spoil)})
+}
+
+// Waiting goes through the open deliveries that end after that time.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	s.ending("over", s.now)
 	var want []string
-	for i, ends := range []time.Duration{1, 2, 2, 2, 3} { // three end at the same time
-		want = append(want, s.ending(fmt.Sprint(i), s.now.Add(ends*time.Second)).ID)
+	for i := range 5 {
+		want = append(want, s.ending(fmt.Sprint(i), s.now.Add(time.Second)).ID)
 	}
-	s.deliver("expired", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
-
+	expired := s.ending("expired", s.now.Add(time.Second))
+	expired.Expire(false, s.now)
+	s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{expired}))
 	var got []string
-	var last *keypackage.Delivery
-	for {
-		page := must(s.store.Waiting(t.Context(), s.now, last, 2))(t)
-		got = append(got, deliveryIDs(page)...)
-		if len(page) < 2 {
-			break
-		}
-		last = &page[1].Delivery
+	for _, d := range all(t, s.store.Waiting(t.Context(), s.now)) {
+		got = append(got, d.ID)
+		equal(t, "delivery", d, *s.read(d.ID))
 	}
-	equal(t, "pages", got, want)
+	equal(t, "waiting", sorted(got...), want)
+}
+
+// A delivery that ends, however it does, is in no index by its end any more.
+func TestEndedDeliveriesHaveNoShard(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	pushed := s.deliver("pushed", nil)
+	pushed.BeginPush(s.now, "holder", keypackage.Lease)
+	s.must(s.store.BeginPush(t.Context(), []*keypackage.Delivery{pushed}))
+	equal(t, "shard of a push", s.read(pushed.ID).DueShard, pushed.DueShard)
+	pushed.Finish(pushed.PushNo, keypackage.ResultDelivered, s.now)
+	s.must(s.store.SaveResults(t.Context(), []*keypackage.Delivery{pushed}))
+	expired := s.deliver("expired", nil)
+	expired.Expire(false, s.now)
+	s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{expired}))
+	for id, stored := range s.In(s.Collections.Deliveries) {
+		if shard, ok := stored.Fields["due_shard"]; ok {
+			t.Errorf("%s is still in shard %v", id, shard)
+		}
+	}
 }
 
 // Expire saves the deliveries; a package that is returned is back in stock afterwards, as it was, and its ledger entry is
@@ -174,55 +249,4 @@ func TestExpireOfTombstonedPackage(t *testing.T) {
 	s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{d}))
 	equal(t, "reason", s.read(d.ID).Reason, keypackage.ExpiredTombstoned)
 	equal(t, "stock", len(s.In(s.Collections.KeyPackages)), 0)
-}
-
-// RemoveExpired removes documents whose own field, a number or a timestamp, says that their time was over by now.
-func TestRemoveExpired(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	documents := map[string]any{
-		"number, over":     w.now.Unix(),
-		"number, not yet":  w.now.Unix() + 1,
-		"time, over":       w.now,
-		"time, not yet":    w.now.Add(time.Microsecond),
-		"neither readable": "tomorrow",
-		"missing":          nil,
-	}
-	for id, end := range documents {
-		fields := map[string]any{keypackage.FieldEventID: id}
-		if end != nil {
-			fields[keypackage.FieldExpiresAt] = end
-		}
-		w.Put(fixture.Documents{w.Collections.KeyPackages + "/" + id: fields})
-	}
-	found, removed, err := w.store.RemoveExpired(t.Context(), w.now, 10)
-	w.must(err)
-	equal(t, "found, removed", []int{found, removed}, []int{2, 2})
-	left := w.In(w.Collections.KeyPackages)
-	for _, id := range []string{"number, over", "time, over"} {
-		if _, ok := left[id]; ok {
-			t.Errorf("%s was not removed", id)
-		}
-	}
-	equal(t, "left", len(left), 4)
-	found, removed, err = w.store.RemoveExpired(t.Context(), w.now, 10)
-	w.must(err)
-	equal(t, "found, removed the next time", []int{found, removed}, []int{0, 0})
-}
-
-// RemoveExpired removes up to limit documents.
-func TestRemoveExpiredUpToTheLimit(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	documents := make(fixture.Documents)
-	for i := range 3 {
-		documents[fmt.Sprintf("%s/n%d", w.Collections.KeyPackages, i)] = map[string]any{keypackage.FieldExpiresAt: w.now.Unix()}
-		documents[fmt.Sprintf("%s/t%d", w.Collections.KeyPackages, i)] = map[string]any{keypackage.FieldExpiresAt: w.now}
-	}
-	w.Put(documents)
-	for _, want := range []int{2, 2, 2, 0} {
-		found, removed, err := w.store.RemoveExpired(t.Context(), w.now, 2)
-		w.must(err)
-		equal(t, "found, removed", []int{found, removed}, []int{want, want})
-	}
 }

@@ -64,21 +64,20 @@ func askEverything(w *world) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
-	_, newest := w.store.Newest(ctx, "owner", 1)
+	_, _, newest := w.store.Newest(ctx, "owner", 1)
 	_, records := w.store.RequestRecords(ctx, "request")
 	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
-	var due error
-	for _, due = range w.store.Due(ctx, w.now, 1) {
-	}
-	_, waiting := w.store.Waiting(ctx, w.now, &keypackage.Delivery{ID: "delivery", ExpiresAt: w.now}, 1)
-	_, _, expired := w.store.RemoveExpired(ctx, w.now, 1)
-	_, retirable := w.store.Retirable(ctx, w.now, 1)
-	_, requests := w.store.Requests(ctx, w.now, w.now, &keypackage.RequestDocument{ID: "request", ReceivedAt: w.now}, 1)
-	_, pending := w.store.PendingOwners(ctx, 1)
+	_, addressable := w.store.Addressable(ctx, []string{"owner"}, 1)
 	_, slot := w.store.Published(ctx, &keypackage.Package{ID: "package", Owner: "owner", Hash: "hash"}, "slot")
-	for _, err := range []error{oldest, newest, records, open, due, waiting, expired, retirable, requests, pending, slot} {
+	for _, err := range []error{oldest, newest, records, open, addressable, slot} {
 		w.must(err)
 	}
+	all(w.t, w.store.Due(ctx, w.now))
+	all(w.t, w.store.Waiting(ctx, w.now))
+	all(w.t, w.store.Over(ctx, "", "80", w.now))
+	all(w.t, w.store.Retirable(ctx, w.now))
+	all(w.t, w.store.Marked(ctx, w.now))
+	all(w.t, w.store.PendingOwners(ctx))
 }
 
 // checkIndexes fails the test if one of its queries needs an index that is not declared.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"testing"
@@ -111,6 +112,32 @@ func must[T any](value T, err error) func(*testing.T) T {
 		}
 		return value
 	}
+}
+
+// all returns what there is to go through, which must be readable.
+func all[T any](t *testing.T, found iter.Seq2[T, error]) []T {
+	t.Helper()
+	some, unreadable := readable(t, found)
+	if unreadable > 0 {
+		t.Errorf("%d documents cannot be read", unreadable)
+	}
+	return some
+}
+
+// readable returns what can be read of it, and how much cannot.
+func readable[T any](t *testing.T, found iter.Seq2[T, error]) (some []T, unreadable int) {
+	t.Helper()
+	for one, err := range found {
+		switch {
+		case err == nil:
+			some = append(some, one)
+		case errors.Is(err, keypackage.ErrUnreadable):
+			unreadable++
+		default:
+			t.Fatal(err)
+		}
+	}
+	return some, unreadable
 }
 
 func equal(t *testing.T, what string, got, want any) {

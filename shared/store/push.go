@@ -76,37 +76,46 @@ func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelive
 	return found, nil
 }
 
-// OpenFor implements delivering.Store.
+// OpenFor implements delivering.Store. What cannot be read is left out: the scheduled function meets it as well, and says so.
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
-	query := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
-		OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
-	if after != "" {
-		query = query.StartAfter(after)
+	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
+		OrderBy(firestore.DocumentID, firestore.Asc)
+	var found []keypackage.Delivery
+	for wanted := limit; wanted > 0; wanted = limit - len(found) {
+		query := open.Limit(wanted)
+		if after != "" {
+			query = query.StartAfter(after)
+		}
+		snaps, err := query.Documents(ctx).GetAll()
+		if err != nil {
+			return nil, failed("read the open deliveries of a requester", err)
+		}
+		for _, snap := range snaps {
+			if d, err := readOpen(snap); err == nil {
+				found = append(found, d)
+			}
+			after = snap.Ref.ID
+		}
+		if len(snaps) < wanted {
+			break
+		}
 	}
-	snaps, err := query.Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read the open deliveries of a requester", err)
-	}
-	return s.withTombstones(ctx, snaps)
+	return s.withTombstones(ctx, found)
 }
 
-// withTombstones decodes deliveries found by a query, and reads by id whether their packages were deleted.
-func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
-	found := make([]keypackage.StoredDelivery, len(snaps))
-	refs := make([]*firestore.DocumentRef, len(snaps))
-	for i, snap := range snaps {
-		delivery, err := decodeDelivery(snap)
-		if err != nil {
-			return nil, err
-		}
-		found[i].Delivery, refs[i] = *delivery, s.tombstone(delivery.PackageID, delivery.Owner)
+// withTombstones reads by id whether the packages of deliveries were deleted.
+func (s *Store) withTombstones(ctx context.Context, deliveries []keypackage.Delivery) ([]keypackage.StoredDelivery, error) {
+	refs := make([]*firestore.DocumentRef, len(deliveries))
+	for i := range deliveries {
+		refs[i] = s.tombstone(deliveries[i].PackageID, deliveries[i].Owner)
 	}
 	tombstones, err := s.get(ctx, refs)
 	if err != nil {
 		return nil, err
 	}
-	for i := range found {
-		found[i].Tombstoned = tombstones[i].Exists()
+	found := make([]keypackage.StoredDelivery, len(deliveries))
+	for i := range deliveries {
+		found[i] = keypackage.StoredDelivery{Delivery: deliveries[i], Tombstoned: tombstones[i].Exists()}
 	}
 	return found, nil
 }
@@ -150,6 +159,9 @@ func progress(d *keypackage.Delivery) []firestore.Update {
 	}
 	times := map[string]time.Time{
 		"lease_until": d.LeaseUntil, "delivered_at": d.DeliveredAt, "finished_at": d.FinishedAt, "keep_until": d.KeepUntil,
+	}
+	if !d.Open() {
+		updates = append(updates, firestore.Update{Path: "due_shard", Value: firestore.Delete})
 	}
 	for path, at := range times {
 		if !at.IsZero() {

@@ -30,7 +30,7 @@ func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keyp
 		Requester: s.requester, Owner: ownerOnShelf, PackageID: packageID, Hash: "hash of " + packageID,
 		Package:     keypackage.Document{keypackage.FieldEventID: packageID, keypackage.FieldCreatedAt: int64(1)},
 		RequestedAt: s.now, CreatedAt: s.now, ExpiresAt: s.now.Add(deliveryTTL), PackageExpires: s.now.Add(time.Hour),
-		State: keypackage.StatePending,
+		State: keypackage.StatePending, DueShard: 1 + len(packageID)%keypackage.Shards,
 	}
 	if edit != nil {
 		edit(d)

@@ -162,8 +162,12 @@ func TestOrderOfStock(t *testing.T) {
 	equal(t, "oldest", idsOf(must(w.store.Oldest(t.Context(), owner, nil, 100))(t)), want)
 	equal(t, "the two oldest", idsOf(must(w.store.Oldest(t.Context(), owner, nil, 2))(t)), want[:2])
 	slices.Reverse(want)
-	equal(t, "newest", idsOf(must(w.store.Newest(t.Context(), owner, 100))(t)), want)
-	equal(t, "the two newest", idsOf(must(w.store.Newest(t.Context(), owner, 2))(t)), want[:2])
+	for limit, n := range map[int]int{100: len(want), 2: 2} {
+		newest, whole, err := w.store.Newest(t.Context(), owner, limit)
+		w.must(err)
+		equal(t, "newest", idsOf(newest), want[:n])
+		equal(t, "is the whole stock", whole, limit == 100)
+	}
 }
 
 // Oldest goes on from behind `after`, and fewer than limit means that the stock ends there. Documents that hold

@@ -2,56 +2,42 @@ package store
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"cloud.google.com/go/firestore"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// sweepDocument lives beside the records. No record can have its name: theirs hold the id of a request and an underscore
-// behind it.
-const sweepDocument = "sweep"
-
-// Sweep implements expiring.Store.
-func (s *Store) Sweep(ctx context.Context) (expiring.Sweep, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.claims.Doc(sweepDocument)})
-	if err != nil {
-		return expiring.Sweep{}, err
-	}
-	var sweep expiring.Sweep
-	err = decode(snaps[0], &sweep)
-	sweep.Version = version(snaps[0])
-	return sweep, err
+// Marked implements expiring.Store. Whatever stands in a document of the relay can be read as a request, if only as one that
+// is rejected.
+func (s *Store) Marked(ctx context.Context, before time.Time) iter.Seq2[keypackage.RequestDocument, error] {
+	received := s.requests.Where(keypackage.FieldReceivedAt, "<=", before)
+	queries := inShards(received, keypackage.FieldOpen, 0, keypackage.FieldReceivedAt)
+	return decoded(walk(ctx, "read requests without an outcome", queries...), readRequest)
 }
 
-// SaveSweep implements expiring.Store.
-func (s *Store) SaveSweep(ctx context.Context, sweep expiring.Sweep) error {
+func readRequest(snap *firestore.DocumentSnapshot) (keypackage.RequestDocument, error) {
+	doc := keypackage.ReadRequestDocument(snap.Ref.ID, snap.Data(), snap.CreateTime)
+	doc.Version = snap.UpdateTime
+	return doc, nil
+}
+
+// Unmark implements expiring.Store.
+func (s *Store) Unmark(ctx context.Context, doc keypackage.RequestDocument, claimIDs []string) error {
 	t := s.begin()
-	t.createOrUpdate(s.claims.Doc(sweepDocument), sweep.Version, sweep, []firestore.Update{
-		{Path: "cursor", Value: sweep.Cursor}, {Path: "off", Value: sweep.Off}, {Path: "off_now", Value: sweep.OffNow},
-	})
-	_, err := t.commit(ctx, "save the walk through the requests")
+	for _, id := range claimIDs {
+		t.require(s.claims.Doc(id), missing)
+	}
+	t.update(s.requests.Doc(doc.ID), doc.Version, unmarked(doc.KeepUntil()))
+	_, err := t.commit(ctx, "remove the mark of a request")
 	return err
 }
 
-// Requests implements expiring.Store.
-func (s *Store) Requests(
-	ctx context.Context, from, to time.Time, after *keypackage.RequestDocument, limit int,
-) ([]keypackage.RequestDocument, error) {
-	query := s.requests.Where(keypackage.FieldReceivedAt, ">", from).Where(keypackage.FieldReceivedAt, "<=", to).
-		OrderBy(keypackage.FieldReceivedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
-	if after != nil {
-		query = query.StartAfter(after.ReceivedAt, after.ID)
+// unmarked is what is written when a request needs to be found no more.
+func unmarked(keepUntil time.Time) []firestore.Update {
+	return []firestore.Update{
+		{Path: keypackage.FieldOpen, Value: firestore.Delete}, {Path: keypackage.FieldKeepUntil, Value: keepUntil},
 	}
-	snaps, err := query.Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read requests by their receipt", err)
-	}
-	docs := make([]keypackage.RequestDocument, len(snaps))
-	for i, snap := range snaps {
-		docs[i] = keypackage.ReadRequestDocument(snap.Ref.ID, snap.Data(), snap.CreateTime)
-	}
-	return docs, nil
 }

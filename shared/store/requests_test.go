@@ -1,75 +1,68 @@
 package store_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// expiring.Store: Sweep returns the state of the walk; the zero value if there was none. SaveSweep saves it, provided
-// that it has not changed since it was read.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	first := must(w.store.Sweep(t.Context()))(t)
-	equal(t, "before the first walk", first, expiring.Sweep{})
-
-	first.Cursor, first.OffNow = w.now, true
-	first.Off = []expiring.Off{{Since: w.now.Add(-time.Minute), Until: w.now}}
-	w.must(w.store.SaveSweep(t.Context(), first))
-	second := must(w.store.Sweep(t.Context()))(t)
-	first.Version = second.Version
-	equal(t, "saved", second, first)
-
-	w.writesNothing(func() error { return w.store.SaveSweep(t.Context(), expiring.Sweep{Cursor: w.now.Add(time.Hour)}) })
-
-	second.Cursor, second.Off, second.OffNow = w.now.Add(time.Second), nil, false
-	w.must(w.store.SaveSweep(t.Context(), second))
-	third := must(w.store.Sweep(t.Context()))(t)
-	second.Version = third.Version
-	equal(t, "saved again", third, second)
-
-	w.writesNothing(func() error { return w.store.SaveSweep(t.Context(), first) })
+// request stores a request document with that mark, received at that time; nil leaves a field out.
+func (w *world) request(id string, open, received any) {
+	w.t.Helper()
+	fields := map[string]any{keypackage.FieldKind: keypackage.KindRequest, keypackage.FieldEvent: id}
+	if open != nil {
+		fields[keypackage.FieldOpen] = open
+	}
+	if received != nil {
+		fields[keypackage.FieldReceivedAt] = received
+	}
+	w.Put(fixture.Documents{w.Collections.Requests + "/" + id: fields})
 }
 
-// Requests returns up to limit documents received after `from` and not after `to`, from behind `after`, in the order of
-// their receipt.
-func TestRequests(t *testing.T) {
+// expiring.Store: Marked goes through the request documents that have the mark and were received at or before that time.
+func TestMarked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	put := func(id string, received any) {
-		w.Put(fixture.Documents{w.Collections.Requests + "/" + id: map[string]any{
-			keypackage.FieldReceivedAt: received, keypackage.FieldKind: keypackage.KindRequest, keypackage.FieldEvent: id,
-		}})
-	}
-	put("too early", w.now)
-	var want []string
-	for i, after := range []time.Duration{1, 2, 2, 2, 3} { // three at the same time
-		id := fmt.Sprint(i)
-		put(id, w.now.Add(after*time.Second))
-		want = append(want, id)
-	}
-	put("too late", w.now.Add(3*time.Second+time.Microsecond))
-	put("unreadable", "yesterday")
+	w.request("first shard", 0, w.now)
+	w.request("last shard", keypackage.Shards-1, w.now.Add(-time.Hour))
+	w.request("too late", 7, w.now.Add(time.Microsecond))
+	w.request("has its outcome", nil, w.now.Add(-time.Hour))
+	w.request("no receipt", 7, nil)
+	w.request("no shard", keypackage.Shards, w.now)
+	w.request("text", "1", w.now)
 
-	var got []string
-	var last *keypackage.RequestDocument
-	for {
-		page := must(w.store.Requests(t.Context(), w.now, w.now.Add(3*time.Second), last, 2))(t)
-		for _, doc := range page {
-			got = append(got, doc.ID)
-		}
-		if len(page) < 2 {
-			break
-		}
-		last = &page[1]
+	found := make(map[string]keypackage.RequestDocument)
+	for _, doc := range all(t, w.store.Marked(t.Context(), w.now)) {
+		found[doc.ID] = doc
 	}
-	equal(t, "pages", got, want)
-	equal(t, "document", *last, keypackage.RequestDocument{
-		ID: "3", Event: "3", Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: w.now.Add(2 * time.Second),
+	equal(t, "found", len(found), 2)
+	equal(t, "document", found["last shard"], keypackage.RequestDocument{
+		ID: "last shard", Event: "last shard", Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: w.now.Add(-time.Hour),
+		Marked: true, Version: w.In(w.Collections.Requests)["last shard"].Updated,
 	})
+	equal(t, "first shard", found["first shard"].ID, "first shard")
+}
+
+// Unmark removes the mark and sets until when the document is kept, provided that it has not changed and that none of the
+// claims exists.
+func TestUnmark(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.request("r", 5, w.now)
+	doc := all(t, w.store.Marked(t.Context(), w.now))[0]
+	claim := keypackage.Claim{RequestID: "r", Owner: "bob", Owners: []string{"bob"}}
+	w.Put(fixture.Documents{w.recordPath("r", "bob"): claim})
+	w.writesNothing(func() error { return w.store.Unmark(t.Context(), doc, []string{"r_", "r_bob"}) })
+
+	w.must(w.store.Unmark(t.Context(), doc, []string{"r_", "r_carol"}))
+	fields := w.In(w.Collections.Requests)["r"].Fields
+	if _, ok := fields[keypackage.FieldOpen]; ok {
+		t.Error("the mark is still there")
+	}
+	equal(t, "kept until", fields[keypackage.FieldKeepUntil], any(doc.KeepUntil()))
+	equal(t, "the relay's field", fields[keypackage.FieldEvent], any("r"))
+	equal(t, "found again", len(all(t, w.store.Marked(t.Context(), w.now))), 0)
+	w.writesNothing(func() error { return w.store.Unmark(t.Context(), doc, nil) }) // it has changed
 }

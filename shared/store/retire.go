@@ -2,48 +2,58 @@ package store
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Retirable implements expiring.Store. It needs the composite index (retirable, check_at).
-func (s *Store) Retirable(ctx context.Context, now time.Time, limit int) ([]keypackage.Ledger, error) {
-	snaps, err := s.ledger.Where("retirable", "==", true).Where("check_at", "<=", now).
-		OrderBy("check_at", firestore.Asc).Limit(limit).Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read the ledger", err)
-	}
-	entries := make([]keypackage.Ledger, len(snaps))
-	for i, snap := range snaps {
-		if err := decode(snap, &entries[i]); err != nil {
-			return nil, err
-		}
-		entries[i].Hash, entries[i].Version = snap.Ref.ID, snap.UpdateTime
-	}
-	return entries, nil
+// Retirable implements expiring.Store.
+func (s *Store) Retirable(ctx context.Context, now time.Time) iter.Seq2[keypackage.Ledger, error] {
+	queries := inShards(s.ledger.Where("check_at", "<=", now), "check_shard", 1, "check_at")
+	return decoded(walk(ctx, "read the ledger", queries...), func(snap *firestore.DocumentSnapshot) (keypackage.Ledger, error) {
+		var entry keypackage.Ledger
+		err := decode(snap, &entry)
+		entry.Hash, entry.Version = snap.Ref.ID, snap.UpdateTime
+		return entry, err
+	})
 }
 
-// Package implements expiring.Store.
-func (s *Store) Package(ctx context.Context, id string) (*keypackage.Candidate, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.keyPackages.Doc(id)})
-	if err != nil || !snaps[0].Exists() {
-		return nil, err
+// twinsPage is how many documents are read at a time, and then forgotten.
+const twinsPage = 64
+
+// Twins implements expiring.Store. It reads the owner's whole stock, which is done once for each package that is retired.
+func (s *Store) Twins(ctx context.Context, entry keypackage.Ledger) (twins []expiring.Document, err error) {
+	page := claiming.Page{Documents: twinsPage, Bytes: claiming.MaxStockBytes}
+	for {
+		portion, err := s.ReadStock(ctx, entry.Owner, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range portion.Candidates {
+			if c.Hash == entry.Hash && !c.Addressable {
+				twins = append(twins, expiring.Document{ID: c.ID, Version: c.Version})
+			}
+			page.After = c
+		}
+		if portion.End {
+			return twins, nil
+		}
 	}
-	candidates := []*keypackage.Candidate{s.candidate(snaps[0])}
-	return candidates[0], s.examine(ctx, candidates)
 }
 
 // Retire implements expiring.Store.
 func (s *Store) Retire(
-	ctx context.Context, entry keypackage.Ledger, exposed *keypackage.Candidate, replacements []*keypackage.Candidate,
+	ctx context.Context, entry keypackage.Ledger, exposed []expiring.Document, replacements []*keypackage.Candidate,
 ) error {
 	t := s.begin()
-	t.update(s.ledger.Doc(entry.Hash), entry.Version, []firestore.Update{{Path: "retirable", Value: false}})
-	if exposed != nil {
-		t.remove(s.keyPackages.Doc(exposed.ID), exposed.Version)
+	t.update(s.ledger.Doc(entry.Hash), entry.Version, []firestore.Update{{Path: "check_shard", Value: firestore.Delete}})
+	for _, d := range exposed {
+		t.remove(s.keyPackages.Doc(d.ID), d.Version)
 	}
 	for _, c := range replacements {
 		s.requireStock(t, c)

@@ -4,54 +4,61 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// expiring.Store: Retirable returns up to limit ledger entries that are to be looked at by now.
+// expiring.Store: Retirable goes through the ledger entries that are to be looked at by now.
 func TestRetirable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	entries := map[string]keypackage.Ledger{
-		"late":    {Retirable: true, CheckAt: w.now, Owner: "owner", PackageID: "package", Use: keypackage.UseReserve},
-		"early":   {Retirable: true, CheckAt: w.now.Add(-time.Hour)},
-		"not yet": {Retirable: true, CheckAt: w.now.Add(time.Microsecond)},
-		"done":    {CheckAt: w.now.Add(-time.Hour)},
+	late := keypackage.Ledger{CheckShard: 1, CheckAt: w.now, Owner: "owner", PackageID: "package", Use: keypackage.UseReserve}
+	entries := map[string]any{
+		"late":       late,
+		"early":      keypackage.Ledger{CheckShard: keypackage.Shards, CheckAt: w.now.Add(-time.Hour)},
+		"not yet":    keypackage.Ledger{CheckShard: 1, CheckAt: w.now.Add(time.Microsecond)},
+		"done":       keypackage.Ledger{CheckAt: w.now.Add(-time.Hour)},
+		"unreadable": map[string]any{"check_shard": 1, "check_at": w.now.Add(-2 * time.Hour), "owner_pubkey": 7},
 	}
 	for hash, entry := range entries {
 		w.Put(fixture.Documents{w.Collections.Ledger + "/" + hash: entry})
 	}
-	found := must(w.store.Retirable(t.Context(), w.now, 10))(t)
-	equal(t, "found", []string{found[0].Hash, found[1].Hash}, []string{"early", "late"})
-	want := entries["late"]
-	want.Hash, want.Version = "late", w.In(w.Collections.Ledger)["late"].Updated
-	equal(t, "entry", found[1], want)
-	equal(t, "up to the limit", len(must(w.store.Retirable(t.Context(), w.now, 1))(t)), 1)
+	found, unreadable := readable(t, w.store.Retirable(t.Context(), w.now))
+	equal(t, "found, unreadable", []int{len(found), unreadable}, []int{2, 1})
+	late.Hash, late.Version = "late", w.In(w.Collections.Ledger)["late"].Updated
+	for _, entry := range found {
+		if entry.Hash != "early" {
+			equal(t, "entry", entry, late)
+		}
+	}
 }
 
-// Package returns one document of the stock, or nil.
-func TestPackage(t *testing.T) {
+// Twins returns all documents of the owner's stock with the bytes of the entry, wherever they stand.
+func TestTwins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	for id, want := range s.candidates() {
-		equal(t, "candidate", must(s.store.Package(t.Context(), id))(t), want)
-	}
-	if missing := must(s.store.Package(t.Context(), "missing"))(t); missing != nil {
-		t.Errorf("got a package that is not there: %v", missing.ID)
-	}
+	twins := []string{fixture.ID(s.exposed), "twin", "second twin"}
+	s.Put(fixture.Documents{
+		s.Collections.KeyPackages + "/twin": s.exposed, s.Collections.KeyPackages + "/second twin": s.exposed,
+	})
+	found := must(s.store.Twins(t.Context(), s.entry(s.exposed, keypackage.UseReserve)))(t)
+	equal(t, "twins", idsOfDocuments(found), sorted(twins...))
+	equal(t, "version", found[0].Version, s.In(s.Collections.KeyPackages)[found[0].ID].Updated)
 }
 
 // watched reads what a retirement of the exposed package needs.
-func (s *scene) watched() (entry keypackage.Ledger, exposed *keypackage.Candidate, replacements []*keypackage.Candidate) {
+func (s *scene) watched() (entry keypackage.Ledger, exposed []expiring.Document, replacements []*keypackage.Candidate) {
 	s.t.Helper()
 	s.Put(fixture.Documents{s.ledgerPath(s.exposed): s.entry(s.exposed, keypackage.UseReserve)})
-	for _, entry := range must(s.store.Retirable(s.t.Context(), s.now.Add(keypackage.RetireAfter), 10))(s.t) {
+	for _, entry := range all(s.t, s.store.Retirable(s.t.Context(), s.now.Add(keypackage.RetireAfter))) {
 		if entry.PackageID == fixture.ID(s.exposed) {
 			stock := s.candidates()
-			return entry, stock[entry.PackageID], []*keypackage.Candidate{stock[fixture.ID(s.consumed)], stock[fixture.ID(s.behind)]}
+			return entry, must(s.store.Twins(s.t.Context(), entry))(s.t),
+				[]*keypackage.Candidate{stock[fixture.ID(s.consumed)], stock[fixture.ID(s.behind)]}
 		}
 	}
-	s.t.Fatal("the ledger entry of the exposed package is not retirable")
+	s.t.Fatal("the ledger entry of the exposed package is not watched")
 	return
 }
 
@@ -67,7 +74,7 @@ func TestRetire(t *testing.T) {
 		t.Error("the exposed package is still in stock")
 	}
 	equal(t, "use", after[s.ledgerPath(s.exposed)].Fields["use"], any("shared"))
-	equal(t, "retirable", after[s.ledgerPath(s.exposed)].Fields["retirable"], any(false))
+	equal(t, "watched", after[s.ledgerPath(s.exposed)].Fields["check_shard"], nil)
 	equal(t, "documents", len(after), len(before)-1)
 }
 
@@ -78,7 +85,7 @@ func TestRetireOfWhatIsGone(t *testing.T) {
 	entry, _, _ := s.watched()
 	s.Delete(s.stockPath(s.exposed))
 	s.must(s.store.Retire(t.Context(), entry, nil, nil))
-	equal(t, "retirable", s.All()[s.ledgerPath(s.exposed)].Fields["retirable"], any(false))
+	equal(t, "watched", s.All()[s.ledgerPath(s.exposed)].Fields["check_shard"], nil)
 }
 
 // Retire conflicts unless the entry and the package are as they were read, and the replacements still in stock and valid.

@@ -113,7 +113,7 @@ func (s *scene) history() fixture.Documents {
 		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
 		s.ownerPath(s.bob.Pubkey):                     owner,
 		s.recordPath(earlier.ID, s.bob.Pubkey):        s.record(earlier, delivery),
-		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event},
+		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event, keypackage.FieldOpen: 3},
 	}
 }
 

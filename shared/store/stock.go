@@ -65,13 +65,13 @@ func (s *Store) CountSuite(ctx context.Context, owner, suite string, limit int) 
 var errNoCount = errors.New("no count in the answer")
 
 // Newest implements expiring.Store.
-func (s *Store) Newest(ctx context.Context, owner string, limit int) ([]*keypackage.Candidate, error) {
+func (s *Store) Newest(ctx context.Context, owner string, limit int) (newest []*keypackage.Candidate, whole bool, err error) {
 	page := claiming.Page{Newest: true, Documents: limit, Bytes: claiming.MaxStockBytes}
 	portion, err := s.ReadStock(ctx, owner, page)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return portion.Candidates, s.examine(ctx, portion.Candidates)
+	return portion.Candidates, portion.End, s.examine(ctx, portion.Candidates)
 }
 
 // Oldest reads up to limit documents of the owner's stock, oldest first, from behind `after` (nil: from the start), and

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"iter"
 
 	"cloud.google.com/go/firestore"
 
@@ -9,19 +10,14 @@ import (
 )
 
 // PendingOwners implements expiring.Store.
-func (s *Store) PendingOwners(ctx context.Context, limit int) ([]keypackage.Owner, error) {
-	snaps, err := s.owners.Where("pending", "==", true).Limit(limit).Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read owners with notices", err)
-	}
-	owners := make([]keypackage.Owner, len(snaps))
-	for i, snap := range snaps {
-		if err := decode(snap, &owners[i]); err != nil {
-			return nil, err
-		}
-		owners[i].Version = snap.UpdateTime
-	}
-	return owners, nil
+func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
+	found := walk(ctx, "read owners with notices", s.owners.Where("pending", "==", true))
+	return decoded(found, func(snap *firestore.DocumentSnapshot) (keypackage.Owner, error) {
+		var owner keypackage.Owner
+		err := decode(snap, &owner)
+		owner.Pubkey, owner.Version = snap.Ref.ID, snap.UpdateTime
+		return owner, err
+	})
 }
 
 // SaveSupplies implements expiring.Store.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -98,9 +99,15 @@ func decode(snap *firestore.DocumentSnapshot, into any) error {
 		return nil
 	}
 	if err := snap.DataTo(into); err != nil {
-		return fault.Retryable("document_unreadable", fmt.Errorf("document %s: %w", snap.Ref.ID, err))
+		return unreadable(snap, err)
 	}
 	return nil
+}
+
+// unreadable is keypackage.ErrUnreadable about a document.
+func unreadable(snap *firestore.DocumentSnapshot, cause error) error {
+	err := fmt.Errorf("%s/%s: %w", snap.Ref.Parent.ID, snap.Ref.ID, errors.Join(keypackage.ErrUnreadable, cause))
+	return fault.Retryable("document_unreadable", err)
 }
 
 func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {

@@ -5,6 +5,7 @@
 //	go run ./terraform/operate import -from wss://...   take what owners have on a relay today into stock
 //	go run ./terraform/operate trace ID                 what became of a request, and what to do
 //	go run ./terraform/operate deadletters              what could not be delivered; -replay tries again
+//	go run ./terraform/operate mode off                 stop everything within 10 s; observe stops the rest, clear ends it
 package main
 
 import (
@@ -21,6 +22,7 @@ var subcommands = []command.Subcommand{
 	{Name: "import", Summary: "take the KeyPackages that owners have on a relay into stock", Run: importStock},
 	{Name: "trace", Summary: "show what became of a request, and say what to do", Run: traceRequest},
 	{Name: "deadletters", Summary: "list the messages that could not be delivered; -replay tries again", Run: handleDeadLetters},
+	{Name: "mode", Summary: "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says", Run: mode},
 }
 
 func main() { command.Main("operate", command.Choose("./terraform/operate", subcommands)) }

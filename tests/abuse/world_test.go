@@ -167,7 +167,7 @@ func (w *world) flaw(id string) string {
 func (w *world) tick() expiring.Report {
 	w.t.Helper()
 	settings := expiring.Settings{Mode: w.Mode, RequestMaxAge: w.RequestMaxAge}
-	report, err := expiring.New(allReceived{w.store}, nothingLost{}, w, w, settings, w.now).Run(w.t.Context())
+	report, err := expiring.New(allReceived{w.store}, nil, w, w, settings, w.now).Run(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -177,22 +177,13 @@ func (w *world) tick() expiring.Report {
 // allReceived is a store in which no delivery is open.
 type allReceived struct{ *store.Store }
 
-func (allReceived) Due(context.Context, time.Time, int) iter.Seq2[[]keypackage.StoredDelivery, error] {
-	return func(func([]keypackage.StoredDelivery, error) bool) {}
+func (allReceived) Due(context.Context, time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
+	return func(func(keypackage.StoredDelivery, error) bool) {}
 }
 
-func (allReceived) Waiting(context.Context, time.Time, *keypackage.Delivery, int) ([]keypackage.StoredDelivery, error) {
-	return nil, nil
+func (allReceived) Waiting(context.Context, time.Time) iter.Seq2[keypackage.Delivery, error] {
+	return func(func(keypackage.Delivery, error) bool) {}
 }
-
-// nothingLost is the claimer of a scheduled function that finds every request answered.
-type nothingLost struct{}
-
-func (nothingLost) Unanswered(context.Context, []keypackage.RequestDocument) ([]keypackage.RequestDocument, error) {
-	return nil, nil
-}
-
-func (nothingLost) Recover(context.Context, keypackage.RequestDocument) error { return nil }
 
 // PublishRequesters implements expiring.Deliveries.
 func (w *world) PublishRequesters(context.Context, []string) error { return nil }

@@ -134,11 +134,12 @@ func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]
 			return write{}, err
 		}
 		requests[i] = keypackage.RequestDocument{
-			ID: event.ID, Event: event.String(), Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: time.Now(),
+			ID: event.ID, Event: event.String(), Kind: keypackage.KindRequest, HasKind: true, Marked: true, ReceivedAt: time.Now(),
 		}
 		return write{db.Collections.Requests + "/" + event.ID, map[string]any{
 			keypackage.FieldEvent: requests[i].Event, keypackage.FieldKind: keypackage.KindRequest, "pubkey": event.PubKey,
 			"created_at": int64(event.CreatedAt), keypackage.FieldReceivedAt: requests[i].ReceivedAt,
+			keypackage.FieldOpen: keypackage.NewMark(),
 		}}, nil
 	})
 	return requests, err

@@ -17,7 +17,7 @@ import (
 var layers = [][]string{
 	{"shared/fault", "shared/mls", "shared/retry"},
 	{"shared/keypackage"},
-	{"shared/config", "shared/logging"},
+	{"shared/config", "shared/logging", "shared/rollout"},
 	{"shared/claiming", "shared/delivering", "shared/expiring", "shared/publishing"},
 	{"shared/gateway/wire", "shared/gateway/outbox", "shared/gateway/bounds"},
 	{"shared/gateway/upstream"},
@@ -52,7 +52,7 @@ func TestImportsPointDown(t *testing.T) {
 func TestRulesKnowNoCloud(t *testing.T) {
 	t.Parallel()
 	rules := []string{
-		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/claiming", "shared/delivering", "shared/expiring",
+		"shared/fault", "shared/mls", "shared/retry", "shared/keypackage", "shared/rollout", "shared/claiming", "shared/delivering", "shared/expiring",
 		"shared/publishing",
 	}
 	for _, p := range production(t) {

@@ -94,6 +94,9 @@ func (c *final) checkOutcomes() {
 	for _, request := range c.run.Requests {
 		c.checkRecords(request, byRequest[request.ID])
 	}
+	for _, id := range c.Marked {
+		c.add("I3", "request %s is still looked for", short(id))
+	}
 }
 
 func (c *final) checkRecords(request Request, records []keypackage.Claim) {

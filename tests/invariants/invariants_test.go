@@ -123,9 +123,10 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 		"the last package is taken": {func(r *Run, _ *State) {
 			r.Commits[1].Writes = append(r.Commits[1].Writes, gone("res"))
 		}, "I2: owner bob"},
-		"no outcome":       {func(_ *Run, s *State) { s.Records = nil }, "I3: request request has no outcome"},
-		"two outcomes":     {func(_ *Run, s *State) { s.Records = append(s.Records, s.Records[0]) }, "I3: request request has 2"},
-		"an open delivery": {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
+		"no outcome":        {func(_ *Run, s *State) { s.Records = nil }, "I3: request request has no outcome"},
+		"two outcomes":      {func(_ *Run, s *State) { s.Records = append(s.Records, s.Records[0]) }, "I3: request request has 2"},
+		"a mark that stays": {func(_ *Run, s *State) { s.Marked = []string{"request"} }, "I3: request request is still looked for"},
+		"an open delivery":  {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
 		"a package vanishes": {func(r *Run, s *State) {
 			r.Commits = append(r.Commits, commit(400, gone("two")))
 			delete(s.Stock, "two")

@@ -17,6 +17,7 @@ type State struct {
 	Ledger     map[string]keypackage.Ledger
 	Stock      map[string]bool
 	Tombstones map[string]bool
+	Marked     []string // requests whose document says that they have no outcome yet
 }
 
 // Load reads the whole state.
@@ -41,10 +42,16 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 		names.Claims: func(snap *firestore.DocumentSnapshot) error {
 			var r keypackage.Claim
 			err := snap.DataTo(&r)
-			if r.RequestID != "" { // the state of the walk through the requests has no request
+			if r.RequestID != "" { // the switch of the mode has none
 				s.Records = append(s.Records, r)
 			}
 			return err
+		},
+		names.Requests: func(snap *firestore.DocumentSnapshot) error {
+			if _, err := snap.DataAt(keypackage.FieldOpen); err == nil {
+				s.Marked = append(s.Marked, snap.Ref.ID)
+			}
+			return nil
 		},
 		names.KeyPackages: func(snap *firestore.DocumentSnapshot) error { s.Stock[snap.Ref.ID] = true; return nil },
 		names.Tombstones:  func(snap *firestore.DocumentSnapshot) error { s.Tombstones[snap.Ref.ID] = true; return nil },

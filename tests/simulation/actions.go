@@ -101,7 +101,7 @@ func (s *Simulation) Ask(ctx context.Context, a Ask) {
 	now := s.Clock.Now()
 	fields := map[string]any{
 		"event": event.String(), "kind": int64(event.Kind), "pubkey": event.PubKey, "created_at": int64(event.CreatedAt),
-		"received_at": now,
+		"received_at": now, "open": int64(0), // which shard it is does not matter
 	}
 	if _, err := s.client.Collection(collections.Requests).Doc(event.ID).Create(s.by(ctx, false), fields); err != nil {
 		s.failed(err)

@@ -170,5 +170,6 @@ func requestDocument(event *nostr.Event) fields {
 	return fields{
 		keypackage.FieldEvent: event.String(), keypackage.FieldKind: event.Kind, "pubkey": event.PubKey,
 		"created_at": int64(event.CreatedAt), keypackage.FieldReceivedAt: time.Now(),
+		keypackage.FieldOpen: keypackage.NewMark(),
 	}
 }

@@ -34,6 +34,57 @@ func TestModeOff(t *testing.T) {
 	s.holds(alice)
 }
 
+// The switch in the database makes the mode of functions that run more careful than their setting, and less again.
+func TestKillSwitch(t *testing.T) {
+	t.Parallel()
+	s := onOwn(t, suite.Options{})
+	s.create(s.names.Claims, "mode", fields{"mode": "off"})
+	bob, published := s.owner(3)
+	alice := s.requester(bob)
+	request := s.askFor(alice, bob, 1)
+	s.acknowledgedAtOnce(request)
+	if records := s.records(request); len(records) != 0 {
+		t.Errorf("recorded %+v", records)
+	}
+	s.tick()
+	s.holds(alice)
+
+	s.remove(s.names.Claims, "mode")
+	s.create(s.names.Claims, "mode", fields{"mode": "observe"})
+	event := s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}, Min: 2})
+	s.takenUpAtLast(event)
+	s.observed(event.ID, bob, 2)
+	s.left(bob, published...)
+
+	s.remove(s.names.Claims, "mode")
+	s.eventually("a request that is not only observed", func() bool {
+		event = s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}})
+		s.takenUpAtLast(event)
+		return s.records(event.ID)[0].Status != keypackage.StatusObserved
+	})
+	s.answered(event.ID, keypackage.OutcomeGranted)
+	s.holds(alice, published[0])
+}
+
+// takenUpAtLast stores a request, and again each time that it was acknowledged without an answer: processes see a switch
+// within seconds.
+func (s *world) takenUpAtLast(event *nostr.Event) {
+	s.t.Helper()
+	s.create(s.names.Requests, event.ID, requestDocument(event))
+	seen := 0
+	s.eventually("an answer", func() bool {
+		if n := len(s.traffic.answers(event.ID)); n > seen {
+			seen = n
+			if len(s.records(event.ID)) > 0 {
+				return true
+			}
+			s.remove(s.names.Requests, event.ID)
+			s.create(s.names.Requests, event.ID, requestDocument(event))
+		}
+		return false
+	})
+}
+
 // What was only observed stays so when the functions are allowed to deliver.
 func TestModeObserveAndThenDeliver(t *testing.T) {
 	t.Parallel()

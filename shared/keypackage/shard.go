@@ -1,0 +1,29 @@
+package keypackage
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+)
+
+// Shards is how many parts there are of what the scheduled function looks for. An index on a time that only rises takes about
+// 500 writes a second, because all of them meet at its end (https://cloud.google.com/firestore/native/docs/best-practices);
+// a shard in front of the time gives the index that many ends.
+const Shards = 64
+
+// NewMark returns the value of the field "open" for a request document that is about to be written: a random integer from 0
+// to Shards-1.
+func NewMark() int { return rand.IntN(Shards) }
+
+// marked reports whether a value is one that NewMark returns, as Firestore returns it.
+func marked(value any) bool {
+	shard, ok := value.(int64)
+	return ok && shard >= 0 && shard < Shards
+}
+
+// shardOf returns a number from 1 to Shards, the same for the same id. Zero stands for no shard: the field is not written, and
+// the document is in no index that begins with it.
+func shardOf(id string) int {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(id)) // never fails
+	return 1 + int(sum.Sum32()%Shards)
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+)
+
+// The switch is turned where the functions look for it.
+func TestMode(t *testing.T) {
+	t.Parallel()
+	lookup := map[string]string{config.Project: emutest.Project(t)}
+	settings, err := config.Load(func(name string) (string, bool) { value, ok := lookup[name]; return value, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, err := assembly.Store(t.Context(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"off", "observe", "clear"} {
+		if err := turn(t.Context(), settings, word); err != nil {
+			t.Fatal(err)
+		}
+		got, exists, err := documents.Mode(t.Context())
+		if err != nil || exists != (word != "clear") || (exists && got != word) {
+			t.Errorf("after %s: %q, %v, %v", word, got, exists, err)
+		}
+	}
+}
+
+func TestModeTakesThreeWords(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{}, {"deliver"}, {"off", "observe"}, {"OFF"}} {
+		if err := mode(t.Context(), args); err == nil {
+			t.Errorf("%q is taken", args)
+		}
+	}
+}
