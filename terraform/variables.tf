@@ -94,7 +94,7 @@ variable "rollout_mode" {
   }
   validation {
     condition     = var.create_database || var.rollout_mode != null
-    error_message = "rollout_mode must be said if create_database is false: begin with off, go on to observe, and to deliver once the relay's own consumption is switched off. See the README, Rollout and cut-over."
+    error_message = "Set rollout_mode if create_database is false: begin with off, then observe, and deliver once the relay's own consumption is switched off. See Roll-out in terraform/README.md."
   }
 }
 
@@ -217,9 +217,9 @@ variable "notification_emails" {
 }
 
 variable "playbook_url" {
-  description = "Where the README is read; alerts link to its sections."
+  description = "Where the playbook is read; alerts link to its sections."
   type        = string
-  default     = "https://github.com/keypackage-delivery/keypackage-delivery/blob/main/README.md"
+  default     = "https://github.com/keypackage-delivery/keypackage-delivery/blob/main/terraform/PLAYBOOK.md"
   validation {
     condition     = can(regex("^https://[^#\\s]+$", var.playbook_url))
     error_message = "playbook_url must be an https URL without a fragment."
