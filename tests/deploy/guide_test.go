@@ -1,0 +1,81 @@
+package deploy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+const clientGuide = "shared/keypackage/README.md"
+
+// TestExamplesAreReal: an event that a page shows is one that the code would take.
+func TestExamplesAreReal(t *testing.T) {
+	t.Parallel()
+	kinds := make(map[int]bool)
+	for _, text := range regexp.MustCompile("(?ms)^```json\n(.*?)^```$").FindAllStringSubmatch(sourceOf(t, clientGuide), -1) {
+		event, err := keypackage.VerifyEvent(text[1])
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, text[1])
+		}
+		kinds[event.Kind] = true
+		switch event.Kind {
+		case keypackage.KindKeyPackage:
+			if content, err := mls.DecodeContent(event.Content); err != nil {
+				t.Error(err)
+			} else if kp, err := mls.Parse(content); err != nil || mls.Verify(kp, event.PubKey) != nil {
+				t.Errorf("the KeyPackage of the example is none (%v)", err)
+			}
+		case keypackage.KindRequest:
+			document := keypackage.RequestDocument{ID: event.ID, Event: text[1], Kind: keypackage.KindRequest, HasKind: true}
+			if _, err := keypackage.ParseRequest(document, 10); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindRequest, keypackage.KindOutcome, keypackage.KindLevel} {
+		if !kinds[kind] {
+			t.Errorf("%s shows no event of kind %d", clientGuide, kind)
+		}
+	}
+}
+
+// whyUnreadable are reasons that an owner is told in one word, unparsable, or that pass with time.
+var whyUnreadable = []string{"encoding", "malformed", "version", "lifetime_not_begun", "lifetime_expired"}
+
+// TestGuideExplainsEveryWord: what a client may be told stands in the client guide.
+func TestGuideExplainsEveryWord(t *testing.T) {
+	t.Parallel()
+	guide := sourceOf(t, clientGuide)
+	for file, pattern := range map[string]string{
+		"shared/mls/reason.go":         `\bReason = "(\w+)"`,
+		"shared/keypackage/package.go": `\bFlaw\w+\s*= "(\w+)"`,
+		"shared/keypackage/request.go": `\bRejection = "(\w+)"`,
+		"shared/keypackage/claim.go":   `\b(?:Reason\w+|Outcome\w+ Outcome)\s*= "(\w+)"`,
+		"shared/keypackage/level.go":   `\bLevel = "(\w+)"`,
+	} {
+		words := submatches(sourceOf(t, file), pattern)
+		if len(words) < 4 {
+			t.Errorf("%s: only %v were found", file, words)
+		}
+		for _, word := range words {
+			if !slices.Contains(whyUnreadable, word) && word != string(keypackage.OutcomeObserved) && !strings.Contains(guide, "`"+word+"`") {
+				t.Errorf("%s: the client guide does not explain %s", file, word)
+			}
+		}
+	}
+}
+
+// TestSettingsAreDescribed: what can be set stands on the page of the functions or on that of the gateway.
+func TestSettingsAreDescribed(t *testing.T) {
+	t.Parallel()
+	pages := sourceOf(t, "terraform/README.md") + sourceOf(t, "shared/gateway/README.md")
+	for name := range environments(t) {
+		if !strings.Contains(pages, "| `"+name+"`") && !strings.Contains(pages, ", `"+name+"` |") {
+			t.Errorf("no table of settings has %s", name)
+		}
+	}
+}
