@@ -98,7 +98,7 @@ type requests struct {
 
 // Recover implements expiring.Claimer.
 func (r requests) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
-	result, err := r.Claim(ctx, doc)
+	result, err := r.Claimer.Recover(ctx, doc)
 	r.takenUp(ctx, result, err)
 	return err
 }

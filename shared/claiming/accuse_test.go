@@ -10,10 +10,10 @@ import (
 // accuse reports what is wrong with a plan in itself, whatever is stored.
 func accuse(a accuser, plan *Plan) {
 	a.Helper()
-	if len(plan.Records) == 0 {
-		a.Errorf("a plan without an answer")
+	if !plan.writes() {
+		a.Errorf("a plan without anything to write")
 	}
-	accuseRecords(a, plan)
+	accuseClaims(a, plan)
 	accuseHandouts(a, plan)
 	accuseBehind(a, plan)
 	written := make(map[string]bool)
@@ -30,17 +30,18 @@ func accuse(a accuser, plan *Plan) {
 	}
 }
 
-func accuseRecords(a accuser, plan *Plan) {
+func accuseClaims(a accuser, plan *Plan) {
 	a.Helper()
 	deliveries := make(map[string]*keypackage.Delivery)
-	for _, d := range slices.Concat(plan.Created, plan.Joined) {
+	all := slices.Concat(plan.Created, plan.Joined, plan.JoinedLate)
+	for _, d := range all {
 		deliveries[d.ID] = d
 	}
-	if len(deliveries) != len(plan.Created)+len(plan.Joined) {
+	if len(deliveries) != len(all) {
 		a.Errorf("a delivery is created or joined twice")
 	}
-	for _, r := range plan.Records {
-		if r.Owner != plan.Owner.Pubkey || r.Status == "" || r.CreatedAt.IsZero() || r.KeepUntil.IsZero() || !r.Authentic {
+	for _, r := range plan.Claims {
+		if r.Owner != plan.Owner.Pubkey || r.Status == "" || r.CreatedAt.IsZero() || r.KeepUntil.IsZero() {
 			a.Errorf("incomplete record %+v", r)
 		}
 		if r.Granted > r.Requested || r.Granted != len(r.DeliveryIDs) {
@@ -52,7 +53,8 @@ func accuseRecords(a accuser, plan *Plan) {
 		reserves := 0
 		for _, id := range r.DeliveryIDs {
 			d := deliveries[id]
-			if d == nil || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester {
+			late := slices.Contains(plan.JoinedLate, d)
+			if d == nil || slices.Contains(d.RequestIDs, r.RequestID) == late || d.Requester != r.Requester {
 				a.Errorf("record of %s names the delivery %s, which does not name it", r.RequestID, id)
 			} else if d.Reserve {
 				reserves++
@@ -90,7 +92,7 @@ func accuseHandouts(a accuser, plan *Plan) {
 		accuseEntry(a, plan, h, keypackage.UseReserve)
 	}
 	for _, d := range plan.Created {
-		if !entries[d.Hash] || d.State != keypackage.StatePending || !d.ExpiresAt.After(d.CreatedAt) {
+		if !entries[d.Hash] || !d.Open() || (d.PushNo > 0) != (d.LeaseBy != "") || !d.ExpiresAt.After(d.CreatedAt) {
 			a.Errorf("delivery %s is not entered in the ledger, or not open", d.ID)
 		}
 	}
@@ -152,7 +154,7 @@ func (m *memory) suites(owner string) map[mls.Ciphersuite]bool {
 
 // holds reports whether everything that the plan changes or relies on is as it was read.
 func (m *memory) holds(plan *Plan) bool {
-	for _, r := range plan.Records {
+	for _, r := range plan.Claims {
 		if len(m.known([]string{r.ID(), keypackage.ClaimID(r.RequestID, "")})) > 0 {
 			return false
 		}
@@ -167,6 +169,11 @@ func (m *memory) holds(plan *Plan) bool {
 	}
 	for _, d := range plan.Joined {
 		if m.tombstones[d.PackageID] || !m.deliveries[d.ID].Version.Equal(d.Version) {
+			return false
+		}
+	}
+	for _, d := range plan.JoinedLate {
+		if m.tombstones[d.PackageID] {
 			return false
 		}
 	}
@@ -209,7 +216,7 @@ func (m *memory) stillUseless(removed []*keypackage.Candidate) bool {
 // apply writes the plan.
 func (m *memory) apply(plan *Plan) {
 	at := m.tick()
-	for _, r := range plan.Records {
+	for _, r := range plan.Claims {
 		m.records[r.ID()] = r
 	}
 	for _, p := range plan.Pairs {
@@ -221,9 +228,8 @@ func (m *memory) apply(plan *Plan) {
 		m.owners[plan.Owner.Pubkey] = plan.Owner
 	}
 	for _, d := range slices.Concat(plan.Created, plan.Joined) {
-		copied := *d
-		copied.Version = at
-		m.deliveries[d.ID] = copied
+		d.Version = at
+		m.deliveries[d.ID] = *d
 	}
 	for _, h := range slices.Concat(plan.Reserves, plan.Consumed) {
 		if h.NewUse {

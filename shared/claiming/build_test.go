@@ -80,6 +80,16 @@ func ask(id string, wanted int, edits ...func(*keypackage.Request)) Unit {
 	return Unit{Request: req, Owner: bob}
 }
 
+// req returns the unit of a REQ of Alice's for one of Bob's packages.
+func req(id string, takesAddressable bool, edits ...func(*keypackage.Request)) Unit {
+	r := keypackage.NewREQ(id, alice, bob, takesAddressable, generous.DeliveryTTL, now)
+	r.Ask = "any" // as ask
+	for _, edit := range edits {
+		edit(r)
+	}
+	return Unit{Request: r, Owner: bob}
+}
+
 func ofSuite(s mls.Ciphersuite) func(*keypackage.Request) {
 	return func(r *keypackage.Request) { r.AnySuite, r.Suite, r.Ask = false, s, fmt.Sprint("suite ", s) }
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -82,6 +83,64 @@ func takeUp(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
 	return result
 }
 
+func recovered(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
+	t.Helper()
+	result, err := c.Recover(t.Context(), doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// A repeated event is read by id and costs no message, once what it was granted has been pushed.
+func TestRepetitionIsCheap(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob)
+	takeUp(t, d.first, doc)
+	for id, delivery := range d.deliveries {
+		delivery.BeginPush(now, "holder", keypackage.Lease)
+		d.deliveries[id] = delivery
+	}
+	var calls []string
+	d.fault = func(call string, done bool) error {
+		if !done {
+			calls = append(calls, call)
+		}
+		return nil
+	}
+	if got := takeUp(t, d.first, doc); !got.Repeated || got.Granted != 1 || len(d.published) != 1 {
+		t.Errorf("got %+v, published %v", got, d.published)
+	}
+	if want := []string{"Claims", "NeverPushed"}; !slices.Equal(calls, want) {
+		t.Errorf("calls %v, want %v", calls, want)
+	}
+}
+
+// What fails in one of its units to the end is recorded as stale, without another look at the stock; before its end it is
+// tried again.
+func TestRecoverEndsWhatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, fresh(5)...)
+		doc := signed(t, 1, forBob, forDave)
+		d.fault = func(call string, _ bool) error {
+			if d.clock.After(now) && call == "ReadStock" || call == "Commit "+dave && !d.clock.After(now) {
+				return errAway
+			}
+			return nil
+		}
+		if _, err := d.first.Recover(t.Context(), doc); err == nil {
+			t.Fatal("it was to fail for one owner")
+		}
+		d.clock = now.Add(16 * time.Minute)
+		got := recovered(t, d.first, doc)
+		if got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Reason != keypackage.ReasonStale || d.outcomes[doc.ID] != got.Outcome {
+			t.Errorf("got %+v, noted %q", got, d.outcomes[doc.ID])
+		}
+	})
+}
+
 func TestTake(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
@@ -95,6 +154,7 @@ func TestTake(t *testing.T) {
 		t.Errorf("published %v, noted %q", d.published, d.outcomes[doc.ID])
 	}
 	records, commits := d.recordsOf(doc.ID), d.commits
+	want.Repeated, want.Age = true, 0
 	for range 3 {
 		if got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
 			t.Errorf("again: %+v", got)

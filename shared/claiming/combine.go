@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe. The whole
@@ -26,7 +25,7 @@ const leadTime = 20 * time.Second
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error)
+	answerAll func(ctx context.Context, owner string, units []Unit) ([]answer, error)
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -42,17 +41,17 @@ type queue struct {
 type waiter struct {
 	unit   Unit
 	done   chan struct{}
-	record keypackage.Claim
+	answer answer
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]keypackage.Claim, error)) *combiner {
+func newCombiner(answerAll func(context.Context, string, []Unit) ([]answer, error)) *combiner {
 	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
 }
 
-// answer returns once the unit's record is committed, or has failed. Every caller waits for its own unit: no one
+// answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
 // acknowledges an event before its answer is safe.
-func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Claim, error) {
+func (c *combiner) answer(ctx context.Context, u Unit) (*answer, error) {
 	w := &waiter{unit: u, done: make(chan struct{})}
 	q := c.enter(w)
 	defer c.leave(u.Owner, q)
@@ -70,7 +69,7 @@ func (c *combiner) answer(ctx context.Context, u Unit) (*keypackage.Claim, error
 	if w.err != nil {
 		return nil, w.err
 	}
-	return &w.record, nil
+	return &w.answer, nil
 }
 
 var errOwnerBusy = errors.New("the time is over before those who asked for the owner before are answered")
@@ -104,10 +103,10 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	for !leader.answered() && ctx.Err() == nil {
 		batch := c.nextBatch(q)
 		units, index := distinctUnits(batch)
-		records, err := c.answerAll(ctx, leader.unit.Owner, units)
+		answers, err := c.answerAll(ctx, leader.unit.Owner, units)
 		for i, w := range batch {
 			if w.err = err; err == nil {
-				w.record = records[index[i]]
+				w.answer = answers[index[i]]
 			}
 			close(w.done)
 		}

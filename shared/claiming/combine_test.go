@@ -25,7 +25,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]answer, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -40,19 +40,19 @@ func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit)
 	if x.gate != nil {
 		<-x.gate
 	}
-	records := make([]keypackage.Claim, len(units))
+	answers := make([]answer, len(units))
 	seen := make(map[string]bool)
 	for i, u := range units {
 		if u.Owner != owner || seen[u.ClaimID()] {
 			x.Errorf("unit %s in a transaction of %s, seen %v", u.ClaimID(), owner, seen[u.ClaimID()])
 		}
 		seen[u.ClaimID()] = true
-		records[i] = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
+		answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
 	}
 	x.mu.Lock()
 	delete(x.running, owner)
 	x.mu.Unlock()
-	return records, errors.Join(x.err, ctx.Err())
+	return answers, errors.Join(x.err, ctx.Err())
 }
 
 func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
@@ -64,9 +64,9 @@ func TestEveryCallerGetsTheAnswerToItsUnit(t *testing.T) {
 		callers.Go(func() {
 			u := ask(fmt.Sprint("r", i/2%70), 1) // each of 70 requests several times
 			u.Owner = fmt.Sprint("owner", i%3)
-			record, err := c.answer(t.Context(), u)
-			if err != nil || record.RequestID != u.Request.ID || record.Owner != u.Owner {
-				t.Errorf("%s: got %+v, %v", u.ClaimID(), record, err)
+			a, err := c.answer(t.Context(), u)
+			if err != nil || a.claim.RequestID != u.Request.ID || a.claim.Owner != u.Owner {
+				t.Errorf("%s: got %+v, %v", u.ClaimID(), a, err)
 			}
 		})
 	}
@@ -166,13 +166,14 @@ func TestCallerGoesAway(t *testing.T) {
 func TestLeaderHasADeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		silent := true
-		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
-			if silent {
+		var silent atomic.Bool
+		silent.Store(true)
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]answer, error) {
+			if silent.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return make([]keypackage.Claim, len(units)), nil
+			return make([]answer, len(units)), nil
 		})
 		begun := time.Now()
 		answers := make([]error, combineUnits+3) // more than the second leader's batch, which is to fail alone
@@ -186,7 +187,7 @@ func TestLeaderHasADeadline(t *testing.T) {
 		if !fault.IsRetryable(answers[0]) {
 			t.Errorf("the first caller was told %v", answers[0])
 		}
-		silent = false
+		silent.Store(false)
 		callers.Wait()
 		if taken := time.Since(begun); taken > 2*leadTime {
 			t.Errorf("the owner was busy for %v", taken)
@@ -217,7 +218,7 @@ func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
 		var failed atomic.Int32
 		for i := range 3 {
 			go func() {
-				if record, err := c.answer(t.Context(), ask(fmt.Sprint(i), 1)); err != nil && record == nil {
+				if a, err := c.answer(t.Context(), ask(fmt.Sprint(i), 1)); err != nil && a == nil {
 					failed.Add(1)
 				}
 			}()

@@ -48,6 +48,8 @@ type decision struct {
 	twins  map[string]*keypackage.Candidate // by hash: kind-443 events, for packages that may also stand as kind 30443
 	open   map[string]joinable              // by delivery id
 	pairs  map[string]*keypackage.Pair
+	dirty  map[string]bool // requesters whose pair is written
+	cut    bool            // something was decided without having read the stock to its end
 	plan   *Plan
 }
 
@@ -71,7 +73,10 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 	d.plan.Remaining = d.remaining()
 	d.clean()
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
-	for _, pair := range d.pairs {
+	for requester, pair := range d.pairs {
+		if !d.dirty[requester] {
+			continue
+		}
 		pair.KeepUntil = now.Add(keypackage.PairRetention)
 		d.plan.Pairs = append(d.plan.Pairs, *pair)
 	}
@@ -81,7 +86,7 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 	d := &decision{
 		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
-		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair),
+		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair), dirty: make(map[string]bool),
 		twins: make(map[string]*keypackage.Candidate),
 	}
 	for _, c := range keypackage.Current(s.documents) {
@@ -101,43 +106,66 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 }
 
 func (d *decision) answer(u Unit) error {
-	record := keypackage.Claim{
-		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
-		Requested: u.Request.Min, Authentic: true, CreatedAt: d.now,
-		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+	claim := newClaim(u, d.now)
+	fill := d.fill
+	if u.Request.REQ {
+		fill = d.fillREQ
 	}
-	if err := d.fill(&record, u.Request); err != nil {
+	if err := fill(&claim, u); err != nil {
 		return err
 	}
-	d.plan.Records = append(d.plan.Records, record)
+	d.plan.Answers = append(d.plan.Answers, claim)
+	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
+		d.plan.Claims = append(d.plan.Claims, claim)
+	}
 	return nil
 }
 
-// fill decides one unit: the limits first, then what it joins, then what it takes from stock.
-func (d *decision) fill(record *keypackage.Claim, req *keypackage.Request) error {
+func newClaim(u Unit, now time.Time) keypackage.Claim {
+	return keypackage.Claim{
+		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
+		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
+		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+	}
+}
+
+// fill decides one unit of a 447: the limits first, then what it joins, then what it takes from stock.
+func (d *decision) fill(claim *keypackage.Claim, u Unit) error {
+	req := u.Request
 	if !req.ValidUntil.After(d.now) {
-		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonStale
+		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonStale
 		return nil
 	}
 	pair := d.pair(req.Requester)
+	d.dirty[req.Requester] = true // if only under the condition that it has not changed: the limit relies on it
 	if limit := d.limits.PairLimitPerHour; pair.Requests.Count(d.now) >= limit {
-		record.Status, record.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
-		record.RetryAt = pair.Requests.RetryAt(d.now, limit)
+		claim.Status, claim.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
+		claim.RetryAt = pair.Requests.RetryAt(d.now, limit)
 		return nil
 	}
 	pair.Requests = pair.Requests.Add(d.now, 1)
-	d.join(record, req, pair)
-	taken, err := d.selectPackages(req, record.Requested-record.Granted, record.Reserve)
+	d.join(claim, req, pair)
+	d.joinREQ(claim, req, pair)
+	return d.fromStock(claim, u, pair, d.budget())
+}
+
+// fromStock gives the unit what it still misses, out of the stock.
+func (d *decision) fromStock(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
+	taken, err := d.selectPackages(u.Request, claim.Requested-claim.Granted, claim.Reserve, budget)
 	if err != nil {
 		return err
 	}
-	d.handOut(record, req, pair, taken)
-	d.conclude(record, taken)
+	d.handOut(claim, u, pair, taken)
+	d.conclude(claim, taken)
 	return nil
 }
 
-// pair returns the working copy. Every unit writes its pair, if only under the condition that it has not changed: the
-// limit relies on it.
+// budget is how many one-time packages of the owner may still be handed out.
+func (d *decision) budget() int {
+	return max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
+}
+
+// pair returns the working copy.
 func (d *decision) pair(requester string) *keypackage.Pair {
 	if p, ok := d.pairs[requester]; ok {
 		return p
@@ -151,40 +179,44 @@ func (d *decision) pair(requester string) *keypackage.Pair {
 }
 
 // join adds the request to the deliveries that an earlier request for the same is still waiting for, one-time ones first,
-// up to what is wanted.
-func (d *decision) join(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
+// up to what is wanted. A REQ joins no reserve, whose event may be of a kind that it does not take.
+func (d *decision) join(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
 	for _, wantReserve := range []bool{false, true} {
 		for _, entry := range pair.Open {
 			open, ok := d.open[entry.DeliveryID]
-			if !ok || entry.Ask != req.Ask || record.Granted == record.Requested {
+			if !ok || entry.Ask != req.Ask || claim.Granted == claim.Requested {
 				continue
 			}
 			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.Reserve != wantReserve {
 				continue
 			}
-			if record.Reserve && wantReserve {
+			if wantReserve && (claim.Reserve || req.REQ) {
 				continue // at most one reserve
 			}
-			d.joinOne(record, open.delivery)
+			d.joinOne(claim, open.delivery)
 		}
 	}
 }
 
-func (d *decision) joinOne(record *keypackage.Claim, delivery *keypackage.Delivery) {
-	delivery.Join(record.RequestID)
+func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Delivery) {
+	delivery.Join(claim.RequestID)
 	created := slices.Contains(d.plan.Created, delivery)
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
-	record.Granted++
-	record.Reserve = record.Reserve || delivery.Reserve
-	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+	count(claim, delivery)
+}
+
+func count(claim *keypackage.Claim, delivery *keypackage.Delivery) {
+	claim.Granted++
+	claim.Reserve = claim.Reserve || delivery.Reserve
+	claim.DeliveryIDs = append(claim.DeliveryIDs, delivery.ID)
 }
 
 // handOut turns what was taken into deliveries, ledger entries and counts.
-func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, t selection) {
+func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
 	for _, c := range t.oneTime {
-		delivery := d.deliver(record, req, pair, c, false)
+		delivery := d.deliver(claim, u, pair, c, false)
 		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
 		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
 		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
@@ -194,8 +226,8 @@ func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pa
 		d.plan.WriteOwner = true
 	}
 	if c := t.reserve; c != nil {
-		event := d.eventFor(req, c)
-		delivery := d.deliver(record, req, pair, event, true)
+		event := d.eventFor(u.Request, c)
+		delivery := d.deliver(claim, u, pair, event, true)
 		d.expose(c, event, delivery.ID)
 	}
 }
@@ -203,22 +235,23 @@ func (d *decision) handOut(record *keypackage.Claim, req *keypackage.Request, pa
 // eventFor chooses among the events of a package. Clients that do not ask for kind 30443 may not subscribe to it, and would
 // never be sent an event of that kind.
 func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *keypackage.Candidate {
-	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && !req.PreferAddressable {
+	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && (req.REQ || !req.PreferAddressable) {
 		return twin
 	}
 	return c
 }
 
 func (d *decision) deliver(
-	record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
+	claim *keypackage.Claim, u Unit, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
 ) *keypackage.Delivery {
-	delivery := keypackage.NewDelivery(req, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+	delivery := keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+	if u.Holder != "" {
+		delivery.BeginPush(d.now, u.Holder, keypackage.LocalLease)
+	}
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
-	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: req.Ask, ExpiresAt: delivery.ExpiresAt})
-	record.Granted++
-	record.Reserve = record.Reserve || reserve
-	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
+	count(claim, delivery)
 	return delivery
 }
 
@@ -235,32 +268,32 @@ func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
 	c.Use = keypackage.UseReserve
 }
 
-// conclude gives the record its status. A budget that did not suffice is told even if the reserve filled the gap.
-func (d *decision) conclude(record *keypackage.Claim, t selection) {
+// conclude gives the claim its status. A budget that did not suffice is told even if the reserve filled the gap.
+func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 	if t.overBudget {
-		d.plan.RequireOwner = true
-		record.Reason = keypackage.ReasonBudget
-		record.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
+		d.plan.RequireOwner, d.cut = true, true
+		claim.Reason = keypackage.ReasonBudget
+		claim.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
 	}
 	switch {
-	case record.Granted >= record.Requested:
-		record.Status = keypackage.StatusFull
-	case record.Granted > 0:
-		record.Status = keypackage.StatusPartial
+	case claim.Granted >= claim.Requested:
+		claim.Status = keypackage.StatusFull
+	case claim.Granted > 0:
+		claim.Status = keypackage.StatusPartial
 	case t.overBudget:
-		record.Status = keypackage.StatusLimited
+		claim.Status = keypackage.StatusLimited
 	case t.unknownSuite:
-		record.Status = keypackage.StatusNoMatch
+		claim.Status = keypackage.StatusNoMatch
 	case len(d.valid) > 0:
-		record.Status = keypackage.StatusNoMatch
+		claim.Status = keypackage.StatusNoMatch
 		d.rely(d.valid[0])
 	case d.stock.truncated:
-		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
+		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
-		record.Status, record.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
+		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
 	}
-	if record.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
-		record.Reason = keypackage.ReasonScanLimit
+	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
+		claim.Reason = keypackage.ReasonScanLimit
 	}
 }
 

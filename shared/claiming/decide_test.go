@@ -81,7 +81,7 @@ func TestOneUnit(t *testing.T) {
 		},
 	} {
 		plan := decided(t, []Unit{tt.unit}, nothingKnown(), whole(tt.stock...), generous)
-		record := plan.Records[0]
+		record := plan.Claims[0]
 		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
 			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
@@ -165,7 +165,7 @@ func TestScanLimit(t *testing.T) {
 	} {
 		stock := whole(tt.stock...)
 		stock.truncated = true
-		record := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Records[0]
+		record := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Claims[0]
 		if record.Status != tt.status || record.Reason != tt.reason {
 			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
 		}
@@ -196,7 +196,7 @@ func TestStaleUnit(t *testing.T) {
 	t.Parallel()
 	unit := ask("r", 2, func(r *keypackage.Request) { r.ValidUntil = now })
 	plan := decided(t, []Unit{unit}, nothingKnown(), whole(fresh(3)...), generous)
-	record := plan.Records[0]
+	record := plan.Claims[0]
 	if record.Status != keypackage.StatusNone || record.Reason != keypackage.ReasonStale || len(plan.Created) > 0 {
 		t.Errorf("got %+v", record)
 	}

@@ -43,6 +43,9 @@ func TestCrashAtAnyCall(t *testing.T) {
 				}
 				d.fault = func(string, bool) error { return nil }
 				got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc)
+				if _, noted := d.outcomes[doc.ID]; !noted || len(d.published) == 0 { // nothing to deliver: the mark `open` is still there
+					recovered(t, d.claimer(keypackage.ModeDeliver), doc)
+				}
 				if rejected && got.Outcome != keypackage.OutcomeRejected || !rejected && (got.Granted != 3 || len(d.deliveries) != 3 || len(d.stock) != 2) {
 					t.Errorf("crash at call %d: %+v, %d deliveries, %d left", crash, got, len(d.deliveries), len(d.stock))
 				}
@@ -58,7 +61,7 @@ func TestCrashAtAnyCall(t *testing.T) {
 func TestShortFailuresAreSurvived(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, call := range []string{"Commit", "View", "ReadStock", "CountSuite", "LookUp", "NoteOutcome", "Settle"} {
+		for _, call := range []string{"Commit", "View", "ReadStock", "CountSuite", "LookUp", "NoteOutcome", "Dismiss"} {
 			for _, persisted := range []bool{false, true} {
 				d := newDesk(t, fresh(3)...) // all that is asked for, so that the reserve is handed out
 				failures := 0
@@ -70,7 +73,7 @@ func TestShortFailuresAreSurvived(t *testing.T) {
 					return nil
 				}
 				doc := signed(t, 1, forBob, three)
-				if call == "Settle" {
+				if call == "Dismiss" {
 					doc = signed(t, 1)
 				}
 				if _, err := d.first.Claim(t.Context(), doc); err != nil || failures == 0 || len(d.recordsOf(doc.ID)) != 1 {
@@ -84,7 +87,7 @@ func TestShortFailuresAreSurvived(t *testing.T) {
 func TestLostRacesAreRunAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, call := range []string{"Commit", "Settle"} {
+		for _, call := range []string{"Commit", "Dismiss"} {
 			for lost, survives := range map[int]bool{1: true, commitAttempts - 1: true, commitAttempts: false} {
 				d := newDesk(t, fresh(5)...)
 				races := 0
@@ -96,7 +99,7 @@ func TestLostRacesAreRunAgain(t *testing.T) {
 					return nil
 				}
 				doc := signed(t, 1, forBob)
-				if call == "Settle" {
+				if call == "Dismiss" {
 					doc = signed(t, 1)
 				}
 				_, err := d.first.Claim(t.Context(), doc)
@@ -117,7 +120,7 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 	doc.ReceivedAt = now.Add(-keypackage.MaxRequestTTL / 2)
 	unit := keypackage.Claim{RequestID: doc.ID, Owner: bob, Owners: []string{bob, dave}, Status: keypackage.StatusNone, Authentic: true}
 	d.fault = func(call string, done bool) error {
-		if call == "Settle" && !done {
+		if call == "Dismiss" && !done {
 			d.records[unit.ID()] = unit
 		}
 		return nil

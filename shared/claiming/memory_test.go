@@ -83,10 +83,35 @@ func (m *memory) during(call string, work func() error) error {
 	return m.fault(call, true)
 }
 
-// Records implements Store.
-func (m *memory) Records(_ context.Context, ids []string) (found []keypackage.Claim, err error) {
-	err = m.during("Records", func() error {
+// Claims implements Store.
+func (m *memory) Claims(_ context.Context, ids []string) (found []keypackage.Claim, err error) {
+	err = m.during("Claims", func() error {
 		found = m.known(ids)
+		return nil
+	})
+	return found, err
+}
+
+// NeverPushed implements Store.
+func (m *memory) NeverPushed(_ context.Context, ids []string) (unpushed bool, err error) {
+	err = m.during("NeverPushed", func() error {
+		for _, id := range ids {
+			d, ok := m.deliveries[id]
+			unpushed = unpushed || ok && d.State == keypackage.StatePending && d.PushNo == 0
+		}
+		return nil
+	})
+	return unpushed, err
+}
+
+// Deliveries implements Store.
+func (m *memory) Deliveries(_ context.Context, refs []keypackage.DeliveryRef) (found []keypackage.StoredDelivery, err error) {
+	err = m.during("Deliveries", func() error {
+		for _, ref := range refs {
+			if d, ok := m.deliveries[ref.ID]; ok {
+				found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: m.tombstones[d.PackageID]})
+			}
+		}
 		return nil
 	})
 	return found, err
@@ -107,21 +132,18 @@ func (m *memory) View(_ context.Context, owner string, units []Unit) (view *View
 		view = &View{Owner: m.owners[owner], Pairs: make(map[string]keypackage.Pair), Open: make(map[string]keypackage.StoredDelivery)}
 		view.Owner.Pubkey = owner
 		view.Owner.Supplies = maps.Clone(view.Owner.Supplies)
-		var ids []string
 		for _, u := range units {
 			if u.Owner != owner {
 				m.Errorf("a unit of %s is asked for among those of %s", u.Owner, owner)
 			}
-			ids = append(ids, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
 			pair := m.pairs[u.Request.Requester+"_"+owner]
 			view.Pairs[u.Request.Requester] = pair
-			for _, open := range pair.Open {
-				if d, ok := m.deliveries[open.DeliveryID]; ok && open.Ask == u.Request.Ask {
+			for _, id := range pair.Joinable(u.Request) {
+				if d, ok := m.deliveries[id]; ok {
 					view.Open[d.ID] = keypackage.StoredDelivery{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}
 				}
 			}
 		}
-		view.Claims = m.known(ids)
 		return nil
 	})
 	return view, err
@@ -209,9 +231,9 @@ func (m *memory) oldestFirst(owner string) []*keypackage.Candidate {
 	return all
 }
 
-// Settle implements Store.
-func (m *memory) Settle(_ context.Context, record keypackage.Claim, unitIDs []string) error {
-	return m.during("Settle", func() error {
+// Dismiss implements Store.
+func (m *memory) Dismiss(_ context.Context, record keypackage.Claim, unitIDs []string) error {
+	return m.during("Dismiss", func() error {
 		if record.Owner != "" || record.Granted != 0 || len(record.DeliveryIDs) > 0 || record.KeepUntil.IsZero() {
 			m.Errorf("not the record of a whole request: %+v", record)
 		}

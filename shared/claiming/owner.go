@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,16 +13,24 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// commitAttempts is how many races a claim loses before the event is handed back to the platform.
-const commitAttempts = 16
+// answer is what a unit is given. created are the deliveries of its own transaction; found says that its claim was recorded
+// already, be it by a commit of its own that ended unclear.
+type answer struct {
+	claim   keypackage.Claim
+	created []*keypackage.Delivery
+	found   bool
+}
 
-// answerOwner answers units of one owner, in one transaction as far as they have no answer yet, and returns one record
-// for each unit, in their order. A lost race is decided anew.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]keypackage.Claim, error) {
+// answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
+// decided anew. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may
+// have been committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]answer, error) {
+	var known []keypackage.Claim
 	for attempt := 1; ; attempt++ {
-		records, err := c.attempt(ctx, owner, units, attempt == 1)
+		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
+		plan, err := c.attempt(ctx, owner, open, attempt == 1)
 		if err == nil {
-			return records, nil
+			return inOrder(units, known, plan), nil
 		}
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
@@ -32,50 +38,51 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
 			return nil, err
 		}
+		if recorded, err := c.store.Claims(ctx, claimIDs(units)); err == nil {
+			known = recorded
+		}
 	}
 }
 
-// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures.
-func worthAnotherAttempt(attempt int, err error) bool {
-	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts
-}
-
-// backoff is random, so that losers of the same race do not meet again, and grows to 100 ms.
-func backoff(attempt int) time.Duration {
-	return time.Duration(rand.Int64N(int64(min(attempt, 10)) * int64(10*time.Millisecond)))
+// claimIDs names the claims of the units and the dismissals of their requests.
+func claimIDs(units []Unit) (ids []string) {
+	for _, u := range units {
+		ids = append(ids, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before.
-func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) ([]keypackage.Claim, error) {
+func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) (*Plan, error) {
+	if len(units) == 0 {
+		return &Plan{}, nil
+	}
 	reader := newStockReader(c.store, owner, units)
-	plan, known, err := c.plan(ctx, reader, hope)
-	if err == nil && len(plan.Records) > 0 {
+	plan, err := c.plan(ctx, reader, hope)
+	if err == nil && plan.writes() {
 		err = c.store.Commit(ctx, plan)
 	}
 	if err != nil {
 		reader.giveBack()
 		return nil, err
 	}
-	return inOrder(units, append(known, plan.Records...)), nil
+	return plan, nil
 }
 
-// plan decides the units that have no answer yet, and returns the records of the others.
-func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Plan, []keypackage.Claim, error) {
+// plan decides the units of a reader.
+func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Plan, error) {
 	view, err := c.read(ctx, reader)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	open := slices.DeleteFunc(slices.Clone(reader.units), func(u Unit) bool { return answered(view.Claims, u) })
-	if len(open) == 0 {
-		return &Plan{}, view.Claims, nil
-	}
-	if limit := c.newestWanted(open, view); limit > 0 {
+	if limit := c.newestWanted(reader.units, view); limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	for {
-		plan, err := decide(open, view, &reader.stock, c.settings.Limits, c.now())
+		plan, err := decide(reader.units, view, &reader.stock, c.settings.Limits, c.now())
 		settled := false
 		switch {
 		case err == nil:
@@ -84,7 +91,7 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 			err = reader.readOldest(ctx)
 		}
 		if settled || err != nil {
-			return plan, view.Claims, err
+			return plan, err
 		}
 	}
 }
@@ -92,8 +99,13 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 // newestWanted returns how many of the newest documents are needed as well: those from which the reserve is taken if the
 // budget may not suffice, or a few in which an addressable package should be.
 func (c *Claimer) newestWanted(units []Unit, view *View) int {
+	limited := func(u Unit) bool { // see fillREQ
+		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
+	}
 	switch {
 	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
+		return newestLimit
+	case slices.ContainsFunc(units, limited):
 		return newestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
@@ -122,19 +134,31 @@ func wanted(units []Unit) int {
 	return n
 }
 
-func answered(records []keypackage.Claim, u Unit) bool {
-	return slices.ContainsFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })
+func answered(known []keypackage.Claim, u Unit) bool {
+	return slices.ContainsFunc(known, func(c keypackage.Claim) bool { return answers(c, u) })
 }
 
-// answers reports whether the record is the unit's, or that of its whole request.
-func answers(r keypackage.Claim, u Unit) bool {
-	return r.RequestID == u.Request.ID && (r.Owner == u.Owner || r.Owner == "")
+// answers reports whether the claim is the unit's, or the dismissal of its whole request.
+func answers(c keypackage.Claim, u Unit) bool {
+	return c.RequestID == u.Request.ID && (c.Owner == u.Owner || isDismissal(c))
 }
 
-func inOrder(units []Unit, records []keypackage.Claim) []keypackage.Claim {
-	ordered := make([]keypackage.Claim, len(units))
+// inOrder returns the answers in the order of the units: the known ones, and those of the plan, which has one for each of the
+// others.
+func inOrder(units []Unit, known []keypackage.Claim, plan *Plan) []answer {
+	ordered, next := make([]answer, len(units)), 0
 	for i, u := range units {
-		ordered[i] = records[slices.IndexFunc(records, func(r keypackage.Claim) bool { return answers(r, u) })]
+		if k := slices.IndexFunc(known, func(c keypackage.Claim) bool { return answers(c, u) }); k >= 0 {
+			ordered[i].claim, ordered[i].found = known[k], true
+			continue
+		}
+		ordered[i].claim = plan.Answers[next]
+		for _, d := range plan.Created {
+			if d.RequestID == u.Request.ID {
+				ordered[i].created = append(ordered[i].created, d)
+			}
+		}
+		next++
 	}
 	return ordered
 }

@@ -54,6 +54,10 @@ func anyUnits(t *rapid.T) []Unit {
 		if rapid.IntRange(0, 4).Draw(t, "addressable first") == 1 {
 			edits = append(edits, preferAddressable)
 		}
+		if rapid.IntRange(0, 2).Draw(t, "a REQ") == 0 {
+			units[i] = req(fmt.Sprintf("r%d", i), rapid.Bool().Draw(t, "takes addressable"), edits[0])
+			continue
+		}
 		units[i] = ask(fmt.Sprintf("r%d", i), rapid.IntRange(1, 5).Draw(t, "wanted"), edits...)
 	}
 	return units
@@ -75,6 +79,11 @@ func anyWorld(t *rapid.T) *memory {
 		m.deliveries[d.ID] = d
 		pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: d.ID, Ask: "any", ExpiresAt: d.ExpiresAt})
 	}
+	if _, ok := m.deliveries["old_0"]; ok && rapid.Bool().Draw(t, "asked by REQ before") {
+		pair.LastREQ = &keypackage.REQGrant{DeliveryID: "old_0", Suite: "0x0001", At: now.Add(-time.Second), ExpiresAt: now.Add(time.Minute)}
+		pair.LastREQ.Reserve = m.deliveries["old_0"].Reserve
+		pair.LastREQ.JoinedBy = rapid.SampledFrom([]string{"", "a 447"}).Draw(t, "joined")
+	}
 	m.pairs[alice+"_"+bob] = pair
 	return m
 }
@@ -93,6 +102,9 @@ func decideAll(t *rapid.T, m *memory, units []Unit) *Plan {
 	}
 	if fmt.Sprintf("%+v", *view) != viewBefore || fmt.Sprint(deref(s.documents)) != stockBefore {
 		t.Fatal("the decision changed what it was decided on")
+	}
+	if !plan.writes() {
+		return plan
 	}
 	if err := m.Commit(t.Context(), plan); err != nil {
 		t.Fatalf("the plan does not hold in the world that it was made for: %v", err)
@@ -115,8 +127,8 @@ func TestClaimsInAnyWorld(t *testing.T) {
 		before := whole(m.oldestFirst(bob)...)
 		usedBefore := m.owners[bob].HandedOut.Count(now)
 		plan := decideAll(t, m, units)
-		if len(plan.Records) != len(units) {
-			t.Fatalf("%d answers to %d units", len(plan.Records), len(units))
+		if len(plan.Answers) != len(units) {
+			t.Fatalf("%d answers to %d units", len(plan.Answers), len(units))
 		}
 		if n := m.owners[bob].HandedOut.Count(now); n != usedBefore+len(plan.Consumed) || (n > 100 && len(plan.Consumed) > 0) {
 			t.Fatalf("%d handed out before, %d now, of 100", usedBefore, n)
@@ -148,15 +160,15 @@ func checkOldestFirst(t *rapid.T, plan *Plan, documents []*keypackage.Candidate)
 
 // checkStatuses: why a unit got nothing, in the words of the contract.
 func checkStatuses(t *rapid.T, plan *Plan, documents []*keypackage.Candidate) {
-	for _, r := range plan.Records {
+	for _, r := range plan.Answers {
 		switch {
-		case r.Granted > 0 || r.Reason == keypackage.ReasonPairLimit:
+		case r.Reason == keypackage.ReasonAddressable || r.Granted > 0 || r.Reason == keypackage.ReasonPairLimit:
 		case r.Status == keypackage.StatusNone && len(valid(documents)) == 0:
 		case r.Status == keypackage.StatusNoMatch:
 		default:
 			t.Fatalf("%s got nothing: %s, %q, of %d valid packages", r.RequestID, r.Status, r.Reason, len(valid(documents)))
 		}
-		if (r.Status == keypackage.StatusLimited || r.Reason == keypackage.ReasonBudget) != r.RetryAt.After(now) {
+		if (r.Reason == keypackage.ReasonPairLimit || r.Reason == keypackage.ReasonBudget) != r.RetryAt.After(now) {
 			t.Fatalf("%s, reason %q, may be tried again at %v", r.Status, r.Reason, r.RetryAt)
 		}
 	}
@@ -216,7 +228,7 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 		reader := newStockReader(m, bob, units)
 		reader.page = rapid.IntRange(1, 12).Draw(t, "page")
 		claimer := New(m, nil, Settings{Limits: generous}, func() time.Time { return now })
-		plan, _, err := claimer.plan(t.Context(), reader, false)
+		plan, err := claimer.plan(t.Context(), reader, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,8 +237,8 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 			t.Fatalf("%d of %d documents read: consumed %v, exposed %v; of all: %v, %v", len(reader.documents), len(m.stock),
 				consumed(plan), handoutIDs(plan.Reserves), consumed(all), handoutIDs(all.Reserves))
 		}
-		if !reflect.DeepEqual(plan.Records, all.Records) {
-			t.Fatalf("records: %+v, of all %+v", plan.Records, all.Records)
+		if !reflect.DeepEqual(plan.Claims, all.Claims) {
+			t.Fatalf("records: %+v, of all %+v", plan.Claims, all.Claims)
 		}
 		if err := m.Commit(t.Context(), plan); err != nil {
 			t.Fatalf("a part was enough to decide, but not to commit: %v", err)
@@ -250,11 +262,11 @@ func TestHopeIsNeverWrongAndCommitted(t *testing.T) {
 		m := newMemory(t, anyStock(t, 20, kinds, 1, 1, 1, 2)...)
 		units := []Unit{ask("r", rapid.IntRange(1, 3).Draw(t, "wanted"), ofSuite(1))}
 		claimer := New(m, nil, Settings{Limits: generous}, func() time.Time { return now })
-		careful, _, err := claimer.plan(t.Context(), newStockReader(m, bob, units), false)
+		careful, err := claimer.plan(t.Context(), newStockReader(m, bob, units), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		hopeful, _, err := claimer.plan(t.Context(), newStockReader(m, bob, units), true)
+		hopeful, err := claimer.plan(t.Context(), newStockReader(m, bob, units), true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,10 +15,10 @@ type selection struct {
 	unknownSuite bool // no package can match, whatever is in stock
 }
 
-// selectPackages selects up to need packages. It reads no further than it must: with enough fresh packages, oldest first, and
+// selectPackages selects up to need packages, at most budget of them one-time. It reads no further than it must: with enough fresh packages, oldest first, and
 // another valid one of each ciphersuite staying behind, the rest of the stock cannot change the choice. Only at the end of
 // the stock does the order of use decide what the owner's reserve is.
-func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool) (selection, error) {
+func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool, budget int) (selection, error) {
 	if need <= 0 {
 		return selection{}, nil
 	}
@@ -26,12 +26,11 @@ func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve 
 		return selection{unknownSuite: true}, nil
 	}
 	var t selection
-	if req.PreferAddressable && !hasReserve {
+	if req.PreferAddressable && !req.REQ && !hasReserve {
 		if t.reserve = d.addressableFor(req); t.reserve != nil {
 			need--
 		}
 	}
-	budget := max(0, d.limits.OwnerBudgetPerHour-d.plan.Owner.HandedOut.Count(d.now))
 	if d.stock.complete {
 		t.oneTime = d.oneTimeOfAll(req, need)
 		if t.overBudget = len(t.oneTime) > budget; t.overBudget {
@@ -89,10 +88,11 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypacka
 
 // reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
 // match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
-// is the last, depends on all: one that is exposed already comes last.
+// is the last, depends on all: one that is exposed already comes last. Who does not take addressable events is given one of
+// another package, if there is one.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
-		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID])
+		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID]) || !req.Takes(d.eventFor(req, c).Kind)
 	})
 	for _, c := range pool {
 		if req.Matches(c.Suite) {

@@ -6,15 +6,17 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Store keeps requests' records, the stock, and everything that a claim decides on. All methods may be called
+// Store keeps claims, the stock, and everything that a claim decides on. All methods may be called
 // concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
 // decides whether it still holds.
 type Store interface {
-	// Records returns those of the records that exist, in any order.
-	Records(ctx context.Context, ids []string) ([]keypackage.Claim, error)
+	// Claims returns those of the claims and dismissals that exist, in any order.
+	Claims(ctx context.Context, ids []string) ([]keypackage.Claim, error)
 
-	// View reads what is known about the owner and the requesters of the units, except the stock. Its Records hold the
-	// units that were answered before, and the records of whole requests.
+	// NeverPushed reports whether one of the deliveries is pending and no push of it was ever begun.
+	NeverPushed(ctx context.Context, deliveryIDs []string) (bool, error)
+
+	// View reads what is known about the owner and the requesters of the units, except the stock.
 	View(ctx context.Context, owner string, units []Unit) (*View, error)
 
 	// ReadStock reads documents of the owner's stock, without a look at anything else: nothing is verified that was not
@@ -31,18 +33,22 @@ type Store interface {
 	// LookUp reads what the ledger and the tombstones say of those of the candidates that are not LookedUp.
 	LookUp(ctx context.Context, candidates []*keypackage.Candidate) error
 
+	// Deliveries returns those of the deliveries that exist, in any order.
+	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
+
 	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that
 	// the plan changes or relies on is as it was read. After any other error the plan may have been written all the same.
+	// It sets the Version of the deliveries that it creates.
 	Commit(ctx context.Context, plan *Plan) error
 
-	// Settle creates the record of a whole request (rejected, observed) unless it or one of the units' records exists;
+	// Dismiss creates the record of a whole request (rejected, observed) unless it or one of the units' claims exists;
 	// then it returns keypackage.ErrConflict.
-	Settle(ctx context.Context, record keypackage.Claim, unitIDs []string) error
+	Dismiss(ctx context.Context, dismissal keypackage.Claim, unitIDs []string) error
 
 	// NoteOutcome copies the outcome to the request's document, for people and for the relay, and removes its mark: with it
 	// the scheduled function finds what is not finished. So it comes last, when every unit's record exists. A document that is
 	// gone is no error.
-	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim) error
+	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, claims []keypackage.Claim) error
 }
 
 // Page says which documents of a stock to read.
@@ -62,17 +68,18 @@ type Portion struct {
 
 // View is what a claim knows about one owner besides the stock.
 type View struct {
-	Owner  keypackage.Owner
-	Pairs  map[string]keypackage.Pair           // by requester; all requesters of the units
-	Open   map[string]keypackage.StoredDelivery // by delivery id: what the pairs' open deliveries point to
-	Claims []keypackage.Claim
+	Owner keypackage.Owner
+	Pairs map[string]keypackage.Pair           // by requester; all requesters of the units
+	Open  map[string]keypackage.StoredDelivery // by delivery id: what the pairs point to, if one of the units may join it
 }
 
 // Unit is one request's share in one owner: it is answered as a whole or not at all.
 type Unit struct {
 	Request *keypackage.Request
 	Owner   string
-	reads   *allowance // shared by the units of a request; nil: no bound but the owner's
+	// Holder is set where the requester's session is: the first push of what is created begins with the claim, for it.
+	Holder string
+	reads  *allowance // shared by the units of a request; nil: no bound but the owner's
 }
 
 // ClaimID returns the document id of the unit's record.
@@ -89,9 +96,11 @@ type Plan struct {
 	WriteOwner   bool // packages were consumed, so the budget changed, or a level of the stock or its end was reached
 	RequireOwner bool // the budget was too small, which must still be so
 	Pairs        []keypackage.Pair
-	Records      []keypackage.Claim
+	Answers      []keypackage.Claim // to the units, in their order
+	Claims       []keypackage.Claim // those of the answers that are recorded: all but a REQ's that is given nothing new
 	Created      []*keypackage.Delivery
 	Joined       []*keypackage.Delivery
+	JoinedLate   []*keypackage.Delivery // delivered: they are not written
 	Consumed     []Handout
 	Reserves     []Handout
 	// Remaining holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
@@ -102,6 +111,10 @@ type Plan struct {
 
 	decisive []*keypackage.Candidate // on whose use the decision rests besides; not for the store
 }
+
+// writes reports whether there is anything to commit: a REQ that is given nothing new leaves everything as it is, unless it is
+// the first to find the stock empty.
+func (p *Plan) writes() bool { return len(p.Claims)+len(p.Removed)+len(p.Flagged) > 0 || p.WriteOwner }
 
 // Handout is a package that is handed out. NewUse is false for a reserve that the ledger already knows as shared.
 type Handout struct {

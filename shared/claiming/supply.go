@@ -25,7 +25,7 @@ func (d *decision) supplies() {
 			if touched && count <= keypackage.LowStock {
 				d.rely(d.ofSuite(suite)...)
 			}
-		case touched && !d.stock.complete && !d.plan.RequireOwner:
+		case touched && !d.stock.complete && !d.cut:
 			count, reserve = max(count, d.uncounted(suite)), false
 		default:
 			continue // over budget or past a bound: not known

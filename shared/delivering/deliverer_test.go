@@ -161,6 +161,26 @@ func TestModesThatDoNotDeliver(t *testing.T) {
 	}
 }
 
+// unknownMode is a switch that could not be read.
+type unknownMode struct{}
+
+func (unknownMode) Now(context.Context) (keypackage.Mode, error) {
+	return keypackage.ModeOff, errors.New("the database is away")
+}
+
+// As long as the mode is not known nothing is pushed, and a request's message comes again.
+func TestModeNotKnown(t *testing.T) {
+	t.Parallel()
+	inScene(t, 1, func(s *scene) {
+		d := New(s.memory, s.relay, unknownMode{}, time.Now)
+		_, err := d.ForRequest(s.Context(), request("r"))
+		_, left := d.ForRequester(s.Context(), "alice")
+		if !fault.IsRetryable(err) || left == nil || fault.IsRetryable(left) || len(s.relay.pushes) > 0 {
+			s.Errorf("%v, %v, pushed %v", err, left, s.relay.pushes)
+		}
+	})
+}
+
 // A nudge names the requester: everything that is open goes out, under the last request that asked for each.
 func TestNudge(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,8 @@ const (
 	ReasonPairLimit = "pair_limit" // with StatusLimited
 	ReasonScanLimit = "scan_limit" // with StatusNoMatch: the stock was not read to its end
 	ReasonStale     = "stale"      // with StatusNone: the request ended before all its owners were taken up
+
+	ReasonAddressable = "addressable" // with StatusNone, never recorded: a REQ that is answered by a 30443, which anybody may read
 )
 
 // Claim is the authority on what was answered. There is one for each unit, and exactly one of a different kind
@@ -40,7 +42,8 @@ type Claim struct {
 	DeliveryIDs []string  `firestore:"delivery_ids"`
 	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
 	Observed    []Row     `firestore:"observed"`               // what would have been claimed, with StatusObserved
-	Authentic   bool      `firestore:"authentic"`              // the requester really signed this request, so it may be told
+	Authentic   bool      `firestore:"authentic"`              // the requester has signed this request, so the outcome is told
+	Gateway     bool      `firestore:"gateway"`                // made where the requester's session is: the gateway tells the outcome
 	CreatedAt   time.Time `firestore:"created_at,omitempty"`
 	KeepUntil   time.Time `firestore:"keep_until,omitempty"`
 }

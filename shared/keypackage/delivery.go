@@ -43,6 +43,7 @@ type Delivery struct {
 	RequestID       string     `firestore:"request_event_id"` // the request that claimed the package
 	RequestIDs      []string   `firestore:"request_ids"`      // and those that joined it later
 	Hash            string     `firestore:"ledger_id"`        // key of the package's ledger entry
+	Suite           string     `firestore:"ciphersuite"`      // SuiteKey
 	Reserve         bool       `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
 	Package         Document   `firestore:"package"`          // the package's document: what is delivered, or returned to stock
 	PackageExpires  time.Time  `firestore:"package_expires,omitempty"`
@@ -91,7 +92,7 @@ func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, n
 	return &Delivery{
 		ID: DeliveryID(req.ID, p.ID), Requester: req.Requester, Owner: p.Owner, PackageID: p.ID,
 		DueShard:  shardOf(DeliveryID(req.ID, p.ID)),
-		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, Reserve: lastResort,
+		RequestID: req.ID, RequestIDs: []string{req.ID}, Hash: p.Hash, Suite: SuiteKey(p.Suite), Reserve: lastResort,
 		Package: p.Document, PackageExpires: p.ExpiresAt, RequestedAt: req.ReceivedAt, CreatedAt: now,
 		ExpiresAt: slices.MinFunc([]time.Time{now.Add(ttl), p.ExpiresAt, req.ValidUntil}, time.Time.Compare),
 		State:     StatePending,

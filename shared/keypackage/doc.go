@@ -3,13 +3,13 @@
 // Read it in the order of a request's life:
 //
 //   - event.go: a signed Nostr event, verified byte for byte
-//   - request.go: the kind-447 request and what makes it valid
+//   - request.go, req.go: the kind-447 request and what makes it valid, and the REQ that asks for the same
 //   - document.go, package.go: a stored KeyPackage and what it is worth
 //   - ledger.go: which bytes were already handed out
 //   - tombstone.go: what a deletion leaves, and how a slot is named
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
-//   - window.go, pair.go: the limits, and the open deliveries that a repeated request joins
+//   - window.go, owner.go, pair.go: the limits, and the deliveries that a repeated request joins
 //   - claim.go: the recorded answer for one owner, and the outcome of a whole request
 //   - announcement.go: what tells the delivery that something was claimed
 //   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends

@@ -1,6 +1,10 @@
 package keypackage
 
-import "time"
+import (
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
 
 // Document is a document of the KeyPackages collection as the relay wrote it: field names to values as Firestore returns
 // them. It is kept whole with a delivery, because a return to stock writes it back.
@@ -25,9 +29,6 @@ func (d Document) Text(field string) string {
 	return s
 }
 
-// endOfTime is the last second that Firestore can store as a timestamp, in the year 9999.
-const endOfTime = 253402300799
-
 // Created returns created_at, and whether it is what it should be: integer Unix seconds. A timestamp and a number with a
 // fraction are dates, too; for anything else it returns the zero time.
 func (d Document) Created() (created time.Time, integer bool) {
@@ -35,7 +36,7 @@ func (d Document) Created() (created time.Time, integer bool) {
 	case int64:
 		return unix(v), true
 	case float64:
-		if v >= 0 && v <= endOfTime {
+		if v >= 0 && v <= mls.EndOfTime {
 			return unix(int64(v)), false
 		}
 	case time.Time:
@@ -59,7 +60,7 @@ func (d Document) End() (end time.Time, ok bool) {
 
 // unix returns the zero time for seconds that are no time that Firestore can store, or before 1970.
 func unix(seconds int64) time.Time {
-	if seconds < 0 || seconds > endOfTime {
+	if seconds < 0 || seconds > mls.EndOfTime {
 		return time.Time{}
 	}
 	return time.Unix(seconds, 0).UTC()

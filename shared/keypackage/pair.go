@@ -6,22 +6,19 @@ import (
 )
 
 // Pair is what is known about one requester and one owner: how often the one asked for the other, and which deliveries
-// are still open.
+// are still open. The values that it points to are never changed, only replaced.
 type Pair struct {
 	Requester string         `firestore:"requester_pubkey"`
 	Owner     string         `firestore:"owner_pubkey"`
 	Requests  Window         `firestore:"requests"`
 	Open      []OpenDelivery `firestore:"open"`
+	LastREQ   *REQGrant      `firestore:"last_req"` // nil if there is none that matters any more
 	KeepUntil time.Time      `firestore:"keep_until,omitempty"`
 	Version   time.Time      `firestore:"-"` // update time of the document; zero if there is none
 }
 
-// Retention of the documents of pairs and owners after their last change. A pair's outlives the window and any open
-// delivery; an owner's outlives any package that its levels speak of.
-const (
-	PairRetention  = 24 * time.Hour
-	OwnerRetention = 90 * 24 * time.Hour
-)
+// PairRetention is how long a pair's document is kept after its last change: longer than the window and any open delivery.
+const PairRetention = 24 * time.Hour
 
 // OpenDelivery points to a delivery that a repeated request may join.
 type OpenDelivery struct {
@@ -33,26 +30,48 @@ type OpenDelivery struct {
 // JoinMargin is how long a delivery must still be open for a repeated request to join it.
 const JoinMargin = 30 * time.Second
 
+// REQGrant is what a REQ was given that asked for one package of the owner (see NewREQ).
+type REQGrant struct {
+	DeliveryID string    `firestore:"delivery_id"`
+	Suite      string    `firestore:"ciphersuite"` // SuiteKey
+	Reserve    bool      `firestore:"last_resort"`
+	At         time.Time `firestore:"at,omitempty"`
+	ExpiresAt  time.Time `firestore:"expires_at,omitempty"`
+	JoinedBy   string    `firestore:"joined_by"` // the first 447 after it, which counts it as its own; "" if none has come
+}
+
+// REQMemory is how long a REQ that is asked again brings the same package, and how long a 447 joins what a REQ was given:
+// ordinary clients subscribe again and again on a bad line, and subscribe first and ask then.
+const REQMemory = time.Minute
+
+// Recent reports whether the grant still counts.
+func (g *REQGrant) Recent(now time.Time) bool {
+	return g != nil && now.Sub(g.At) < REQMemory && now.Before(g.ExpiresAt)
+}
+
+// Joinable returns the ids of the deliveries that the request may join, or be given again.
+func (p Pair) Joinable(req *Request) (ids []string) {
+	for _, open := range p.Open {
+		if open.Ask == req.Ask {
+			ids = append(ids, open.DeliveryID)
+		}
+	}
+	if last := p.LastREQ; last != nil && (req.REQ || last.JoinedBy == "") {
+		ids = append(ids, last.DeliveryID)
+	}
+	return ids
+}
+
 // maxOpen is how many open deliveries a pair's document remembers, each with some 300 bytes: at the highest settings a
 // requester who varies the group could have 100,000 of them in an hour, and Firestore's documents have at most 1 MiB.
 const maxOpen = 1000
 
-// Prune drops the deliveries that nobody can join any more, and of too many the oldest: who asks for them again is given
+// Prune drops what no request can join any more, and of too many open deliveries the oldest: who asks for them again is given
 // others.
 func (p *Pair) Prune(now time.Time) {
+	if !p.LastREQ.Recent(now) {
+		p.LastREQ = nil
+	}
 	p.Open = slices.DeleteFunc(p.Open, func(o OpenDelivery) bool { return o.ExpiresAt.Sub(now) < JoinMargin })
 	p.Open = p.Open[max(0, len(p.Open)-maxOpen):]
-}
-
-// Owner is what is known about one owner across requests.
-type Owner struct {
-	Pubkey    string `firestore:"owner_pubkey"`
-	HandedOut Window `firestore:"handed_out"` // one-time packages
-
-	Supplies map[string]Supply `firestore:"supplies"` // by ciphersuite (SuiteKey)
-	Pending  bool              `firestore:"pending"`  // there are unannounced supplies
-	Stocked  bool              `firestore:"stocked"`  // she had a package when one was last asked for
-
-	KeepUntil time.Time `firestore:"keep_until,omitempty"`
-	Version   time.Time `firestore:"-"` // update time of the document; zero if there is none
 }

@@ -88,7 +88,7 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 	return doc
 }
 
-// Request is a valid kind-447 request.
+// Request is a valid kind-447 request, or a REQ that asks for the same.
 type Request struct {
 	ID        string
 	Requester string
@@ -100,6 +100,7 @@ type Request struct {
 	// PreferAddressable says that the requester wants an addressable KeyPackage (kind 30443) first, if the owner has one:
 	// the tag ["k", "30443"]. Without it one-time packages come first.
 	PreferAddressable bool
+	REQ               bool // a REQ asks, not a 447: see NewREQ
 	CreatedAt         time.Time
 	ValidUntil        time.Time // created_at + ttl
 	ReceivedAt        time.Time

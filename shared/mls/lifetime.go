@@ -25,10 +25,12 @@ func (l Lifetime) Current(now time.Time) error {
 	}
 }
 
-// End is NotAfter as a time, at most the end of the year 9999, beyond which Firestore has no timestamps.
+// EndOfTime is the last second of the year 9999, in Unix time: beyond it Firestore has no timestamps.
+const EndOfTime = 253402300799
+
+// End is NotAfter as a time, at most EndOfTime.
 func (l Lifetime) End() time.Time {
-	const end9999 = 253402300799
-	return time.Unix(int64(min(l.NotAfter, end9999)), 0).UTC()
+	return time.Unix(int64(min(l.NotAfter, EndOfTime)), 0).UTC()
 }
 
 // acceptable tells whether the lifetime is a forward span of at most MaxLifetime.

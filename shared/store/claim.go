@@ -18,26 +18,33 @@ var _ claiming.Store = (*Store)(nil)
 // Commit implements claiming.Store.
 func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	t := s.begin()
-	s.commitRecords(t, plan)
+	s.commitClaims(t, plan)
 	s.commitOwner(t, plan)
 	s.commitDeliveries(t, plan)
 	s.commitHandouts(t, plan)
 	s.requireRemaining(t, plan)
 	s.commitCleaning(t, plan)
-	_, err := t.commit(ctx, "claim")
-	return err
+	at, err := t.commit(ctx, "claim")
+	if err != nil {
+		return err
+	}
+	for _, d := range plan.Created {
+		d.Version = at // one transaction, one update time for all its documents
+	}
+	return nil
 }
 
-// commitRecords creates the records of the units. The record of the whole request must not exist: whichever is first
+// commitClaims creates the claims of the units. The dismissal of the whole request must not exist: whichever is first
 // stands.
-func (s *Store) commitRecords(t *transaction, plan *claiming.Plan) {
-	for _, record := range plan.Records {
-		t.require(s.claims.Doc(keypackage.ClaimID(record.RequestID, "")), missing)
-		t.create(s.claims.Doc(record.ID()), record)
+func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
+	for _, claim := range plan.Claims {
+		t.require(s.claims.Doc(keypackage.ClaimID(claim.RequestID, "")), missing)
+		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {
 		t.createOrUpdate(s.pair(pair.Requester, pair.Owner), pair.Version, pair, []firestore.Update{
-			{Path: "requests", Value: pair.Requests}, {Path: "open", Value: pair.Open}, {Path: "keep_until", Value: pair.KeepUntil},
+			{Path: "requests", Value: pair.Requests}, {Path: "open", Value: pair.Open},
+			{Path: "last_req", Value: pair.LastREQ}, {Path: "keep_until", Value: pair.KeepUntil},
 		})
 	}
 }
@@ -63,6 +70,9 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 	for _, d := range plan.Joined {
 		t.require(s.tombstone(d.PackageID, d.Owner), missing)
 		t.update(s.deliveries.Doc(d.ID), d.Version, []firestore.Update{{Path: "request_ids", Value: d.RequestIDs}})
+	}
+	for _, d := range plan.JoinedLate { // delivered for good
+		t.require(s.tombstone(d.PackageID, d.Owner), missing)
 	}
 }
 
@@ -128,29 +138,51 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// Settle implements claiming.Store.
-func (s *Store) Settle(ctx context.Context, record keypackage.Claim, unitIDs []string) error {
+// NeverPushed implements claiming.Store. It costs one read a delivery.
+func (s *Store) NeverPushed(ctx context.Context, deliveryIDs []string) (bool, error) {
+	refs := make([]*firestore.DocumentRef, len(deliveryIDs))
+	for i, id := range deliveryIDs {
+		refs[i] = s.deliveries.Doc(id)
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return false, err
+	}
+	for _, snap := range snaps {
+		d, err := decodeDelivery(snap)
+		if err != nil {
+			return false, err
+		}
+		if d != nil && d.State == keypackage.StatePending && d.PushNo == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Dismiss implements claiming.Store.
+func (s *Store) Dismiss(ctx context.Context, dismissal keypackage.Claim, unitIDs []string) error {
 	t := s.begin()
 	for _, id := range unitIDs {
 		t.require(s.claims.Doc(id), missing)
 	}
-	t.create(s.claims.Doc(record.ID()), record)
-	_, err := t.commit(ctx, "record the answer to a request")
+	t.create(s.claims.Doc(dismissal.ID()), dismissal)
+	_, err := t.commit(ctx, "dismiss a request")
 	return err
 }
 
 // NoteOutcome implements claiming.Store.
 func (s *Store) NoteOutcome(
-	ctx context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim,
+	ctx context.Context, documentID string, outcome keypackage.Outcome, claims []keypackage.Claim,
 ) error {
-	rows := make([]keypackage.Row, 0, len(records))
-	for i := range records {
-		rows = append(rows, records[i].Row())
+	rows := make([]keypackage.Row, 0, len(claims))
+	for i := range claims {
+		rows = append(rows, claims[i].Row())
 	}
-	updates := append(unmarked(records[0].KeepUntil), firestore.Update{
+	updates := append(unmarked(claims[0].KeepUntil), firestore.Update{
 		Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows},
 	})
-	if observed := records[0].Observed; len(observed) > 0 {
+	if observed := claims[0].Observed; len(observed) > 0 {
 		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
 	}
 	_, err := s.requests.Doc(documentID).Update(ctx, updates)

@@ -41,12 +41,11 @@ func (s *scene) checkRead() {
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	equal(s.t, "budget used", view.Owner.HandedOut.Count(s.now), 2)
 	equal(s.t, "stocked", view.Owner.Stocked, true)
-	equal(s.t, "records", len(view.Claims), 2)
 	for i, u := range s.units {
 		pair := view.Pairs[u.Request.Requester]
 		equal(s.t, "requests of the pair", pair.Requests.Count(s.now), 1)
-		found := must(s.store.Records(s.t.Context(), []string{u.ClaimID()}))(s.t)
-		equal(s.t, "record", found, []keypackage.Claim{s.plan.Records[i]})
+		found := must(s.store.Claims(s.t.Context(), []string{u.ClaimID()}))(s.t)
+		equal(s.t, "record", found, []keypackage.Claim{s.plan.Claims[i]})
 	}
 	joined := view.Open[s.plan.Joined[0].ID]
 	equal(s.t, "requests of the joined delivery", joined.RequestIDs, []string{s.earlierFromCarol.ID, s.fromCarol.ID})
@@ -89,23 +88,27 @@ func TestCommitConflicts(t *testing.T) {
 		"joined: changed":                func(s *scene) { s.Touch(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: gone":                   func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: tombstone":              func(s *scene) { s.tombstone(s.joined) },
-		"removed: tombstone gone":        func(s *scene) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey)) },
-		"removed: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.tombstoned)) },
-		"removed: deleted":               func(s *scene) { s.Delete(s.stockPath(s.tombstoned)) },
-		"removed: returned to stock":     func(s *scene) { s.Delete(s.ledgerPath(s.usedUp)) },
-		"removed: now a reserve":         func(s *scene) { s.use(s.usedUp, keypackage.UseReserve) },
-		"removed, used up: rewritten":    func(s *scene) { s.Touch(s.stockPath(s.usedUp)) },
-		"removed, expired: rewritten":    func(s *scene) { s.Touch(s.stockPath(s.expired)) },
-		"flagged: rewritten":             func(s *scene) { s.Touch(s.stockPath(s.flawed)) },
-		"flagged: deleted":               func(s *scene) { s.Delete(s.stockPath(s.flawed)) },
-		"pair: created":                  func(s *scene) { s.Put(fixture.Documents{s.pairPath(s.alice.Pubkey, s.bob.Pubkey): keypackage.Pair{}}) },
-		"pair: changed":                  func(s *scene) { s.Touch(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
-		"pair: gone":                     func(s *scene) { s.Delete(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
-		"owner: changed":                 func(s *scene) { s.Touch(s.ownerPath(s.bob.Pubkey)) },
-		"owner: gone":                    func(s *scene) { s.Delete(s.ownerPath(s.bob.Pubkey)) },
-		"unit: answered":                 func(s *scene) { s.answer(s.fromAlice.ID, s.bob.Pubkey) },
-		"request: answered as a whole":   func(s *scene) { s.answer(s.fromCarol.ID, "") },
-		"delivery: exists":               func(s *scene) { s.Put(fixture.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
+		"joined late: tombstone": func(s *scene) {
+			s.plan.JoinedLate, s.plan.Joined = s.plan.Joined, nil
+			s.tombstone(s.joined)
+		},
+		"removed: tombstone gone":      func(s *scene) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey)) },
+		"removed: rewritten":           func(s *scene) { s.Touch(s.stockPath(s.tombstoned)) },
+		"removed: deleted":             func(s *scene) { s.Delete(s.stockPath(s.tombstoned)) },
+		"removed: returned to stock":   func(s *scene) { s.Delete(s.ledgerPath(s.usedUp)) },
+		"removed: now a reserve":       func(s *scene) { s.use(s.usedUp, keypackage.UseReserve) },
+		"removed, used up: rewritten":  func(s *scene) { s.Touch(s.stockPath(s.usedUp)) },
+		"removed, expired: rewritten":  func(s *scene) { s.Touch(s.stockPath(s.expired)) },
+		"flagged: rewritten":           func(s *scene) { s.Touch(s.stockPath(s.flawed)) },
+		"flagged: deleted":             func(s *scene) { s.Delete(s.stockPath(s.flawed)) },
+		"pair: created":                func(s *scene) { s.Put(fixture.Documents{s.pairPath(s.alice.Pubkey, s.bob.Pubkey): keypackage.Pair{}}) },
+		"pair: changed":                func(s *scene) { s.Touch(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
+		"pair: gone":                   func(s *scene) { s.Delete(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
+		"owner: changed":               func(s *scene) { s.Touch(s.ownerPath(s.bob.Pubkey)) },
+		"owner: gone":                  func(s *scene) { s.Delete(s.ownerPath(s.bob.Pubkey)) },
+		"unit: answered":               func(s *scene) { s.answer(s.fromAlice.ID, s.bob.Pubkey) },
+		"request: answered as a whole": func(s *scene) { s.answer(s.fromCarol.ID, "") },
+		"delivery: exists":             func(s *scene) { s.Put(fixture.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {

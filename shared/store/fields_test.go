@@ -60,7 +60,7 @@ func rises(t reflect.Type) bool {
 		return true
 	case t == reflect.TypeFor[keypackage.Document](): // a package's document
 		return true
-	case t.Kind() == reflect.Slice || t.Kind() == reflect.Map:
+	case t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer:
 		return rises(t.Elem())
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
@@ -80,7 +80,7 @@ var spread = map[string][]string{
 	},
 	"shards":    {"open", "due_shard", "check_shard"},
 	"few words": {"ciphersuite", "extensions", "relays", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
-	"yes or no": {"out_of_stock", "stocked", "last_resort", "exposure_unknown", "parked", "authentic", "pending"},
+	"yes or no": {"out_of_stock", "stocked", "last_resort", "exposure_unknown", "parked", "authentic", "gateway", "pending"},
 	"counts":    {"push_no", "attempts", "requested", "granted"},
 }
 

@@ -27,7 +27,7 @@ func (s *Store) Announced(
 	if err != nil {
 		return nil, nil, err
 	}
-	if records, err = decodeRecords(snaps[:len(refs)]); err != nil {
+	if records, err = decodeClaims(snaps[:len(refs)]); err != nil {
 		return nil, nil, err
 	}
 	found, err = decodeFound(snaps[len(refs):])
@@ -40,7 +40,7 @@ func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypack
 	if err != nil {
 		return nil, failed("read the records of a request", err)
 	}
-	return decodeRecords(snaps)
+	return decodeClaims(snaps)
 }
 
 // Deliveries implements delivering.Store.

@@ -12,14 +12,31 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// claiming.Store: Records returns those of the records that exist, in any order.
-func TestRecords(t *testing.T) {
+// claiming.Store: NeverPushed reports whether one of the deliveries is pending and no push of it was ever begun.
+func TestNeverPushed(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	s.deliver("pushed", func(d *keypackage.Delivery) { d.PushNo = 1 })
+	s.deliver("sending", func(d *keypackage.Delivery) { d.State, d.PushNo = keypackage.StateSending, 1 })
+	s.deliver("over", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
+	s.deliver("new", nil)
+	id := func(packageID string) string { return keypackage.DeliveryID("request", packageID) }
+	for _, c := range []struct {
+		ids  []string
+		want bool
+	}{{nil, false}, {[]string{id("none"), id("pushed"), id("sending"), id("over")}, false}, {[]string{id("pushed"), id("new")}, true}} {
+		equal(t, "never pushed", must(s.store.NeverPushed(t.Context(), c.ids))(t), c.want)
+	}
+}
+
+// claiming.Store: Claims returns those of the claims that exist, in any order.
+func TestClaims(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	id := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
-	found := must(s.store.Records(t.Context(), []string{"missing_", id, "missing_too"}))(t)
+	found := must(s.store.Claims(t.Context(), []string{"missing_", id, "missing_too"}))(t)
 	equal(t, "ids", recordIDs(found), []string{id})
-	equal(t, "of none", len(must(s.store.Records(t.Context(), nil))(t)), 0)
+	equal(t, "of none", len(must(s.store.Claims(t.Context(), nil))(t)), 0)
 }
 
 func recordIDs(records []keypackage.Claim) []string {
@@ -46,7 +63,6 @@ func TestViewOfWhatIsKnown(t *testing.T) {
 		equal(t, "pair", []string{pair.Requester, pair.Owner}, []string{requester, s.bob.Pubkey})
 		equal(t, "pair's version", pair.Version, all[s.pairPath(requester, s.bob.Pubkey)].Updated)
 	}
-	equal(t, "records", recordIDs(view.Claims), sorted(s.units[0].ClaimID(), s.units[1].ClaimID()))
 }
 
 // What is not known is at its zero value, and its Version says that there was no document.
@@ -58,16 +74,7 @@ func TestViewOfStrangers(t *testing.T) {
 	view := must(w.store.View(t.Context(), owner.Pubkey, []claiming.Unit{{Request: req, Owner: owner.Pubkey}}))(t)
 	equal(t, "owner", view.Owner, keypackage.Owner{Pubkey: owner.Pubkey})
 	equal(t, "pairs", view.Pairs, map[string]keypackage.Pair{requester.Pubkey: {}})
-	equal(t, "records and open deliveries", len(view.Claims)+len(view.Open), 0)
-}
-
-// View's Records hold the records of whole requests as well.
-func TestViewOfWholeRequests(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	s.answer(s.fromAlice.ID, "")
-	view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
-	equal(t, "records", recordIDs(view.Claims), []string{keypackage.ClaimID(s.fromAlice.ID, "")})
+	equal(t, "open deliveries", len(view.Open), 0)
 }
 
 // View's Open holds the open deliveries to which the pairs point and for which a unit asks.
@@ -82,6 +89,8 @@ func TestViewOfJoinableDeliveries(t *testing.T) {
 		"tombstoned":       {before: func(s *scene) { s.tombstone(s.joined) }, found: true, tombstoned: true},
 		"gone":             {before: func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) }},
 		"asked otherwise":  {before: func(s *scene) { s.units[1].Request.Ask = "another suite" }},
+		"granted to a REQ": {before: func(s *scene) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("") }, found: true},
+		"and joined since": {before: func(s *scene) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("a 447") }},
 		"asked by another": {before: func(s *scene) { s.units = s.units[:1] }},
 	}
 	for name, c := range cases {
@@ -102,6 +111,15 @@ func TestViewOfJoinableDeliveries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// grantByREQ notes that the delivery which is joined was granted to a REQ.
+func (s *scene) grantByREQ(joinedBy string) {
+	s.t.Helper()
+	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
+	pair := view.Pairs[s.carol.Pubkey]
+	pair.LastREQ = &keypackage.REQGrant{DeliveryID: s.plan.Joined[0].ID, At: s.now, JoinedBy: joinedBy}
+	s.Put(fixture.Documents{s.pairPath(s.carol.Pubkey, s.bob.Pubkey): pair})
 }
 
 // Candidates carry what decides about them.

@@ -164,7 +164,7 @@ func (s *scene) decide() *claiming.Plan {
 	view.Owner.Stocked = true
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
-		Records: []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
+		Claims:  []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
 		Created: []*keypackage.Delivery{consumed, exposed, again},
 		Joined:  []*keypackage.Delivery{&joined},
 		Consumed: []claiming.Handout{{

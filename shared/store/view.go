@@ -13,8 +13,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Records implements claiming.Store.
-func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Claim, error) {
+// Claims implements claiming.Store.
+func (s *Store) Claims(ctx context.Context, ids []string) ([]keypackage.Claim, error) {
 	refs := make([]*firestore.DocumentRef, len(ids))
 	for i, id := range ids {
 		refs[i] = s.claims.Doc(id)
@@ -23,18 +23,15 @@ func (s *Store) Records(ctx context.Context, ids []string) ([]keypackage.Claim, 
 	if err != nil {
 		return nil, err
 	}
-	return decodeRecords(snaps)
+	return decodeClaims(snaps)
 }
 
 // View implements claiming.Store. It costs one round trip, and another if a request may be joined.
 func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (*claiming.View, error) {
-	requesters, recordIDs := askers(units)
+	requesters := requestersOf(units)
 	refs := []*firestore.DocumentRef{s.owners.Doc(owner)}
 	for _, requester := range requesters {
 		refs = append(refs, s.pair(requester, owner))
-	}
-	for _, id := range recordIDs {
-		refs = append(refs, s.claims.Doc(id))
 	}
 	snaps, err := s.get(ctx, refs)
 	if err != nil {
@@ -53,22 +50,17 @@ func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (
 		pair.Version = version(snap)
 		view.Pairs[requester] = pair
 	}
-	if view.Claims, err = decodeRecords(snaps[1+len(requesters):]); err != nil {
-		return nil, err
-	}
 	view.Open, err = s.joinable(ctx, units, view.Pairs)
 	return view, err
 }
 
-// askers returns the distinct requesters of the units, and the ids of the records that may hold their answers.
-func askers(units []claiming.Unit) (requesters, recordIDs []string) {
+// requestersOf returns the distinct requesters of the units.
+func requestersOf(units []claiming.Unit) (requesters []string) {
 	for _, u := range units {
 		requesters = append(requesters, u.Request.Requester)
-		recordIDs = append(recordIDs, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
 	}
 	slices.Sort(requesters)
-	slices.Sort(recordIDs)
-	return slices.Compact(requesters), slices.Compact(recordIDs)
+	return slices.Compact(requesters)
 }
 
 // joinable reads the open deliveries that one of the units asks for again.
@@ -78,10 +70,10 @@ func (s *Store) joinable(
 	var refs []keypackage.DeliveryRef
 	seen := make(map[string]bool)
 	for _, u := range units {
-		for _, open := range pairs[u.Request.Requester].Open {
-			if open.Ask == u.Request.Ask && !seen[open.DeliveryID] {
-				seen[open.DeliveryID] = true
-				refs = append(refs, keypackage.DeliveryRef{ID: open.DeliveryID, Owner: u.Owner})
+		for _, id := range pairs[u.Request.Requester].Joinable(u.Request) {
+			if !seen[id] {
+				seen[id] = true
+				refs = append(refs, keypackage.DeliveryRef{ID: id, Owner: u.Owner})
 			}
 		}
 	}
@@ -110,7 +102,7 @@ func unreadable(snap *firestore.DocumentSnapshot, cause error) error {
 	return fault.Retryable("document_unreadable", err)
 }
 
-func decodeRecords(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
+func decodeClaims(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
 	var records []keypackage.Claim
 	for _, snap := range snaps {
 		if !snap.Exists() {

@@ -106,7 +106,7 @@ func (w *world) askOf(claimer *claiming.Claimer, requester actors.Key, q actors.
 	if _, err := claimer.Claim(w.t.Context(), request); err != nil {
 		return grant{}, err
 	}
-	records, err := w.store.Records(w.t.Context(), []string{keypackage.ClaimID(request.ID, q.Owners[0])})
+	records, err := w.store.Claims(w.t.Context(), []string{keypackage.ClaimID(request.ID, q.Owners[0])})
 	if err != nil || len(records) != 1 {
 		return grant{}, fmt.Errorf("%d records of a request, %w", len(records), err)
 	}

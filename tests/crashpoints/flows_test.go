@@ -22,6 +22,12 @@ var flows = []flow{
 	{"claim that removes a used copy", claimed(simulation.Ask{Owners: []int{0}, Min: 1}, rebroadcast), claim},
 	{"claim without stock", asked(simulation.Ask{Owners: []int{1}, Suite: "0x0002"}), claim},
 	{"rejection", asked(simulation.Ask{Owners: []int{0}, Forged: true}), claim},
+	{"claim where the session is", asked(simulation.Ask{Owners: []int{0}, Min: 2}, enter), claimHere},
+	{"claim where the session is, nobody listening", asked(simulation.Ask{Owners: []int{0}, Min: 2}), claimHere},
+	{"trigger after the session's claim", asked(simulation.Ask{Owners: []int{0}, Min: 2}, enter, servedHere), claim},
+	{"REQ", asked(simulation.Ask{Owners: []int{1}}, enter), subscribe},
+	{"REQ again", asked(simulation.Ask{Owners: []int{1}}, enter, subscribed), subscribe},
+	{"claim after a REQ", asked(simulation.Ask{Owners: []int{0}}, enter, subscribed), claim},
 	{"delivery", claimed(simulation.Ask{Owners: []int{0}, Min: 2}, enter), deliver},
 	{"delivery for a session", claimed(simulation.Ask{Owners: []int{0}, Min: 2}, comeLater), deliver},
 	{"delivery to nobody", claimed(simulation.Ask{Owners: []int{0}, Min: 2}, nil), deliver},
@@ -68,6 +74,22 @@ func deliver(ctx context.Context, s *simulation.Simulation, i *simulation.Invoca
 	s.Deliver(ctx, 0, false, i)
 }
 func tick(ctx context.Context, s *simulation.Simulation, i *simulation.Invocation) { s.Tick(ctx, i) }
+
+func claimHere(ctx context.Context, s *simulation.Simulation, i *simulation.Invocation) {
+	s.ClaimHere(ctx, 0, i)
+}
+
+func subscribe(ctx context.Context, s *simulation.Simulation, i *simulation.Invocation) {
+	s.Subscribe(ctx, 0, 0, i)
+}
+
+func servedHere(ctx context.Context, s *simulation.Simulation) {
+	claimHere(ctx, s, new(simulation.Invocation))
+}
+
+func subscribed(ctx context.Context, s *simulation.Simulation) {
+	subscribe(ctx, s, new(simulation.Invocation))
+}
 
 func again(ctx context.Context, s *simulation.Simulation) {
 	s.Ask(ctx, simulation.Ask{Owners: []int{0}, Min: 3})

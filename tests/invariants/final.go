@@ -120,7 +120,8 @@ func (c *final) checkRecord(r keypackage.Claim) {
 	reserves := 0
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
-		if !ok || !slices.Contains(d.RequestIDs, r.RequestID) || d.Requester != r.Requester || d.Owner != r.Owner {
+		joined := slices.Contains(d.RequestIDs, r.RequestID) || d.State == keypackage.StateDelivered // after a REQ
+		if !ok || !joined || d.Requester != r.Requester || d.Owner != r.Owner {
 			c.add("I3", "request %s was granted the delivery %s, which is not its own", short(r.RequestID), short(id))
 		}
 		if d.Reserve {

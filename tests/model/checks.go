@@ -18,6 +18,7 @@ var checks = []check{
 	{"claim", "three packages, joining", []string{"REQUESTS=3", "REBROADCASTS=0", "DELETIONS=0"}, ""},
 	{"claim", "two with the same bytes, two re-broadcasts", []string{"TWINS", "REBROADCASTS=2"}, ""},
 	{"outcome", "three instances, two units", nil, ""},
+	{"req", "two connections, two 447s", nil, ""},
 
 	{"claim", "no condition on the package that stays behind", []string{"M_NOTHING_STAYS"}, "I2"},
 	{"claim", "exposed reserve without its ledger entry", []string{"M_NO_RESERVE_ENTRY"}, "I1"},
@@ -40,6 +41,10 @@ var checks = []check{
 	{"delivery", "parked on another push's answer", []string{"M_PARK_ON_OTHER"}, "I5"},
 	{"delivery", "lapsed lease taken over without the flag", []string{"M_LEASE_TAKEN_OVER_SILENTLY", harm}, "I1"},
 	{"delivery", "negative after an unclear sending write", []string{"M_NEGATIVE_AFTER_LOST_WRITE", harm}, "I1"},
+	{"delivery", "unclear write, the holder not compared", []string{"M_HOLDER_UNCOMPARED"}, "I5"},
+	{"delivery", "and its harm", []string{"M_HOLDER_UNCOMPARED", harm}, "I1"},
+	{"delivery", "claimed and pushed at once, but created pending", []string{"M_BORN_PENDING"}, "I5"},
+	{"delivery", "and its harm", []string{"M_BORN_PENDING", harm}, "I1"},
 	{"delivery", "delivered written over expired", []string{"M_DELIVERED_OVER_EXPIRED"}, "I3"},
 	{"delivery", "no fence", []string{"M_NO_FENCE"}, "I3"},
 	{"delivery", "tombstone not read before a push", []string{"M_TOMBSTONE_UNREAD"}, "DELETED"},
@@ -48,6 +53,11 @@ var checks = []check{
 	{"outcome", "rejection without reading the units", []string{"M_REJECT_BLINDLY"}, "I3"},
 	{"outcome", "claim without reading the rejection", []string{"M_CLAIM_BLINDLY"}, "I3"},
 	{"outcome", "a stale request rejected with units recorded", []string{"M_REJECT_THE_REST"}, "I3"},
+
+	{"req", "pair document not a condition", []string{"M_NO_PAIR"}, "AGAIN"},
+	{"req", "age of the last claim not looked at", []string{"M_AGE_UNCOMPARED"}, "MINUTE"},
+	{"req", "the pair's document does not note the join", []string{"M_JOIN_UNNOTED"}, "ONCE"},
+	{"req", "tombstone not read when a 447 joins", []string{"M_TOMBSTONE_UNREAD"}, "DELETED"},
 }
 
 // harm switches the rule I5 off, to see that a mutation exposes a package to two

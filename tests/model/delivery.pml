@@ -1,6 +1,8 @@
 /*
  * The life of one pending delivery of a one-time KeyPackage: pushes by two
- * instances of the deliver function, the relay, expiry, deletion by the owner.
+ * instances of the deliver function, the relay, expiry, deletion by the owner. The
+ * first of them may be where the requester's session is: then its claim created the
+ * delivery `sending', and the first push begins with the claim's own transaction.
  *
  *   I1  a package that returned to stock was not and will not be seen by the
  *       requester it was claimed for
@@ -17,10 +19,16 @@
  * and acting on it besides. A message may arrive at any time and any number of
  * times, and a worker may stop for good anywhere: I4 is that all of the above holds
  * nevertheless. Only the number of pushes is bounded.
+ *
+ * A lease names its holder by a word of its own for each push. Whoever does not learn
+ * whether the write before his push succeeded reads it again, and goes on if it names
+ * him. In the model the word is the number of the push together with `wrote': that
+ * this worker's write was the one that gave the delivery this number.
  */
 
 #define EXPIRES 3       /* expires_at */
-#define LEASE 2         /* push timeout + margin */
+#define LEASE 2         /* push timeout + margin, to a relay */
+#define LOCAL_LEASE 1   /* the same, into a session of the same process */
 #ifdef M_NO_FENCE
 #define FENCE 0
 #else
@@ -37,6 +45,7 @@
 
 /* The delivery document. */
 byte state, pushNo, leaseUntil;
+bit born;               /* it exists: claimed by the first worker, or by a trigger */
 bit exposureUnknown, parked;
 bit tombstone;          /* of its package */
 
@@ -125,13 +134,47 @@ inline record() {
 #define UNDELETED !tombstone
 #endif
 
-#define STOP atomic { t = 0; mine = 0; until = 0; got = SILENT; goto idle }
+#define STOP atomic { t = 0; mine = 0; until = 0; wrote = 0; got = SILENT; goto idle }
 
-proctype deliver() {
+#ifdef M_HOLDER_UNCOMPARED      /* the number alone says whose push it is */
+#define HELD (state == SENDING && pushNo == mine && t < leaseUntil)
+#else
+#define HELD (state == SENDING && pushNo == mine && t < leaseUntil && wrote)
+#endif
+
+/* The transaction of a claim made where the session is. */
+inline bornSending() {
+#ifdef M_BORN_PENDING           /* pushed at once, but the document does not say so */
+	pushes = 1; mine = 1; until = LOCAL_LEASE; wrote = 1
+#else
+	state = SENDING; pushNo = 1; pushes = 1; lastRecorded = 0;
+	leaseUntil = LOCAL_LEASE; mine = 1; until = leaseUntil; wrote = 1
+#endif
+}
+
+proctype deliver(bit session) {
 	byte t, mine, until, got;
+	bit wrote;
+
+	/* Where the session is, the claim comes first: its own, or it finds that a trigger's
+	 * stands. If it does not learn which of the two, it reads the delivery. */
+	if
+	:: session -> atomic {
+		if
+		:: !tombstone -> d_step { bornSending() }; born = 1;
+		   if
+		   :: goto begun
+		   :: goto unclear
+		   :: STOP
+		   fi
+		:: born = 1; mine = 1; goto unclear
+		:: born = 1; STOP
+		fi }
+	:: else
+	fi;
 
 	/* A message arrives. Parked, deleted, past expires_at: nothing to push. */
-idle:	atomic { !TERMINAL && !parked && now < EXPIRES && pushes < PUSHES; clock(t) }
+idle:	atomic { born && !TERMINAL && !parked && now < EXPIRES && pushes < PUSHES; clock(t) }
 	/* The write before the push. A lease that ran out unrecorded raises the flag. */
 	atomic {
 		if
@@ -139,6 +182,7 @@ idle:	atomic { !TERMINAL && !parked && now < EXPIRES && pushes < PUSHES; clock(t
 		:: PUSHABLE && UNDELETED ->
 			d_step { pushes++; mine = pushes; until = t + LEASE }
 #else
+		:: PUSHABLE -> mine = pushNo + 1; goto unclear /* the write is lost, and nobody knows */
 		:: PUSHABLE && UNDELETED ->
 			d_step {
 				CHECK(DELETED, !tombstone);
@@ -152,8 +196,13 @@ idle:	atomic { !TERMINAL && !parked && now < EXPIRES && pushes < PUSHES; clock(t
 				lastRecorded = 0;
 				mine = pushNo;
 				leaseUntil = t + LEASE;
-				until = leaseUntil
-			}
+				until = leaseUntil;
+				wrote = 1
+			};
+			if
+			:: goto begun
+			:: goto unclear
+			fi
 #endif
 #ifdef M_NEGATIVE_AFTER_LOST_WRITE
 		/* The write failed with an unclear error: `I have not sent, so negative'. */
@@ -162,13 +211,20 @@ idle:	atomic { !TERMINAL && !parked && now < EXPIRES && pushes < PUSHES; clock(t
 		:: else -> STOP
 		fi
 	}
-	if
+	goto begun;
+unclear: atomic { clock(t);
+		if
+		:: HELD -> until = leaseUntil
+		:: !HELD -> STOP
+		fi
+	}
+begun:	if
 	:: atomic { clock(t);
 	   if
 	   :: t < EXPIRES && t < until -> t = 0
 	   :: else -> t = 0; got = NEGATIVE; answer[mine] = NEGATIVE; goto result
 	   fi }
-	:: STOP                                        /* crash, or an unclear commit */
+	:: STOP                                        /* crash */
 	fi;
 	/* Any time may pass here: what looks at the clock last is the relay. */
 	if
@@ -237,7 +293,7 @@ inline expireOnce() {
 /* Two runs at once: the second finds the state terminal. */
 proctype expire() {
 	do
-	:: d_step { now >= EXPIRES + FENCE && !TERMINAL -> expireOnce() }
+	:: d_step { born && now >= EXPIRES + FENCE && !TERMINAL -> expireOnce() }
 	od
 }
 
@@ -246,6 +302,6 @@ proctype time() { do :: now < END -> now++ od }
 proctype owner() { tombstone = 1 }
 
 init {
-	atomic { run deliver(); run deliver(); run relay(); run expire(); run expire(); run time(); run owner() }
-	timeout -> CHECK(I3, TERMINAL)
+	atomic { run deliver(1); run deliver(0); run relay(); run expire(); run expire(); run time(); run owner() }
+	timeout -> CHECK(I3, TERMINAL || !born)
 }

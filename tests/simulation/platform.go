@@ -167,7 +167,7 @@ type takingUp struct{ *claiming.Claimer }
 
 // Recover implements expiring.Claimer.
 func (t takingUp) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
-	_, err := t.Claim(ctx, doc)
+	_, err := t.Claimer.Recover(ctx, doc)
 	return err
 }
 

@@ -6,7 +6,7 @@
 //
 // simulation.go sets up a run and checks it, population.go is who takes part, backend.go the database, clock.go the time,
 // relay.go the relay, topic.go the topic in memory, pubsub.go and pushed.go the same on the Pub/Sub emulator. platform.go
-// runs the functions, actions.go is what owners and requesters do, settle.go lets everything come to its end, and tally.go
+// runs the functions, here.go what is claimed where the requester's session is, actions.go is what owners and requesters do, settle.go lets everything come to its end, and tally.go
 // counts what came about.
 package simulation
 

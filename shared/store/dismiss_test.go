@@ -13,8 +13,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// claiming.Store: Settle creates the record of a whole request unless it or one of the units' records exists.
-func TestSettle(t *testing.T) {
+// claiming.Store: Dismiss creates the record of a whole request unless it or one of the units' records exists.
+func TestDismiss(t *testing.T) {
 	t.Parallel()
 	whole := func(s *scene) keypackage.Claim {
 		return keypackage.Claim{
@@ -29,14 +29,14 @@ func TestSettle(t *testing.T) {
 			if units != nil {
 				record.RequestID = s.fromCarol.ID
 			}
-			s.must(s.store.Settle(t.Context(), record, units))
-			equal(t, "record", must(s.store.Records(t.Context(), []string{record.ID()}))(t), []keypackage.Claim{record})
+			s.must(s.store.Dismiss(t.Context(), record, units))
+			equal(t, "record", must(s.store.Claims(t.Context(), []string{record.ID()}))(t), []keypackage.Claim{record})
 		}
 	})
 	conflicts := map[string]func(*scene){
-		"settled already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
-		"a unit answered": func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
-		"claimed":         func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
+		"dismissed already": func(s *scene) { s.answer(s.fromAlice.ID, "") },
+		"a unit answered":   func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
+		"claimed":           func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
 	}
 	for name, before := range conflicts {
 		t.Run(name, func(t *testing.T) {
@@ -46,14 +46,14 @@ func TestSettle(t *testing.T) {
 			units := []string{
 				keypackage.ClaimID(s.fromAlice.ID, s.bob.Pubkey), keypackage.ClaimID(s.fromAlice.ID, s.carol.Pubkey),
 			}
-			s.writesNothing(func() error { return s.store.Settle(t.Context(), whole(s), units) })
+			s.writesNothing(func() error { return s.store.Dismiss(t.Context(), whole(s), units) })
 		})
 	}
 }
 
 // A claim and a rejection of the same request at the same moment: at most one of them stands, never both. (Each reads what
 // the other creates, so that both may be aborted; then both are tried again.)
-func TestSettleAgainstCommit(t *testing.T) {
+func TestDismissAgainstCommit(t *testing.T) {
 	t.Parallel()
 	for range 4 {
 		t.Run("", func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestSettleAgainstCommit(t *testing.T) {
 			record := keypackage.Claim{RequestID: s.fromAlice.ID, Status: keypackage.StatusRejected, CreatedAt: s.now}
 			var wait sync.WaitGroup
 			var settled, committed error
-			wait.Go(func() { settled = s.store.Settle(t.Context(), record, []string{s.units[0].ClaimID()}) })
+			wait.Go(func() { settled = s.store.Dismiss(t.Context(), record, []string{s.units[0].ClaimID()}) })
 			wait.Go(func() { committed = s.store.Commit(t.Context(), s.plan) })
 			wait.Wait()
 			if settled == nil && committed == nil {

@@ -1,0 +1,111 @@
+package claiming
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// What is claimed where the session is comes with its first push begun; nothing is published, and the trigger that follows
+// leaves it alone until the outcome is told.
+func TestClaimHere(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob, three)
+	granted, result, err := d.first.ClaimHere(t.Context(), doc)
+	if err != nil || result.Granted != 3 || len(granted.Claims) != 1 || !granted.Claims[0].Gateway {
+		t.Fatalf("granted %+v, %+v, %v", granted, result, err)
+	}
+	checkBegun(t, granted, 3)
+	for range 2 {
+		takeUp(t, d.first, doc)
+	}
+	if len(d.published)+len(d.outcomes) > 0 {
+		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
+	}
+	if err := d.first.Told(t.Context(), doc, granted.Claims); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+		t.Errorf("noted %v, %v", d.outcomes, err)
+	}
+}
+
+func checkBegun(t *testing.T, granted Granted, n int) {
+	t.Helper()
+	if len(granted.Begun) != n || granted.Holder == "" {
+		t.Fatalf("%d pushes begun for %q", len(granted.Begun), granted.Holder)
+	}
+	for _, delivery := range granted.Begun {
+		if !delivery.HeldBy(granted.Holder, now) || delivery.PushNo != 1 || delivery.Version.IsZero() ||
+			!delivery.LeaseUntil.Equal(now.Add(keypackage.LocalLease)) {
+			t.Errorf("begun: %+v", delivery)
+		}
+	}
+}
+
+// A commit that ended unclear is found again: its own pushes are gone on with, another's are not.
+func TestUnclearClaimHere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, own := range map[string]bool{"own": true, "another's": false} {
+			d := newDesk(t, fresh(5)...)
+			doc := signed(t, 1, forBob)
+			if !own {
+				takeUp(t, d.first, doc)
+			}
+			d.fault = func(call string, done bool) error {
+				if done && own && strings.HasPrefix(call, "Commit") {
+					return errAway
+				}
+				return nil
+			}
+			granted, _, err := d.first.ClaimHere(t.Context(), doc)
+			if err != nil || len(granted.Claims) != 1 || len(d.deliveries) != 1 {
+				t.Fatalf("%s: %+v, %v", name, granted, err)
+			}
+			if own {
+				checkBegun(t, granted, 1)
+			} else if len(granted.Begun) > 0 {
+				t.Errorf("a push of the trigger's claim is taken for one's own")
+			}
+		}
+	})
+}
+
+// If the gateway does not live to tell the outcome, the scheduled function does.
+func TestRecoverAfterTheGateway(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(5)...)
+	doc := signed(t, 1, forBob)
+	if _, _, err := d.first.ClaimHere(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := recovered(t, d.first, doc); !got.Repeated || !slices.Equal(d.published, []string{doc.ID}) || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+		t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
+	}
+}
+
+// The trigger claims what the gateway has not: it may have died between two owners.
+func TestTriggerClaimsTheRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		daves := candidate("d1", 1, func(c *keypackage.Candidate) { c.Owner = dave })
+		d := newDesk(t, append(fresh(5), daves)...)
+		doc := signed(t, 1, forBob, forDave)
+		d.fault = func(call string, _ bool) error {
+			if call == "Commit "+dave {
+				return errors.New("away")
+			}
+			return nil
+		}
+		if granted, _, err := d.first.ClaimHere(t.Context(), doc); err == nil || len(granted.Begun) != 1 {
+			t.Fatalf("granted %+v, %v", granted, err)
+		}
+		d.fault = func(string, bool) error { return nil }
+		if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
+			t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
+		}
+	})
+}

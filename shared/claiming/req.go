@@ -1,0 +1,106 @@
+package claiming
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+)
+
+// fillREQ decides a REQ. It is given the same again for a minute, whatever became of it; it writes nothing unless it is given
+// something; and over the pair's limit it is still given the reserve, so that a client on a bad line, which subscribes again
+// and again, can always go on.
+func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
+	if addressable := d.addressableFor(u.Request); u.Request.PreferAddressable && addressable != nil {
+		d.rely(addressable)
+		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonAddressable
+		return nil
+	}
+	pair := d.pair(u.Request.Requester)
+	if last := pair.LastREQ; last != nil && d.reachable(last.DeliveryID) {
+		repeat(claim, last)
+		return nil
+	}
+	limited := pair.Requests.Count(d.now) >= d.limits.PairLimitPerHour
+	budget, relied := d.budget(), d.plan.RequireOwner
+	if limited {
+		budget, d.cut = 0, true
+	} else {
+		d.join(claim, u.Request, pair)
+	}
+	if err := d.fromStock(claim, u, pair, budget); err != nil {
+		return err
+	}
+	if limited { // by the pair, not by the owner's budget
+		d.plan.RequireOwner = relied
+		claim.Reason = keypackage.ReasonPairLimit
+		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
+	}
+	if claim.Granted > 0 {
+		d.remember(claim, pair)
+		if d.dirty[u.Request.Requester] = true; !limited {
+			pair.Requests = pair.Requests.Add(d.now, 1)
+		}
+	}
+	return nil
+}
+
+// reachable reports whether the delivery exists and its package was not deleted.
+func (d *decision) reachable(deliveryID string) bool {
+	open, ok := d.open[deliveryID]
+	return ok && !open.tombstoned
+}
+
+// repeat makes the answer that of the claim which granted the delivery.
+func repeat(claim *keypackage.Claim, last *keypackage.REQGrant) {
+	claim.RequestID, _, _ = strings.Cut(last.DeliveryID, "_")
+	claim.DeliveryIDs, claim.Granted, claim.Reserve = []string{last.DeliveryID}, 1, last.Reserve
+	claim.Status = keypackage.StatusFull
+}
+
+// remember notes in the pair's document what the REQ was given.
+func (d *decision) remember(claim *keypackage.Claim, pair *keypackage.Pair) {
+	granted := d.open[claim.DeliveryIDs[0]].delivery
+	pair.LastREQ = &keypackage.REQGrant{
+		DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
+	}
+}
+
+// joinREQ lets the first 447 after a REQ count what the REQ was given as its own, if it is of the ciphersuite asked for.
+// What is delivered already is not written.
+func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
+	last := pair.LastREQ
+	if last == nil || last.JoinedBy != "" {
+		return
+	}
+	if !slices.Contains(claim.DeliveryIDs, last.DeliveryID) && !d.joinGranted(claim, req, last) {
+		return
+	}
+	joined := *last
+	joined.JoinedBy = claim.RequestID
+	pair.LastREQ = &joined
+}
+
+func matches(req *keypackage.Request, suite string) bool {
+	number, ok := mls.ParseCiphersuite(suite)
+	return ok && req.Matches(number)
+}
+
+func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {
+	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !matches(req, last.Suite) {
+		return false
+	}
+	switch delivery := d.open[last.DeliveryID].delivery; {
+	case claim.Reserve && delivery.Reserve: // at most one
+		return false
+	case delivery.Joinable(d.now):
+		d.joinOne(claim, delivery)
+	case delivery.State == keypackage.StateDelivered:
+		d.plan.JoinedLate = append(d.plan.JoinedLate, delivery)
+		count(claim, delivery)
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,65 @@
+package claiming
+
+import (
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Result says what became of a request, for the log. Outcome is "" if the request was left alone.
+type Result struct {
+	RequestID string
+	Outcome   keypackage.Outcome
+	Reason    string
+	Repeated  bool // every answer had been recorded before, by whoever has counted them
+
+	Granted    int
+	Owners     int           // without those of OutOfStock
+	Reserves   int           // owners who gave their reserve: their stock is used up
+	Empty      int           // owners whose stock was found to have come to its end
+	OutOfStock int           // owners who had nothing when last asked for either, see keypackage.Claim
+	Age        time.Duration // from the relay's receipt to the answer
+	Unmarked   bool          // the relay does not write the mark by which a request is found whose trigger is lost
+}
+
+// ReasonOutOfStock is the Result's reason of a request for nobody but owners out of stock. Any stranger can ask for such:
+// it says nothing about the service.
+const ReasonOutOfStock = "out_of_stock"
+
+// Label is the outcome as a word for the log.
+func (r Result) Label() string {
+	if r.Outcome == "" {
+		return "ignored"
+	}
+	return string(r.Outcome)
+}
+
+// fill sums up the claims.
+func (r *Result) fill(claims []keypackage.Claim) {
+	r.Outcome, _ = keypackage.Conclude(claims)
+	for _, claim := range claims {
+		if r.Reason == "" {
+			r.Reason = claim.Reason
+		}
+		r.count(claim)
+	}
+	if r.Reason == "" && r.OutOfStock > 0 && r.Owners == 0 {
+		r.Reason = ReasonOutOfStock
+	}
+}
+
+func (r *Result) count(claim keypackage.Claim) {
+	r.Granted += claim.Granted
+	switch {
+	case claim.OutOfStock:
+		r.OutOfStock++
+	case claim.Owner != "":
+		r.Owners++
+	}
+	if claim.Reserve {
+		r.Reserves++
+	}
+	if claim.Status == keypackage.StatusNone && claim.Reason == "" && !claim.OutOfStock {
+		r.Empty++
+	}
+}
