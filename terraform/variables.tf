@@ -21,7 +21,7 @@ variable "region" {
 # Firestore
 
 variable "create_database" {
-  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone, and rollout_mode must be said."
+  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone, and rollout_mode must be set."
   type        = bool
   default     = true
 }
@@ -85,7 +85,7 @@ locals {
 # Behaviour; defaults, floors and ceilings are those of the functions themselves
 
 variable "rollout_mode" {
-  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything). It must be said for a database that exists already, whose relay may still hand out KeyPackages itself; deliver is the default of a new one."
+  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything). Set it if the database exists already: its relay may still hand out KeyPackages itself. For a new database the default is deliver."
   type        = string
   default     = null
   validation {
