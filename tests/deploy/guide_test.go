@@ -1,11 +1,14 @@
 package deploy
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
@@ -80,6 +83,31 @@ func TestSettingsAreDescribed(t *testing.T) {
 	for name := range environments(t) {
 		if !strings.Contains(pages, "| `"+name+"`") && !strings.Contains(pages, ", `"+name+"` |") {
 			t.Errorf("no table of settings has %s", name)
+		}
+	}
+}
+
+// TestBoundsAreDescribed: the gateway's page has the figures of the code. Thousands have a comma there, and sizes their unit.
+func TestBoundsAreDescribed(t *testing.T) {
+	t.Parallel()
+	page := strings.ReplaceAll(sourceOf(t, "shared/gateway/README.md"), ",", "")
+	limits := bounds.Others()
+	for name, n := range bounds.Limitation() {
+		limits[name] = n
+	}
+	for name, bound := range limits {
+		var figure string
+		switch b := bound.(type) {
+		case int:
+			figure = strconv.Itoa(b)
+			if b >= 1<<16 {
+				figure = fmt.Sprintf("%d KiB", b>>10)
+			}
+		case map[string]any:
+			figure = fmt.Sprintf("%v then %v", b["burst"], b["per_second"])
+		}
+		if figure == "" || !regexp.MustCompile(`\b`+figure+`\b`).MatchString(page) {
+			t.Errorf("%s is %q, which the gateway's page does not say", name, figure)
 		}
 	}
 }

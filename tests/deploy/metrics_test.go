@@ -169,7 +169,8 @@ func queriedFields(t *testing.T) map[string]bool {
 	t.Helper()
 	constants := map[string]string{
 		"FieldOwner": keypackage.FieldOwner, "FieldCreatedAt": keypackage.FieldCreatedAt,
-		"FieldCiphersuite": keypackage.FieldCiphersuite, "FieldExpiresAt": keypackage.FieldExpiresAt, "FieldReceivedAt": keypackage.FieldReceivedAt, "FieldSlot": keypackage.FieldSlot,
+		"FieldCiphersuite": keypackage.FieldCiphersuite, "FieldExpiresAt": keypackage.FieldExpiresAt,
+		"FieldReceivedAt": keypackage.FieldReceivedAt, "FieldSlot": keypackage.FieldSlot,
 	}
 	collections := map[string]string{
 		"keyPackages": "mls_keypackages", "requests": "mls_keypackage_requests", "deliveries": "mls_pending_deliveries",
