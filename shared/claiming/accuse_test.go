@@ -42,7 +42,7 @@ func accuseClaims(a accuser, plan *Plan) {
 	}
 	for _, r := range plan.Claims {
 		if r.Owner != plan.Owner.Pubkey || r.Status == "" || r.CreatedAt.IsZero() || r.KeepUntil.IsZero() {
-			a.Errorf("incomplete record %+v", r)
+			a.Errorf("incomplete claim %+v", r)
 		}
 		if r.Granted > r.Requested || r.Granted != len(r.DeliveryIDs) {
 			a.Errorf("%d granted of %d, in %d deliveries", r.Granted, r.Requested, len(r.DeliveryIDs))
@@ -55,7 +55,7 @@ func accuseClaims(a accuser, plan *Plan) {
 			d := deliveries[id]
 			late := slices.Contains(plan.JoinedLate, d)
 			if d == nil || slices.Contains(d.RequestIDs, r.RequestID) == late || d.Requester != r.Requester {
-				a.Errorf("record of %s names the delivery %s, which does not name it", r.RequestID, id)
+				a.Errorf("claim of %s names the delivery %s, which does not name it", r.RequestID, id)
 			} else if d.Reserve {
 				reserves++
 			}
@@ -155,7 +155,7 @@ func (m *memory) suites(owner string) map[mls.Ciphersuite]bool {
 // holds reports whether everything that the plan changes or relies on is as it was read.
 func (m *memory) holds(plan *Plan) bool {
 	for _, r := range plan.Claims {
-		if len(m.known([]string{r.ID(), keypackage.ClaimID(r.RequestID, "")})) > 0 {
+		if len(m.known([]string{r.ID(), keypackage.DismissalID(r.RequestID)})) > 0 {
 			return false
 		}
 	}
@@ -217,7 +217,7 @@ func (m *memory) stillUseless(removed []*keypackage.Candidate) bool {
 func (m *memory) apply(plan *Plan) {
 	at := m.tick()
 	for _, r := range plan.Claims {
-		m.records[r.ID()] = r
+		m.claims[r.ID()] = r
 	}
 	for _, p := range plan.Pairs {
 		p.Version = at

@@ -144,10 +144,10 @@ func candidateIDs(candidates []*keypackage.Candidate) []string {
 	return ids
 }
 
-// packages returns the ids of the packages that a record stands for.
-func packages(record keypackage.Claim) []string {
+// packages returns the ids of the packages that a claim stands for.
+func packages(claim keypackage.Claim) []string {
 	ids := []string{}
-	for _, id := range record.DeliveryIDs {
+	for _, id := range claim.DeliveryIDs {
 		ids = append(ids, keypackage.PackageOf(id))
 	}
 	return ids

@@ -125,7 +125,7 @@ func newClaim(u Unit, now time.Time) keypackage.Claim {
 	return keypackage.Claim{
 		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
 		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
-		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+		KeepUntil: keypackage.KeepAnswerUntil(u.Request.ValidUntil),
 	}
 }
 

@@ -81,15 +81,15 @@ func TestOneUnit(t *testing.T) {
 		},
 	} {
 		plan := decided(t, []Unit{tt.unit}, nothingKnown(), whole(tt.stock...), generous)
-		record := plan.Claims[0]
+		claim := plan.Claims[0]
 		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
 			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
-		if record.Status != tt.status || record.Reason != tt.reason || record.Granted != len(tt.consumed)+len(tt.exposed) {
-			t.Errorf("%s: %s, reason %q, %d granted", name, record.Status, record.Reason, record.Granted)
+		if claim.Status != tt.status || claim.Reason != tt.reason || claim.Granted != len(tt.consumed)+len(tt.exposed) {
+			t.Errorf("%s: %s, reason %q, %d granted", name, claim.Status, claim.Reason, claim.Granted)
 		}
-		if record.Reserve != (len(tt.exposed) > 0) {
-			t.Errorf("%s: last resort %v", name, record.Reserve)
+		if claim.Reserve != (len(tt.exposed) > 0) {
+			t.Errorf("%s: last resort %v", name, claim.Reserve)
 		}
 	}
 }
@@ -165,9 +165,9 @@ func TestScanLimit(t *testing.T) {
 	} {
 		stock := whole(tt.stock...)
 		stock.truncated = true
-		record := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Claims[0]
-		if record.Status != tt.status || record.Reason != tt.reason {
-			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
+		claim := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Claims[0]
+		if claim.Status != tt.status || claim.Reason != tt.reason {
+			t.Errorf("%s: %s, reason %q", name, claim.Status, claim.Reason)
 		}
 	}
 }
@@ -196,11 +196,11 @@ func TestStaleUnit(t *testing.T) {
 	t.Parallel()
 	unit := ask("r", 2, func(r *keypackage.Request) { r.ValidUntil = now })
 	plan := decided(t, []Unit{unit}, nothingKnown(), whole(fresh(3)...), generous)
-	record := plan.Claims[0]
-	if record.Status != keypackage.StatusNone || record.Reason != keypackage.ReasonStale || len(plan.Created) > 0 {
-		t.Errorf("got %+v", record)
+	claim := plan.Claims[0]
+	if claim.Status != keypackage.StatusNone || claim.Reason != keypackage.ReasonStale || len(plan.Created) > 0 {
+		t.Errorf("got %+v", claim)
 	}
-	if !record.KeepUntil.Equal(now.Add(24 * time.Hour)) {
-		t.Errorf("kept until %v, want a day after the request's end", record.KeepUntil)
+	if !claim.KeepUntil.Equal(now.Add(24 * time.Hour)) {
+		t.Errorf("kept until %v, want a day after the request's end", claim.KeepUntil)
 	}
 }

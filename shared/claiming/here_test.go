@@ -17,7 +17,7 @@ func TestClaimHere(t *testing.T) {
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, three)
 	granted, result, err := d.first.ClaimHere(t.Context(), doc)
-	if err != nil || result.Granted != 3 || len(granted.Claims) != 1 || !granted.Claims[0].Gateway {
+	if err != nil || result.Granted != 3 || len(granted.Answer.Claims) != 1 || !granted.Answer.Claims[0].Gateway {
 		t.Fatalf("granted %+v, %+v, %v", granted, result, err)
 	}
 	checkBegun(t, granted, 3)
@@ -27,7 +27,7 @@ func TestClaimHere(t *testing.T) {
 	if len(d.published)+len(d.outcomes) > 0 {
 		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
 	}
-	if err := d.first.Told(t.Context(), doc, granted.Claims); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+	if err := d.first.Told(t.Context(), doc, granted.Answer); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
 		t.Errorf("noted %v, %v", d.outcomes, err)
 	}
 }
@@ -62,7 +62,7 @@ func TestUnclearClaimHere(t *testing.T) {
 				return nil
 			}
 			granted, _, err := d.first.ClaimHere(t.Context(), doc)
-			if err != nil || len(granted.Claims) != 1 || len(d.deliveries) != 1 {
+			if err != nil || len(granted.Answer.Claims) != 1 || len(d.deliveries) != 1 {
 				t.Fatalf("%s: %+v, %v", name, granted, err)
 			}
 			if own {

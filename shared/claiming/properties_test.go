@@ -189,7 +189,7 @@ func TestUnitsSeeEachOther(t *testing.T) {
 			decideAll(t, apart, []Unit{u})
 		}
 		for what, pair := range map[string][2]any{
-			"records": {together.records, apart.records}, "ledger": {together.ledger, apart.ledger},
+			"claims": {together.claims, apart.claims}, "ledger": {together.ledger, apart.ledger},
 			"deliveries": {unversioned(together.deliveries), unversioned(apart.deliveries)},
 			"counts":     {together.owners[bob].HandedOut, apart.owners[bob].HandedOut},
 			"stock":      {candidateIDs(valid(together.oldestFirst(bob))), candidateIDs(valid(apart.oldestFirst(bob)))},
@@ -238,7 +238,7 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 				consumed(plan), handoutIDs(plan.Reserves), consumed(all), handoutIDs(all.Reserves))
 		}
 		if !reflect.DeepEqual(plan.Claims, all.Claims) {
-			t.Fatalf("records: %+v, of all %+v", plan.Claims, all.Claims)
+			t.Fatalf("claims: %+v, of all %+v", plan.Claims, all.Claims)
 		}
 		if err := m.Commit(t.Context(), plan); err != nil {
 			t.Fatalf("a part was enough to decide, but not to commit: %v", err)

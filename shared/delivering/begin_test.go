@@ -22,7 +22,7 @@ func TestOwnLeaseIsFoundAgain(t *testing.T) {
 						d.Package = keypackage.Document{"event": strings.Repeat("x", batchBytes/2)}
 					}))
 				}
-				s.records[0].Authentic = false
+				s.answers["r"].Claims[0].Authentic = false
 				s.fault = faulty("BeginPush", persisted, failure, 1)
 				begun := time.Now()
 				if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 2 {
@@ -88,7 +88,7 @@ func TestBegun(t *testing.T) {
 			begun = append(begun, s.find(d.ID)...)
 		}
 		writes := s.writes
-		result, err := local.Begun(s.Context(), "gateway", s.records, begun)
+		result, err := local.Begun(s.Context(), "gateway", s.answers["r"], begun)
 		if err != nil || result.Delivered != 2 || result.Pushes != 1 || s.writes != writes+2 {
 			s.Errorf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}

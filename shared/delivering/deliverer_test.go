@@ -242,18 +242,18 @@ func TestAnnouncements(t *testing.T) {
 		searches []string
 	}{
 		"everything":        {map[string][]string{"bob": {"k00", "k01"}}, nil},
-		"nothing":           {nil, []string{"RequestRecords", "Deliveries"}},
+		"nothing":           {nil, []string{"Answer", "Deliveries"}},
 		"one of two":        {map[string][]string{"bob": {"k01"}}, []string{"Deliveries"}},
 		"one twice":         {map[string][]string{"bob": {"k00", "k00", "k01"}}, nil},
-		"another owner":     {map[string][]string{"carol": {"k00", "k01"}}, []string{"RequestRecords"}},
+		"another owner":     {map[string][]string{"carol": {"k00", "k01"}}, []string{"Answer"}},
 		"strangers as well": {map[string][]string{"bob": {"k00", "k01"}, "carol": {"k02"}}, nil},
 	} {
 		inScene(t, 2, func(s *scene) {
 			stranger := delivery(2, "r")
-			s.write(&stranger) // no record grants it
+			s.write(&stranger) // no claim grants it
 			var searches []string
 			s.fault = func(call string, done bool) error {
-				if done && slices.Contains([]string{"RequestRecords", "Deliveries"}, call) && len(s.relay.pushes) == 0 {
+				if done && slices.Contains([]string{"Answer", "Deliveries"}, call) && len(s.relay.pushes) == 0 {
 					searches = append(searches, call)
 				}
 				return nil

@@ -12,15 +12,16 @@ import (
 
 // answered stores the answers to a request of which nothing is to be delivered.
 func answered(s *scene, edit func(*keypackage.Claim)) {
-	owners := []string{"bob", "dave"}
+	owners, answer := []string{"bob", "dave"}, keypackage.Answer{}
 	for _, owner := range owners {
-		r := keypackage.Claim{
+		claim := keypackage.Claim{
 			RequestID: "r", Requester: "alice", Owner: owner, Owners: owners, Status: keypackage.StatusNoMatch, Requested: 2,
 			Authentic: true, CreatedAt: time.Now(),
 		}
-		edit(&r)
-		s.records = append(s.records, r)
+		edit(&claim)
+		answer.Claims = append(answer.Claims, claim)
 	}
+	s.answers["r"] = answer
 }
 
 func TestOutcomeWithoutPackages(t *testing.T) {
@@ -49,9 +50,9 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 		told bool
 	}{
 		"of today":         {func(*keypackage.Claim) {}, true},
-		"nobody signed it": {func(r *keypackage.Claim) { r.Authentic = false }, false},
-		"too old":          {func(r *keypackage.Claim) { r.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
-		"not complete":     {func(r *keypackage.Claim) { r.Owners = append(r.Owners, "erin") }, false},
+		"nobody signed it": {func(c *keypackage.Claim) { c.Authentic = false }, false},
+		"too old":          {func(c *keypackage.Claim) { c.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
+		"not complete":     {func(c *keypackage.Claim) { c.Owners = append(c.Owners, "erin") }, false},
 		"complete at last": {func(r *keypackage.Claim) {
 			if r.Owner == "bob" {
 				r.CreatedAt = time.Now().Add(-OutcomeAge)
@@ -70,8 +71,8 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 func TestRejectionIsTold(t *testing.T) {
 	t.Parallel()
 	inScene(t, 0, func(s *scene) {
-		s.records = []keypackage.Claim{{
-			RequestID: "r", Requester: "alice", Status: keypackage.StatusRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
+		s.answers["r"] = keypackage.Answer{Dismissal: &keypackage.Dismissal{
+			RequestID: "r", Requester: "alice", Outcome: keypackage.OutcomeRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
 		}}
 		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
 			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
@@ -118,7 +119,7 @@ func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"Announced", "RequestRecords", "Deliveries", "OpenFor"} {
+	for _, call := range []string{"Announced", "Answer", "Deliveries", "OpenFor"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(t)
 			m.add(delivery(1, "r"))

@@ -28,7 +28,7 @@ func TestWaitsForTheOtherPush(t *testing.T) {
 		"crashed":   {"", 1, keypackage.StateDelivered, true},
 	} {
 		inScene(t, 1, func(s *scene) {
-			s.records[0].Authentic = false // no outcome, to count the pushes
+			s.answers["r"].Claims[0].Authentic = false // no outcome, to count the pushes
 			s.change("r_k00", leased)
 			lease := s.get("r_k00").LeaseUntil
 			if tt.result != "" {
@@ -76,7 +76,7 @@ func TestTooLateToSend(t *testing.T) {
 		"the lease is too short": {6 * time.Second, time.Minute, true},
 	} {
 		inScene(t, 1, func(s *scene) {
-			s.records[0].Authentic = false
+			s.answers["r"].Claims[0].Authentic = false
 			s.change("r_k00", func(d *keypackage.Delivery) { d.ExpiresAt = time.Now().Add(tt.ends) })
 			s.fault = func(call string, done bool) error {
 				if call == "BeginPush" && done {
@@ -251,7 +251,7 @@ func TestLostRacesForTheLease(t *testing.T) {
 func TestSameMessageTwice(t *testing.T) {
 	t.Parallel()
 	inScene(t, 5, func(s *scene) {
-		s.records[0].Authentic = false
+		s.answers["r"].Claims[0].Authentic = false
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			time.Sleep(2 * time.Second)
 			return delivered(ctx, push)

@@ -44,8 +44,8 @@ func (s *scene) checkRead() {
 	for i, u := range s.units {
 		pair := view.Pairs[u.Request.Requester]
 		equal(s.t, "requests of the pair", pair.Requests.Count(s.now), 1)
-		found := must(s.store.Claims(s.t.Context(), []string{u.ClaimID()}))(s.t)
-		equal(s.t, "record", found, []keypackage.Claim{s.plan.Claims[i]})
+		found := must(s.store.Answers(s.t.Context(), []string{u.ClaimID()}))(s.t)
+		equal(s.t, "claims", found[u.Request.ID].Claims, []keypackage.Claim{s.plan.Claims[i]})
 	}
 	joined := view.Open[s.plan.Joined[0].ID]
 	equal(s.t, "requests of the joined delivery", joined.RequestIDs, []string{s.earlierFromCarol.ID, s.fromCarol.ID})
@@ -132,8 +132,8 @@ func (s *scene) use(p keypackage.Document, use keypackage.Use) {
 
 func (s *scene) answer(requestID, owner string) {
 	s.t.Helper()
-	record := keypackage.Claim{RequestID: requestID, Owner: owner}
-	s.Put(fixture.Documents{s.recordPath(requestID, owner): record})
+	claim := keypackage.Claim{RequestID: requestID, Owner: owner}
+	s.Put(fixture.Documents{s.claimPath(requestID, owner): claim})
 }
 
 // A plan that only relies on the owner's budget being used up does not write the owner's document.

@@ -69,38 +69,37 @@ func TestAnnounced(t *testing.T) {
 	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	s.deliver("not named", nil)
 	s.bury("buried")
-	record := keypackage.Claim{RequestID: want.RequestID, Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, CreatedAt: s.now}
-	s.Put(fixture.Documents{s.recordPath(want.RequestID, ownerOnShelf): record})
-	records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+	claim := keypackage.Claim{RequestID: want.RequestID, Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, CreatedAt: s.now}
+	s.Put(fixture.Documents{s.claimPath(want.RequestID, ownerOnShelf): claim})
+	answer, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
 		RequestID: want.RequestID, Granted: map[string][]string{"nobody": {"no_package"}, ownerOnShelf: {"buried", "no_package"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "records", recordIDs(records), []string{want.RequestID + "_" + ownerOnShelf})
+	equal(t, "claims", claimIDs(answer), []string{want.RequestID + "_" + ownerOnShelf})
 	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
-	records, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
-	equal(t, "of no names", []any{len(records), len(found), err}, []any{0, 0, nil})
+	answer, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
+	equal(t, "of no names", []any{answer.Empty(), len(found), err}, []any{true, 0, nil})
 }
 
-// delivering.Store: RequestRecords returns the records of a request, in any order.
-func TestRequestRecords(t *testing.T) {
+// delivering.Store: Answer returns what is recorded of the answer to a request.
+func TestAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	documents := make(fixture.Documents)
 	for _, id := range []string{"mine", "another"} {
-		for _, owner := range []string{"bob", "carol", ""} {
-			record := keypackage.Claim{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
-			documents[w.recordPath(id, owner)] = record
+		for _, owner := range []string{"bob", "carol"} {
+			documents[w.claimPath(id, owner)] = keypackage.Claim{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
 		}
 	}
 	w.Put(documents)
-	found := must(w.store.RequestRecords(t.Context(), "mine"))(t)
-	equal(t, "ids", recordIDs(found), []string{"mine_", "mine_bob", "mine_carol"})
-	equal(t, "created", found[0].CreatedAt, w.now)
-	equal(t, "of an unknown request", len(must(w.store.RequestRecords(t.Context(), "unknown"))(t)), 0)
+	found := must(w.store.Answer(t.Context(), "mine"))(t)
+	equal(t, "ids", claimIDs(found), []string{"mine_bob", "mine_carol"})
+	equal(t, "created", found.CreatedAt(), w.now)
+	equal(t, "of an unknown request", must(w.store.Answer(t.Context(), "unknown"))(t).Empty(), true)
 }
 
 // Deliveries returns those of the deliveries that exist, with what the tombstones say.

@@ -20,29 +20,37 @@ func TestNeverPushed(t *testing.T) {
 	s.deliver("sending", func(d *keypackage.Delivery) { d.State, d.PushNo = keypackage.StateSending, 1 })
 	s.deliver("over", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
 	s.deliver("new", nil)
-	id := func(packageID string) string { return keypackage.DeliveryID("request", packageID) }
+	named := func(packages ...string) (refs []keypackage.DeliveryRef) {
+		for _, id := range packages {
+			refs = append(refs, keypackage.DeliveryRef{ID: keypackage.DeliveryID("request", id)})
+		}
+		return refs
+	}
 	for _, c := range []struct {
-		ids  []string
+		refs []keypackage.DeliveryRef
 		want bool
-	}{{nil, false}, {[]string{id("none"), id("pushed"), id("sending"), id("over")}, false}, {[]string{id("pushed"), id("new")}, true}} {
-		equal(t, "never pushed", must(s.store.NeverPushed(t.Context(), c.ids))(t), c.want)
+	}{{nil, false}, {named("none", "pushed", "sending", "over"), false}, {named("pushed", "new"), true}} {
+		equal(t, "never pushed", must(s.store.NeverPushed(t.Context(), c.refs))(t), c.want)
 	}
 }
 
-// claiming.Store: Claims returns those of the claims that exist, in any order.
-func TestClaims(t *testing.T) {
+// claiming.Store: Answers returns, by request, those of the claims and dismissals that exist.
+func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	id := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
-	found := must(s.store.Claims(t.Context(), []string{"missing_", id, "missing_too"}))(t)
-	equal(t, "ids", recordIDs(found), []string{id})
-	equal(t, "of none", len(must(s.store.Claims(t.Context(), nil))(t)), 0)
+	claim := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
+	s.dismissed(s.fromAlice.ID)
+	found := must(s.store.Answers(t.Context(), []string{"missing_", claim, keypackage.DismissalID(s.fromAlice.ID), "missing_too"}))(t)
+	equal(t, "requests", len(found), 2)
+	equal(t, "claims", claimIDs(found[s.earlierFromCarol.ID]), []string{claim})
+	equal(t, "dismissed", found[s.fromAlice.ID].Dismissal.RequestID, s.fromAlice.ID)
+	equal(t, "of none", len(must(s.store.Answers(t.Context(), nil))(t)), 0)
 }
 
-func recordIDs(records []keypackage.Claim) []string {
+func claimIDs(answer keypackage.Answer) []string {
 	var ids []string
-	for _, r := range records {
-		ids = append(ids, r.ID())
+	for _, c := range answer.Claims {
+		ids = append(ids, c.ID())
 	}
 	slices.Sort(ids)
 	return ids

@@ -112,7 +112,7 @@ func (s *scene) history() fixture.Documents {
 		s.deliveryPath(delivery.ID):                   delivery,
 		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
 		s.ownerPath(s.bob.Pubkey):                     owner,
-		s.recordPath(earlier.ID, s.bob.Pubkey):        s.record(earlier, delivery),
+		s.claimPath(earlier.ID, s.bob.Pubkey):         s.claim(earlier, delivery),
 		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event, keypackage.FieldOpen: 3},
 	}
 }
@@ -125,16 +125,16 @@ func (s *scene) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledg
 	return keypackage.NewLedger(s.inspected[fixture.ID(p)], use, "some delivery", s.now)
 }
 
-func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Claim {
-	record := keypackage.Claim{
+func (s *scene) claim(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Claim {
+	claim := keypackage.Claim{
 		RequestID: req.ID, Requester: req.Requester, Owner: s.bob.Pubkey, Owners: req.Owners, Requested: req.Min,
 		Status: keypackage.StatusFull, Authentic: true, CreatedAt: s.now, KeepUntil: s.now.Add(time.Hour),
 	}
 	for _, d := range deliveries {
-		record.Granted++
-		record.DeliveryIDs = append(record.DeliveryIDs, d.ID)
+		claim.Granted++
+		claim.DeliveryIDs = append(claim.DeliveryIDs, d.ID)
 	}
-	return record
+	return claim
 }
 
 // candidates reads Bob's stock, by event id.
@@ -164,7 +164,7 @@ func (s *scene) decide() *claiming.Plan {
 	view.Owner.Stocked = true
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
-		Claims:  []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
+		Claims:  []keypackage.Claim{s.claim(alice, consumed, exposed), s.claim(carol, &joined, again)},
 		Created: []*keypackage.Delivery{consumed, exposed, again},
 		Joined:  []*keypackage.Delivery{&joined},
 		Consumed: []claiming.Handout{{

@@ -43,9 +43,9 @@ func TestFiftyRequestersForTenPackages(t *testing.T) {
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: 9, reserves: 41, full: 50})
-	for _, record := range o.records {
-		if record.Reserve != o.deliveries[record.DeliveryIDs[0]].Reserve {
-			t.Errorf("record %s: last resort %t, its delivery otherwise", record.ID(), record.Reserve)
+	for _, claim := range o.claims {
+		if claim.Reserve != o.deliveries[claim.DeliveryIDs[0]].Reserve {
+			t.Errorf("claim %s: last resort %t, its delivery otherwise", claim.ID(), claim.Reserve)
 		}
 	}
 }
@@ -102,12 +102,12 @@ func TestSameQuestionAskedTwice(t *testing.T) {
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 10 * 5, oneTime: 10 * 3, full: 20})
 	byOwner := make(map[string][]string)
-	for _, record := range o.records {
-		slices.Sort(record.DeliveryIDs)
-		if first, ok := byOwner[record.Owner]; ok && !slices.Equal(first, record.DeliveryIDs) {
-			t.Errorf("the same question has different deliveries: %v and %v", first, record.DeliveryIDs)
+	for _, claim := range o.claims {
+		slices.Sort(claim.DeliveryIDs)
+		if first, ok := byOwner[claim.Owner]; ok && !slices.Equal(first, claim.DeliveryIDs) {
+			t.Errorf("the same question has different deliveries: %v and %v", first, claim.DeliveryIDs)
 		}
-		byOwner[record.Owner] = record.DeliveryIDs
+		byOwner[claim.Owner] = claim.DeliveryIDs
 	}
 	for id, d := range o.deliveries {
 		if len(d.RequestIDs) != 2 {
@@ -120,7 +120,7 @@ func TestSameQuestionAskedTwice(t *testing.T) {
 type counts struct {
 	stock             int // documents left
 	oneTime, reserves int // deliveries
-	full, partial     int // records
+	full, partial     int // claims
 }
 
 func (s *world) expect(o *outcome, want counts) {
@@ -133,8 +133,8 @@ func (s *world) expect(o *outcome, want counts) {
 			got.oneTime++
 		}
 	}
-	for _, r := range o.records {
-		switch r.Status {
+	for _, claim := range o.claims {
+		switch claim.Status {
 		case keypackage.StatusFull:
 			got.full++
 		case keypackage.StatusPartial:

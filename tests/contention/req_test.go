@@ -102,7 +102,7 @@ func TestTwoREQsAtTheSameMoment(t *testing.T) {
 		owner := actors.NewKey()
 		s.PutPackages(fixture.Packages(t, owner, 3)...)
 		all := s.subscribe(strangers(1), owner.Pubkey, s.both)
-		if len(all) != 2 || !slices.Equal(all[0].Claims[0].DeliveryIDs, all[1].Claims[0].DeliveryIDs) {
+		if len(all) != 2 || !slices.Equal(all[0].Answer.Claims[0].DeliveryIDs, all[1].Answer.Claims[0].DeliveryIDs) {
 			t.Errorf("granted %+v", all)
 		}
 		if begun := len(all[0].Begun) + len(all[1].Begun); begun != 1 {
@@ -142,7 +142,7 @@ func TestTwo447sAfterAREQ(t *testing.T) {
 
 	joined := 0
 	o := s.outcome()
-	for _, claim := range o.records {
+	for _, claim := range o.claims {
 		if claim.RequestID != granted.RequestID && slices.Contains(claim.DeliveryIDs, granted.ID) {
 			joined++
 		}
