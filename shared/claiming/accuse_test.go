@@ -15,7 +15,7 @@ func accuse(a accuser, plan *Plan) {
 	}
 	accuseClaims(a, plan)
 	accuseHandouts(a, plan)
-	accuseBehind(a, plan)
+	accuseRemaining(a, plan)
 	written := make(map[string]bool)
 	for _, c := range slices.Concat(candidatesOf(plan.Consumed), plan.Removed, plan.Flagged) {
 		if written[c.ID] {
@@ -86,7 +86,7 @@ func accuseHandouts(a accuser, plan *Plan) {
 	}
 	for _, h := range plan.Reserves {
 		if c := h.Candidate; c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime || (h.NewUse && entries[c.Hash]) {
-			a.Errorf("exposed: %+v", h)
+			a.Errorf("reserve: %+v", h)
 		}
 		entries[h.Candidate.Hash] = true
 		accuseEntry(a, plan, h, keypackage.UseReserve)
@@ -112,8 +112,8 @@ func accuseEntry(a accuser, plan *Plan, h Handout, use keypackage.Use) {
 	}
 }
 
-// accuseBehind reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
-func accuseBehind(a accuser, plan *Plan) {
+// accuseRemaining reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
+func accuseRemaining(a accuser, plan *Plan) {
 	a.Helper()
 	gone := make(map[string]bool)
 	for _, h := range plan.Consumed {
@@ -122,7 +122,7 @@ func accuseBehind(a accuser, plan *Plan) {
 	stays := make(map[mls.Ciphersuite]bool)
 	for _, c := range plan.Remaining {
 		if gone[c.Hash] || c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime {
-			a.Errorf("%s does not stay behind", c.ID)
+			a.Errorf("%s does not remain", c.ID)
 		}
 		stays[c.Suite] = true
 	}

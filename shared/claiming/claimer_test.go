@@ -74,7 +74,7 @@ func (d *desk) claimer(mode keypackage.Mode) *Claimer {
 	return New(d.memory, d.post, settings, func() time.Time { return d.clock })
 }
 
-func takeUp(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
+func claim(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
 	t.Helper()
 	result, err := c.Claim(t.Context(), doc)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestRepetitionIsCheap(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
-	takeUp(t, d.first, doc)
+	claim(t, d.first, doc)
 	for id, delivery := range d.deliveries {
 		delivery.BeginPush(now, "holder", keypackage.Lease)
 		d.deliveries[id] = delivery
@@ -109,7 +109,7 @@ func TestRepetitionIsCheap(t *testing.T) {
 		}
 		return nil
 	}
-	if got := takeUp(t, d.first, doc); !got.Repeated || got.Granted != 1 || len(d.published) != 1 {
+	if got := claim(t, d.first, doc); !got.Repeated || got.Granted != 1 || len(d.published) != 1 {
 		t.Errorf("got %+v, published %v", got, d.published)
 	}
 	if want := []string{"Answers", "NeverPushed"}; !slices.Equal(calls, want) {
@@ -147,7 +147,7 @@ func TestTake(t *testing.T) {
 	doc := signed(t, 1, forBob, three)
 	d.clock = now.Add(2 * time.Second)
 	want := Result{RequestID: doc.ID, Outcome: keypackage.OutcomeGranted, Granted: 3, Owners: 1, Age: 2 * time.Second}
-	if got := takeUp(t, d.first, doc); got != want {
+	if got := claim(t, d.first, doc); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if !slices.Equal(d.published, []string{doc.ID}) || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
@@ -156,7 +156,7 @@ func TestTake(t *testing.T) {
 	answer, commits := d.answerOf(doc.ID), d.commits
 	want.Repeated, want.Age = true, 0
 	for range 3 {
-		if got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
+		if got := claim(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
 			t.Errorf("again: %+v", got)
 		}
 	}
@@ -172,7 +172,7 @@ func TestOutcomeOfManyOwners(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, forDave)
-	if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 1 || got.OutOfStock != 1 {
+	if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 1 || got.OutOfStock != 1 {
 		t.Errorf("got %+v", got)
 	}
 	claims := d.answerOf(doc.ID).Claims
@@ -187,11 +187,11 @@ func TestMissingMarkIsTold(t *testing.T) {
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
 	doc.Marked = false
-	if got := takeUp(t, d.first, doc); !got.Unmarked || got.Outcome != keypackage.OutcomeGranted {
+	if got := claim(t, d.first, doc); !got.Unmarked || got.Outcome != keypackage.OutcomeGranted {
 		t.Errorf("got %+v", got)
 	}
 	doc.Kind = 1
-	if got := takeUp(t, d.first, doc); got.Unmarked {
+	if got := claim(t, d.first, doc); got.Unmarked {
 		t.Errorf("another kind needs no mark: %+v", got)
 	}
 }
@@ -220,8 +220,8 @@ func TestLeftAlone(t *testing.T) {
 	other := signed(t, 1, forBob)
 	other.Kind = 1
 	for name, result := range map[string]Result{
-		"other kind": takeUp(t, d.first, other),
-		"off":        takeUp(t, d.claimer(keypackage.ModeOff), signed(t, 1, forBob)),
+		"other kind": claim(t, d.first, other),
+		"off":        claim(t, d.claimer(keypackage.ModeOff), signed(t, 1, forBob)),
 	} {
 		if result.Outcome != "" || result.Label() != "ignored" || result.Reason == "" {
 			t.Errorf("%s: got %+v", name, result)
@@ -256,7 +256,7 @@ func TestRejected(t *testing.T) {
 	} {
 		d := newDesk(t, fresh(5)...)
 		for range 2 {
-			got := takeUp(t, d.first, tt.doc)
+			got := claim(t, d.first, tt.doc)
 			if got.Outcome != keypackage.OutcomeRejected || got.Reason != string(tt.reason) || got.Granted != 0 {
 				t.Errorf("%s: got %+v", tt.reason, got)
 			}
@@ -301,7 +301,7 @@ func TestHalfAnswered(t *testing.T) {
 		d.clock = now.Add(tt.later)
 		daves.ExpiresAt = d.clock.Add(time.Hour)
 		d.put(*daves)
-		if got := takeUp(t, d.first, doc); got.Outcome != tt.want || got.Reason != tt.reason || got.Owners != 2 {
+		if got := claim(t, d.first, doc); got.Outcome != tt.want || got.Reason != tt.reason || got.Owners != 2 {
 			t.Errorf("%s: got %+v", name, got)
 		}
 		if d.outcomes[doc.ID] != tt.want {
@@ -316,7 +316,7 @@ func TestObserve(t *testing.T) {
 	d := newDesk(t, fresh(2)...)
 	doc := signed(t, 1, forBob, forDave, three)
 	for _, mode := range []keypackage.Mode{keypackage.ModeObserve, keypackage.ModeObserve, keypackage.ModeDeliver} {
-		if got := takeUp(t, d.claimer(mode), doc); got.Outcome != keypackage.OutcomeObserved || got.Granted != 0 {
+		if got := claim(t, d.claimer(mode), doc); got.Outcome != keypackage.OutcomeObserved || got.Granted != 0 {
 			t.Errorf("mode %s: got %+v", mode, got)
 		}
 	}

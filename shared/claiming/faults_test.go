@@ -42,7 +42,7 @@ func TestCrashAtAnyCall(t *testing.T) {
 					t.Fatalf("crash at call %d: %v, want the event again", crash, err)
 				}
 				d.fault = func(string, bool) error { return nil }
-				got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc)
+				got := claim(t, d.claimer(keypackage.ModeDeliver), doc)
 				if _, noted := d.outcomes[doc.ID]; !noted || len(d.published) == 0 { // nothing to deliver: the mark `open` is still there
 					recovered(t, d.claimer(keypackage.ModeDeliver), doc)
 				}
@@ -125,7 +125,7 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 		}
 		return nil
 	}
-	got := takeUp(t, d.first, doc)
+	got := claim(t, d.first, doc)
 	if got.Outcome != keypackage.OutcomeNone || got.Owners+got.OutOfStock != 2 || len(d.answerOf(doc.ID).Claims) != 2 {
 		t.Errorf("got %+v, recorded %v", got, d.answerOf(doc.ID))
 	}
@@ -166,7 +166,7 @@ func TestPublisherFails(t *testing.T) {
 			t.Errorf("nobody will deliver it, but %v", err)
 		}
 		d.post.err = nil
-		if got := takeUp(t, d.first, doc); got.Granted != 1 || len(d.published) != 1 || len(d.deliveries) != 1 {
+		if got := claim(t, d.first, doc); got.Granted != 1 || len(d.published) != 1 || len(d.deliveries) != 1 {
 			t.Errorf("got %+v, published %v", got, d.published)
 		}
 	})

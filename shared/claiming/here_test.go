@@ -22,7 +22,7 @@ func TestClaimHere(t *testing.T) {
 	}
 	checkBegun(t, granted, 3)
 	for range 2 {
-		takeUp(t, d.first, doc)
+		claim(t, d.first, doc)
 	}
 	if len(d.published)+len(d.outcomes) > 0 {
 		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
@@ -53,7 +53,7 @@ func TestUnclearClaimHere(t *testing.T) {
 			d := newDesk(t, fresh(5)...)
 			doc := signed(t, 1, forBob)
 			if !own {
-				takeUp(t, d.first, doc)
+				claim(t, d.first, doc)
 			}
 			d.fault = func(call string, done bool) error {
 				if done && own && strings.HasPrefix(call, "Commit") {
@@ -104,7 +104,7 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 			t.Fatalf("granted %+v, %v", granted, err)
 		}
 		d.fault = func(string, bool) error { return nil }
-		if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
+		if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
 			t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
 		}
 	})

@@ -42,12 +42,12 @@ func TestOwnerBudget(t *testing.T) {
 	lastOfMany := &stock{documents: fresh(9), newest: map[string]bool{"k8": true, "k9": true}, beyondGap: map[string]bool{"k8": true, "k9": true}}
 	noneMatch := &stock{documents: fresh(9), newest: map[string]bool{"k9": true}, beyondGap: map[string]bool{"k9": true}}
 	for name, tt := range map[string]struct {
-		used              int
-		stock             *stock
-		unit              Unit
-		consumed, exposed []string
-		status            keypackage.Status
-		blamed            bool
+		used               int
+		stock              *stock
+		unit               Unit
+		consumed, reserves []string
+		status             keypackage.Status
+		blamed             bool
 	}{
 		"enough":                 {98, whole(fresh(9)...), ask("r", 2), []string{"k1", "k2"}, nil, keypackage.StatusFull, false},
 		"one left":               {99, whole(fresh(9)...), ask("r", 2), []string{"k1"}, []string{"k9"}, keypackage.StatusFull, true},
@@ -63,8 +63,8 @@ func TestOwnerBudget(t *testing.T) {
 	} {
 		plan := decided(t, []Unit{tt.unit}, handedOut(tt.used), tt.stock, generous)
 		claim := plan.Claims[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.reserves)) {
+			t.Errorf("%s: consumed %v, reserves %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
 		if blamed := claim.Reason == keypackage.ReasonBudget; claim.Status != tt.status || blamed != tt.blamed {
 			t.Errorf("%s: %s, reason %q", name, claim.Status, claim.Reason)
@@ -81,7 +81,7 @@ func TestOwnerBudget(t *testing.T) {
 // Nothing is taken from behind a gap in what was read, even if it would do.
 func TestBudgetTakesTheOldest(t *testing.T) {
 	t.Parallel()
-	read := []*keypackage.Candidate{candidate("x", 0, exposed), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
+	read := []*keypackage.Candidate{candidate("x", 0, usedAsReserve), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
 	newest := map[string]bool{"y": true, "z": true}
 	gap := &stock{documents: read, newest: newest, beyondGap: map[string]bool{"y": true, "z": true}}
 	if plan, err := decide([]Unit{ask("r", 9)}, handedOut(98), gap, generous, now); err == nil {

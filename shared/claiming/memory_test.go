@@ -52,7 +52,7 @@ func newMemory(a accuser, documents ...*keypackage.Candidate) *memory {
 	return m
 }
 
-// put stores a document and, as it is marked, its ledger entry and its tombstone.
+// put stores a document and, as it says, its ledger entry and its tombstone.
 func (m *memory) put(c keypackage.Candidate) {
 	c.Version = m.tick()
 	if c.Use != keypackage.UseNone {
@@ -275,7 +275,7 @@ func (m *memory) Commit(_ context.Context, plan *Plan) error {
 		accuse(m, plan)
 		for _, c := range slices.Concat(candidatesOf(plan.Consumed), candidatesOf(plan.Reserves), plan.Remaining) {
 			if stored, ok := m.stock[c.ID]; ok && stored.Version.Equal(c.Version) && stored.Flaw != "" {
-				m.Errorf("%s is handed out or stays behind, and does not verify", c.ID)
+				m.Errorf("%s is handed out or remains, and does not verify", c.ID)
 			}
 		}
 		if !m.holds(plan) {

@@ -103,13 +103,13 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 // newestWanted returns how many of the newest documents are needed as well: those from which the reserve is taken if the
 // budget may not suffice, or a few in which an addressable package should be.
 func (c *Claimer) newestWanted(units []Unit, view *View) int {
-	limited := func(u Unit) bool { // see fillREQ
+	overLimit := func(u Unit) bool { // see fillREQ
 		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
 	}
 	switch {
 	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
 		return newestLimit
-	case slices.ContainsFunc(units, limited):
+	case slices.ContainsFunc(units, overLimit):
 		return newestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit

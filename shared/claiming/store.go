@@ -104,7 +104,7 @@ type Plan struct {
 	Consumed     []Handout
 	Reserves     []Handout
 	// Remaining holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
-	// each consume what the other leaves behind can not both commit: each deletes what the other reads.
+	// each consume what the other leaves can not both commit: each deletes what the other reads.
 	Remaining []*keypackage.Candidate
 	Removed   []*keypackage.Candidate // expired, tombstoned or used up
 	Flagged   []*keypackage.Candidate // not verified

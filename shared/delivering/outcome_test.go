@@ -11,7 +11,7 @@ import (
 )
 
 // answered stores the answers to a request of which nothing is to be delivered.
-func answered(s *scene, edit func(*keypackage.Claim)) {
+func answered(s *world, edit func(*keypackage.Claim)) {
 	owners, answer := []string{"bob", "dave"}, keypackage.Answer{}
 	for _, owner := range owners {
 		claim := keypackage.Claim{
@@ -26,7 +26,7 @@ func answered(s *scene, edit func(*keypackage.Claim)) {
 
 func TestOutcomeWithoutPackages(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		answered(s, func(*keypackage.Claim) {})
 		created := time.Now()
 		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Pushes != 1 {
@@ -59,7 +59,7 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 			}
 		}, true},
 	} {
-		inScene(t, 0, func(s *scene) {
+		inWorld(t, 0, func(s *world) {
 			answered(s, tt.edit)
 			if _, err := s.ForRequest(s.Context(), request("r")); err != nil || (len(s.relay.pushes) == 1) != tt.told {
 				s.Errorf("%s: %v, pushed %v", name, err, s.relay.pushes)
@@ -70,7 +70,7 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 
 func TestRejectionIsTold(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		s.answers["r"] = keypackage.Answer{Dismissal: &keypackage.Dismissal{
 			RequestID: "r", Requester: "alice", Outcome: keypackage.OutcomeRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
 		}}
@@ -92,7 +92,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 		keypackage.ResultTooLarge:   {false, true},
 		keypackage.ResultUnexpected: {false, true},
 	} {
-		inScene(t, 0, func(s *scene) {
+		inWorld(t, 0, func(s *world) {
 			answered(s, func(*keypackage.Claim) {})
 			s.relay.answer = failing(result)
 			got, err := s.ForRequest(s.Context(), request("r"))
@@ -105,7 +105,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 
 func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 	t.Parallel()
-	inScene(t, 2, func(s *scene) {
+	inWorld(t, 2, func(s *world) {
 		s.relay.answer = failing(keypackage.ResultRefused)
 		if _, err := s.ForRequest(s.Context(), request("r")); err == nil {
 			s.Error("a refused push is not acknowledged")

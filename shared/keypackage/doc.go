@@ -14,7 +14,7 @@
 //   - announcement.go: what tells the delivery that something was claimed
 //   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
 //   - nudge.go: when what is pending is asked for again
-//   - retire.go: when an exposed package gives way to newer ones
+//   - retire.go: when a reserve gives way to newer ones
 //   - shard.go: how what is looked for by its time is spread over an index
 //   - mode.go, conflict.go: what the operator allows, and how a lost race and an unreadable document are told
 //

@@ -99,15 +99,15 @@ func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// requireRemaining makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at,
+// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was already looked at,
 // in one of its events.
 func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
-	exposed := make(map[string]bool)
+	reserves := make(map[string]bool)
 	for _, h := range plan.Reserves {
-		exposed[h.Ledger.Hash] = true
+		reserves[h.Ledger.Hash] = true
 	}
 	for _, c := range plan.Remaining {
-		if !exposed[c.Hash] {
+		if !reserves[c.Hash] {
 			s.requireStock(t, c)
 		}
 	}

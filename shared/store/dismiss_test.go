@@ -15,7 +15,7 @@ import (
 )
 
 // dismissal is one as it is written.
-func (s *scene) dismissal(requestID string) keypackage.Dismissal {
+func (s *claims) dismissal(requestID string) keypackage.Dismissal {
 	return keypackage.Dismissal{
 		RequestID: requestID, Requester: s.alice.Pubkey, Owners: []string{s.bob.Pubkey}, Outcome: keypackage.OutcomeObserved,
 		Reason: "", Requested: 2, Observed: []keypackage.Row{{Owner: s.bob.Pubkey, Requested: 2, Reason: "none"}},
@@ -25,7 +25,7 @@ func (s *scene) dismissal(requestID string) keypackage.Dismissal {
 
 // dismissalDocument is its document. The names of its fields, and that it has those of a claim, are a contract with whatever
 // has been written before.
-func (s *scene) dismissalDocument(requestID string) map[string]any {
+func (s *claims) dismissalDocument(requestID string) map[string]any {
 	return map[string]any{
 		"request_event_id": requestID, "requester_pubkey": s.alice.Pubkey, "owner_pubkey": "", "owner_pubkeys": []any{s.bob.Pubkey},
 		"status": "observed", "reason": "", "requested": int64(2), "granted": int64(0), "last_resort": false, "delivery_ids": nil,
@@ -37,7 +37,7 @@ func (s *scene) dismissalDocument(requestID string) map[string]any {
 }
 
 // dismissed stores such a document.
-func (s *scene) dismissed(requestID string) {
+func (s *claims) dismissed(requestID string) {
 	s.t.Helper()
 	s.Put(fixture.Documents{s.claimPath(requestID, ""): s.dismissalDocument(requestID)})
 }
@@ -48,7 +48,7 @@ func TestDismiss(t *testing.T) {
 	t.Parallel()
 	t.Run("creates the document", func(t *testing.T) {
 		t.Parallel()
-		s := newScene(t)
+		s := newClaims(t)
 		for id, units := range map[string][]string{
 			s.fromAlice.ID: nil, s.fromCarol.ID: {keypackage.ClaimID(s.fromCarol.ID, s.bob.Pubkey)},
 		} {
@@ -58,20 +58,20 @@ func TestDismiss(t *testing.T) {
 	})
 	t.Run("is read again", func(t *testing.T) {
 		t.Parallel()
-		s := newScene(t)
+		s := newClaims(t)
 		s.dismissed(s.fromAlice.ID)
 		want := s.dismissal(s.fromAlice.ID)
 		equal(t, "answer", must(s.store.Answer(t.Context(), s.fromAlice.ID))(t), keypackage.Answer{Dismissal: &want})
 	})
-	conflicts := map[string]func(*scene){
-		"dismissed already": func(s *scene) { s.dismissed(s.fromAlice.ID) },
-		"a unit answered":   func(s *scene) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
-		"claimed":           func(s *scene) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
+	conflicts := map[string]func(*claims){
+		"dismissed already": func(s *claims) { s.dismissed(s.fromAlice.ID) },
+		"a unit answered":   func(s *claims) { s.answer(s.fromAlice.ID, s.carol.Pubkey) },
+		"claimed":           func(s *claims) { s.must(s.store.Commit(s.t.Context(), s.plan)) },
 	}
 	for name, before := range conflicts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t)
+			s := newClaims(t)
 			before(s)
 			units := []string{
 				keypackage.ClaimID(s.fromAlice.ID, s.bob.Pubkey), keypackage.ClaimID(s.fromAlice.ID, s.carol.Pubkey),
@@ -88,7 +88,7 @@ func TestDismissAgainstCommit(t *testing.T) {
 	for range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t)
+			s := newClaims(t)
 			var wait sync.WaitGroup
 			var dismissed, committed error
 			units := []string{s.units[0].ClaimID()}
@@ -109,7 +109,7 @@ func TestDismissAgainstCommit(t *testing.T) {
 
 func TestNoteOutcome(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	retryAt := s.now.Add(time.Hour)
 	answer := keypackage.Answer{Claims: []keypackage.Claim{{
 		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Owners: []string{s.bob.Pubkey}, Status: keypackage.StatusPartial, Requested: 2,
@@ -135,7 +135,7 @@ func TestNoteOutcome(t *testing.T) {
 // What was only observed is noted with its rows.
 func TestNoteObserved(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	dismissal := s.dismissal(s.fromAlice.ID)
 	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.Answer{Dismissal: &dismissal}))
 	fields := s.In(s.Collections.Requests)[s.fromAlice.ID].Fields
@@ -149,7 +149,7 @@ func TestNoteObserved(t *testing.T) {
 // taken for a document that is gone.
 func TestNoteOutcomeOfALockedDocument(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	document := s.Client.Collection(s.Collections.Requests).Doc(s.fromAlice.ID)
 	dismissal := s.dismissal(s.fromAlice.ID)
 	s.must(s.Client.RunTransaction(t.Context(), func(ctx context.Context, tx *firestore.Transaction) error {

@@ -142,7 +142,7 @@ func TestNoIndexRises(t *testing.T) {
 // What the test above knows is all that there is: whatever claims, pushes, expiry and the outcome's copy write.
 func TestEveryWrittenFieldIsKnown(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	s.must(s.store.Commit(t.Context(), s.plan))
 	observed := keypackage.Dismissal{
 		RequestID: "another", Outcome: keypackage.OutcomeObserved, Observed: []keypackage.Row{{RetryAt: s.now}}, KeepUntil: s.now,

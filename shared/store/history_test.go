@@ -11,7 +11,7 @@ import (
 // A request that has created one delivery, whose claim is gone, and has joined another, next to those of other requests.
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	w, c := newWorld(t), theCast(t)
+	w, c := newWorld(t), everybody(t)
 	request, own, earlier := c.fromCarol.ID, fixture.ID(c.consumed), c.earlierFromCarol.ID
 	created, joined := keypackage.DeliveryID(request, own), keypackage.DeliveryID(earlier, fixture.ID(c.joined))
 	delivery := func(id string, age time.Duration, p keypackage.Document) keypackage.Delivery {

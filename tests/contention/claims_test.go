@@ -26,7 +26,7 @@ func oneEach(t *testing.T, requesters int) {
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, requesters+1)...)
 	requests := s.ask(requesters, actors.Question{Owners: []string{bob.Pubkey}})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: requesters, full: requesters})
@@ -39,7 +39,7 @@ func TestFiftyRequestersForTenPackages(t *testing.T) {
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, 10)...)
 	requests := s.ask(50, actors.Question{Owners: []string{bob.Pubkey}})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: 9, reserves: 41, full: 50})
@@ -61,7 +61,7 @@ func TestRequestersForSeveralOwners(t *testing.T) {
 		s.PutPackages(fixture.Packages(t, owner, 12)...)
 	}
 	requests := s.ask(20, actors.Question{Owners: owners, Min: 2})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	// Of each owner's twelve, eleven are one-time. The request that gets the eleventh, and all after it, get the reserve too.
@@ -78,7 +78,7 @@ func TestSameEventByTwoInstances(t *testing.T) {
 		s.PutPackages(fixture.Packages(t, owner, 5)...)
 		requests = append(requests, s.ask(1, actors.Question{Owners: []string{owner.Pubkey}, Min: 3})...)
 	}
-	s.take(requests, s.both)
+	s.claim(requests, s.both)
 
 	s.expect(s.audit(requests), counts{stock: 10 * 2, oneTime: 10 * 3, full: 10})
 }
@@ -97,7 +97,7 @@ func TestSameQuestionAskedTwice(t *testing.T) {
 			requests = append(requests, fixture.Request(t, requester, question))
 		}
 	}
-	s.take(requests, s.one) // the two of a pair go to different instances
+	s.claim(requests, s.one) // the two of a pair go to different instances
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 10 * 5, oneTime: 10 * 3, full: 20})

@@ -119,7 +119,7 @@ func TestREQsAmong447s(t *testing.T) {
 	s.PutPackages(fixture.Packages(t, bob, 41)...)
 	requests := s.ask(20, actors.Question{Owners: []string{bob.Pubkey}})
 	var both sync.WaitGroup
-	both.Go(func() { s.take(requests, s.one) })
+	both.Go(func() { s.claim(requests, s.one) })
 	both.Go(func() { s.subscribe(strangers(20), bob.Pubkey, s.one) })
 	both.Wait()
 
@@ -138,7 +138,7 @@ func TestTwo447sAfterAREQ(t *testing.T) {
 	}
 	question := actors.Question{Owners: []string{bob.Pubkey}}
 	requests := []keypackage.RequestDocument{fixture.Request(t, alice, question), fixture.Request(t, alice, question)}
-	s.take(requests, s.one) // at the same moment: one of them is the first
+	s.claim(requests, s.one) // at the same moment: one of them is the first
 
 	joined := 0
 	o := s.outcome()

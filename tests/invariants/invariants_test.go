@@ -123,7 +123,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 		"the last package is taken": {func(r *Run, _ *State) {
 			r.Commits[1].Writes = append(r.Commits[1].Writes, gone("res"))
 		}, "I2: owner bob"},
-		"no outcome":        {func(_ *Run, s *State) { s.Answers = nil }, "I3: request request has no outcome"},
+		"no outcome": {func(_ *Run, s *State) { s.Answers = nil }, "I3: request request has no outcome"},
 		"two outcomes": {func(_ *Run, s *State) {
 			a := s.Answers["request"]
 			s.Answers["request"] = keypackage.Answer{Claims: append(a.Claims, a.Claims[0])}
