@@ -16,6 +16,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
@@ -24,7 +25,7 @@ import (
 type relayFlags struct {
 	listen     string
 	settings   map[string]*string // by environment variable
-	caller     relay.Caller
+	caller     relayapi.Caller
 	compatible bool
 	legacy     bool
 }
@@ -103,8 +104,8 @@ func parseRelayFlags(args []string) (relayFlags, error) {
 		"DELIVERY_TOPIC":     set.String("topic", "", "`id` of the topic that nudges are published to"),
 	}
 	set.StringVar(&f.caller.Audience, "audience", "", "this relay's name in the ID tokens of its caller")
-	set.StringVar(&f.caller.Issuer, "issuer", "", "`URL` of who issues these tokens")
-	set.StringVar(&f.caller.KeysURL, "jwks", "", "`URL` of the issuer's keys")
+	set.StringVar(&f.caller.Issuer.Name, "issuer", "", "`URL` of who issues these tokens")
+	set.StringVar(&f.caller.Issuer.KeysURL, "jwks", "", "`URL` of the issuer's keys")
 	set.StringVar(&f.caller.Email, "caller-email", "", "the caller's service `account`")
 	set.BoolVar(&f.compatible, "compat", false, "serve clients that subscribe with since, or #e with the request's id")
 	set.BoolVar(&f.legacy, "legacy", false, "write KeyPackage documents without the signed event, as older relays do")

@@ -222,14 +222,14 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	l := serve(t, nil)
 	good := fmt.Sprintf(`{"request_event_id":%q,"requester_pubkey":%q,"expires_at":1,"deliveries":[]}`, strings.Repeat("a", 64), bob)
-	token := "Bearer " + l.issuer.token(nil)
+	token := "Bearer " + l.token(t, l.issuer.FunctionAccount())
 	for name, tt := range map[string]struct {
 		authorization, body string
 		want                int
 	}{
 		"good":           {token, good, 200},
 		"no token":       {"", good, 401},
-		"somebody else":  {"Bearer " + l.issuer.token(claims{"email": "x@y.example"}), good, 403},
+		"somebody else":  {"Bearer " + l.token(t, "x@y.example"), good, 403},
 		"no JSON":        {token, "x", 400},
 		"empty":          {token, "{}", 400},
 		"no deliveries":  {token, strings.Replace(good, `,"deliveries":[]`, "", 1), 400},

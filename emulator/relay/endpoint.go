@@ -31,7 +31,7 @@ func (r *Relay) serveDeliveries(w http.ResponseWriter, request *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(request.Context(), answerWithin)
 	defer cancel()
-	if status, err := r.door.check(request.WithContext(ctx)); err != nil {
+	if status, err := r.guard.Check(request.WithContext(ctx)); err != nil {
 		r.log.Warn("push refused", "status", status, "error", err)
 		http.Error(w, http.StatusText(status), status)
 		return

@@ -3,7 +3,7 @@
 // keeps every promise written there, so it is what other relays can be compared with.
 //
 // In reading order: relay.go and hooks.go put khatru to work, publish.go takes events in, shelf.go and library.go keep them,
-// endpoint.go takes deliveries in, sessions.go, session.go and write.go bring them to the requester. accept.go, caller.go,
+// endpoint.go takes deliveries in, sessions.go, session.go and write.go bring them to the requester. accept.go,
 // conn.go, kinds.go, notice.go, nudge.go, outcome.go, parcel.go, recent.go, shape.go and stock.go serve these.
 //
 // khatru keeps the protocol: websockets, parsing, signatures, authentication. The list of subscriptions and every write of
@@ -33,7 +33,7 @@ import (
 type Config struct {
 	Firestore   *firestore.Client // the caller closes it after the relay has ended
 	Collections config.Collections
-	Caller      Caller
+	Caller      relayapi.Caller
 
 	// Nudge tells the functions that a session of the requester has opened a subscription for KeyPackages.
 	Nudge func(ctx context.Context, requester string) error
@@ -55,7 +55,7 @@ type Relay struct {
 	sessions *sessions
 	notices  *notices
 	nudger   *nudger
-	door     *door
+	guard    *relayapi.Guard
 	pushes   chan struct{} // one for each push in progress
 	now      func() time.Time
 	log      *slog.Logger
@@ -67,7 +67,7 @@ func New(c Config) (*Relay, error) {
 	if c.Firestore == nil || c.Nudge == nil {
 		return nil, errors.New("the relay needs Firestore and a way to nudge")
 	}
-	door, err := newDoor(c.Caller)
+	guard, err := relayapi.NewGuard(c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func New(c Config) (*Relay, error) {
 		sessions: sessions,
 		notices:  notices,
 		nudger:   &nudger{publish: c.Nudge, log: c.Log},
-		door:     door,
+		guard:    guard,
 		pushes:   make(chan struct{}, maxPushes),
 		now:      time.Now,
 		log:      c.Log,

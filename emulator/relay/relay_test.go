@@ -18,6 +18,7 @@ import (
 	"github.com/nbd-wtf/go-nostr/nip42"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -33,7 +34,7 @@ const patience = 20 * time.Second
 type live struct {
 	*Relay
 	address   string
-	issuer    issuer
+	issuer    *identity.Issuer
 	documents *firestore.Client
 	names     config.Collections
 	nudges    chan string
@@ -54,9 +55,16 @@ func serve(t *testing.T, change func(*Config)) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &live{issuer: newIssuer(t), documents: documents, names: settings.Collections, nudges: make(chan string, 100)}
+	issuer, err := identity.Start(project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = issuer.Stop() })
+	l := &live{issuer: issuer, documents: documents, names: settings.Collections, nudges: make(chan string, 100)}
 	c := Config{
-		Firestore: documents, Collections: l.names, Caller: l.issuer.caller(), Log: slog.New(slog.DiscardHandler),
+		Firestore: documents, Collections: l.names, Caller: relayapi.Caller{
+			Issuer: relayapi.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}, Audience: audience, Email: issuer.FunctionAccount(),
+		}, Log: slog.New(slog.DiscardHandler),
 		Nudge: func(_ context.Context, requester string) error { l.nudges <- requester; return nil },
 	}
 	if change != nil {
@@ -67,6 +75,18 @@ func serve(t *testing.T, change func(*Config)) *live {
 	}
 	l.listen(t)
 	return l
+}
+
+const audience = "https://relay.example"
+
+// token is an ID token of an account for the relay.
+func (l *live) token(t *testing.T, account string) string {
+	t.Helper()
+	token, err := l.issuer.Mint(audience, account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 func (l *live) listen(t *testing.T) {
@@ -268,7 +288,7 @@ func (l *live) push(t *testing.T, push relayapi.DeliveryRequest) map[string]rela
 
 func (l *live) pushAs(t *testing.T, push relayapi.DeliveryRequest) map[string]relayapi.Status {
 	t.Helper()
-	front := httptest.NewServer(recorded(t, l.address, "Bearer "+l.issuer.token(nil)))
+	front := httptest.NewServer(recorded(t, l.address, "Bearer "+l.token(t, l.issuer.FunctionAccount())))
 	defer front.Close()
 	client, err := relayapi.New(front.URL+relayapi.Path, "")
 	if err != nil {

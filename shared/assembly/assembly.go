@@ -1,4 +1,5 @@
-// Package assembly builds the use cases out of the settings. It is the one place where the adapters meet the ports.
+// Package assembly builds the use cases out of the settings, those of the three functions here, that of RelayGateway in
+// gateway.go. It is the one place where the adapters meet the ports.
 package assembly
 
 import (
@@ -37,23 +38,25 @@ func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return claimer(cfg, documents, messages), nil
+	return claimer(cfg, documents, messages, rollout.New(cfg.Mode, documents, time.Now)), nil
 }
 
-func claimer(cfg config.Config, documents *store.Store, messages *topic.Publisher) *claiming.Claimer {
+func claimer(
+	cfg config.Config, documents *store.Store, messages claiming.Publisher, mode rollout.Mode,
+) *claiming.Claimer {
 	return claiming.New(documents, messages, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL:        cfg.DeliveryTTL,
 			PairLimitPerHour:   cfg.PairLimitPerHour,
 			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
-		Mode: rollout.New(cfg.Mode, documents, time.Now), MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
+		Mode: mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
 }
 
 // Publisher builds the use case of a relay that takes in KeyPackages, deletions and requests, which it keeps in documents.
 func Publisher(cfg config.Config, documents publishing.Store) *publishing.Publisher {
-	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.MaxStock}, time.Now)
+	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.Gateway.MaxStock}, time.Now)
 }
 
 // Deliverer builds the use case of DeliverKeyPackages.
@@ -85,8 +88,9 @@ func Expirer(
 	if err != nil {
 		return nil, err
 	}
-	requests := requests{claimer(cfg, documents, messages), answered}
-	settings := expiring.Settings{Mode: rollout.New(cfg.Mode, documents, time.Now), RequestMaxAge: cfg.RequestMaxAge}
+	mode := rollout.New(cfg.Mode, documents, time.Now)
+	requests := requests{claimer(cfg, documents, messages, mode), answered}
+	settings := expiring.Settings{Mode: mode, RequestMaxAge: cfg.RequestMaxAge}
 	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
 }
 

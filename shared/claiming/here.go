@@ -35,26 +35,34 @@ func (c *Claimer) ClaimHere(ctx context.Context, doc keypackage.RequestDocument)
 		return Granted{}, result, err
 	}
 	result.fill(answer)
-	result.Age = c.now().Sub(doc.ReceivedAt)
+	if result.Repeated = a.found && len(a.created) == 0; !result.Repeated {
+		result.Age = c.now().Sub(doc.ReceivedAt)
+	}
 	return a.granted(ctx, answer), result, err
 }
 
 // ClaimForREQ claims one package of an owner for a REQ, without any document of a request: see keypackage.NewREQ. Asked again
 // within a minute it grants the same and writes nothing. If it grants nothing, there is no answer. Nobody is told an outcome.
 // Its errors are retryable.
-func (c *Claimer) ClaimForREQ(ctx context.Context, requester, owner string, addressable bool) (Granted, error) {
+func (c *Claimer) ClaimForREQ(ctx context.Context, requester, owner string, addressable bool) (Granted, Result, error) {
 	if mode, err := c.settings.Mode.Now(ctx); err != nil || mode != keypackage.ModeDeliver || requester == owner {
-		return Granted{}, err
+		return Granted{}, Result{}, err
 	}
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails
 	req := keypackage.NewREQ(hex.EncodeToString(id), requester, owner, addressable, c.settings.DeliveryTTL, c.now())
 	a := &answering{Claimer: c, req: req, holder: rand.Text()}
+	result := Result{RequestID: req.ID}
 	answer, err := a.claim(ctx, keypackage.Answer{})
-	if err != nil || answer.Granted() == 0 {
-		return Granted{}, err
+	if err != nil {
+		return Granted{}, result, err
 	}
-	return a.granted(ctx, answer), nil
+	result.fill(answer)
+	result.Repeated = answer.RequestID() != req.ID
+	if answer.Granted() == 0 {
+		return Granted{}, result, nil
+	}
+	return a.granted(ctx, answer), result, nil
 }
 
 // granted finds out which pushes this claim has begun. Usually it created the deliveries itself; if its commit ended unclear

@@ -12,7 +12,7 @@ import (
 // bySubscription claims one of Bob's packages for a REQ of that requester and returns the packages granted.
 func (d *desk) bySubscription(t testing.TB, requester string, takesAddressable bool) []string {
 	t.Helper()
-	granted, err := d.first.ClaimForREQ(t.Context(), requester, bob, takesAddressable)
+	granted, _, err := d.first.ClaimForREQ(t.Context(), requester, bob, takesAddressable)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
 // Result says what became of a request, for the log. Outcome is "" if the request was left alone.
@@ -63,5 +64,27 @@ func (r *Result) count(claim keypackage.Claim) {
 	}
 	if claim.Status == keypackage.StatusNone && claim.Reason == "" && !claim.OutOfStock {
 		r.Empty++
+	}
+}
+
+// Describe adds what became of the request to a log line.
+func (r Result) Describe(line *logging.Line) {
+	line.Set("request_event_id", r.RequestID)
+	if r.Reason != "" {
+		line.Set("request_reason", r.Reason)
+	}
+	if r.Repeated {
+		line.Set("repeated", "true")
+	}
+	line.Count("owners", r.Owners)
+	line.Count("out_of_stock", r.OutOfStock)
+	line.Count("granted", r.Granted)
+	line.Count("reserves", r.Reserves)
+	line.Count("empty", r.Empty)
+	if r.Unmarked {
+		line.Count("unmarked", 1)
+	}
+	if r.Age > 0 {
+		line.Measure("receipt_to_answer", r.Age)
 	}
 }

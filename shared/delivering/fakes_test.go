@@ -107,6 +107,16 @@ func (m *memory) Announced(
 	return answer, found, err
 }
 
+// refs names all deliveries.
+func (m *memory) refs() (refs []keypackage.DeliveryRef) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.deliveries {
+		refs = append(refs, d.Ref())
+	}
+	return refs
+}
+
 // find needs the lock.
 func (m *memory) find(id string) []keypackage.StoredDelivery {
 	d, ok := m.deliveries[id]

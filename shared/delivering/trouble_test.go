@@ -177,7 +177,7 @@ func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
 			s.Errorf("got %+v, %v, %d read at a time, %d altogether", result, err, s.largest, s.read)
 		}
 		s.relay.pushes, s.largest = nil, 0
-		result, err = s.Repeat(s.Context(), a)
+		result, err = s.Repeat(s.Context(), s.refs())
 		if err != nil || result.Repeated != 3*page || s.largest != page {
 			s.Errorf("repeated %+v, %v, %d read at a time", result, err, s.largest)
 		}
@@ -196,7 +196,7 @@ func TestRepeat(t *testing.T) {
 		s.change("r_k03", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
 		s.change("r_k04", leased)
 		writes := s.writes
-		result, err := s.Repeat(s.Context(), request("r"))
+		result, err := s.Repeat(s.Context(), s.refs())
 		if err != nil || result.Repeated != 1 || result.Delivered+len(result.Latencies) > 0 || len(s.relay.pushes) != 1 || s.writes != writes {
 			s.Fatalf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}
@@ -205,7 +205,7 @@ func TestRepeat(t *testing.T) {
 			s.Errorf("repeated %+v", push)
 		}
 		s.relay.answer = failing(keypackage.ResultRefused)
-		if _, err := s.Repeat(s.Context(), request("r")); !fault.IsRetryable(err) || s.writes != writes {
+		if _, err := s.Repeat(s.Context(), s.refs()); !fault.IsRetryable(err) || s.writes != writes {
 			s.Errorf("a repetition that fails: %v after %d writes", err, s.writes-writes)
 		}
 	})

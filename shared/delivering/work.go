@@ -134,21 +134,18 @@ func (w *work) push(
 // since an outcome is told once.
 func tellable(answer keypackage.Answer) bool { return answer.Complete() && answer.Authentic() }
 
-// repeat sends what was delivered of a request once more.
-func (w *work) repeat(ctx context.Context, a keypackage.Announcement) error {
-	_, found, rest, err := w.granted(ctx, a)
-	if err == nil {
-		err = w.sendAgain(ctx, found)
-	}
-	for refs := range slices.Chunk(rest, page) {
-		if err == nil {
-			found, err = w.store.Deliveries(ctx, refs)
-		}
+// repeat sends what was delivered once more, page by page.
+func (w *work) repeat(ctx context.Context, refs []keypackage.DeliveryRef) error {
+	for refs := range slices.Chunk(refs, page) {
+		found, err := w.store.Deliveries(ctx, refs)
 		if err == nil {
 			err = w.sendAgain(ctx, found)
 		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (w *work) sendAgain(ctx context.Context, found []keypackage.StoredDelivery) error {

@@ -1,4 +1,4 @@
-// Package relayapi is the client of the relay's internal delivery endpoint, and the Go form of the messages that cross
+// Package relayapi is the relay's internal delivery endpoint: the client, the server, and the Go form of the messages that cross
 // it. openapi.yaml next to this file describes the same endpoint for people who write relays; a test holds the two
 // and the reference relay together.
 package relayapi

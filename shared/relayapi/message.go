@@ -1,6 +1,8 @@
 package relayapi
 
 import (
+	"encoding/json"
+
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -25,6 +27,12 @@ func outcomeRows(rows []keypackage.Row) []OutcomeRow {
 		out = append(out, r)
 	}
 	return out
+}
+
+// OutcomeContent is the content of the event by which a relay tells the requester an outcome.
+func OutcomeContent(rows []keypackage.Row) (string, error) {
+	content, err := json.Marshal(Outcome{Rows: outcomeRows(rows)})
+	return string(content), err
 }
 
 // deliveries is a list also if there are none.

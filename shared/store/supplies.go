@@ -29,3 +29,14 @@ func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error 
 	_, err := t.commit(ctx, "save the supplies of an owner")
 	return err
 }
+
+// Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
+func (s *Store) Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error) {
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.owners.Doc(owner)})
+	if err != nil || !snaps[0].Exists() {
+		return nil, err
+	}
+	var known keypackage.Owner
+	err = decode(snaps[0], &known)
+	return known.Supplies, err
+}

@@ -21,7 +21,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// What one 447 may cost, whatever its owners have published: the promise in the README.
+// What one 447 may cost, whatever its owners have published: the promise in shared/gateway/README.md.
 const (
 	boundStock  = 1000     // documents of stock
 	boundReads  = 3500     // documents in all: what is looked up in the ledger and among tombstones costs three

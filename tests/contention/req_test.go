@@ -24,7 +24,7 @@ func (s *world) subscribe(requesters []string, owner string, instancesOf func(i 
 			group.Go(func() {
 				<-start
 				for range deliveryAttempts {
-					granted, err := instance.ClaimForREQ(s.t.Context(), requester, owner, false)
+					granted, _, err := instance.ClaimForREQ(s.t.Context(), requester, owner, false)
 					if err != nil {
 						continue
 					}

@@ -22,6 +22,7 @@ var layers = [][]string{
 	{"shared/gateway/wire", "shared/gateway/outbox", "shared/gateway/bounds"},
 	{"shared/gateway/upstream"},
 	{"shared/gateway"},
+	{"shared/serving"},
 	{"shared/store", "shared/topic", "shared/relayapi"},
 	{"shared/assembly", "shared/invocation"},
 	{"functions/claim", "functions/deliver", "functions/expire", "functions/gateway"},

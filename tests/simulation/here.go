@@ -12,7 +12,7 @@ import (
 // claim that began to.
 func (s *Simulation) Subscribe(ctx context.Context, requester, owner int, i *Invocation) {
 	s.invoke(ctx, i, func(ctx context.Context) error {
-		granted, err := s.claimer().ClaimForREQ(ctx, s.Requester(requester), s.population.Owners[owner].Pubkey, false)
+		granted, _, err := s.claimer().ClaimForREQ(ctx, s.Requester(requester), s.population.Owners[owner].Pubkey, false)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func Serve(t testing.TB, compatible bool) *Relay {
 	}
 	running, err := reference.New(reference.Config{
 		Firestore: documents, Collections: settings.Collections, Compatible: compatible, Log: slog.New(slog.DiscardHandler),
-		Caller: reference.Caller{Issuer: issuer.URL(), KeysURL: issuer.KeysURL(), Audience: r.Origin, Email: issuer.FunctionAccount()},
+		Caller: relayapi.Caller{Issuer: relayapi.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}, Audience: r.Origin, Email: issuer.FunctionAccount()},
 		Nudge:  func(context.Context, string) error { return nil },
 	})
 	must(err)

@@ -1,4 +1,4 @@
-package relay
+package relayapi
 
 import (
 	"crypto"
@@ -50,7 +50,7 @@ func newIssuer(t *testing.T) issuer {
 func encodeURL(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func (i issuer) caller() Caller {
-	return Caller{Issuer: i.url, KeysURL: i.url + "/certs", Audience: "https://relay.example", Email: "deliver@project.example"}
+	return Caller{Issuer: Issuer{i.url, i.url + "/certs"}, Audience: "https://relay.example", Email: "deliver@project.example"}
 }
 
 type claims map[string]any
@@ -107,10 +107,10 @@ func (i issuer) swapped() string {
 	return strings.Join(parts, ".")
 }
 
-func TestDoor(t *testing.T) {
+func TestGuard(t *testing.T) {
 	t.Parallel()
 	ours := newIssuer(t)
-	door, err := newDoor(ours.caller())
+	guard, err := NewGuard(ours.caller())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestDoor(t *testing.T) {
 	for name, tt := range tests {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 		request.Header.Set("Authorization", tt.authorization)
-		got, err := door.check(request)
+		got, err := guard.Check(request)
 		if got != tt.want || (err == nil) != (tt.want == 0) {
 			t.Errorf("%s: got %d (%v), want %d", name, got, err, tt.want)
 		}
@@ -159,35 +159,35 @@ func TestDoor(t *testing.T) {
 	}
 }
 
-func TestDoorStaysShutWithoutKeys(t *testing.T) {
+func TestGuardStaysShutWithoutKeys(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	caller := i.caller()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	caller.KeysURL = gone.URL
-	door, err := newDoor(caller)
+	caller.Issuer.KeysURL = gone.URL
+	guard, err := NewGuard(caller)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 	request.Header.Set("Authorization", "Bearer "+i.token(nil))
-	if got, err := door.check(request); got != http.StatusUnauthorized || err == nil {
+	if got, err := guard.Check(request); got != http.StatusUnauthorized || err == nil {
 		t.Errorf("got %d, %v", got, err)
 	}
 }
 
-func TestDoorNeedsEverySetting(t *testing.T) {
+func TestGuardNeedsEverySetting(t *testing.T) {
 	t.Parallel()
 	for _, incomplete := range []func(*Caller){
-		func(c *Caller) { c.Issuer = "" },
-		func(c *Caller) { c.KeysURL = "" },
+		func(c *Caller) { c.Issuer.Name = "" },
+		func(c *Caller) { c.Issuer.KeysURL = "" },
 		func(c *Caller) { c.Audience = "" },
 		func(c *Caller) { c.Email = "" },
 	} {
-		caller := Caller{"i", "k", "a", "e"}
+		caller := Caller{Issuer{"i", "k"}, "a", "e"}
 		incomplete(&caller)
-		if _, err := newDoor(caller); err == nil {
+		if _, err := NewGuard(caller); err == nil {
 			t.Errorf("%+v was accepted", caller)
 		}
 	}
