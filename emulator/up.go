@@ -133,7 +133,7 @@ func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
 	return out
 }
 
-// checkPorts names every port that is taken or asked for twice, with the cure, before anything is started.
+// checkPorts names every port that is taken or asked for twice, and what to do about it, before anything is started.
 func checkPorts(ports []portFlag) error {
 	var errs []error
 	asked := map[int]portFlag{}

@@ -17,17 +17,17 @@ func TestClaimHere(t *testing.T) {
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, three)
 	granted, result, err := d.first.ClaimHere(t.Context(), doc)
-	if err != nil || result.Granted != 3 || len(granted.Claims) != 1 || !granted.Claims[0].Gateway {
+	if err != nil || result.Granted != 3 || len(granted.Answer.Claims) != 1 || !granted.Answer.Claims[0].Gateway {
 		t.Fatalf("granted %+v, %+v, %v", granted, result, err)
 	}
 	checkBegun(t, granted, 3)
 	for range 2 {
-		takeUp(t, d.first, doc)
+		claim(t, d.first, doc)
 	}
 	if len(d.published)+len(d.outcomes) > 0 {
 		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
 	}
-	if err := d.first.Told(t.Context(), doc, granted.Claims); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+	if err := d.first.Told(t.Context(), doc, granted.Answer); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
 		t.Errorf("noted %v, %v", d.outcomes, err)
 	}
 }
@@ -53,7 +53,7 @@ func TestUnclearClaimHere(t *testing.T) {
 			d := newDesk(t, fresh(5)...)
 			doc := signed(t, 1, forBob)
 			if !own {
-				takeUp(t, d.first, doc)
+				claim(t, d.first, doc)
 			}
 			d.fault = func(call string, done bool) error {
 				if done && own && strings.HasPrefix(call, "Commit") {
@@ -62,7 +62,7 @@ func TestUnclearClaimHere(t *testing.T) {
 				return nil
 			}
 			granted, _, err := d.first.ClaimHere(t.Context(), doc)
-			if err != nil || len(granted.Claims) != 1 || len(d.deliveries) != 1 {
+			if err != nil || len(granted.Answer.Claims) != 1 || len(d.deliveries) != 1 {
 				t.Fatalf("%s: %+v, %v", name, granted, err)
 			}
 			if own {
@@ -104,7 +104,7 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 			t.Fatalf("granted %+v, %v", granted, err)
 		}
 		d.fault = func(string, bool) error { return nil }
-		if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
+		if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
 			t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
 		}
 	})

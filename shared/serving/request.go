@@ -44,7 +44,7 @@ func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument) err
 		err = failure
 	}
 	if err == nil && result.Outcome != "" {
-		err = s.Claimer.Told(ctx, doc, granted.Claims)
+		err = s.Claimer.Told(ctx, doc, granted.Answer)
 	}
 	s.end(ctx, line, result, pushed, err)
 	s.crossed(granted)
@@ -77,10 +77,10 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 // give pushes what a claim has granted to the requester's sessions. What was delivered before is written once more: it is the
 // same requester who sees it, and it has asked.
 func (s *Service) give(ctx context.Context, granted claiming.Granted) (delivering.Result, error) {
-	if len(granted.Claims) == 0 {
+	if granted.Answer.Empty() {
 		return delivering.Result{}, nil
 	}
-	result, err := s.push.Begun(ctx, granted.Holder, granted.Claims, granted.Begun)
+	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
 	if err != nil || len(others(granted)) == 0 {
 		return result, err
 	}
@@ -108,7 +108,7 @@ func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted) (del
 	if err != nil || len(open) == 0 {
 		return result, err
 	}
-	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Claims))
+	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Answer))
 	result.Add(pending)
 	if err != nil {
 		return result, err
@@ -119,15 +119,10 @@ func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted) (del
 }
 
 // others names what was granted and not created by this claim: joined, or of an answer that is repeated.
-func others(granted claiming.Granted) (refs []keypackage.DeliveryRef) {
-	for _, claim := range granted.Claims {
-		for _, ref := range claim.Deliveries() {
-			if !slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID }) {
-				refs = append(refs, ref)
-			}
-		}
-	}
-	return refs
+func others(granted claiming.Granted) []keypackage.DeliveryRef {
+	return slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
+		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
+	})
 }
 
 // begin begins the log line of a request.

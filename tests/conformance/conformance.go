@@ -83,7 +83,6 @@ var rules = []rule{
 	{"closed", "nothing is written on a subscription that was closed before", closedSubscription},
 	{"req", "a REQ for an owner's KeyPackages brings one before EOSE, if the NIP-11 document says so", reqIsARequest},
 	{"nudge", "a nudge is published when a requester opens a matching subscription", outOfSight("it goes to the delivery topic: see its message count, or the demo's second act")},
-	{"all-instances", "a negative answer speaks for all instances of the relay", outOfSight("which instance answers cannot be seen from here")},
 }
 
 // checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s that a relay

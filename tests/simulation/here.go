@@ -34,7 +34,7 @@ func (s *Simulation) ClaimHere(ctx context.Context, pick int, i *Invocation) {
 			err = s.pushHere(ctx, granted)
 		}
 		if err == nil {
-			err = claimer.Told(ctx, t.doc, granted.Claims)
+			err = claimer.Told(ctx, t.doc, granted.Answer)
 		}
 		return err
 	})
@@ -45,6 +45,6 @@ func (s *Simulation) pushHere(ctx context.Context, granted claiming.Granted) err
 		return nil
 	}
 	local := delivering.NewLocal(s.store, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
-	_, err := local.Begun(ctx, granted.Holder, granted.Claims, granted.Begun)
+	_, err := local.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
 	return err
 }
