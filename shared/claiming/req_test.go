@@ -16,11 +16,7 @@ func (d *desk) bySubscription(t testing.TB, requester string, takesAddressable b
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := []string{}
-	for _, claim := range granted.Claims {
-		ids = append(ids, packages(claim)...)
-	}
-	return ids
+	return append([]string{}, packages(granted.Claim)...)
 }
 
 // deliver ends all deliveries of a package as delivered.

@@ -22,8 +22,9 @@ type taking struct {
 	req     *keypackage.Request // nil if not even its signature is known
 	parsed  error               // why it is rejected, whatever the time
 	holder  string              // see Unit
-	created []*keypackage.Delivery
-	found   bool // an answer was recorded already
+	give    func(*answer)       // is called with each unit's answer as soon as there is one; nil: nobody waits for it
+	created bool                // an answer was not recorded already
+	found   bool                // one was
 }
 
 // newTaking parses a request document. It returns nil, and why, if there is nothing to do.
@@ -88,6 +89,9 @@ func (t *taking) claim(ctx context.Context, known []keypackage.Claim) ([]keypack
 		}
 		group.Go(func() (err error) {
 			answers[i], err = t.owners.answer(ctx, Unit{Request: t.req, Owner: owner, Holder: t.holder, reads: reads})
+			if err == nil && t.give != nil && !isDismissal(answers[i].claim) {
+				t.give(answers[i])
+			}
 			return err
 		})
 	}
@@ -99,7 +103,7 @@ func (t *taking) claim(ctx context.Context, known []keypackage.Claim) ([]keypack
 		if isDismissal(a.claim) { // the request was rejected or observed meanwhile: that stands
 			return []keypackage.Claim{a.claim}, nil
 		}
-		known, t.created, t.found = append(known, a.claim), append(t.created, a.created...), t.found || a.found
+		known, t.created, t.found = append(known, a.claim), t.created || !a.found, t.found || a.found
 	}
 	return known, err
 }

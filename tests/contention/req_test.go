@@ -102,7 +102,7 @@ func TestTwoREQsAtTheSameMoment(t *testing.T) {
 		owner := actors.NewKey()
 		s.PutPackages(fixture.Packages(t, owner, 3)...)
 		all := s.subscribe(strangers(1), owner.Pubkey, s.both)
-		if len(all) != 2 || !slices.Equal(all[0].Claims[0].DeliveryIDs, all[1].Claims[0].DeliveryIDs) {
+		if len(all) != 2 || !slices.Equal(all[0].Claim.DeliveryIDs, all[1].Claim.DeliveryIDs) {
 			t.Errorf("granted %+v", all)
 		}
 		if begun := len(all[0].Begun) + len(all[1].Begun); begun != 1 {
