@@ -45,8 +45,9 @@ func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, rep
 	claims, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
 		given.add(s.give(ctx, g, repeated))
 	})
-	if err = errors.Join(err, given.err); err == nil && len(claims) > 0 {
-		given.add(s.push.Begun(ctx, "", claims, nil)) // the outcome
+	isOneUnit := len(claims) == 1 && claims[0].Owner != "" // which has told the outcome
+	if err = errors.Join(err, given.err); err == nil && len(claims) > 0 && !isOneUnit {
+		given.add(s.push.Begun(ctx, "", claims, nil)) // the outcome alone
 		err = given.err
 	}
 	if err == nil && result.Outcome != "" {
@@ -98,16 +99,10 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 // it, and with again to all: it is the same requester who sees it, and it has asked.
 func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool) (delivering.Result, error) {
 	claims := []keypackage.Claim{granted.Claim}
-	var result delivering.Result
-	if len(granted.Begun) > 0 {
-		var err error
-		if result, err = s.push.Begun(ctx, granted.Holder, claims, granted.Begun); err != nil {
-			return result, err
-		}
-	}
+	result, err := s.push.Begun(ctx, granted.Holder, claims, granted.Begun)
 	rest := others(granted)
-	if len(rest) == 0 {
-		return result, nil
+	if err != nil || len(rest) == 0 {
+		return result, err
 	}
 	pushed, err := s.giveOthers(ctx, claims, rest, again)
 	result.Add(pushed)
