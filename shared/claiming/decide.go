@@ -106,17 +106,17 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 }
 
 func (d *decision) answer(u Unit) error {
-	record := newClaim(u, d.now)
+	claim := newClaim(u, d.now)
 	fill := d.fill
 	if u.Request.REQ {
 		fill = d.fillREQ
 	}
-	if err := fill(&record, u); err != nil {
+	if err := fill(&claim, u); err != nil {
 		return err
 	}
-	d.plan.Claims = append(d.plan.Claims, record)
-	if record.RequestID == u.Request.ID && (record.Granted > 0 || !u.Request.REQ) {
-		d.plan.Records = append(d.plan.Records, record)
+	d.plan.Answers = append(d.plan.Answers, claim)
+	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
+		d.plan.Claims = append(d.plan.Claims, claim)
 	}
 	return nil
 }
@@ -125,38 +125,38 @@ func newClaim(u Unit, now time.Time) keypackage.Claim {
 	return keypackage.Claim{
 		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
 		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
-		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+		KeepUntil: keypackage.KeepAnswerUntil(u.Request.ValidUntil),
 	}
 }
 
 // fill decides one unit of a 447: the limits first, then what it joins, then what it takes from stock.
-func (d *decision) fill(record *keypackage.Claim, u Unit) error {
+func (d *decision) fill(claim *keypackage.Claim, u Unit) error {
 	req := u.Request
 	if !req.ValidUntil.After(d.now) {
-		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonStale
+		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonStale
 		return nil
 	}
 	pair := d.pair(req.Requester)
 	d.dirty[req.Requester] = true // if only under the condition that it has not changed: the limit relies on it
 	if limit := d.limits.PairLimitPerHour; pair.Requests.Count(d.now) >= limit {
-		record.Status, record.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
-		record.RetryAt = pair.Requests.RetryAt(d.now, limit)
+		claim.Status, claim.Reason = keypackage.StatusLimited, keypackage.ReasonPairLimit
+		claim.RetryAt = pair.Requests.RetryAt(d.now, limit)
 		return nil
 	}
 	pair.Requests = pair.Requests.Add(d.now, 1)
-	d.join(record, req, pair)
-	d.joinREQ(record, req, pair)
-	return d.fromStock(record, u, pair, d.budget())
+	d.join(claim, req, pair)
+	d.joinREQ(claim, req, pair)
+	return d.fromStock(claim, u, pair, d.budget())
 }
 
 // fromStock gives the unit what it still misses, out of the stock.
-func (d *decision) fromStock(record *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
-	taken, err := d.selectPackages(u.Request, record.Requested-record.Granted, record.Reserve, budget)
+func (d *decision) fromStock(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
+	selected, err := d.selectPackages(u.Request, claim.Requested-claim.Granted, claim.Reserve, budget)
 	if err != nil {
 		return err
 	}
-	d.handOut(record, u, pair, taken)
-	d.conclude(record, taken)
+	d.handOut(claim, u, pair, selected)
+	d.conclude(claim, selected)
 	return nil
 }
 
@@ -180,43 +180,43 @@ func (d *decision) pair(requester string) *keypackage.Pair {
 
 // join adds the request to the deliveries that an earlier request for the same is still waiting for, one-time ones first,
 // up to what is wanted. A REQ joins no reserve, whose event may be of a kind that it does not take.
-func (d *decision) join(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
+func (d *decision) join(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
 	for _, wantReserve := range []bool{false, true} {
 		for _, entry := range pair.Open {
 			open, ok := d.open[entry.DeliveryID]
-			if !ok || entry.Ask != req.Ask || record.Granted == record.Requested {
+			if !ok || entry.Ask != req.Ask || claim.Granted == claim.Requested {
 				continue
 			}
 			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.Reserve != wantReserve {
 				continue
 			}
-			if wantReserve && (record.Reserve || req.REQ) {
+			if wantReserve && (claim.Reserve || req.REQ) {
 				continue // at most one reserve
 			}
-			d.joinOne(record, open.delivery)
+			d.joinOne(claim, open.delivery)
 		}
 	}
 }
 
-func (d *decision) joinOne(record *keypackage.Claim, delivery *keypackage.Delivery) {
-	delivery.Join(record.RequestID)
+func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Delivery) {
+	delivery.Join(claim.RequestID)
 	created := slices.Contains(d.plan.Created, delivery)
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
-	count(record, delivery)
+	count(claim, delivery)
 }
 
-func count(record *keypackage.Claim, delivery *keypackage.Delivery) {
-	record.Granted++
-	record.Reserve = record.Reserve || delivery.Reserve
-	record.DeliveryIDs = append(record.DeliveryIDs, delivery.ID)
+func count(claim *keypackage.Claim, delivery *keypackage.Delivery) {
+	claim.Granted++
+	claim.Reserve = claim.Reserve || delivery.Reserve
+	claim.DeliveryIDs = append(claim.DeliveryIDs, delivery.ID)
 }
 
-// handOut turns what was taken into deliveries, ledger entries and counts.
-func (d *decision) handOut(record *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
+// handOut turns what was selected into deliveries, ledger entries and counts.
+func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
 	for _, c := range t.oneTime {
-		delivery := d.deliver(record, u, pair, c, false)
+		delivery := d.deliver(claim, u, pair, c, false)
 		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
 		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
 		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
@@ -227,8 +227,8 @@ func (d *decision) handOut(record *keypackage.Claim, u Unit, pair *keypackage.Pa
 	}
 	if c := t.reserve; c != nil {
 		event := d.eventFor(u.Request, c)
-		delivery := d.deliver(record, u, pair, event, true)
-		d.expose(c, event, delivery.ID)
+		delivery := d.deliver(claim, u, pair, event, true)
+		d.handOutReserve(c, event, delivery.ID)
 	}
 }
 
@@ -242,7 +242,7 @@ func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *k
 }
 
 func (d *decision) deliver(
-	record *keypackage.Claim, u Unit, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
+	claim *keypackage.Claim, u Unit, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
 ) *keypackage.Delivery {
 	delivery := keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
 	if u.Holder != "" {
@@ -251,13 +251,13 @@ func (d *decision) deliver(
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
-	count(record, delivery)
+	count(claim, delivery)
 	return delivery
 }
 
-// expose hands out one of a reserve's events. It stays in stock, but from now on as shared; one exposure per plan and event
-// is enough.
-func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
+// handOutReserve hands out one of a reserve's events. It stays in stock, but from now on as shared; once per plan and event is
+// enough.
+func (d *decision) handOutReserve(c, event *keypackage.Candidate, deliveryID string) {
 	if slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) {
 		return
 	}
@@ -268,32 +268,32 @@ func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
 	c.Use = keypackage.UseReserve
 }
 
-// conclude gives the record its status. A budget that did not suffice is told even if the reserve filled the gap.
-func (d *decision) conclude(record *keypackage.Claim, t selection) {
+// conclude gives the claim its status. A budget that did not suffice is told even if the reserve filled the gap.
+func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 	if t.overBudget {
 		d.plan.RequireOwner, d.cut = true, true
-		record.Reason = keypackage.ReasonBudget
-		record.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
+		claim.Reason = keypackage.ReasonBudget
+		claim.RetryAt = d.plan.Owner.HandedOut.RetryAt(d.now, d.limits.OwnerBudgetPerHour)
 	}
 	switch {
-	case record.Granted >= record.Requested:
-		record.Status = keypackage.StatusFull
-	case record.Granted > 0:
-		record.Status = keypackage.StatusPartial
+	case claim.Granted >= claim.Requested:
+		claim.Status = keypackage.StatusFull
+	case claim.Granted > 0:
+		claim.Status = keypackage.StatusPartial
 	case t.overBudget:
-		record.Status = keypackage.StatusLimited
+		claim.Status = keypackage.StatusLimited
 	case t.unknownSuite:
-		record.Status = keypackage.StatusNoMatch
+		claim.Status = keypackage.StatusNoMatch
 	case len(d.valid) > 0:
-		record.Status = keypackage.StatusNoMatch
-		d.rely(d.valid[0])
+		claim.Status = keypackage.StatusNoMatch
+		d.require(d.valid[0])
 	case d.stock.truncated:
-		record.Status, record.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
+		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
-		record.Status, record.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
+		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
 	}
-	if record.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
-		record.Reason = keypackage.ReasonScanLimit
+	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
+		claim.Reason = keypackage.ReasonScanLimit
 	}
 }
 
@@ -302,14 +302,14 @@ func (d *decision) conclude(record *keypackage.Claim, t selection) {
 func (d *decision) remaining() []*keypackage.Candidate {
 	last := keypackage.Reserves(d.valid)
 	suites := make(map[mls.Ciphersuite]bool)
-	var behind []*keypackage.Candidate
+	var remaining []*keypackage.Candidate
 	for _, h := range d.plan.Consumed {
 		if suite := h.Candidate.Suite; !suites[suite] {
 			suites[suite] = true
-			behind = append(behind, last[suite])
+			remaining = append(remaining, last[suite])
 		}
 	}
-	return behind
+	return remaining
 }
 
 // Bounds of what one claim removes and flags on the way. It is part of the claim's transaction, which Firestore refuses

@@ -18,33 +18,33 @@ func TestClaimHere(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, three)
-	granted, claims, result, err := claimHere(t, d.first, doc)
-	if err != nil || result.Granted != 3 || len(claims) != 1 || !claims[0].Gateway || len(granted) != 1 {
+	granted, answer, result, err := claimHere(t, d.first, doc)
+	if err != nil || result.Granted != 3 || len(answer.Claims) != 1 || !answer.Claims[0].Gateway || len(granted) != 1 {
 		t.Fatalf("granted %+v, %+v, %v", granted, result, err)
 	}
 	checkBegun(t, granted[0], 3)
 	for range 2 {
-		takeUp(t, d.first, doc)
+		claim(t, d.first, doc)
 	}
 	if len(d.published)+len(d.outcomes) > 0 {
 		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
 	}
-	if err := d.first.Told(t.Context(), doc, claims); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+	if err := d.first.Told(t.Context(), doc, answer); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
 		t.Errorf("noted %v, %v", d.outcomes, err)
 	}
 }
 
 // claimHere returns what was given, unit by unit, besides what ClaimHere does.
-func claimHere(t *testing.T, c *Claimer, doc keypackage.RequestDocument) ([]Granted, []keypackage.Claim, Result, error) {
+func claimHere(t *testing.T, c *Claimer, doc keypackage.RequestDocument) ([]Granted, keypackage.Answer, Result, error) {
 	t.Helper()
 	var mu sync.Mutex
 	var granted []Granted
-	claims, result, err := c.ClaimHere(t.Context(), doc, func(g Granted) {
+	answer, result, err := c.ClaimHere(t.Context(), doc, func(g Granted) {
 		mu.Lock()
 		defer mu.Unlock()
 		granted = append(granted, g)
 	})
-	return granted, claims, result, err
+	return granted, answer, result, err
 }
 
 // A unit is given while another is still to be decided: its lease would be over before that.
@@ -61,7 +61,7 @@ func TestUnitsAreGivenOneByOne(t *testing.T) {
 			return nil
 		}
 		_, result, err := d.first.ClaimHere(t.Context(), signed(t, 1, forBob, forDave), func(g Granted) {
-			if g.Claim.Owner == bob {
+			if g.Answer.Claims[0].Owner == bob {
 				given.Store(true)
 			}
 		})
@@ -92,7 +92,7 @@ func TestUnclearClaimHere(t *testing.T) {
 			d := newDesk(t, fresh(5)...)
 			doc := signed(t, 1, forBob)
 			if !own {
-				takeUp(t, d.first, doc)
+				claim(t, d.first, doc)
 			}
 			d.fault = func(call string, done bool) error {
 				if done && own && strings.HasPrefix(call, "Commit") {
@@ -100,8 +100,8 @@ func TestUnclearClaimHere(t *testing.T) {
 				}
 				return nil
 			}
-			granted, claims, _, err := claimHere(t, d.first, doc)
-			if err != nil || len(claims) != 1 || len(granted) != 1 || len(d.deliveries) != 1 {
+			granted, answer, _, err := claimHere(t, d.first, doc)
+			if err != nil || len(answer.Claims) != 1 || len(granted) != 1 || len(d.deliveries) != 1 {
 				t.Fatalf("%s: %+v, %v", name, granted, err)
 			}
 			if own {
@@ -143,7 +143,7 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 			t.Fatalf("granted %+v, %v", granted, err)
 		}
 		d.fault = func(string, bool) error { return nil }
-		if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
+		if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
 			t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
 		}
 	})

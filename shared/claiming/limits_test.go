@@ -17,11 +17,11 @@ func TestPairLimit(t *testing.T) {
 	units := []Unit{ask("r1", 1), ask("r2", 1), ask("c", 1, by(carol)), ask("r3", 1)}
 	plan := decided(t, units, view, whole(fresh(9)...), generous)
 	for i, status := range []keypackage.Status{keypackage.StatusFull, keypackage.StatusFull, keypackage.StatusFull, keypackage.StatusLimited} {
-		if plan.Records[i].Status != status {
-			t.Errorf("request %d: %s, want %s", i, plan.Records[i].Status, status)
+		if plan.Claims[i].Status != status {
+			t.Errorf("request %d: %s, want %s", i, plan.Claims[i].Status, status)
 		}
 	}
-	limited := plan.Records[3]
+	limited := plan.Claims[3]
 	if limited.Reason != keypackage.ReasonPairLimit || limited.Granted != 0 || !limited.RetryAt.Equal(now.Add(41*time.Minute)) {
 		t.Errorf("limited: %+v, retry %v from now", limited, limited.RetryAt.Sub(now))
 	}
@@ -42,12 +42,12 @@ func TestOwnerBudget(t *testing.T) {
 	lastOfMany := &stock{documents: fresh(9), newest: map[string]bool{"k8": true, "k9": true}, beyondGap: map[string]bool{"k8": true, "k9": true}}
 	noneMatch := &stock{documents: fresh(9), newest: map[string]bool{"k9": true}, beyondGap: map[string]bool{"k9": true}}
 	for name, tt := range map[string]struct {
-		used              int
-		stock             *stock
-		unit              Unit
-		consumed, exposed []string
-		status            keypackage.Status
-		blamed            bool
+		used               int
+		stock              *stock
+		unit               Unit
+		consumed, reserves []string
+		status             keypackage.Status
+		blamed             bool
 	}{
 		"enough":                 {98, whole(fresh(9)...), ask("r", 2), []string{"k1", "k2"}, nil, keypackage.StatusFull, false},
 		"one left":               {99, whole(fresh(9)...), ask("r", 2), []string{"k1"}, []string{"k9"}, keypackage.StatusFull, true},
@@ -62,15 +62,15 @@ func TestOwnerBudget(t *testing.T) {
 		"not read far enough":    {100, noneMatch, ask("r", 2, ofSuite(2)), nil, nil, keypackage.StatusLimited, true},
 	} {
 		plan := decided(t, []Unit{tt.unit}, handedOut(tt.used), tt.stock, generous)
-		record := plan.Records[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
+		claim := plan.Claims[0]
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.reserves)) {
+			t.Errorf("%s: consumed %v, reserves %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
-		if blamed := record.Reason == keypackage.ReasonBudget; record.Status != tt.status || blamed != tt.blamed {
-			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
+		if blamed := claim.Reason == keypackage.ReasonBudget; claim.Status != tt.status || blamed != tt.blamed {
+			t.Errorf("%s: %s, reason %q", name, claim.Status, claim.Reason)
 		}
-		if tt.blamed != plan.RequireOwner || tt.blamed != record.RetryAt.After(now) {
-			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RequireOwner, record.RetryAt)
+		if tt.blamed != plan.RequireOwner || tt.blamed != claim.RetryAt.After(now) {
+			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RequireOwner, claim.RetryAt)
 		}
 		if count := plan.Owner.HandedOut.Count(now); count != tt.used+len(tt.consumed) {
 			t.Errorf("%s: counts %d handed out, %d before", name, count, tt.used)
@@ -81,7 +81,7 @@ func TestOwnerBudget(t *testing.T) {
 // Nothing is taken from behind a gap in what was read, even if it would do.
 func TestBudgetTakesTheOldest(t *testing.T) {
 	t.Parallel()
-	read := []*keypackage.Candidate{candidate("x", 0, exposed), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
+	read := []*keypackage.Candidate{candidate("x", 0, usedAsReserve), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
 	newest := map[string]bool{"y": true, "z": true}
 	gap := &stock{documents: read, newest: newest, beyondGap: map[string]bool{"y": true, "z": true}}
 	if plan, err := decide([]Unit{ask("r", 9)}, handedOut(98), gap, generous, now); err == nil {
@@ -99,7 +99,7 @@ func TestUnitsShareTheBudget(t *testing.T) {
 	units := []Unit{ask("r", 2), ask("s", 2, by(carol)), ask("t", 2, by("c"))}
 	plan := decided(t, units, handedOut(97), whole(fresh(9)...), generous)
 	for i, want := range [][]string{{"k1", "k2"}, {"k3", "k9"}, {"k9"}} {
-		if got := packages(plan.Records[i]); !slices.Equal(got, want) {
+		if got := packages(plan.Claims[i]); !slices.Equal(got, want) {
 			t.Errorf("unit %d got %v, want %v", i, got, want)
 		}
 	}
@@ -148,9 +148,9 @@ func TestJoining(t *testing.T) {
 		view := nothingKnown()
 		open(view, "x", tt.edit)
 		plan := decided(t, []Unit{tt.unit}, view, whole(fresh(3)...), generous)
-		if record := plan.Records[0]; tt.joins != (len(plan.Joined) == 1) || tt.joins != slices.Equal(record.DeliveryIDs, []string{"old_x"}) ||
-			tt.joins == (len(plan.Created) == 1) || record.Status != keypackage.StatusFull {
-			t.Errorf("%s: %s, deliveries %v", name, record.Status, record.DeliveryIDs)
+		if claim := plan.Claims[0]; tt.joins != (len(plan.Joined) == 1) || tt.joins != slices.Equal(claim.DeliveryIDs, []string{"old_x"}) ||
+			tt.joins == (len(plan.Created) == 1) || claim.Status != keypackage.StatusFull {
+			t.Errorf("%s: %s, deliveries %v", name, claim.Status, claim.DeliveryIDs)
 		}
 		if got := view.Open["old_x"]; !slices.Equal(got.RequestIDs, []string{"old"}) {
 			t.Errorf("%s: the view was changed: %v", name, got.RequestIDs)
@@ -168,10 +168,10 @@ func TestJoinsCountAndTheRestIsClaimed(t *testing.T) {
 		open(view, fmt.Sprint("x", i))
 	}
 	plan := decided(t, []Unit{ask("r", 2), ask("s", 6)}, view, whole(fresh(4)...), generous)
-	if got := packages(plan.Records[0]); !slices.Equal(got, []string{"x0", "x1"}) || len(plan.Records[0].Reason) > 0 {
-		t.Errorf("two wanted, three one-time deliveries open: joined %v, reason %q", got, plan.Records[0].Reason)
+	if got := packages(plan.Claims[0]); !slices.Equal(got, []string{"x0", "x1"}) || len(plan.Claims[0].Reason) > 0 {
+		t.Errorf("two wanted, three one-time deliveries open: joined %v, reason %q", got, plan.Claims[0].Reason)
 	}
-	second := plan.Records[1]
+	second := plan.Claims[1]
 	if got := packages(second); !slices.Equal(got, []string{"x0", "x1", "x2", "m", "k1"}) || !second.Reserve {
 		t.Errorf("six wanted: got %v; want what is open, one reserve of it, and one of the stock, as the budget allows", got)
 	}
@@ -191,7 +191,7 @@ func TestJoiningWithinOneTransaction(t *testing.T) {
 	t.Parallel()
 	plan := decided(t, []Unit{ask("r", 1), ask("s", 2), ask("t", 1, ofSuite(1))}, nothingKnown(), whole(fresh(5)...), generous)
 	for i, want := range [][]string{{"k1"}, {"k1", "k2"}, {"k3"}} {
-		if got := packages(plan.Records[i]); !slices.Equal(got, want) {
+		if got := packages(plan.Claims[i]); !slices.Equal(got, want) {
 			t.Errorf("unit %d got %v, want %v", i, got, want)
 		}
 	}

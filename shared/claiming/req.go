@@ -11,35 +11,35 @@ import (
 // fillREQ decides a REQ. It is given the same again for a minute, whatever became of it; it writes nothing unless it is given
 // something; and over the pair's limit it is still given the reserve, so that a client on a bad line, which subscribes again
 // and again, can always go on.
-func (d *decision) fillREQ(record *keypackage.Claim, u Unit) error {
+func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 	if addressable := d.addressableFor(u.Request); u.Request.PreferAddressable && addressable != nil {
-		d.rely(addressable)
-		record.Status, record.Reason = keypackage.StatusNone, keypackage.ReasonAddressable
+		d.require(addressable)
+		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonAddressable
 		return nil
 	}
 	pair := d.pair(u.Request.Requester)
 	if last := pair.LastREQ; last != nil && d.reachable(last.DeliveryID) {
-		repeat(record, last)
+		repeat(claim, last)
 		return nil
 	}
-	limited := pair.Requests.Count(d.now) >= d.limits.PairLimitPerHour
-	budget, relied := d.budget(), d.plan.RequireOwner
-	if limited {
+	overLimit := pair.Requests.Count(d.now) >= d.limits.PairLimitPerHour
+	budget, required := d.budget(), d.plan.RequireOwner
+	if overLimit {
 		budget, d.cut = 0, true
 	} else {
-		d.join(record, u.Request, pair)
+		d.join(claim, u.Request, pair)
 	}
-	if err := d.fromStock(record, u, pair, budget); err != nil {
+	if err := d.fromStock(claim, u, pair, budget); err != nil {
 		return err
 	}
-	if limited { // by the pair, not by the owner's budget
-		d.plan.RequireOwner = relied
-		record.Reason = keypackage.ReasonPairLimit
-		record.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
+	if overLimit { // by the pair, not by the owner's budget
+		d.plan.RequireOwner = required
+		claim.Reason = keypackage.ReasonPairLimit
+		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
 	}
-	if record.Granted > 0 {
-		d.remember(record, pair)
-		if d.dirty[u.Request.Requester] = true; !limited {
+	if claim.Granted > 0 {
+		d.remember(claim, pair)
+		if d.dirty[u.Request.Requester] = true; !overLimit {
 			pair.Requests = pair.Requests.Add(d.now, 1)
 		}
 	}
@@ -53,15 +53,15 @@ func (d *decision) reachable(deliveryID string) bool {
 }
 
 // repeat makes the answer that of the claim which granted the delivery.
-func repeat(record *keypackage.Claim, last *keypackage.REQGrant) {
-	record.RequestID, _, _ = strings.Cut(last.DeliveryID, "_")
-	record.DeliveryIDs, record.Granted, record.Reserve = []string{last.DeliveryID}, 1, last.Reserve
-	record.Status = keypackage.StatusFull
+func repeat(claim *keypackage.Claim, last *keypackage.REQGrant) {
+	claim.RequestID, _, _ = strings.Cut(last.DeliveryID, "_")
+	claim.DeliveryIDs, claim.Granted, claim.Reserve = []string{last.DeliveryID}, 1, last.Reserve
+	claim.Status = keypackage.StatusFull
 }
 
 // remember notes in the pair's document what the REQ was given.
-func (d *decision) remember(record *keypackage.Claim, pair *keypackage.Pair) {
-	granted := d.open[record.DeliveryIDs[0]].delivery
+func (d *decision) remember(claim *keypackage.Claim, pair *keypackage.Pair) {
+	granted := d.open[claim.DeliveryIDs[0]].delivery
 	pair.LastREQ = &keypackage.REQGrant{
 		DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
 	}
@@ -69,16 +69,16 @@ func (d *decision) remember(record *keypackage.Claim, pair *keypackage.Pair) {
 
 // joinREQ lets the first 447 after a REQ count what the REQ was given as its own, if it is of the ciphersuite asked for.
 // What is delivered already is not written.
-func (d *decision) joinREQ(record *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
+func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
 	last := pair.LastREQ
 	if last == nil || last.JoinedBy != "" {
 		return
 	}
-	if !slices.Contains(record.DeliveryIDs, last.DeliveryID) && !d.joinGranted(record, req, last) {
+	if !slices.Contains(claim.DeliveryIDs, last.DeliveryID) && !d.joinGranted(claim, req, last) {
 		return
 	}
 	joined := *last
-	joined.JoinedBy = record.RequestID
+	joined.JoinedBy = claim.RequestID
 	pair.LastREQ = &joined
 }
 
@@ -87,18 +87,18 @@ func matches(req *keypackage.Request, suite string) bool {
 	return ok && req.Matches(number)
 }
 
-func (d *decision) joinGranted(record *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {
-	if record.Granted == record.Requested || !d.reachable(last.DeliveryID) || !matches(req, last.Suite) {
+func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {
+	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !matches(req, last.Suite) {
 		return false
 	}
 	switch delivery := d.open[last.DeliveryID].delivery; {
-	case record.Reserve && delivery.Reserve: // at most one
+	case claim.Reserve && delivery.Reserve: // at most one
 		return false
 	case delivery.Joinable(d.now):
-		d.joinOne(record, delivery)
+		d.joinOne(claim, delivery)
 	case delivery.State == keypackage.StateDelivered:
 		d.plan.JoinedLate = append(d.plan.JoinedLate, delivery)
-		count(record, delivery)
+		count(claim, delivery)
 	default:
 		return false
 	}

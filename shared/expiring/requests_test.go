@@ -2,6 +2,7 @@ package expiring
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,7 +179,10 @@ func TestEveryRequestIsAnswered(t *testing.T) {
 			modes := []keypackage.Mode{keypackage.ModeDeliver, keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff}
 			mode, trouble := keypackage.ModeDeliver, true
 			owed := make(map[string]bool)
+			var one sync.Mutex // several marks are removed at once
 			w.fault = func(call string) error {
+				one.Lock()
+				defer one.Unlock()
 				if trouble && call != "Recover" && random.IntN(15) == 0 {
 					return errAway
 				}

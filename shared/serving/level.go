@@ -97,8 +97,8 @@ func (s *Service) listeners() []string {
 }
 
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
-func (s *Service) crossed(claims ...keypackage.Claim) {
-	for _, claim := range claims {
+func (s *Service) crossed(answer keypackage.Answer) {
+	for _, claim := range answer.Claims {
 		s.background.Go(func() { s.tellLevel(claim.Owner) })
 	}
 }

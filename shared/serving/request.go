@@ -42,19 +42,19 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
 	line := s.begin()
 	var given gathered
-	claims, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
+	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
 		given.add(s.give(ctx, g, repeated))
 	})
-	isOneUnit := len(claims) == 1 && claims[0].Owner != "" // which has told the outcome
-	if err = errors.Join(err, given.err); err == nil && len(claims) > 0 && !isOneUnit {
-		given.add(s.push.Begun(ctx, "", claims, nil)) // the outcome alone
+	isOneUnit := len(answer.Claims) == 1 // which has told the outcome
+	if err = errors.Join(err, given.err); err == nil && !answer.Empty() && !isOneUnit {
+		given.add(s.push.Begun(ctx, "", answer, nil)) // the outcome alone
 		err = given.err
 	}
 	if err == nil && result.Outcome != "" {
-		err = s.Claimer.Told(ctx, doc, claims)
+		err = s.Claimer.Told(ctx, doc, answer)
 	}
 	s.end(ctx, line, result, given.result, err)
-	s.crossed(claims...)
+	s.crossed(answer)
 	return err
 }
 
@@ -88,7 +88,7 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 				pushed, err = s.give(ctx, granted, true)
 			}
 			s.end(ctx, line, result, pushed, err)
-			s.crossed(granted.Claim)
+			s.crossed(granted.Answer)
 			return err
 		})
 	}
@@ -98,13 +98,15 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 // give pushes what a unit was granted to the requester's sessions. What was delivered before is sent to those that do not have
 // it, and with again to all: it is the same requester who sees it, and it has asked.
 func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool) (delivering.Result, error) {
-	claims := []keypackage.Claim{granted.Claim}
-	result, err := s.push.Begun(ctx, granted.Holder, claims, granted.Begun)
+	if granted.Answer.Empty() {
+		return delivering.Result{}, nil
+	}
+	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
 	rest := others(granted)
 	if err != nil || len(rest) == 0 {
 		return result, err
 	}
-	pushed, err := s.giveOthers(ctx, claims, rest, again)
+	pushed, err := s.giveOthers(ctx, granted.Answer, rest, again)
 	result.Add(pushed)
 	return result, err
 }
@@ -112,7 +114,7 @@ func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool
 // giveOthers pushes what was granted and not created by this claim: it may be on its way by another session or instance, which
 // is waited for, or have been delivered.
 func (s *Service) giveOthers(
-	ctx context.Context, claims []keypackage.Claim, rest []keypackage.DeliveryRef, again bool,
+	ctx context.Context, answer keypackage.Answer, rest []keypackage.DeliveryRef, again bool,
 ) (delivering.Result, error) {
 	found, err := s.Store.Deliveries(ctx, rest)
 	if err != nil {
@@ -134,7 +136,7 @@ func (s *Service) giveOthers(
 	if err != nil || len(open) == 0 {
 		return result, err
 	}
-	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(claims))
+	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(answer))
 	result.Add(pending)
 	if err != nil {
 		return result, err
@@ -145,13 +147,10 @@ func (s *Service) giveOthers(
 }
 
 // others names what a unit was granted and its claim has not begun to push: joined, or of an answer that is repeated.
-func others(granted claiming.Granted) (refs []keypackage.DeliveryRef) {
-	for _, ref := range granted.Claim.Deliveries() {
-		if !slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID }) {
-			refs = append(refs, ref)
-		}
-	}
-	return refs
+func others(granted claiming.Granted) []keypackage.DeliveryRef {
+	return slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
+		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
+	})
 }
 
 // begin begins the log line of a request.

@@ -11,10 +11,10 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var _ expiring.Store = (*Store)(nil)
-
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
+
+var _ expiring.Store = (*Store)(nil)
 
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
@@ -42,17 +42,13 @@ func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.
 func (s *Store) yieldStored(
 	ctx context.Context, batch []keypackage.Delivery, yield func(keypackage.StoredDelivery, error) bool,
 ) bool {
-	refs := make([]*firestore.DocumentRef, len(batch))
-	for i := range batch {
-		refs[i] = s.tombstone(batch[i].PackageID, batch[i].Owner)
-	}
-	tombstones, err := s.get(ctx, refs)
+	found, err := s.withTombstones(ctx, batch)
 	if err != nil {
 		yield(keypackage.StoredDelivery{}, err)
 		return false
 	}
-	for i := range batch {
-		if !yield(keypackage.StoredDelivery{Delivery: batch[i], Tombstoned: tombstones[i].Exists()}, nil) {
+	for _, one := range found {
+		if !yield(one, nil) {
 			return false
 		}
 	}
@@ -67,7 +63,7 @@ func (s *Store) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage
 // open goes through those of the deliveries that have a shard: a delivery has one as long as it is open.
 func (s *Store) open(ctx context.Context, query firestore.Query) iter.Seq2[keypackage.Delivery, error] {
 	queries := inShards(query, "due_shard", 1, "expires_at")
-	return decoded(walk(ctx, "read open deliveries by their end", queries...), readOpen)
+	return decoded(find(ctx, "read open deliveries by their end", queries...), readOpen)
 }
 
 // readOpen takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in

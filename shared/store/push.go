@@ -18,29 +18,31 @@ var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSen
 // Announced implements delivering.Store. It costs one round trip, and no query.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
+) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	for owner := range a.Granted {
 		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
 	}
 	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
 	if err != nil {
-		return nil, nil, err
+		return keypackage.Answer{}, nil, err
 	}
-	if records, err = decodeRecords(snaps[:len(refs)]); err != nil {
-		return nil, nil, err
+	answers, err := DecodeAnswers(snaps[:len(refs)])
+	if err != nil {
+		return keypackage.Answer{}, nil, err
 	}
-	found, err = decodeFound(snaps[len(refs):])
-	return records, found, err
+	found, err := decodeFound(snaps[len(refs):])
+	return answers[a.RequestID], found, err
 }
 
-// RequestRecords implements delivering.Store.
-func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error) {
+// Answer implements delivering.Store.
+func (s *Store) Answer(ctx context.Context, requestID string) (keypackage.Answer, error) {
 	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
 	if err != nil {
-		return nil, failed("read the records of a request", err)
+		return keypackage.Answer{}, failed("read the answer to a request", err)
 	}
-	return decodeRecords(snaps)
+	answers, err := DecodeAnswers(snaps)
+	return answers[requestID], err
 }
 
 // Deliveries implements delivering.Store.
@@ -76,37 +78,46 @@ func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelive
 	return found, nil
 }
 
-// OpenFor implements delivering.Store.
+// OpenFor implements delivering.Store. What cannot be read is left out: the scheduled function meets it as well, and says so.
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
-	query := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
-		OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
-	if after != "" {
-		query = query.StartAfter(after)
+	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
+		OrderBy(firestore.DocumentID, firestore.Asc)
+	var found []keypackage.Delivery
+	for wanted := limit; wanted > 0; wanted = limit - len(found) {
+		query := open.Limit(wanted)
+		if after != "" {
+			query = query.StartAfter(after)
+		}
+		snaps, err := query.Documents(ctx).GetAll()
+		if err != nil {
+			return nil, failed("read the open deliveries of a requester", err)
+		}
+		for _, snap := range snaps {
+			if d, err := readOpen(snap); err == nil {
+				found = append(found, d)
+			}
+			after = snap.Ref.ID
+		}
+		if len(snaps) < wanted {
+			break
+		}
 	}
-	snaps, err := query.Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read the open deliveries of a requester", err)
-	}
-	return s.withTombstones(ctx, snaps)
+	return s.withTombstones(ctx, found)
 }
 
-// withTombstones decodes deliveries found by a query, and reads by id whether their packages were deleted.
-func (s *Store) withTombstones(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelivery, error) {
-	found := make([]keypackage.StoredDelivery, len(snaps))
-	refs := make([]*firestore.DocumentRef, len(snaps))
-	for i, snap := range snaps {
-		delivery, err := decodeDelivery(snap)
-		if err != nil {
-			return nil, err
-		}
-		found[i].Delivery, refs[i] = *delivery, s.tombstone(delivery.PackageID, delivery.Owner)
+// withTombstones reads by id whether the packages of deliveries were deleted.
+func (s *Store) withTombstones(ctx context.Context, deliveries []keypackage.Delivery) ([]keypackage.StoredDelivery, error) {
+	refs := make([]*firestore.DocumentRef, len(deliveries))
+	for i := range deliveries {
+		refs[i] = s.tombstone(deliveries[i].PackageID, deliveries[i].Owner)
 	}
 	tombstones, err := s.get(ctx, refs)
 	if err != nil {
 		return nil, err
 	}
-	for i := range found {
-		found[i].Tombstoned = tombstones[i].Exists()
+	found := make([]keypackage.StoredDelivery, len(deliveries))
+	for i := range deliveries {
+		found[i] = keypackage.StoredDelivery{Delivery: deliveries[i], Tombstoned: tombstones[i].Exists()}
 	}
 	return found, nil
 }

@@ -2,6 +2,8 @@ package abuse
 
 import (
 	"context"
+	"errors"
+	"io"
 	"maps"
 	"os"
 	"strings"
@@ -25,13 +27,14 @@ import (
 type bill struct {
 	mu            sync.Mutex
 	reads, writes map[string]int
+	empty         int // queries that find nothing, each of which is charged as a read
 	calls         int
 }
 
 func (b *bill) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reads, b.writes, b.calls = map[string]int{}, map[string]int{}, 0
+	b.reads, b.writes, b.empty, b.calls = map[string]int{}, map[string]int{}, 0, 0
 }
 
 func (b *bill) count(in map[string]int, name string) {
@@ -73,21 +76,25 @@ func (b *bill) stream(
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls++
-	return counted{s, b}, err
+	return &counted{ClientStream: s, bill: b, nothing: strings.HasSuffix(method, "/RunQuery")}, err
 }
 
 type counted struct {
 	grpc.ClientStream
-	bill *bill
+	bill    *bill
+	nothing bool // a query that has found nothing so far
 }
 
-func (c counted) RecvMsg(m any) error {
+func (c *counted) RecvMsg(m any) error {
 	err := c.ClientStream.RecvMsg(m)
-	if err != nil {
-		return err
-	}
 	c.bill.mu.Lock()
 	defer c.bill.mu.Unlock()
+	if err != nil {
+		if c.nothing && errors.Is(err, io.EOF) {
+			c.bill.empty, c.nothing = c.bill.empty+1, false
+		}
+		return err
+	}
 	switch answer := m.(type) {
 	case *firestorepb.BatchGetDocumentsResponse:
 		if name := max(answer.GetMissing(), answer.GetFound().GetName()); name != "" {
@@ -97,6 +104,7 @@ func (c counted) RecvMsg(m any) error {
 		c.bill.reads["(counts)"]++
 	case *firestorepb.RunQueryResponse:
 		if name := answer.GetDocument().GetName(); name != "" {
+			c.nothing = false
 			c.bill.count(c.bill.reads, name)
 		}
 	}

@@ -2,8 +2,8 @@
 // websocket, and as the function on its delivery endpoint. Each rule is checked with people of its own who are made up for
 // it, so a relay in use is not disturbed, and what they publish they delete again.
 //
-// Two promises of the contract cannot be seen from there, and are reported as not checked: that a nudge is published when a
-// requester turns up, and that a negative answer speaks for all instances.
+// One promise of the contract cannot be seen from there, and is reported as not checked: that a nudge is published when a
+// requester turns up.
 //
 //	go run ./tests/conformance -relay wss://relay.example
 package main

@@ -33,14 +33,14 @@ func (s *Simulation) ClaimHere(ctx context.Context, pick int, i *Invocation) {
 		claimer := s.claimer()
 		var failures []error
 		var mu sync.Mutex
-		claims, _, err := claimer.ClaimHere(ctx, t.doc, func(g claiming.Granted) {
+		answer, _, err := claimer.ClaimHere(ctx, t.doc, func(g claiming.Granted) {
 			err := s.pushHere(ctx, g)
 			mu.Lock()
 			defer mu.Unlock()
 			failures = append(failures, err)
 		})
 		if err = errors.Join(append(failures, err)...); err == nil {
-			err = claimer.Told(ctx, t.doc, claims)
+			err = claimer.Told(ctx, t.doc, answer)
 		}
 		return err
 	})
@@ -51,6 +51,6 @@ func (s *Simulation) pushHere(ctx context.Context, granted claiming.Granted) err
 		return nil
 	}
 	local := delivering.NewLocal(s.store, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
-	_, err := local.Begun(ctx, granted.Holder, []keypackage.Claim{granted.Claim}, granted.Begun)
+	_, err := local.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
 	return err
 }

@@ -22,7 +22,7 @@ func (s *Simulation) Settle(ctx context.Context, everybody bool) {
 		}
 	}
 	s.drain(ctx)
-	// The first run finds the requests whose trigger was lost; its walk stays 30 s behind. At the second, the last delivery
+	// The first run finds the requests whose trigger was lost, 30 s after their receipt. At the second, the last delivery
 	// and its fence are over.
 	for _, step := range []time.Duration{time.Minute, 6 * time.Minute} {
 		s.Clock.Advance(step)
