@@ -16,13 +16,12 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
-	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
 // stooge is a relay that does what a test tells it: it accepts every authentication, and answers each further message
-// with the frames that answer returns. What a relay should do is tested with the reference relay.
+// with the frames that answer returns. What a relay should do is tested with the gateway.
 func stooge(t *testing.T, answer func(label string, parts []json.RawMessage) []string) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,7 +164,7 @@ func TestWhatDoesNotVerifyIsAnError(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	notice := &nostr.Event{
-		Kind: reference.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
+		Kind: keypackage.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
 		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial"}]}`,
 	}
 	if err := actors.NewKey().Sign(notice); err != nil {

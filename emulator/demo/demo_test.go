@@ -68,11 +68,12 @@ func TestAFailedActFailsTheDemo(t *testing.T) {
 
 func TestAnInterruptIsNoFailure(t *testing.T) {
 	t.Parallel()
+	nowhere := System{Relay: "ws://127.0.0.1:9", Patience: time.Minute}
 	for _, cause := range []error{context.Canceled, errors.New("a process has ended")} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
 		var out bytes.Buffer
-		report, err := Play(ctx, System{Relay: "ws://127.0.0.1:9", Patience: time.Minute}, NewPrinter(&out, false))
+		report, err := Play(ctx, nowhere, nowhere, NewPrinter(&out, false))
 		if report != nil || !errors.Is(err, cause) {
 			t.Errorf("Play = %v, %v; want %v", report, err, cause)
 		}

@@ -15,6 +15,12 @@ const (
 	DeliveryCaller = "DELIVERY_CALLER"
 )
 
+// Names of variables that depend on what else is deployed, or on the local suite.
+const (
+	UpstreamRelayURL = "UPSTREAM_RELAY_URL"
+	RequestsServedBy = "REQUESTS_SERVED_BY"
+)
+
 // Gateway holds the settings that only RelayGateway reads.
 type Gateway struct {
 	Upstream       string   // UPSTREAM_RELAY_URL: the relay behind it, ws or wss; empty for none
@@ -53,13 +59,13 @@ const (
 
 func (r *reader) gateway() Gateway {
 	return Gateway{
-		Upstream:       r.text("UPSTREAM_RELAY_URL", "", socketURL),
+		Upstream:       r.text(UpstreamRelayURL, "", socketURL),
 		SharesLogin:    choice(r, "UPSTREAM_SHARES_LOGIN", "off", "on") == "on",
 		Hosts:          strings.Split(r.text("RELAY_HOSTS", "localhost,127.0.0.1,::1", hostNames), ","),
 		SecretKey:      Secret(r.text("GATEWAY_SECRET_KEY", "", secretKey)),
 		DeliveryCaller: r.text(DeliveryCaller, "", email),
 		ProxyHops:      r.count("TRUSTED_PROXY_HOPS", 1, 0, maxProxyHops),
-		ServedBy:       choice(r, "REQUESTS_SERVED_BY", ServedByGateway, ServedByFunctions),
+		ServedBy:       choice(r, RequestsServedBy, ServedByGateway, ServedByFunctions),
 		REQClaims:      choice(r, "REQ_CLAIMS", "on", "off") == "on",
 		MaxStock:       r.count("MAX_STOCK", 200, 1, maxStock),
 	}

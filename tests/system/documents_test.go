@@ -32,6 +32,21 @@ func (s *world) create(collection, id string, document fields) {
 	s.must(err)
 }
 
+// keep stores KeyPackages as a relay does that checks nothing.
+func (s *world) keep(events ...*nostr.Event) {
+	s.t.Helper()
+	for _, event := range events {
+		document := fields{
+			keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
+			keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldEvent: event.String(),
+		}
+		if suite := event.Tags.Find("mls_ciphersuite"); suite != nil {
+			document[keypackage.FieldCiphersuite] = suite[1]
+		}
+		s.create(s.names.KeyPackages, event.ID, document)
+	}
+}
+
 func (s *world) remove(collection, id string) {
 	s.t.Helper()
 	_, err := s.firestore.Collection(collection).Doc(id).Delete(s.ctx)

@@ -2,10 +2,12 @@ package system
 
 import (
 	"slices"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
@@ -18,6 +20,18 @@ func (s *world) owner(n int) (actors.Key, []*nostr.Event) {
 	published, err := owner.Stockpile(s.ctx, n)
 	s.must(err)
 	return key, published
+}
+
+// stocked makes an owner whose stock another relay has stored. The KeyPackages are returned oldest first.
+func (s *world) stocked(n int) (actors.Key, []*nostr.Event) {
+	s.t.Helper()
+	key := actors.NewKey()
+	events := make([]*nostr.Event, n)
+	for i := range events {
+		events[i] = s.keyPackage(key, time.Duration(i)*time.Second, mlsgen.Options{})
+	}
+	s.keep(events...)
+	return key, events
 }
 
 // back brings an owner online, until the test ends.

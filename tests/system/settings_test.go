@@ -1,9 +1,13 @@
 package system
 
 import (
+	"encoding/json"
+	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
@@ -39,7 +43,7 @@ func TestKillSwitch(t *testing.T) {
 	t.Parallel()
 	s := onOwn(t, suite.Options{})
 	s.create(s.names.Claims, "mode", fields{"mode": "off"})
-	bob, published := s.owner(3)
+	bob, published := s.stocked(3)
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 1)
 	s.acknowledgedAtOnce(request)
@@ -89,7 +93,7 @@ func (s *world) takenUpAtLast(event *nostr.Event) {
 func TestModeObserveAndThenDeliver(t *testing.T) {
 	t.Parallel()
 	observing := onOwn(t, suite.Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "observe"}})
-	bob, published := observing.owner(3)
+	bob, published := observing.stocked(3)
 	alice := observing.requester(bob)
 	request := observing.askFor(alice, bob, 2)
 	observing.acknowledgedAtOnce(request)
@@ -176,33 +180,50 @@ func (s *world) inAnHour(record keypackage.Claim) {
 	}
 }
 
-// The reference relay of today writes documents without the signed event, and its own client asks for what is newer than
-// ten seconds and names the request.
-func TestRelayAndClientsOfToday(t *testing.T) {
+// A relay that keeps the signed events elsewhere stores documents without them. It is sent the ids.
+func TestDocumentsWithoutTheEvent(t *testing.T) {
 	t.Parallel()
-	s := onOwn(t, suite.Options{RelayLegacy: true, RelayCompat: true})
-	bob := actors.NewKey()
-	published := []*nostr.Event{
-		s.keyPackage(bob, 0, mlsgen.Options{}), s.keyPackage(bob, time.Second, mlsgen.Options{}),
-		s.keyPackage(bob, 2*time.Second, mlsgen.Options{}),
+	var pushed []relayapi.Delivery
+	keepsThem := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request relayapi.DeliveryRequest
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			t.Errorf("a push: %v", err)
+		}
+		var response relayapi.DeliveryResponse
+		for _, d := range request.Deliveries {
+			pushed = append(pushed, d)
+			response.Results = append(response.Results, relayapi.Result{ID: d.ID, Status: relayapi.Delivered})
+		}
+		_ = json.NewEncoder(w).Encode(response)
+	})
+	s := onOwn(t, suite.Options{EndpointFront: func(http.Handler) http.Handler { return keepsThem }})
+	bob, published := s.stocked(3)
+	for _, event := range published {
+		_, err := s.firestore.Collection(s.names.KeyPackages).Doc(event.ID).Update(s.ctx,
+			[]firestore.Update{{Path: keypackage.FieldEvent, Value: firestore.Delete}})
+		s.must(err)
 	}
-	s.publish(bob, published...)
-	if document := s.read(s.names.KeyPackages, published[0].ID); document == nil || document[keypackage.FieldEvent] != nil {
-		t.Fatalf("the relay wrote %v", document)
-	}
-
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	t.Cleanup(alice.Disconnect)
-	justNow := nostr.Now() - 10
-	s.must(alice.Subscribe(s.ctx, "recent", nostr.Filter{
-		Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}, Since: &justNow,
-	}))
+	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 2)
-	s.holds(alice, published[:2]...)
 	s.reach(request, 2, delivered)
 	s.left(bob, published[2])
+	var ids []string
+	for _, d := range pushed {
+		if d.Event != "" || d.OwnerPubkey != bob.Pubkey {
+			t.Errorf("pushed %+v", d)
+		}
+		ids = append(ids, d.KeyPackageEventID)
+	}
+	slices.Sort(ids)
+	if want := slices.Sorted(slices.Values([]string{published[0].ID, published[1].ID})); !slices.Equal(ids, want) {
+		t.Errorf("pushed %v, want %v", ids, want)
+	}
+}
 
+// A client may subscribe to the answer to one request.
+func TestSubscriptionToARequest(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(2)
 	carol := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
 	s.must(carol.Connect(s.ctx))
 	t.Cleanup(carol.Disconnect)
@@ -211,10 +232,10 @@ func TestRelayAndClientsOfToday(t *testing.T) {
 		Kinds: []int{keypackage.KindKeyPackage}, Tags: nostr.TagMap{"e": {event.ID}},
 	}))
 	s.must(carol.Publish(s.ctx, event))
-	s.holds(carol, published[2])
+	s.holds(carol, published[0])
 }
 
-// Without the compatibility setting a delivery waits for a subscription that it satisfies.
+// A delivery waits for a subscription that it satisfies.
 func TestDeliveryWaitsForAMatchingSubscription(t *testing.T) {
 	s := onEveryday(t)
 	bob := actors.NewKey()

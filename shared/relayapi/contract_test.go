@@ -1,11 +1,9 @@
-package relay
+package relayapi
 
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
-	"net/http"
 	"os"
 	"reflect"
 	"slices"
@@ -15,13 +13,11 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
-
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // document is the OpenAPI description of the endpoint, as JSON values.
 var document = sync.OnceValues(func() (any, error) {
-	text, err := os.ReadFile("../../shared/relayapi/openapi.yaml")
+	text, err := os.ReadFile("openapi.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -67,42 +63,6 @@ func validate(t *testing.T, name string, message []byte) {
 	}
 }
 
-// recorded stands between client and relay: it checks both messages against the document, and adds the token.
-func recorded(t *testing.T, address, authorization string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		validate(t, "DeliveryRequest", body)
-		status, answer := post(t, address, authorization, body)
-		if status == http.StatusOK {
-			validate(t, "DeliveryResponse", answer)
-		}
-		w.WriteHeader(status)
-		_, _ = w.Write(answer)
-	})
-}
-
-func post(t *testing.T, address, authorization string, body []byte) (status int, answer []byte) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+relayapi.Path, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Authorization", authorization)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	answer, err = io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, answer
-}
-
 // TestDocumentNamesEveryField compares the Go types with the document, field by field.
 func TestDocumentNamesEveryField(t *testing.T) {
 	t.Parallel()
@@ -111,7 +71,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	schemas := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
-	for _, message := range []any{relayapi.DeliveryRequest{}, relayapi.Delivery{}, relayapi.Outcome{}, relayapi.OutcomeRow{}, relayapi.DeliveryResponse{}, relayapi.Result{}} {
+	for _, message := range []any{DeliveryRequest{}, Delivery{}, Outcome{}, OutcomeRow{}, DeliveryResponse{}, Result{}} {
 		kind := reflect.TypeOf(message)
 		described := schemas[kind.Name()].(map[string]any)
 		var required []string
@@ -144,7 +104,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 
 func TestDocumentNamesEveryStatus(t *testing.T) {
 	t.Parallel()
-	statuses := []relayapi.Status{relayapi.Delivered, relayapi.NoSession, relayapi.NoSubscription, relayapi.UnknownEvent, relayapi.Rejected, relayapi.Unknown}
+	statuses := []Status{Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown}
 	for _, s := range statuses {
 		validate(t, "Status", []byte(`"`+string(s)+`"`))
 	}
@@ -154,7 +114,7 @@ func TestDocumentNamesEveryStatus(t *testing.T) {
 	}
 	documented := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)["Status"].(map[string]any)["oneOf"].([]any)
 	for _, choice := range documented {
-		if s := relayapi.Status(choice.(map[string]any)["const"].(string)); !s.Known() {
+		if s := Status(choice.(map[string]any)["const"].(string)); !s.Known() {
 			t.Errorf("%q is documented, but not known", s)
 		}
 	}
@@ -170,7 +130,7 @@ func TestDocumentExampleIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := d
-	for _, step := range []string{"paths", relayapi.Path, "post", "requestBody", "content", "application/json", "example"} {
+	for _, step := range []string{"paths", Path, "post", "requestBody", "content", "application/json", "example"} {
 		at = at.(map[string]any)[step]
 	}
 	example, err := json.Marshal(at)
@@ -178,7 +138,7 @@ func TestDocumentExampleIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	validate(t, "DeliveryRequest", example)
-	var decoded relayapi.DeliveryRequest
+	var decoded DeliveryRequest
 	if err := json.Unmarshal(example, &decoded); err != nil || !wellFormed(decoded) {
 		t.Errorf("the relay would refuse the example: %v", err)
 	}
