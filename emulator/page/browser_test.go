@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -58,8 +59,12 @@ func TestPlayedByKeyboard(t *testing.T) {
 			b.await("#requests li:first-child", "REQ", "1 delivered")
 			b.press(`[data-post="/play/publish"]`)
 			b.await("#status", "Bob published 5")
+			b.press(`[data-post="/play/leave"]`)
+			b.await("#waiting", "waits for Alice")
 			b.screenshot(width, "page")
 			b.fits()
+			b.press(`[data-post="/play/return"]`)
+			b.await("#waiting", "Nothing.")
 			b.quiet()
 		})
 	}
@@ -133,6 +138,12 @@ func open(t *testing.T, page *Page, width int64) *browser {
 		t.Fatal(err)
 	}
 	do(b, chromedp.EmulateViewport(width, 900))
+	if width < 760 { // as phones are at night
+		dark := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
+		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, dark); err != nil {
+			t.Fatal(err)
+		}
+	}
 	do(b, chromedp.Navigate(page.URL()))
 	b.await("#functions", suite.Claim)
 	return b

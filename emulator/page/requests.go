@@ -118,6 +118,11 @@ func (d *documents) lines() []request {
 			byID[c.RequestID] = &request{ID: c.RequestID, Owners: []string{}, Received: c.CreatedAt}
 		}
 	}
+	for _, delivery := range d.deliveries { // only they know when a REQ came
+		if r := byID[delivery.RequestID]; r != nil && !delivery.RequestedAt.IsZero() && delivery.RequestedAt.Before(r.Received) {
+			r.Received = delivery.RequestedAt
+		}
+	}
 	for id, all := range claims {
 		byID[id].claimed(all)
 	}
