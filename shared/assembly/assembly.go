@@ -72,9 +72,9 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	return delivering.New(documents, client, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
-// Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
+// Expirer builds the use case of ExpireDeliveries. answered is told of every request that it answers.
 func Expirer(
-	ctx context.Context, cfg config.Config, takenUp func(context.Context, claiming.Result, error),
+	ctx context.Context, cfg config.Config, answered func(context.Context, claiming.Result, error),
 ) (*expiring.Expirer, error) {
 	documents, err := Store(ctx, cfg)
 	if err != nil {
@@ -89,7 +89,7 @@ func Expirer(
 		return nil, err
 	}
 	mode := rollout.New(cfg.Mode, documents, time.Now)
-	requests := requests{claimer(cfg, documents, messages, mode), takenUp}
+	requests := requests{claimer(cfg, documents, messages, mode), answered}
 	settings := expiring.Settings{Mode: mode, RequestMaxAge: cfg.RequestMaxAge}
 	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
 }
@@ -97,12 +97,12 @@ func Expirer(
 // requests is the claimer as the scheduled function sees it: everything that it takes up is told.
 type requests struct {
 	*claiming.Claimer
-	takenUp func(context.Context, claiming.Result, error)
+	answered func(context.Context, claiming.Result, error)
 }
 
 // Recover implements expiring.Claimer.
 func (r requests) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
 	result, err := r.Claimer.Recover(ctx, doc)
-	r.takenUp(ctx, result, err)
+	r.answered(ctx, result, err)
 	return err
 }

@@ -15,7 +15,7 @@ func accuse(a accuser, plan *Plan) {
 	}
 	accuseClaims(a, plan)
 	accuseHandouts(a, plan)
-	accuseBehind(a, plan)
+	accuseRemaining(a, plan)
 	written := make(map[string]bool)
 	for _, c := range slices.Concat(candidatesOf(plan.Consumed), plan.Removed, plan.Flagged) {
 		if written[c.ID] {
@@ -42,7 +42,7 @@ func accuseClaims(a accuser, plan *Plan) {
 	}
 	for _, r := range plan.Claims {
 		if r.Owner != plan.Owner.Pubkey || r.Status == "" || r.CreatedAt.IsZero() || r.KeepUntil.IsZero() {
-			a.Errorf("incomplete record %+v", r)
+			a.Errorf("incomplete claim %+v", r)
 		}
 		if r.Granted > r.Requested || r.Granted != len(r.DeliveryIDs) {
 			a.Errorf("%d granted of %d, in %d deliveries", r.Granted, r.Requested, len(r.DeliveryIDs))
@@ -55,7 +55,7 @@ func accuseClaims(a accuser, plan *Plan) {
 			d := deliveries[id]
 			late := slices.Contains(plan.JoinedLate, d)
 			if d == nil || slices.Contains(d.RequestIDs, r.RequestID) == late || d.Requester != r.Requester {
-				a.Errorf("record of %s names the delivery %s, which does not name it", r.RequestID, id)
+				a.Errorf("claim of %s names the delivery %s, which does not name it", r.RequestID, id)
 			} else if d.Reserve {
 				reserves++
 			}
@@ -86,7 +86,7 @@ func accuseHandouts(a accuser, plan *Plan) {
 	}
 	for _, h := range plan.Reserves {
 		if c := h.Candidate; c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime || (h.NewUse && entries[c.Hash]) {
-			a.Errorf("exposed: %+v", h)
+			a.Errorf("reserve: %+v", h)
 		}
 		entries[h.Candidate.Hash] = true
 		accuseEntry(a, plan, h, keypackage.UseReserve)
@@ -112,8 +112,8 @@ func accuseEntry(a accuser, plan *Plan, h Handout, use keypackage.Use) {
 	}
 }
 
-// accuseBehind reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
-func accuseBehind(a accuser, plan *Plan) {
+// accuseRemaining reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
+func accuseRemaining(a accuser, plan *Plan) {
 	a.Helper()
 	gone := make(map[string]bool)
 	for _, h := range plan.Consumed {
@@ -122,7 +122,7 @@ func accuseBehind(a accuser, plan *Plan) {
 	stays := make(map[mls.Ciphersuite]bool)
 	for _, c := range plan.Remaining {
 		if gone[c.Hash] || c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime {
-			a.Errorf("%s does not stay behind", c.ID)
+			a.Errorf("%s does not remain", c.ID)
 		}
 		stays[c.Suite] = true
 	}
@@ -155,7 +155,7 @@ func (m *memory) suites(owner string) map[mls.Ciphersuite]bool {
 // holds reports whether everything that the plan changes or relies on is as it was read.
 func (m *memory) holds(plan *Plan) bool {
 	for _, r := range plan.Claims {
-		if len(m.known([]string{r.ID(), keypackage.ClaimID(r.RequestID, "")})) > 0 {
+		if len(m.known([]string{r.ID(), keypackage.DismissalID(r.RequestID)})) > 0 {
 			return false
 		}
 	}
@@ -217,7 +217,7 @@ func (m *memory) stillUseless(removed []*keypackage.Candidate) bool {
 func (m *memory) apply(plan *Plan) {
 	at := m.tick()
 	for _, r := range plan.Claims {
-		m.records[r.ID()] = r
+		m.claims[r.ID()] = r
 	}
 	for _, p := range plan.Pairs {
 		p.Version = at

@@ -25,7 +25,7 @@ const leadTime = 20 * time.Second
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]answer, error)
+	answerAll func(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error)
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -41,17 +41,17 @@ type queue struct {
 type waiter struct {
 	unit   Unit
 	done   chan struct{}
-	answer answer
+	answer unitAnswer
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]answer, error)) *combiner {
+func newCombiner(answerAll func(context.Context, string, []Unit) ([]unitAnswer, error)) *combiner {
 	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
 }
 
 // answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
 // acknowledges an event before its answer is safe.
-func (c *combiner) answer(ctx context.Context, u Unit) (*answer, error) {
+func (c *combiner) answer(ctx context.Context, u Unit) (*unitAnswer, error) {
 	w := &waiter{unit: u, done: make(chan struct{})}
 	q := c.enter(w)
 	defer c.leave(u.Owner, q)

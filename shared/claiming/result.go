@@ -35,10 +35,13 @@ func (r Result) Label() string {
 	return string(r.Outcome)
 }
 
-// fill sums up the claims.
-func (r *Result) fill(claims []keypackage.Claim) {
-	r.Outcome, _ = keypackage.Conclude(claims)
-	for _, claim := range claims {
+// fill sums the answer up.
+func (r *Result) fill(answer keypackage.Answer) {
+	r.Outcome = answer.Outcome()
+	if d := answer.Dismissal; d != nil {
+		r.Reason = d.Reason
+	}
+	for _, claim := range answer.Claims {
 		if r.Reason == "" {
 			r.Reason = claim.Reason
 		}
@@ -51,10 +54,9 @@ func (r *Result) fill(claims []keypackage.Claim) {
 
 func (r *Result) count(claim keypackage.Claim) {
 	r.Granted += claim.Granted
-	switch {
-	case claim.OutOfStock:
+	if claim.OutOfStock {
 		r.OutOfStock++
-	case claim.Owner != "":
+	} else {
 		r.Owners++
 	}
 	if claim.Reserve {

@@ -16,7 +16,7 @@ func TestStrangersDoNotCountAsEmptyOwners(t *testing.T) {
 	ask := func(requester int, reason string, want counts) {
 		t.Helper()
 		doc := signed(t, requester, forBob)
-		r := takeUp(t, d.first, doc)
+		r := claim(t, d.first, doc)
 		if got := (counts{r.Owners, r.Empty, r.OutOfStock}); got != want || r.Reason != reason {
 			t.Errorf("requester %d: %+v, reason %q; want %+v, %q", requester, got, r.Reason, want, reason)
 		}
@@ -42,11 +42,11 @@ func TestRepeatedAnswersSayThatTheyAre(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
-	if got := takeUp(t, d.first, doc); got.Repeated {
+	if got := claim(t, d.first, doc); got.Repeated {
 		t.Errorf("the first answer: %+v", got)
 	}
 	d.clock = d.clock.Add(time.Second)
-	if got := takeUp(t, d.first, doc); !got.Repeated || got.Outcome != keypackage.OutcomeGranted || got.Age != 0 {
+	if got := claim(t, d.first, doc); !got.Repeated || got.Outcome != keypackage.OutcomeGranted || got.Age != 0 {
 		t.Errorf("the second: %+v", got)
 	}
 }

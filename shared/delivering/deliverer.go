@@ -2,7 +2,7 @@
 // became of it.
 //
 // deliverer.go is what can be asked for, work.go finds out what a message asks for, session.go goes through the
-// deliveries of one request, push.go makes one push safely (the conditional write before it, the record of its results
+// deliveries of one request, push.go makes one push safely (the conditional write before it, the recording of its results
 // after it), batch.go says what fits into one, result.go what came of it all, and ports.go is the contract with store and relay.
 package delivering
 
@@ -42,20 +42,20 @@ func NewLocal(store Store, sessions Relay, mode rollout.Mode, now func() time.Ti
 // message; after the latter somebody has to look at the relay or its address.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
 	return d.handle(ctx, func(w *work) error {
-		records, found, rest, err := d.granted(ctx, a)
+		answer, found, rest, err := d.granted(ctx, a)
 		if err != nil {
 			return err
 		}
-		return w.push(ctx, "", records, found, rest)
+		return w.push(ctx, "", answer, found, rest)
 	})
 }
 
 // Begun pushes deliveries whose first push was begun for that holder by the transaction that claimed them, and tells the
-// outcome of the request that the records answer. It reads nothing first. Errors are as for ForRequest.
+// outcome of the request with this answer. It reads nothing first. Errors are as for ForRequest.
 func (d *Deliverer) Begun(
-	ctx context.Context, holder string, records []keypackage.Claim, deliveries []keypackage.StoredDelivery,
+	ctx context.Context, holder string, answer keypackage.Answer, deliveries []keypackage.StoredDelivery,
 ) (Result, error) {
-	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, records, deliveries, nil) })
+	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, answer, deliveries, nil) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Its error is always permanent, with the reason

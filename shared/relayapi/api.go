@@ -1,6 +1,5 @@
 // Package relayapi is the relay's internal delivery endpoint: the client, the server, and the Go form of the messages that cross
-// it. openapi.yaml next to this file describes the same endpoint for people who write relays; a test holds the two
-// and the reference relay together.
+// it. openapi.yaml next to this file describes the same endpoint for people who write relays; a test holds the two together.
 package relayapi
 
 // Path is where a relay serves the delivery endpoint.

@@ -25,14 +25,12 @@ func (s *Service) Granted(ctx context.Context, requester string, requests []stri
 		if !keypackage.IsEventID(id) {
 			continue
 		}
-		claims, err := s.Store.RequestRecords(ctx, id)
+		answer, err := s.Store.Answer(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		for _, claim := range claims {
-			if claim.Requester == requester && claim.Authentic {
-				refs = append(refs, claim.Deliveries()...)
-			}
+		if answer.Requester() == requester && answer.Authentic() {
+			refs = append(refs, answer.Deliveries()...)
 		}
 	}
 	return s.delivered(ctx, refs)

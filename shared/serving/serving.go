@@ -28,8 +28,8 @@ import (
 
 // Store reads what requests were granted, and what is known of owners' stock. It may be called concurrently.
 type Store interface {
-	// RequestRecords returns the claims of a request, in any order.
-	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error)
+	// Answer returns what is recorded of the answer to a request.
+	Answer(ctx context.Context, requestID string) (keypackage.Answer, error)
 
 	// Deliveries returns those of the deliveries that exist, in any order.
 	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)

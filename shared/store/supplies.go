@@ -11,7 +11,7 @@ import (
 
 // PendingOwners implements expiring.Store.
 func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
-	found := walk(ctx, "read owners with notices", s.owners.Where("pending", "==", true))
+	found := find(ctx, "read owners with notices", s.owners.Where("pending", "==", true))
 	return decoded(found, func(snap *firestore.DocumentSnapshot) (keypackage.Owner, error) {
 		var owner keypackage.Owner
 		err := decode(snap, &owner)

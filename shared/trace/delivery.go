@@ -12,9 +12,9 @@ import (
 const overdue = 2 * time.Minute
 
 // tellDelivery tells of one delivery.
-func tellDelivery(d store.DeliveryHistory, now time.Time) answer {
-	tell := func(u urgency, text string) answer {
-		return answer{u, string(d.State), subject(d.PackageID, d.Owner) + " " + text}
+func tellDelivery(d store.DeliveryHistory, now time.Time) finding {
+	tell := func(u urgency, text string) finding {
+		return finding{u, string(d.State), subject(d.PackageID, d.Owner) + " " + text}
 	}
 	because, end := results(d), at(d.ExpiresAt)
 	switch {
@@ -45,7 +45,7 @@ func tellDelivery(d store.DeliveryHistory, now time.Time) answer {
 }
 
 // tellExpired tells of a delivery that has expired.
-func tellExpired(d store.DeliveryHistory, tell func(urgency, string) answer) answer {
+func tellExpired(d store.DeliveryHistory, tell func(urgency, string) finding) finding {
 	because := results(d)
 	anew := "; the requester has to ask anew"
 	undelivered := "expired undelivered at " + at(d.FinishedAt)

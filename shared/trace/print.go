@@ -19,6 +19,12 @@ func (t Trace) Print(w io.Writer) error {
 		p.flag("open", d.Open, "without an outcome: the scheduled function looks for it")
 		p.text("outcome", string(d.Outcome))
 	}
+	if d := t.Dismissal; d != nil {
+		fmt.Fprintf(&text, "\ndismissal of the whole request\n")
+		p.text("outcome", withReason(string(d.Outcome), d.Reason))
+		p.time("dismissed", d.CreatedAt)
+		p.time("kept until", d.KeepUntil)
+	}
 	for _, c := range t.Claims {
 		p.claim(c)
 	}
@@ -33,11 +39,7 @@ func (t Trace) Print(w io.Writer) error {
 type printer struct{ w io.Writer }
 
 func (p printer) claim(c Claim) {
-	if c.Owner == "" {
-		fmt.Fprintf(p.w, "\nclaim of the whole request\n")
-	} else {
-		fmt.Fprintf(p.w, "\nclaim on owner %s\n", c.Owner)
-	}
+	fmt.Fprintf(p.w, "\nclaim on owner %s\n", c.Owner)
 	p.text("status", withReason(string(c.Status), c.Reason))
 	p.text("granted", fmt.Sprintf("%d of %d", c.Granted, c.Requested))
 	p.flag("reserve", c.Reserve, "among them")

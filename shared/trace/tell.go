@@ -12,18 +12,18 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-// Tell says in one sentence what became of a request, and what to do. Of several answers it counts the states and tells of
-// that which most needs somebody to look.
+// Tell says in one sentence what became of a request, and what to do. Of several findings it counts the states and tells
+// of that which most needs somebody to look.
 func Tell(h store.History, now time.Time) string {
 	if whole := tellWhole(h, now); whole != "" {
 		return whole
 	}
-	var all []answer
-	for _, c := range h.Claims {
-		all = append(all, answersOf(c, h)...)
+	var all []finding
+	for _, c := range h.Answer.Claims {
+		all = append(all, findingsOf(c, h)...)
 	}
-	if n := unclaimed(h.Claims); n > 0 {
-		all = append(all, answer{waits, "unclaimed", fmt.Sprintf("%d of its owners have no claim yet: the scheduled function goes on with them "+
+	if n := h.Answer.Missing(); n > 0 {
+		all = append(all, finding{waits, "unclaimed", fmt.Sprintf("%d of its owners have no claim yet: the scheduled function goes on with them "+
 			"within two minutes, and if it does not, look at its logs (-logs)", n)})
 	}
 	for _, d := range h.Deliveries {
@@ -32,21 +32,21 @@ func Tell(h store.History, now time.Time) string {
 	if len(all) == 0 {
 		return "Its claims grant KeyPackages and name no delivery of them, which is never written: somebody else has changed the documents."
 	}
-	worst := slices.MaxFunc(all, func(a, b answer) int { return cmp.Compare(a.urgency, b.urgency) })
+	worst := slices.MaxFunc(all, func(a, b finding) int { return cmp.Compare(a.urgency, b.urgency) })
 	if len(all) == 1 {
 		return worst.text + "."
 	}
-	return fmt.Sprintf("Of %d answers, %s; %s.", len(all), count(all), worst.text)
+	return fmt.Sprintf("Of %d findings, %s; %s.", len(all), count(all), worst.text)
 }
 
-// answer is how far one owner's claim without packages is, or one delivery.
-type answer struct {
+// finding is how far one owner's claim without packages is, or one delivery.
+type finding struct {
 	urgency urgency
 	state   string
 	text    string
 }
 
-// urgency is how much an answer needs somebody to look.
+// urgency is how much a finding needs somebody to look.
 type urgency int
 
 const (
@@ -58,7 +58,7 @@ const (
 	broken
 )
 
-func count(all []answer) string {
+func count(all []finding) string {
 	states := make(map[string]int)
 	for _, a := range all {
 		states[a.state]++
@@ -70,13 +70,12 @@ func count(all []answer) string {
 	return strings.Join(parts, ", ")
 }
 
-// tellWhole tells of a request that has no answers of its owners, otherwise nothing.
+// tellWhole tells of a request of which there is neither a claim nor a delivery, otherwise nothing.
 func tellWhole(h store.History, now time.Time) string {
-	if len(h.Claims) > 0 {
-		return tellAnswerOfAll(h.Claims[0])
-	}
 	switch r := h.Request; {
-	case len(h.Deliveries) > 0:
+	case h.Answer.Dismissal != nil:
+		return tellDismissal(h.Answer.Dismissal)
+	case len(h.Answer.Claims)+len(h.Deliveries) > 0:
 		return ""
 	case r == nil:
 		return "Nothing is stored about this request: the relay has never stored it, or it is no longer kept; check the id, the project " +
@@ -99,15 +98,12 @@ func tellWhole(h store.History, now time.Time) string {
 // a minute.
 const claimedWithin = 2 * time.Minute
 
-func tellAnswerOfAll(c keypackage.Claim) string {
-	switch c.Status {
-	case keypackage.StatusObserved:
+func tellDismissal(d *keypackage.Dismissal) string {
+	if d.Outcome == keypackage.OutcomeObserved {
 		return "It came while the mode was observe, which is final for it: its document says what would have been claimed (`observed`), and the " +
 			"requester has to ask anew once the mode is deliver."
-	case keypackage.StatusRejected:
-		return fmt.Sprintf("It was rejected (%s): %s.", c.Reason, cureOf(keypackage.Rejection(c.Reason)))
 	}
-	return ""
+	return fmt.Sprintf("It was rejected (%s): %s.", d.Reason, cureOf(keypackage.Rejection(d.Reason)))
 }
 
 func cureOf(r keypackage.Rejection) string {
@@ -126,23 +122,15 @@ func cureOf(r keypackage.Rejection) string {
 	return "the requester's client has to publish an event whose id and signature verify"
 }
 
-// unclaimed counts the owners that have no claim, as far as the claims tell.
-func unclaimed(claims []keypackage.Claim) int {
-	if len(claims) == 0 {
-		return 0
-	}
-	return max(0, len(claims[0].Owners)-len(claims))
-}
-
-// answersOf tells of what a claim has no delivery for.
-func answersOf(c keypackage.Claim, h store.History) []answer {
+// findingsOf tells of what a claim has no delivery for.
+func findingsOf(c keypackage.Claim, h store.History) []finding {
 	if c.Granted == 0 {
-		return []answer{tellEmpty(c)}
+		return []finding{tellEmpty(c)}
 	}
-	var gone []answer
+	var gone []finding
 	for _, id := range c.DeliveryIDs {
 		if !slices.ContainsFunc(h.Deliveries, func(d store.DeliveryHistory) bool { return d.ID == id }) {
-			gone = append(gone, answer{ended, "no longer kept", subject(keypackage.PackageOf(id), c.Owner) +
+			gone = append(gone, finding{ended, "no longer kept", subject(keypackage.PackageOf(id), c.Owner) +
 				" was set aside, and its delivery is no longer kept, which is so a week after its end: nothing more is known here"})
 		}
 	}
@@ -150,13 +138,13 @@ func answersOf(c keypackage.Claim, h store.History) []answer {
 }
 
 // tellEmpty tells of a claim that granted nothing.
-func tellEmpty(c keypackage.Claim) answer {
+func tellEmpty(c keypackage.Claim) finding {
 	owner, retry := "Owner "+short(c.Owner), ""
 	if !c.RetryAt.IsZero() {
 		retry = " after " + at(c.RetryAt)
 	}
 	stock := " (`operate stock -owner " + c.Owner + "` shows what there is)"
-	tell := func(text string) answer { return answer{empty, string(c.Status), owner + text} }
+	tell := func(text string) finding { return finding{empty, string(c.Status), owner + text} }
 	switch {
 	case c.Status == keypackage.StatusLimited && c.Reason == keypackage.ReasonBudget:
 		return tell(" has no reserve, and too many of her KeyPackages were handed out within an hour: the requester may ask again" + retry +

@@ -36,14 +36,14 @@ func claim(status keypackage.Status, reason string) keypackage.Claim {
 
 func claimed(claims ...keypackage.Claim) store.History {
 	h := document(time.Minute, nil)
-	h.Claims = claims
+	h.Answer.Claims = claims
 	return h
 }
 
-func settled(status keypackage.Status, reason string) store.History {
-	c := claim(status, reason)
-	c.Owner = ""
-	return claimed(c)
+func dismissed(outcome keypackage.Outcome, reason string) store.History {
+	h := document(time.Minute, nil)
+	h.Answer.Dismissal = &keypackage.Dismissal{RequestID: request, Owners: []string{bob}, Outcome: outcome, Reason: reason, Requested: 1}
+	return h
 }
 
 // delivery is one that a request of a minute ago has created, with four minutes left.
@@ -91,13 +91,13 @@ func TestTell(t *testing.T) {
 		{"never taken up", document(time.Hour, func(r *store.RequestHistory) { r.Open = true }), "should have taken it up", "ExpireDeliveries"},
 		{"no mark", document(time.Hour, nil), "no mark (`open`)", "ask anew"},
 		{"claims gone", document(time.Hour, func(r *store.RequestHistory) { r.Outcome = "granted" }), "ended as granted", "nothing more is known"},
-		{"rejected: the relay's fault", settled(keypackage.StatusRejected, "document_id_mismatch"), "rejected (document_id_mismatch)", "the relay has to"},
-		{"rejected: the client's fault", settled(keypackage.StatusRejected, "bad_signature"), "rejected (bad_signature)", "client has to publish"},
-		{"rejected: owners", settled(keypackage.StatusRejected, "self_request"), "rejected (self_request)", "correct the `p` tags"},
-		{"rejected: stale", settled(keypackage.StatusRejected, "stale"), "rejected (stale)", "taken up too late"},
-		{"rejected: expired", settled(keypackage.StatusRejected, "expired"), "rejected (expired)", "ttl"},
-		{"rejected: future", settled(keypackage.StatusRejected, "future"), "rejected (future)", "clock"},
-		{"observed", settled(keypackage.StatusObserved, ""), "mode was observe", "ask anew"},
+		{"rejected: the relay's fault", dismissed(keypackage.OutcomeRejected, "document_id_mismatch"), "rejected (document_id_mismatch)", "the relay has to"},
+		{"rejected: the client's fault", dismissed(keypackage.OutcomeRejected, "bad_signature"), "rejected (bad_signature)", "client has to publish"},
+		{"rejected: owners", dismissed(keypackage.OutcomeRejected, "self_request"), "rejected (self_request)", "correct the `p` tags"},
+		{"rejected: stale", dismissed(keypackage.OutcomeRejected, "stale"), "rejected (stale)", "taken up too late"},
+		{"rejected: expired", dismissed(keypackage.OutcomeRejected, "expired"), "rejected (expired)", "ttl"},
+		{"rejected: future", dismissed(keypackage.OutcomeRejected, "future"), "rejected (future)", "clock"},
+		{"observed", dismissed(keypackage.OutcomeObserved, ""), "mode was observe", "ask anew"},
 		{"limited", claimed(retry), "asked too often", "after 2026-05-04T13:00:00Z"},
 		{"budget", claimed(claim(keypackage.StatusLimited, keypackage.ReasonBudget)), "within an hour", "OWNER_BUDGET_PER_HOUR"},
 		{"no_match", claimed(claim(keypackage.StatusNoMatch, "")), "none of the ciphersuite", "operate stock -owner " + bob},
@@ -159,9 +159,9 @@ func TestTheDeliveryThatNeedsSomebodyIsToldOf(t *testing.T) {
 	h.Deliveries = append(h.Deliveries, delivery(func(d *store.DeliveryHistory) {
 		d.PackageID, d.Parked, d.LastResult = carol, true, keypackage.ResultRejected
 	}))
-	h.Claims[0].Owners = []string{bob, carol}
+	h.Answer.Claims[0].Owners = []string{bob, carol}
 	got := trace.Tell(h, now)
-	want := "Of 3 answers, 1 delivered, 1 pending, 1 unclaimed; KeyPackage c0c0c0c0 of owner b0b0b0b0 is parked"
+	want := "Of 3 findings, 1 delivered, 1 pending, 1 unclaimed; KeyPackage c0c0c0c0 of owner b0b0b0b0 is parked"
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("got %q, want %q...", got, want)
 	}
@@ -175,7 +175,7 @@ func TestWhatIsNoLongerKept(t *testing.T) {
 		t.Errorf("without the delivery: %q", got)
 	}
 	h = pending(keypackage.ResultNoSession)
-	h.Request, h.Claims = nil, nil
+	h.Request, h.Answer = nil, keypackage.Answer{}
 	if got := trace.Tell(h, now); !strings.Contains(got, "is pending") {
 		t.Errorf("with the delivery alone: %q", got)
 	}

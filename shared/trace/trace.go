@@ -16,6 +16,7 @@ type Trace struct {
 	Request    string     `json:"request_event_id"`
 	Summary    string     `json:"summary"` // what happened and what to do
 	Document   *Document  `json:"document,omitempty"`
+	Dismissal  *Dismissal `json:"dismissal,omitempty"`
 	Claims     []Claim    `json:"claims"`
 	Deliveries []Delivery `json:"deliveries"`
 }
@@ -29,9 +30,17 @@ type Document struct {
 	Outcome    keypackage.Outcome `json:"outcome,omitempty"`
 }
 
-// Claim is the answer for one owner, or for the whole request.
+// Dismissal is that the request as a whole was rejected or only observed.
+type Dismissal struct {
+	Outcome   keypackage.Outcome `json:"outcome"`
+	Reason    string             `json:"reason,omitempty"`
+	CreatedAt time.Time          `json:"created_at,omitzero"`
+	KeepUntil time.Time          `json:"keep_until,omitzero"`
+}
+
+// Claim is the answer for one owner.
 type Claim struct {
-	Owner     string            `json:"owner_pubkey,omitempty"`
+	Owner     string            `json:"owner_pubkey"`
 	Status    keypackage.Status `json:"status"`
 	Reason    string            `json:"reason,omitempty"`
 	Requested int               `json:"requested"`
@@ -86,7 +95,10 @@ func New(requestID string, h store.History, now time.Time) Trace {
 			ReceivedAt: r.ReceivedAt, StoredAt: r.Stored, Open: r.Open, Outcome: r.Outcome, Requester: authorOf(r.Event),
 		}
 	}
-	for _, c := range h.Claims {
+	if d := h.Answer.Dismissal; d != nil {
+		t.Dismissal = &Dismissal{Outcome: d.Outcome, Reason: d.Reason, CreatedAt: d.CreatedAt, KeepUntil: d.KeepUntil}
+	}
+	for _, c := range h.Answer.Claims {
 		t.Claims = append(t.Claims, Claim{
 			Owner: c.Owner, Status: c.Status, Reason: c.Reason, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve,
 			CreatedAt: c.CreatedAt, RetryAt: c.RetryAt, KeepUntil: c.KeepUntil,

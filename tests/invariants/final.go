@@ -84,39 +84,35 @@ func (c *final) checkExposure() {
 	}
 }
 
-// checkOutcomes is I3 and I4 for requests: one record for each unit, or one for the whole request; and what the records
+// checkOutcomes is I3 and I4 for requests: one claim for each unit, or one dismissal of the whole request; and what the claims
 // grant is what was delivered.
 func (c *final) checkOutcomes() {
-	byRequest := make(map[string][]keypackage.Claim)
-	for _, r := range c.Records {
-		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
-	}
 	for _, request := range c.run.Requests {
-		c.checkRecords(request, byRequest[request.ID])
+		c.checkAnswer(request, c.Answers[request.ID])
 	}
 	for _, id := range c.Marked {
 		c.add("I3", "request %s is still looked for", short(id))
 	}
 }
 
-func (c *final) checkRecords(request Request, records []keypackage.Claim) {
-	owners := make(map[string]int)
-	for _, r := range records {
-		owners[r.Owner]++
-		c.checkRecord(r)
+func (c *final) checkAnswer(request Request, answer keypackage.Answer) {
+	owners := make(map[string]bool)
+	for _, claim := range answer.Claims {
+		owners[claim.Owner] = true
+		c.checkClaim(claim)
 	}
 	switch {
-	case len(records) == 0:
+	case answer.Empty():
 		c.add("I3", "request %s has no outcome", short(request.ID))
-	case owners[""] > 0 && len(records) > 1:
+	case answer.Dismissal != nil && len(answer.Claims) > 0:
 		c.add("I3", "request %s has an outcome as a whole and others", short(request.ID))
-	case owners[""] > 0:
-	case len(owners) != len(request.Owners) || len(records) != len(owners):
-		c.add("I3", "request %s has %d answers for %d owners", short(request.ID), len(records), len(request.Owners))
+	case answer.Dismissal != nil:
+	case len(owners) != len(request.Owners) || len(answer.Claims) != len(owners):
+		c.add("I3", "request %s has %d claims for %d owners", short(request.ID), len(answer.Claims), len(request.Owners))
 	}
 }
 
-func (c *final) checkRecord(r keypackage.Claim) {
+func (c *final) checkClaim(r keypackage.Claim) {
 	reserves := 0
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
@@ -137,9 +133,9 @@ func (c *final) checkRecord(r keypackage.Claim) {
 // checkDeliveries is I3 for deliveries and stock: each has ended, each is somebody's, and no package vanishes.
 func (c *final) checkDeliveries() {
 	granted := make(map[string]bool)
-	for _, r := range c.Records {
-		for _, id := range r.DeliveryIDs {
-			granted[keypackage.ClaimID(r.RequestID, id)] = true
+	for request, answer := range c.Answers {
+		for _, ref := range answer.Deliveries() {
+			granted[keypackage.ClaimID(request, ref.ID)] = true
 		}
 	}
 	for id, d := range c.Deliveries {

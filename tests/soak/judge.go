@@ -86,14 +86,13 @@ func (j *judge) checkStock() {
 }
 
 func (j *judge) countRequests(requests []invariants.Request) {
-	byRequest := recordsOf(j.state.Records)
 	for _, r := range requests {
-		outcome, complete := keypackage.Conclude(byRequest[r.ID])
-		if !complete {
+		answer := j.state.Answers[r.ID]
+		if !answer.Complete() {
 			j.report.Lost.Requests++
 			continue
 		}
-		j.report.Outcomes[outcome]++
+		j.report.Outcomes[answer.Outcome()]++
 	}
 	j.report.Requests = len(requests)
 }

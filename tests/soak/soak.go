@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // Options says what to run. Duration is required; zero values of the others are good.
@@ -95,7 +96,8 @@ const tickEvery = 5 * time.Second
 func (s *soak) start(ctx context.Context) (err error) {
 	s.Suite, err = suite.Start(ctx, suite.Options{
 		Binary: s.Binary, Dir: s.Logs, Progress: s.Progress, TickEvery: tickEvery,
-		Middleware: s.chaos.inFrontOf, RelayFront: s.chaos.inFrontOfRelay,
+		Middleware: s.chaos.inFrontOf, EndpointFront: s.chaos.inFrontOfRelay,
+		RequestsServedBy: config.ServedByFunctions, // what is pushed is seen at the delivery endpoint only
 		FunctionEnv: map[string]string{
 			"DELIVERY_TTL":          s.Life.String(),
 			"PAIR_LIMIT_PER_HOUR":   "10000", // the limits have tests of their own, and would end the load after minutes

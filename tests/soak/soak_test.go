@@ -37,7 +37,7 @@ func TestShortSoak(t *testing.T) {
 	}
 }
 
-// build builds without -race, whatever the test was built with: khatru, which the relay is built on, has races of its own.
+// build builds without -race, whatever the test was built with: khatru, the relay behind the gateway, has races of its own.
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "emulator")
@@ -89,7 +89,7 @@ func TestALeakFailsTheSoak(t *testing.T) {
 		t.Error("no logs, and no error")
 	}
 	s.history.secret(strings.Repeat("5ec3e7", 11)[:64])
-	if err := os.WriteFile(filepath.Join(s.Logs, "relay.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Logs, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.searchLogs(report); err != nil || report.OK || len(report.Leaks) != 1 {

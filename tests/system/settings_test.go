@@ -64,7 +64,7 @@ func TestKillSwitch(t *testing.T) {
 	s.eventually("a request that is not only observed", func() bool {
 		event = s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}})
 		s.takenUpAtLast(event)
-		return s.records(event.ID)[0].Status != keypackage.StatusObserved
+		return !s.answer(event.ID).Observed()
 	})
 	s.answered(event.ID, keypackage.OutcomeGranted)
 	s.holds(alice, published[0])

@@ -16,8 +16,8 @@ import (
 // snapshots are documents that a query finds, one after another, read on as they are taken. An error is the last.
 type snapshots = iter.Seq2[*firestore.DocumentSnapshot, error]
 
-// walk goes through what the queries find, one query after another.
-func walk(ctx context.Context, doing string, queries ...firestore.Query) snapshots {
+// find goes through what the queries find, one query after another.
+func find(ctx context.Context, doing string, queries ...firestore.Query) snapshots {
 	return func(yield func(*firestore.DocumentSnapshot, error) bool) {
 		for _, query := range queries {
 			for snap, err := range results(ctx, query) {

@@ -16,13 +16,13 @@ import (
 
 const deliveryTTL = 5 * time.Minute
 
-// cast is who and what appears in the scenes. Making it takes many signatures, so all tests share it.
-type cast struct {
+// population is who and what appears in these tests. Making it takes many signatures, so all tests share it.
+type population struct {
 	bob, alice, carol actors.Key
 
-	// Bob's stock, named after what becomes of it in the scene's plan.
-	consumed, exposed, exposedAgain, behind, behindShared, tombstoned, usedUp, expired, flawed keypackage.Document
-	joined                                                                                     keypackage.Document // Carol's, not in stock
+	// Bob's stock, named after what becomes of it in the plan.
+	consumed, reserve, reserveAgain, remaining, remainingReserve, tombstoned, usedUp, expired, flawed keypackage.Document
+	joined                                                                                            keypackage.Document // Carol's, not in stock
 
 	fromAlice, fromCarol keypackage.RequestDocument // Carol's asks for the same as her earlier one
 	earlierFromCarol     keypackage.RequestDocument
@@ -31,21 +31,21 @@ type cast struct {
 }
 
 var (
-	castOnce  sync.Once
-	castValue *cast
+	populationOnce  sync.Once
+	populationValue *population
 )
 
-func theCast(t *testing.T) *cast {
+func everybody(t *testing.T) *population {
 	t.Helper()
-	castOnce.Do(func() { castValue = newCast(t) })
-	return castValue
+	populationOnce.Do(func() { populationValue = newPopulation(t) })
+	return populationValue
 }
 
-func newCast(t *testing.T) *cast {
-	c := &cast{bob: actors.NewKey(), alice: actors.NewKey(), carol: actors.NewKey()}
+func newPopulation(t *testing.T) *population {
+	c := &population{bob: actors.NewKey(), alice: actors.NewKey(), carol: actors.NewKey()}
 	packages := fixture.Packages(t, c.bob, 9)
 	for i, p := range []*keypackage.Document{
-		&c.consumed, &c.exposed, &c.exposedAgain, &c.behind, &c.behindShared, &c.tombstoned, &c.usedUp, &c.flawed, &c.joined,
+		&c.consumed, &c.reserve, &c.reserveAgain, &c.remaining, &c.remainingReserve, &c.tombstoned, &c.usedUp, &c.flawed, &c.joined,
 	} {
 		*p = packages[i]
 	}
@@ -62,28 +62,28 @@ func newCast(t *testing.T) *cast {
 	return c
 }
 
-func (c *cast) question() actors.Question {
+func (c *population) question() actors.Question {
 	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: 2}
 }
 
-func (c *cast) stock() []keypackage.Document {
+func (c *population) stock() []keypackage.Document {
 	return []keypackage.Document{
-		c.consumed, c.exposed, c.exposedAgain, c.behind, c.behindShared, c.tombstoned, c.usedUp, c.expired, c.flawed,
+		c.consumed, c.reserve, c.reserveAgain, c.remaining, c.remainingReserve, c.tombstoned, c.usedUp, c.expired, c.flawed,
 	}
 }
 
-// scene is a world in which the plan of one claim relies on, creates, changes and removes something of every kind.
+// claims is a world in which the plan of one claim relies on, creates, changes and removes something of every kind.
 // Alice asks for the first time and takes from stock; Carol asks again and joins her open delivery.
-type scene struct {
+type claims struct {
 	*world
-	*cast
+	*population
 	units []claiming.Unit
 	plan  *claiming.Plan
 }
 
-func newScene(t *testing.T) *scene {
+func newClaims(t *testing.T) *claims {
 	t.Helper()
-	s := &scene{world: newWorld(t), cast: theCast(t)}
+	s := &claims{world: newWorld(t), population: everybody(t)}
 	s.PutPackages(s.stock()...)
 	s.Put(s.history())
 	s.units = []claiming.Unit{
@@ -95,7 +95,7 @@ func newScene(t *testing.T) *scene {
 }
 
 // history is what earlier claims have left.
-func (s *scene) history() fixture.Documents {
+func (s *claims) history() fixture.Documents {
 	earlier := fixture.Parse(s.t, s.earlierFromCarol)
 	delivery := s.delivery(earlier, s.joined)
 	pair := keypackage.Pair{Requester: s.carol.Pubkey, Owner: s.bob.Pubkey, Open: []keypackage.OpenDelivery{
@@ -106,39 +106,39 @@ func (s *scene) history() fixture.Documents {
 	return fixture.Documents{
 		s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey): map[string]any{keypackage.FieldEventID: fixture.ID(s.tombstoned)},
 		s.ledgerPath(s.usedUp):                        s.entry(s.usedUp, keypackage.UseOneTime),
-		s.ledgerPath(s.exposedAgain):                  s.entry(s.exposedAgain, keypackage.UseReserve),
-		s.ledgerPath(s.behindShared):                  s.entry(s.behindShared, keypackage.UseReserve),
+		s.ledgerPath(s.reserveAgain):                  s.entry(s.reserveAgain, keypackage.UseReserve),
+		s.ledgerPath(s.remainingReserve):              s.entry(s.remainingReserve, keypackage.UseReserve),
 		s.ledgerPath(s.joined):                        s.entry(s.joined, keypackage.UseOneTime),
 		s.deliveryPath(delivery.ID):                   delivery,
 		s.pairPath(s.carol.Pubkey, s.bob.Pubkey):      pair,
 		s.ownerPath(s.bob.Pubkey):                     owner,
-		s.recordPath(earlier.ID, s.bob.Pubkey):        s.record(earlier, delivery),
+		s.claimPath(earlier.ID, s.bob.Pubkey):         s.claim(earlier, delivery),
 		s.Collections.Requests + "/" + s.fromAlice.ID: map[string]any{keypackage.FieldEvent: s.fromAlice.Event, keypackage.FieldOpen: 3},
 	}
 }
 
-func (s *scene) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
+func (s *claims) delivery(req *keypackage.Request, p keypackage.Document) *keypackage.Delivery {
 	return keypackage.NewDelivery(req, s.inspected[fixture.ID(p)], false, deliveryTTL, s.now)
 }
 
-func (s *scene) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
+func (s *claims) entry(p keypackage.Document, use keypackage.Use) keypackage.Ledger {
 	return keypackage.NewLedger(s.inspected[fixture.ID(p)], use, "some delivery", s.now)
 }
 
-func (s *scene) record(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Claim {
-	record := keypackage.Claim{
+func (s *claims) claim(req *keypackage.Request, deliveries ...*keypackage.Delivery) keypackage.Claim {
+	claim := keypackage.Claim{
 		RequestID: req.ID, Requester: req.Requester, Owner: s.bob.Pubkey, Owners: req.Owners, Requested: req.Min,
 		Status: keypackage.StatusFull, Authentic: true, CreatedAt: s.now, KeepUntil: s.now.Add(time.Hour),
 	}
 	for _, d := range deliveries {
-		record.Granted++
-		record.DeliveryIDs = append(record.DeliveryIDs, d.ID)
+		claim.Granted++
+		claim.DeliveryIDs = append(claim.DeliveryIDs, d.ID)
 	}
-	return record
+	return claim
 }
 
 // candidates reads Bob's stock, by event id.
-func (s *scene) candidates() map[string]*keypackage.Candidate {
+func (s *claims) candidates() map[string]*keypackage.Candidate {
 	s.t.Helper()
 	byID := make(map[string]*keypackage.Candidate)
 	for _, c := range must(s.store.Oldest(s.t.Context(), s.bob.Pubkey, nil, 100))(s.t) {
@@ -148,7 +148,7 @@ func (s *scene) candidates() map[string]*keypackage.Candidate {
 }
 
 // decide reads what a claim reads, and plans something of every kind.
-func (s *scene) decide() *claiming.Plan {
+func (s *claims) decide() *claiming.Plan {
 	s.t.Helper()
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	stock := s.candidates()
@@ -156,16 +156,16 @@ func (s *scene) decide() *claiming.Plan {
 	alice, carol := s.units[0].Request, s.units[1].Request
 
 	consumed := keypackage.NewDelivery(alice, &find(s.consumed).Package, false, deliveryTTL, s.now)
-	exposed := keypackage.NewDelivery(alice, &find(s.exposed).Package, true, deliveryTTL, s.now)
-	again := keypackage.NewDelivery(carol, &find(s.exposedAgain).Package, true, deliveryTTL, s.now)
+	reserve := keypackage.NewDelivery(alice, &find(s.reserve).Package, true, deliveryTTL, s.now)
+	again := keypackage.NewDelivery(carol, &find(s.reserveAgain).Package, true, deliveryTTL, s.now)
 	joined := slices.Collect(maps.Values(view.Open))[0].Delivery
 	joined.Join(carol.ID)
 
 	view.Owner.Stocked = true
 	plan := &claiming.Plan{
 		Owner: view.Owner, WriteOwner: true,
-		Claims:  []keypackage.Claim{s.record(alice, consumed, exposed), s.record(carol, &joined, again)},
-		Created: []*keypackage.Delivery{consumed, exposed, again},
+		Claims:  []keypackage.Claim{s.claim(alice, consumed, reserve), s.claim(carol, &joined, again)},
+		Created: []*keypackage.Delivery{consumed, reserve, again},
 		Joined:  []*keypackage.Delivery{&joined},
 		Consumed: []claiming.Handout{{
 			Candidate: find(s.consumed), NewUse: true,
@@ -173,15 +173,15 @@ func (s *scene) decide() *claiming.Plan {
 		}},
 		Reserves: []claiming.Handout{
 			{
-				Candidate: find(s.exposed), NewUse: true,
-				Ledger: keypackage.NewLedger(&find(s.exposed).Package, keypackage.UseReserve, exposed.ID, s.now),
+				Candidate: find(s.reserve), NewUse: true,
+				Ledger: keypackage.NewLedger(&find(s.reserve).Package, keypackage.UseReserve, reserve.ID, s.now),
 			},
 			{
-				Candidate: find(s.exposedAgain),
-				Ledger:    keypackage.NewLedger(&find(s.exposedAgain).Package, keypackage.UseReserve, again.ID, s.now),
+				Candidate: find(s.reserveAgain),
+				Ledger:    keypackage.NewLedger(&find(s.reserveAgain).Package, keypackage.UseReserve, again.ID, s.now),
 			},
 		},
-		Remaining: []*keypackage.Candidate{find(s.behind), find(s.behindShared)},
+		Remaining: []*keypackage.Candidate{find(s.remaining), find(s.remainingReserve)},
 		Removed:   []*keypackage.Candidate{find(s.tombstoned), find(s.usedUp), find(s.expired)},
 		Flagged:   []*keypackage.Candidate{find(s.flawed)},
 	}

@@ -23,9 +23,9 @@ var kinds = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackag
 
 var errNoEnd = fmt.Errorf("the relay sends more than %d events where it was asked for %d; -authors asks for fewer", maxPage, pageSize)
 
-// walk goes through the relay's events backwards in time, page by page. A page begins with the second in which the one before
+// scan goes through the relay's events backwards in time, page by page. A page begins with the second in which the one before
 // has ended, because the relay may have more events of that second.
-type walk struct {
+type scan struct {
 	relay   *relay
 	authors []string
 	*importer
@@ -35,41 +35,41 @@ type walk struct {
 }
 
 // page takes in one page, and reports whether there may be another.
-func (w *walk) page(ctx context.Context) (more bool, err error) {
-	filter := nostr.Filter{Kinds: kinds, Authors: w.authors, Until: w.until, Limit: pageSize}
-	p := page{walk: w, last: make(map[string]bool)}
-	if err := w.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) }); err != nil {
+func (s *scan) page(ctx context.Context) (more bool, err error) {
+	filter := nostr.Filter{Kinds: kinds, Authors: s.authors, Until: s.until, Limit: pageSize}
+	p := page{scan: s, last: make(map[string]bool)}
+	if err := s.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) }); err != nil {
 		return false, err
 	}
-	if err := w.take(ctx, p.events); err != nil {
+	if err := s.take(ctx, p.events); err != nil {
 		return false, err
 	}
-	return w.turn(p)
+	return s.turn(p)
 }
 
 // turn sets where the next page begins.
-func (w *walk) turn(p page) (more bool, err error) {
+func (s *scan) turn(p page) (more bool, err error) {
 	switch {
 	case p.sent == 0:
 		return false, nil
 	case p.oldest == nil:
 		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", p.sent)
-	case w.until == nil || *p.oldest < *w.until:
-		w.until, w.known = p.oldest, p.last
+	case s.until == nil || *p.oldest < *s.until:
+		s.until, s.known = p.oldest, p.last
 	default: // all of them are of the second with which the page began
 		if p.sent >= pageSize {
-			w.report.CrowdedSeconds++
+			s.report.CrowdedSeconds++
 		}
 		before := *p.oldest - 1
-		w.until, w.known = &before, nil
+		s.until, s.known = &before, nil
 	}
-	w.report.Oldest = p.oldest.Time().UTC()
+	s.report.Oldest = p.oldest.Time().UTC()
 	return true, nil
 }
 
 // page is what came of one page.
 type page struct {
-	*walk
+	*scan
 	sent   int                // events, whatever they are
 	events []publishing.Event // to take in
 	oldest *nostr.Timestamp   // of those that are where they belong; nil if there are none
