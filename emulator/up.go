@@ -126,7 +126,7 @@ func portFlags(flags *flag.FlagSet, ports *suite.Ports, page *int) []portFlag {
 		portFlag
 		standard int
 	}{
-		{portFlag{"gateway-port", suite.Gateway, &ports.Gateway}, 7447},
+		{portFlag{"relay-port", suite.Gateway, &ports.Gateway}, 7447},
 		{portFlag{"page-port", "live page", page}, 7448},
 		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
 		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},

@@ -142,9 +142,12 @@ func (d *documents) lines() []request {
 }
 
 func (r *request) claimed(claims []keypackage.Claim) {
-	outcome, whole := keypackage.Conclude(claims)
-	if whole {
-		r.Outcome = string(outcome)
+	answer := keypackage.Answer{Claims: claims}
+	if first := claims[0]; first.Owner == "" { // it stands for no unit: the request was dismissed as a whole
+		answer = keypackage.Answer{Dismissal: &keypackage.Dismissal{Outcome: keypackage.Outcome(first.Status)}}
+	}
+	if answer.Complete() {
+		r.Outcome = string(answer.Outcome())
 	}
 	for _, c := range claims {
 		r.Requester, r.Owners = c.Requester, slices.Concat(c.Owners)
