@@ -16,7 +16,7 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 	}
 	defer busy.Close()
 	taken := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
-	free := []string{"-relay-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
+	free := []string{"-relay-port=0", "-page-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

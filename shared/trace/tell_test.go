@@ -9,7 +9,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/trace"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
 )
 
 var (
