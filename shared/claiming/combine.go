@@ -27,7 +27,7 @@ const leadTime = 20 * time.Second
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]answer, error)
+	answerAll func(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error)
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -43,17 +43,17 @@ type queue struct {
 type waiter struct {
 	unit   Unit
 	done   chan struct{}
-	answer answer
+	answer unitAnswer
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]answer, error)) *combiner {
+func newCombiner(answerAll func(context.Context, string, []Unit) ([]unitAnswer, error)) *combiner {
 	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
 }
 
 // answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
 // acknowledges an event before its answer is safe.
-func (c *combiner) answer(ctx context.Context, u Unit) (*answer, error) {
+func (c *combiner) answer(ctx context.Context, u Unit) (*unitAnswer, error) {
 	w := &waiter{unit: u, done: make(chan struct{})}
 	q := c.enter(w)
 	defer c.leave(u.Owner, q)
@@ -114,13 +114,13 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 }
 
 // answerEach answers units together, or one after another if a document cannot be read, which may concern one of them only.
-func (c *combiner) answerEach(ctx context.Context, owner string, units []Unit) ([]answer, []error) {
+func (c *combiner) answerEach(ctx context.Context, owner string, units []Unit) ([]unitAnswer, []error) {
 	errs := make([]error, len(units))
 	answers, err := c.answerAll(ctx, owner, units)
 	if err == nil {
 		return answers, errs
 	}
-	answers = make([]answer, len(units))
+	answers = make([]unitAnswer, len(units))
 	if len(units) == 1 || !errors.Is(err, keypackage.ErrUnreadable) {
 		return answers, slices.Repeat([]error{err}, len(units))
 	}

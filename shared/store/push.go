@@ -18,28 +18,30 @@ var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSen
 // Announced implements delivering.Store. It costs one round trip, and no query.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
+) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	for owner := range a.Granted {
 		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
 	}
 	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
 	if err != nil {
-		return nil, nil, err
+		return keypackage.Answer{}, nil, err
 	}
-	if records, err = decodeClaims(snaps[:len(refs)]); err != nil {
-		return nil, nil, err
+	answers, err := DecodeAnswers(snaps[:len(refs)])
+	if err != nil {
+		return keypackage.Answer{}, nil, err
 	}
-	return records, readStored(snaps[len(refs):]), nil
+	return answers[a.RequestID], readStored(snaps[len(refs):]), nil
 }
 
-// RequestRecords implements delivering.Store.
-func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error) {
+// Answer implements delivering.Store.
+func (s *Store) Answer(ctx context.Context, requestID string) (keypackage.Answer, error) {
 	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
 	if err != nil {
-		return nil, failed("read the records of a request", err)
+		return keypackage.Answer{}, failed("read the answer to a request", err)
 	}
-	return decodeClaims(snaps)
+	answers, err := DecodeAnswers(snaps)
+	return answers[requestID], err
 }
 
 // Deliveries implements delivering.Store.

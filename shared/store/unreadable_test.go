@@ -57,7 +57,7 @@ func TestLedgerEntryThatCannotBeRead(t *testing.T) {
 // One delivery that cannot be read does not keep the others from their requester, nor from being joined.
 func TestDeliveriesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	good, bad := s.deliver("good", nil), s.deliver("bad", nil)
 	s.Put(fixture.Documents{s.deliveryPath(bad.ID): map[string]any{"push_no": "one"}})
 	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{bad.Ref(), good.Ref()}))(t)
@@ -67,7 +67,7 @@ func TestDeliveriesThatCannotBeRead(t *testing.T) {
 // History is for people: what cannot be read is what they are looking for.
 func TestHistoryOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	bad, nameless := s.deliver("bad", nil), s.deliver("nameless", nil)
 	nameless.Hash = ""
 	s.Put(fixture.Documents{s.deliveryPath(bad.ID): map[string]any{"push_no": "one"}, s.deliveryPath(nameless.ID): nameless})

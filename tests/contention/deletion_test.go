@@ -27,7 +27,7 @@ func (s *world) delete(owner actors.Key, packages ...keypackage.Document) {
 		s.t.Error(err)
 		return
 	}
-	publisher := publishing.New(s.Store(), publishing.Settings{Policy: s.Policy, MaxStock: s.MaxStock}, time.Now)
+	publisher := publishing.New(s.Store(), publishing.Settings{Policy: s.Policy, MaxStock: s.Gateway.MaxStock}, time.Now)
 	if answer, err := publisher.Delete(s.t.Context(), publishing.Event{Event: e, Raw: e.String()}); err != nil || !answer.Accepted {
 		s.t.Errorf("deletion: %+v, %v", answer, err)
 	}
@@ -58,7 +58,7 @@ func TestDeletionAgainstClaim(t *testing.T) {
 					all.Go(deletion)
 				}
 			}
-			s.take(requests, s.one)
+			s.claim(requests, s.one)
 			if !during {
 				for _, deletion := range deletions {
 					all.Go(deletion)
