@@ -148,3 +148,31 @@ func TestNothingToGive(t *testing.T) {
 		t.Errorf("got %v", closed)
 	}
 }
+
+// What was claimed for a subscription that is closed by then waits for the next, and nothing more is claimed.
+func TestTheNextREQBringsWhatTheLastOneMissed(t *testing.T) {
+	w := newWorld(t)
+	bob, gateway := actors.NewKey(), w.start()
+	w.stocked(bob, 5)
+	alice := gateway.login(actors.NewKey())
+	for range 5 {
+		alice.send(asks("a", bob), `["CLOSE","a"]`)
+	}
+	alice.send(asks("b", bob))
+	var got []string
+	for eose := false; !eose || len(got) == 0; {
+		switch parts := alice.next(); {
+		case parts[0] == "EVENT":
+			got = append(got, alice.verified(parts[2]).ID)
+		case parts[0] == "EOSE" && parts[1] == "b":
+			eose = true
+		}
+	}
+	w.eventually("it is recorded", func() bool {
+		d := w.deliveries()
+		return len(d) == 1 && d[0]["state"] == "delivered" && d[0]["exposure_unknown"] == false
+	})
+	if left := w.inStock(); len(left) != 4 {
+		t.Errorf("given %v, %d are left", got, len(left))
+	}
+}

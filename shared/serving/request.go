@@ -40,7 +40,7 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 // serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
 // published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
 func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
-	line := s.begin()
+	line := s.newLine()
 	var given gathered
 	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
 		given.add(s.give(ctx, g, repeated))
@@ -81,7 +81,7 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 	group.SetLimit(ownersAtOnce)
 	for _, owner := range c.Owners {
 		group.Go(func() error {
-			line := s.begin()
+			line := s.newLine()
 			granted, result, err := s.Claimer.ClaimForREQ(ctx, c.Requester, owner, c.Addressable)
 			var pushed delivering.Result
 			if err == nil {
@@ -153,8 +153,8 @@ func others(granted claiming.Granted) []keypackage.DeliveryRef {
 	})
 }
 
-// begin begins the log line of a request.
-func (s *Service) begin() *logging.Line {
+// newLine begins the log line of a request.
+func (s *Service) newLine() *logging.Line {
 	line := logging.Begin(s.Log)
 	line.Set(logging.About, logging.AboutRequest)
 	return line
