@@ -118,7 +118,7 @@ func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
 		portFlag
 		standard int
 	}{
-		{portFlag{"gateway-port", suite.Gateway, &ports.Gateway}, 7447},
+		{portFlag{"relay-port", suite.Gateway, &ports.Gateway}, 7447},
 		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
 		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},
 		{portFlag{"claim-port", suite.Claim, &ports.Claim}, 8091},
