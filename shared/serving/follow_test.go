@@ -94,8 +94,8 @@ func TestClaimsThatFail(t *testing.T) {
 	}
 	alice.outcome(request.ID)
 	w.eventually("the mark is removed", func() bool { return !w.isMarked(request.ID) })
-	carol.send(`["CLOSE","a"]`, asks("b", bob))
-	if ids := carol.untilEOSE("b"); len(ids) != 1 || ids[0] != stock[1] {
+	carol.send(`["CLOSE","a"]`)
+	if ids := carol.ask("b", bob); len(ids) != 1 || ids[0] != stock[1] {
 		t.Errorf("given %v", ids)
 	}
 }

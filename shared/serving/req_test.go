@@ -21,8 +21,7 @@ func everybody(owner actors.Key, n int, instances ...*instance) [][]string {
 	given := make([][]string, n)
 	var all sync.WaitGroup
 	for i, c := range clients {
-		c.send(asks("a", owner))
-		all.Go(func() { given[i] = c.untilEOSE("a") })
+		all.Go(func() { given[i] = c.ask("a", owner) })
 	}
 	all.Wait()
 	return given
@@ -80,16 +79,13 @@ func TestAskingAgainBringsTheSame(t *testing.T) {
 	w.stocked(bob, 5)
 	here, there := w.start(), w.start()
 	first, second, third := here.login(alice), here.login(alice), there.login(alice)
-	first.send(asks("a", bob))
-	want := first.untilEOSE("a")
+	want := first.ask("a", bob)
 	if len(want) != 1 {
 		t.Fatalf("given %v", want)
 	}
-	first.send(`["CLOSE","a"]`, asks("b", bob))
-	second.send(asks("c", bob))
-	third.send(asks("d", bob))
+	first.send(`["CLOSE","a"]`)
 	for id, c := range map[string]*client{"b": first, "c": second, "d": third} {
-		if got := c.untilEOSE(id); !slices.Contains(got, want[0]) || len(slices.Compact(got)) != 1 {
+		if got := c.ask(id, bob); !slices.Contains(got, want[0]) || len(slices.Compact(got)) != 1 {
 			t.Errorf("%s was given %v, want %v", id, got, want)
 		}
 	}
@@ -107,8 +103,7 @@ func TestAskingAtTwoInstancesAtOnce(t *testing.T) {
 	given := make([][]string, 2)
 	var both sync.WaitGroup
 	for i, c := range clients {
-		c.send(asks("a", bob))
-		both.Go(func() { given[i] = c.untilEOSE("a") })
+		both.Go(func() { given[i] = c.ask("a", bob) })
 	}
 	both.Wait()
 	if len(given[0]) == 0 || len(given[1]) == 0 || given[0][0] != given[1][0] || len(w.inStock()) != 4 {
