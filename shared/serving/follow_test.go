@@ -23,17 +23,39 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-// failing is a store that commits no claim while it is away.
+// failing is a store that commits no claim while it is away, and claims after which the time to push is over while it is slow.
 type failing struct {
 	*store.Store
-	away atomic.Bool
+	away, slow atomic.Bool
 }
 
 func (f *failing) Commit(ctx context.Context, plan *claiming.Plan) error {
 	if f.away.Load() {
 		return errors.New("away")
 	}
+	if f.slow.Load() {
+		for _, d := range plan.Created {
+			d.LeaseUntil = time.Now().Add(keypackage.LocalPushTimeout)
+		}
+	}
 	return f.Store.Commit(ctx, plan)
+}
+
+// A push whose lease is too short, because the claim took long to commit, is begun again: a REQ has nobody else who would.
+func TestSlowCommit(t *testing.T) {
+	w := newWorld(t)
+	bob := actors.NewKey()
+	stock := w.stocked(bob, 3)
+	gateway, documents := w.startFailing()
+	documents.slow.Store(true)
+	alice := gateway.login(actors.NewKey())
+	if ids := alice.ask("a", bob); len(ids) != 1 || ids[0] != stock[0] {
+		t.Errorf("given %v", ids)
+	}
+	w.eventually("it is recorded", func() bool {
+		d := w.deliveries()
+		return len(d) == 1 && d[0]["state"] == "delivered" && d[0]["exposure_unknown"] == false
+	})
 }
 
 // startFailing starts a gateway whose claims fail while the store is away.

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Take implements gateway.Requests.
@@ -101,13 +104,35 @@ func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool
 	if granted.Answer.Empty() {
 		return delivering.Result{}, nil
 	}
-	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
+	result, err := s.pushBegun(ctx, granted)
 	rest := others(granted)
 	if err != nil || len(rest) == 0 {
 		return result, err
 	}
 	pushed, err := s.giveOthers(ctx, granted.Answer, rest, again)
 	result.Add(pushed)
+	return result, err
+}
+
+// pushAttempts is how often a push is tried that could not be made: a lease that was too short after a slow commit, a store
+// that does not answer. Afterwards the requester has to ask again, or a 447 is followed.
+const pushAttempts = 3
+
+var pushPauses = retry.Doubling(50*time.Millisecond, time.Second)
+
+// pushBegun makes the pushes that a claim has begun. What could not be sent in time is pushed as anything else that is pending.
+func (s *Service) pushBegun(ctx context.Context, granted claiming.Granted) (result delivering.Result, err error) {
+	err = retry.Do(ctx, pushPauses, func(attempt int) (bool, error) {
+		var pushed delivering.Result
+		var err error
+		if attempt == 1 {
+			pushed, err = s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
+		} else {
+			pushed, err = s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Answer))
+		}
+		result.Add(pushed)
+		return fault.IsRetryable(err) && attempt < pushAttempts, err
+	})
 	return result, err
 }
 
