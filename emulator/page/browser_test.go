@@ -243,6 +243,7 @@ func (b *browser) fits() {
 // screenshot keeps what is seen if the test is run with -artifacts.
 func (b *browser) screenshot(width int64, name string) {
 	b.t.Helper()
+	do(b, chromedp.Poll[bool]("document.getAnimations().length === 0"))
 	image := do(b, chromedp.FullScreenshot(100))
 	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), fmt.Sprintf("%s-%d.png", name, width)), image, 0o600); err != nil {
 		b.t.Fatal(err)
