@@ -249,7 +249,7 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 	t.Parallel()
 	target := serveGossip(t, "")
-	want := []string{"stored-443", "new-443", "stored-447", "token", "direct-answer", "outcome", "announced", "auth-required", "several-keys", "order", "answered", "req"}
+	want := []string{"stored-443", "new-443", "token", "direct-answer", "stored-447", "deleted", "outcome", "announced", "auth-required", "several-keys", "order", "answered", "req"}
 	if fails := judge(t, target, want...); !slices.Equal(fails, want) {
 		t.Errorf("named were %v, broken are %v", fails, want)
 	}

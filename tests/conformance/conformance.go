@@ -62,8 +62,6 @@ type rule struct {
 var rules = []rule{
 	{"stored-443", "a stored 443 is served to sessions authenticated as its author, and to nobody else, nor counted or synchronised", stored443},
 	{"new-443", "a new 443 is broadcast to sessions authenticated as its author, and to nobody else", new443},
-	{"stored-447", "a 447 is served to nobody", stored447},
-	{"stored-30443", "a 30443 is served to everybody", addressable},
 	{"token", "the endpoint answers 401 to a token that is missing or wrong", wrongTokens},
 	{"caller", "the endpoint answers 403 to a good token of somebody else", otherCaller},
 	{"method", "the endpoint answers 405 to other methods than POST", otherMethods},
@@ -79,6 +77,8 @@ var rules = []rule{
 	{"no-subscription", "no_subscription is the answer when no open subscription matches", noSubscription},
 	{"unknown-event", "unknown_event is the answer when neither the push nor the relay has the event", unknownEvent},
 	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
+	{"stored-447", "a 447 is served to nobody", stored447},
+	{"stored-30443", "a 30443 is served to everybody", addressable},
 	{"deleted", "a KeyPackage that its owner has deleted (kind 5), however soon, is gone and does not come back", deleted},
 	{"expired", "a delivery that is not begun at expires_at is dropped", expired},
 	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
