@@ -20,6 +20,7 @@
 //   - shared/assembly: builds the use cases from the settings and the adapters
 //   - shared/config, shared/fault, shared/retry, shared/logging, shared/invocation: settings, errors, waiting, logs,
 //     acknowledgement
+//   - shared/trace: what became of a request, told to people
 //   - terraform: what deploys the functions, and the commands that operate them
 //   - emulator: the whole system on one machine
 //   - tests: everything that judges it, and a page on what proves what

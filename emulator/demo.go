@@ -10,11 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"cloud.google.com/go/firestore"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/demo"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
@@ -110,12 +105,9 @@ func play(ctx context.Context, gateway, functions *suite.Suite, printer *demo.Pr
 
 func newSystem(ctx context.Context, running *suite.Suite, patience time.Duration) (demo.System, error) {
 	settings := running.Config()
-	client, err := firestore.NewClientWithDatabase(ctx, settings.Project, settings.Database,
-		option.WithEndpoint(running.Addresses().Firestore),
-		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	client, err := running.Documents(ctx)
 	if err != nil {
-		return demo.System{}, fmt.Errorf("connect to the Firestore emulator: %w", err)
+		return demo.System{}, err
 	}
 	return demo.System{
 		Relay: running.Addresses().Relay, Firestore: client, Deliveries: settings.Collections.Deliveries, Patience: patience,

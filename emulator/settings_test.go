@@ -16,7 +16,7 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 	}
 	defer busy.Close()
 	taken := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
-	free := []string{"-gateway-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
+	free := []string{"-relay-port=0", "-page-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -29,9 +29,9 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 		"no patience":      {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
 		"mode off":         {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
 		"mode observe":     {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
-		"port twice":       {up, append(free, "-gateway-port=23456", "-claim-port=23456"), "", "-gateway-port and -claim-port are both 23456"},
-		"port taken":       {up, append(free, "-gateway-port="+taken), "", "with -gateway-port"},
-		"no such port":     {up, append(free, "-gateway-port=99999"), "", "99999"},
+		"port twice":       {up, append(free, "-relay-port=23456", "-claim-port=23456"), "", "-relay-port and -claim-port are both 23456"},
+		"port taken":       {up, append(free, "-relay-port="+taken), "", "with -relay-port"},
+		"no such port":     {up, append(free, "-relay-port=99999"), "", "99999"},
 		"two relays":       {up, append(free, "-upstream=none", "-relay-delivery-url=http://127.0.0.1:9/x"), "", "-upstream is for the gateway"},
 		"no such upstream": {up, append(free, "-upstream=localhost"), "", "UPSTREAM_RELAY_URL"},
 		"no such endpoint": {up, append(free, "-relay-delivery-url=relay.example"), "", "RELAY_DELIVERY_URL"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/page"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
@@ -25,7 +26,8 @@ func up(ctx context.Context, args []string) (err error) {
 	seed := flags.Bool("seed", false, "publish KeyPackages of a made-up owner, and print whom to ask for")
 	flags.StringVar(&opts.Upstream, "upstream", "", "websocket `URL` of the relay behind the gateway, or none (default: an ordinary one is started)")
 	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "", "`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
-	ports := portFlags(flags, &opts.Ports)
+	var pagePort int
+	ports := portFlags(flags, &opts.Ports, &pagePort)
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
@@ -43,7 +45,12 @@ func up(ctx context.Context, args []string) (err error) {
 		command.Progress("stopping")
 		err = errors.Join(err, s.Stop())
 	}()
-	ready := ready{Addresses: s.Addresses()}
+	live, err := page.Start(ctx, pagePort, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, live.Stop()) }()
+	ready := ready{Addresses: s.Addresses(), Page: live.URL()}
 	if *seed {
 		if ready.Seed, err = newSeed(ctx, ready.Relay); err != nil {
 			return err
@@ -63,7 +70,8 @@ func up(ctx context.Context, args []string) (err error) {
 // ready is what up announces.
 type ready struct {
 	suite.Addresses
-	Seed *seed `json:"seed,omitempty"`
+	Page string `json:"page"` // to watch it in a browser
+	Seed *seed  `json:"seed,omitempty"`
 }
 
 // seed is an owner with stock, for clients to ask for.
@@ -113,12 +121,13 @@ type portFlag struct {
 	port *int
 }
 
-func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
+func portFlags(flags *flag.FlagSet, ports *suite.Ports, page *int) []portFlag {
 	all := []struct {
 		portFlag
 		standard int
 	}{
-		{portFlag{"gateway-port", suite.Gateway, &ports.Gateway}, 7447},
+		{portFlag{"relay-port", suite.Gateway, &ports.Gateway}, 7447},
+		{portFlag{"page-port", "live page", page}, 7448},
 		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
 		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},
 		{portFlag{"claim-port", suite.Claim, &ports.Claim}, 8091},
@@ -158,6 +167,7 @@ func announce(w io.Writer, r ready, asJSON bool) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(what, where, note string) { fmt.Fprintf(table, "  %s\t%s\t%s\n", what, where, note) }
 	fmt.Fprintln(table, "\nReady; Ctrl-C stops everything.")
+	row("live page", r.Page, "to watch and to play, in a browser")
 	row("relay", r.Relay, "for any Nostr client")
 	if r.Upstream != "" {
 		row("the relay behind it", r.Upstream, "for itself only")

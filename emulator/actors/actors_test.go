@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // stooge is a relay that does what a test tells it: it accepts every authentication, and answers each further message
@@ -165,7 +167,7 @@ func TestOutcome(t *testing.T) {
 	t.Parallel()
 	notice := &nostr.Event{
 		Kind: keypackage.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
-		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial"}]}`,
+		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial","keypackages":[{"id":"k","last_resort":true}]}]}`,
 	}
 	if err := actors.NewKey().Sign(notice); err != nil {
 		t.Fatal(err)
@@ -187,7 +189,8 @@ func TestOutcome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" {
+	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" ||
+		!slices.Equal(row.KeyPackages, []relayapi.Granted{{ID: "k", LastResort: true}}) {
 		t.Errorf("outcome %+v", outcome)
 	}
 }

@@ -207,7 +207,7 @@ func (s *Suite) functionProcess(entryPoint string, port int) *child {
 
 func (s *Suite) child(address, name string, arguments ...string) *child {
 	return &child{
-		spec: process.Spec{Name: name, Path: s.opts.Binary, Args: arguments, LogFile: s.logFile(name)}, addr: address, failed: s.failed,
+		spec: process.Spec{Name: name, Path: s.opts.Binary, Args: arguments, LogFile: s.LogFile(name)}, addr: address, failed: s.failed,
 	}
 }
 

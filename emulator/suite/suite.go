@@ -155,9 +155,10 @@ func (s *Suite) Failed() <-chan error { return s.failed }
 func (s *Suite) Tick(ctx context.Context) ([]byte, error) { return s.scheduler.Tick(ctx) }
 
 // Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
-func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.logFile(name)) }
+func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
 
-func (s *Suite) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
+// LogFile is where Log is written.
+func (s *Suite) LogFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
 // PID returns the id of the process that serves an entry point or Upstream now; 0 if there is none of that name.
 func (s *Suite) PID(name string) int {
@@ -203,7 +204,7 @@ func (s *Suite) prepare(context.Context) (err error) {
 		}
 		s.onStop(func() error { return os.RemoveAll(s.dir) })
 	}
-	log, err := os.Create(s.logFile(Cloud))
+	log, err := os.Create(s.LogFile(Cloud))
 	if err != nil {
 		return err
 	}

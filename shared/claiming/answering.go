@@ -21,8 +21,9 @@ type answering struct {
 	req     *keypackage.Request // nil if not even its signature is known
 	parsed  error               // why it is rejected, whatever the time
 	holder  string              // see Unit
-	created []*keypackage.Delivery
-	found   bool // a claim was recorded already
+	give    func(*unitAnswer)   // is called with what each unit is given, as soon as that is known; nil: nobody waits for it
+	created bool                // a claim was not recorded already
+	found   bool                // one was
 }
 
 // newAnswering parses a request document. It returns nil, and why, if there is nothing to do.
@@ -89,6 +90,9 @@ func (a *answering) claim(ctx context.Context, known keypackage.Answer) (keypack
 		}
 		group.Go(func() (err error) {
 			answers[i], err = a.owners.answer(ctx, Unit{Request: a.req, Owner: owner, Holder: a.holder, reads: reads})
+			if err == nil && a.give != nil && answers[i].dismissal == nil {
+				a.give(answers[i])
+			}
 			return err
 		})
 	}
@@ -101,7 +105,7 @@ func (a *answering) claim(ctx context.Context, known keypackage.Answer) (keypack
 			return keypackage.Answer{Dismissal: u.dismissal}, nil
 		}
 		known.Claims = append(known.Claims, u.claim)
-		a.created, a.found = append(a.created, u.created...), a.found || u.found
+		a.created, a.found = a.created || !u.found, a.found || u.found
 	}
 	return known, err
 }

@@ -204,13 +204,7 @@ func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Deliver
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
-	count(claim, delivery)
-}
-
-func count(claim *keypackage.Claim, delivery *keypackage.Delivery) {
-	claim.Granted++
-	claim.Reserve = claim.Reserve || delivery.Reserve
-	claim.DeliveryIDs = append(claim.DeliveryIDs, delivery.ID)
+	claim.Grant(delivery)
 }
 
 // handOut turns what was selected into deliveries, ledger entries and counts.
@@ -251,7 +245,7 @@ func (d *decision) deliver(
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
-	count(claim, delivery)
+	claim.Grant(delivery)
 	return delivery
 }
 
@@ -291,11 +285,17 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
 		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
+		if slices.ContainsFunc(d.stock.documents, d.stays) {
+			claim.Reason = keypackage.ReasonUnusable
+		}
 	}
 	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
 		claim.Reason = keypackage.ReasonScanLimit
 	}
 }
+
+// stays reports whether the document is still one of the stock after this claim, or after one that finds the time for it.
+func (d *decision) stays(c *keypackage.Candidate) bool { return !c.Removable(d.now) }
 
 // remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.

@@ -4,41 +4,44 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Granted is what a claim made where the requester's session is brings to that session.
+// Granted is what a claim made where the requester's session is brings to that session, of one owner.
 type Granted struct {
-	// Answer is what is recorded of the request, or, of a REQ that was asked again, of the one that was given the same. It may
-	// name deliveries that were there before.
+	// Answer holds the claim that is recorded of the unit, or, of a REQ that was asked again, the one that was given the same. It
+	// may name deliveries that were there before.
 	Answer keypackage.Answer
 	// Begun are the deliveries whose first push this claim has begun, for that holder: nobody else may make it.
 	Begun  []keypackage.StoredDelivery
 	Holder string
 }
 
-// ClaimHere takes up a request whose document the caller has just created, where the requester's session is. The caller
-// pushes what was granted, tells the outcome, and calls Told; nothing is published. If it does not live to do so, the
-// scheduled function does. With an error, what is recorded all the same is returned. Its errors are retryable.
-func (c *Claimer) ClaimHere(ctx context.Context, doc keypackage.RequestDocument) (Granted, Result, error) {
+// ClaimHere takes up a request whose document the caller has just created, where the requester's session is. Each unit is given
+// to the caller as soon as it is claimed, while others may still be decided, because the leases of its pushes are short; give is
+// called concurrently, and not for what is dismissed. When all is given, the caller tells the outcome and calls Told; nothing is
+// published. If it does not live to do so, the scheduled function does. It returns what is recorded, with an error, too. Its
+// errors are retryable.
+func (c *Claimer) ClaimHere(
+	ctx context.Context, doc keypackage.RequestDocument, give func(Granted),
+) (keypackage.Answer, Result, error) {
 	result := Result{RequestID: doc.ID}
 	a, reason, err := c.newAnswering(ctx, doc)
 	if a == nil {
 		result.Reason = reason
-		return Granted{}, result, err
+		return keypackage.Answer{}, result, err
 	}
-	a.holder = rand.Text()
+	a.here(ctx, give)
 	answer, err := a.answer(ctx, keypackage.Answer{})
 	if answer.Empty() {
-		return Granted{}, result, err
+		return answer, result, err
 	}
 	result.fill(answer)
-	if result.Repeated = a.found && len(a.created) == 0; !result.Repeated {
+	if result.Repeated = a.found && !a.created; !result.Repeated {
 		result.Age = c.now().Sub(doc.ReceivedAt)
 	}
-	return a.granted(ctx, answer), result, err
+	return answer, result, err
 }
 
 // ClaimForREQ claims one package of an owner for a REQ, without any document of a request: see keypackage.NewREQ. Asked again
@@ -51,8 +54,9 @@ func (c *Claimer) ClaimForREQ(ctx context.Context, requester, owner string, addr
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails
 	req := keypackage.NewREQ(hex.EncodeToString(id), requester, owner, addressable, c.settings.DeliveryTTL, c.now())
-	a := &answering{Claimer: c, req: req, holder: rand.Text()}
-	result := Result{RequestID: req.ID}
+	a, result := &answering{Claimer: c, req: req}, Result{RequestID: req.ID}
+	var granted Granted
+	a.here(ctx, func(g Granted) { granted = g })
 	answer, err := a.claim(ctx, keypackage.Answer{})
 	if err != nil {
 		return Granted{}, result, err
@@ -62,27 +66,32 @@ func (c *Claimer) ClaimForREQ(ctx context.Context, requester, owner string, addr
 	if answer.Granted() == 0 {
 		return Granted{}, result, nil
 	}
-	return a.granted(ctx, answer), result, nil
+	return granted, result, nil
 }
 
-// granted finds out which pushes this claim has begun. Usually it created the deliveries itself; if its commit ended unclear
-// it finds its claims recorded, and whether the deliveries name it as their holder. Where that cannot be read, the lease runs
+// here makes the first pushes of what is created begin with the claims, and gives it to whoever makes them.
+func (a *answering) here(ctx context.Context, give func(Granted)) {
+	a.holder = rand.Text()
+	a.give = func(u *unitAnswer) { give(a.granted(ctx, u)) }
+}
+
+// granted finds out which pushes a unit's claim has begun. Usually it created the deliveries itself; if its commit ended unclear
+// it finds its claim recorded, and whether the deliveries name it as their holder. Where that cannot be read, the lease runs
 // out, and they are pushed later.
-func (a *answering) granted(ctx context.Context, answer keypackage.Answer) Granted {
-	g := Granted{Answer: answer, Holder: a.holder}
-	for _, d := range a.created {
+func (a *answering) granted(ctx context.Context, u *unitAnswer) Granted {
+	g := Granted{Answer: keypackage.Answer{Claims: []keypackage.Claim{u.claim}}, Holder: a.holder}
+	for _, d := range u.created {
 		g.Begun = append(g.Begun, keypackage.StoredDelivery{Delivery: *d})
 	}
-	if !a.found {
+	if !u.found {
 		return g
 	}
-	found, err := a.store.Deliveries(ctx, answer.Deliveries())
+	found, err := a.store.Deliveries(ctx, g.Answer.Deliveries())
 	if err != nil {
 		return g
 	}
 	for _, f := range found {
-		known := slices.ContainsFunc(a.created, func(d *keypackage.Delivery) bool { return d.ID == f.ID })
-		if !known && f.HeldBy(a.holder, a.now()) {
+		if f.HeldBy(a.holder, a.now()) {
 			g.Begun = append(g.Begun, f)
 		}
 	}

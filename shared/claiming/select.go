@@ -15,9 +15,9 @@ type selection struct {
 	unknownSuite bool // no package can match, whatever is in stock
 }
 
-// selectPackages selects up to need packages, at most budget of them one-time. It reads no further than it must: with enough fresh packages, oldest first, and
-// another valid one of each ciphersuite remaining, the rest of the stock cannot change the choice. Only at the end of
-// the stock does the order of use decide what the owner's reserve is.
+// selectPackages selects up to need packages, at most budget of them one-time. It reads no further than it must: with enough
+// fresh packages, oldest first, and another valid one of each ciphersuite remaining, the rest of the stock cannot change the
+// choice. Only at the end of the stock does the order of use decide what the owner's reserve is.
 func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool, budget int) (selection, error) {
 	if need <= 0 {
 		return selection{}, nil

@@ -33,7 +33,7 @@ func (s *Service) follow(doc keypackage.RequestDocument) {
 		defer func() { <-s.follows }()
 		for attempt := 1; s.now().Sub(doc.ReceivedAt) < followFor && retry.Pause(s.done, followPauses(attempt)) == nil; attempt++ {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.done), attemptTimeout)
-			err := s.serve(ctx, doc)
+			err := s.serve(ctx, doc, false)
 			cancel()
 			if err == nil {
 				return

@@ -74,6 +74,13 @@ func TestRollingRestart(t *testing.T) {
 				c.send(listens("a"), publish(request))
 				id, ok = c.firstKeyPackage()
 			}
+			go func() { // until the end, as clients do
+				for {
+					if _, err := c.read(); err != nil {
+						return
+					}
+				}
+			}()
 			mu.Lock()
 			defer mu.Unlock()
 			seen[id] = append(seen[id], key.Pubkey)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -98,8 +97,8 @@ func (s *Service) listeners() []string {
 }
 
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
-func (s *Service) crossed(granted claiming.Granted) {
-	for _, claim := range granted.Answer.Claims {
+func (s *Service) crossed(answer keypackage.Answer) {
+	for _, claim := range answer.Claims {
 		s.background.Go(func() { s.tellLevel(claim.Owner) })
 	}
 }

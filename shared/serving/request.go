@@ -2,7 +2,9 @@ package serving
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,34 +23,53 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 	if err != nil || !answer.Accepted || !s.here() || !s.Serving() {
 		return gateway.Answer(answer), nil, err
 	}
-	if answer.Reason != "" { // it was published before
+	repeated := answer.Reason != "" // it was published before
+	if repeated {
 		s.outcomes.again(e.PubKey, e.ID)
 	}
 	doc := keypackage.RequestDocument{
 		ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
 	}
 	return gateway.Answer(answer), func(ctx context.Context) {
-		if s.serve(ctx, doc) != nil {
+		if s.serve(ctx, doc, repeated) != nil {
 			s.follow(doc)
 		}
 	}, nil
 }
 
 // serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
-// published again or because something has failed, a request is given the same.
-func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument) error {
+// published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
+func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
 	line := s.begin()
-	granted, result, err := s.Claimer.ClaimHere(ctx, doc)
-	pushed, failure := s.give(ctx, granted)
-	if err == nil {
-		err = failure
+	var given gathered
+	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
+		given.add(s.give(ctx, g, repeated))
+	})
+	isOneUnit := len(answer.Claims) == 1 // which has told the outcome
+	if err = errors.Join(err, given.err); err == nil && !answer.Empty() && !isOneUnit {
+		given.add(s.push.Begun(ctx, "", answer, nil)) // the outcome alone
+		err = given.err
 	}
 	if err == nil && result.Outcome != "" {
-		err = s.Claimer.Told(ctx, doc, granted.Answer)
+		err = s.Claimer.Told(ctx, doc, answer)
 	}
-	s.end(ctx, line, result, pushed, err)
-	s.crossed(granted)
+	s.end(ctx, line, result, given.result, err)
+	s.crossed(answer)
 	return err
+}
+
+// gathered adds up pushes of one request. It is safe for concurrent use until its fields are read.
+type gathered struct {
+	mu     sync.Mutex
+	result delivering.Result
+	err    error
+}
+
+func (g *gathered) add(result delivering.Result, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.result.Add(result)
+	g.err = errors.Join(g.err, err)
 }
 
 // ownersAtOnce bounds how many owners of one REQ are claimed from at the same time, as it does for a 447.
@@ -62,37 +83,40 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 		group.Go(func() error {
 			line := s.begin()
 			granted, result, err := s.Claimer.ClaimForREQ(ctx, c.Requester, owner, c.Addressable)
-			pushed, failure := s.give(ctx, granted)
+			var pushed delivering.Result
 			if err == nil {
-				err = failure
+				pushed, err = s.give(ctx, granted, true)
 			}
 			s.end(ctx, line, result, pushed, err)
-			s.crossed(granted)
+			s.crossed(granted.Answer)
 			return err
 		})
 	}
 	return group.Wait()
 }
 
-// give pushes what a claim has granted to the requester's sessions. What was delivered before is written once more: it is the
-// same requester who sees it, and it has asked.
-func (s *Service) give(ctx context.Context, granted claiming.Granted) (delivering.Result, error) {
+// give pushes what a unit was granted to the requester's sessions. What was delivered before is sent to those that do not have
+// it, and with again to all: it is the same requester who sees it, and it has asked.
+func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool) (delivering.Result, error) {
 	if granted.Answer.Empty() {
 		return delivering.Result{}, nil
 	}
 	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
-	if err != nil || len(others(granted)) == 0 {
+	rest := others(granted)
+	if err != nil || len(rest) == 0 {
 		return result, err
 	}
-	pushed, err := s.giveOthers(ctx, granted)
+	pushed, err := s.giveOthers(ctx, granted.Answer, rest, again)
 	result.Add(pushed)
 	return result, err
 }
 
 // giveOthers pushes what was granted and not created by this claim: it may be on its way by another session or instance, which
 // is waited for, or have been delivered.
-func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted) (delivering.Result, error) {
-	found, err := s.Store.Deliveries(ctx, others(granted))
+func (s *Service) giveOthers(
+	ctx context.Context, answer keypackage.Answer, rest []keypackage.DeliveryRef, again bool,
+) (delivering.Result, error) {
+	found, err := s.Store.Deliveries(ctx, rest)
 	if err != nil {
 		return delivering.Result{}, err
 	}
@@ -104,11 +128,15 @@ func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted) (del
 			delivered = append(delivered, found[i].Ref())
 		}
 	}
-	result, err := s.again.Repeat(ctx, delivered)
+	repeater := s.push
+	if again {
+		repeater = s.again
+	}
+	result, err := repeater.Repeat(ctx, delivered)
 	if err != nil || len(open) == 0 {
 		return result, err
 	}
-	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Answer))
+	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(answer))
 	result.Add(pending)
 	if err != nil {
 		return result, err
@@ -118,7 +146,7 @@ func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted) (del
 	return result, err
 }
 
-// others names what was granted and not created by this claim: joined, or of an answer that is repeated.
+// others names what a unit was granted and its claim has not begun to push: joined, or of an answer that is repeated.
 func others(granted claiming.Granted) []keypackage.DeliveryRef {
 	return slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
 		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })

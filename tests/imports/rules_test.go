@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"shared/gateway"},
 	{"shared/serving"},
 	{"shared/store", "shared/topic", "shared/relayapi"},
-	{"shared/assembly", "shared/invocation"},
+	{"shared/assembly", "shared/invocation", "shared/trace"},
 	{"functions/claim", "functions/deliver", "functions/expire", "functions/gateway"},
 	{"."},
 }

@@ -2,6 +2,8 @@ package simulation
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
@@ -29,12 +31,16 @@ func (s *Simulation) ClaimHere(ctx context.Context, pick int, i *Invocation) {
 	}
 	s.invoke(ctx, i, func(ctx context.Context) error {
 		claimer := s.claimer()
-		granted, _, err := claimer.ClaimHere(ctx, t.doc)
-		if err == nil {
-			err = s.pushHere(ctx, granted)
-		}
-		if err == nil {
-			err = claimer.Told(ctx, t.doc, granted.Answer)
+		var failures []error
+		var mu sync.Mutex
+		answer, _, err := claimer.ClaimHere(ctx, t.doc, func(g claiming.Granted) {
+			err := s.pushHere(ctx, g)
+			mu.Lock()
+			defer mu.Unlock()
+			failures = append(failures, err)
+		})
+		if err = errors.Join(append(failures, err)...); err == nil {
+			err = claimer.Told(ctx, t.doc, answer)
 		}
 		return err
 	})

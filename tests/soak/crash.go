@@ -8,9 +8,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
-// deck is what crashes, in shuffled order and then again. The functions do it more often than what they talk to.
+// deck is what crashes, in shuffled order and then again. The functions and the gateway do it more often than what they talk to.
 var deck = []string{
-	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.PubSub,
+	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
 }
 
 // crash kills and restarts processes until ctx ends. A restart that was begun is finished.

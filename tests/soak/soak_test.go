@@ -9,17 +9,29 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // TestShortSoak is the soak in small: every fault but lost triggers, which take the scheduled function half a minute.
 func TestShortSoak(t *testing.T) {
 	t.Parallel()
-	report, err := Run(t.Context(), Options{
-		Duration: 12 * time.Second, Seed: 126, // its first crash is that of Pub/Sub
-		Rate: 8, Life: 30 * time.Second,
-		Faults: true, CrashEvery: time.Second, KeepTriggers: true,
-		Binary: build(t), Logs: t.TempDir(),
-	})
+	binary := build(t)
+	for _, servedBy := range []config.ServedBy{config.ServedByFunctions, config.ServedByGateway} {
+		t.Run(string(servedBy), func(t *testing.T) {
+			t.Parallel()
+			shortSoak(t, Options{
+				Duration: 12 * time.Second, Seed: 50, // its first crashes are those of the gateway, of Pub/Sub, and of the gateway
+				Rate: 8, Life: 30 * time.Second, ServedBy: servedBy,
+				Faults: true, CrashEvery: time.Second, KeepTriggers: true,
+				Binary: binary, Logs: t.TempDir(),
+			})
+		})
+	}
+}
+
+func shortSoak(t *testing.T, opts Options) {
+	t.Helper()
+	report, err := Run(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,8 +40,8 @@ func TestShortSoak(t *testing.T) {
 		t.Error("promises were broken")
 	}
 	for what, n := range map[string]int{
-		"requests": report.Requests, "deliveries": report.Deliveries, "received": report.Received,
-		"faults": sum(report.Faults), "restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"],
+		"requests": report.Requests, "deliveries": report.Deliveries, "received": report.Received, "faults": sum(report.Faults),
+		"restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"], "restarts of the gateway": report.Faults[suite.Gateway+" killed"],
 	} {
 		if n == 0 {
 			t.Errorf("%s: none, so that nothing was tested", what)
