@@ -11,6 +11,8 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 // operation is one kind of what Firestore charges for.
@@ -46,9 +48,9 @@ func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
 
 // option makes a client's connection to an emulator one that is metered.
 func (m *meter) option(emulator string) (option.ClientOption, error) {
-	conn, err := grpc.NewClient(emulator,
+	conn, err := grpc.NewClient(emulator, append(store.DialOptions(), // the last interceptor sees what is sent
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))
+		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))...)
 	return option.WithGRPCConn(conn), err
 }
 
@@ -137,7 +139,7 @@ type meteredStream struct {
 func (s *meteredStream) SendMsg(msg any) error {
 	switch request := msg.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if len(request.GetTransaction()) > 0 {
+		if request.GetNewTransaction() != nil {
 			s.kind = readAgain
 		}
 	case *firestorepb.RunQueryRequest:
