@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"cloud.google.com/go/firestore"
@@ -83,7 +84,7 @@ func (s *Store) recorded(t *testing.T) *[]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.client, err = firestore.NewClient(t.Context(), path.Base(path.Dir(path.Dir(s.client.Doc("a/b").Path))), option.WithGRPCConn(conn))
+	s.client, err = firestore.NewClient(t.Context(), strings.Split(s.claims.Path, "/")[1], option.WithGRPCConn(conn))
 	if err != nil {
 		t.Fatal(err)
 	}
