@@ -97,7 +97,7 @@ func (c *Claimer) takeUp(
 		return result, err
 	}
 	result.Unmarked = !doc.Marked
-	known, err := t.recorded(ctx)
+	known, err := t.recordedFirst(ctx)
 	if err != nil {
 		return result, err
 	}

@@ -52,9 +52,22 @@ func (t *taking) unitIDs() []string {
 }
 
 // recorded reads what is recorded of the request.
-func (t *taking) recorded(ctx context.Context) (known []keypackage.Claim, err error) {
+func (t *taking) recorded(ctx context.Context) ([]keypackage.Claim, error) {
+	return t.read(ctx, append(t.unitIDs(), keypackage.ClaimID(t.doc.ID, "")))
+}
+
+// recordedFirst reads what may be recorded of the request as it stands now. One that would be claimed was hardly dismissed
+// before; if it was, its claim loses against the record of that.
+func (t *taking) recordedFirst(ctx context.Context) ([]keypackage.Claim, error) {
+	if t.parsed == nil && t.mode == keypackage.ModeDeliver && t.req.Untimely(t.now(), t.settings.RequestMaxAge) == "" {
+		return t.read(ctx, t.unitIDs())
+	}
+	return t.recorded(ctx)
+}
+
+func (t *taking) read(ctx context.Context, ids []string) (known []keypackage.Claim, err error) {
 	err = retryTransient(ctx, func() (err error) {
-		known, err = t.store.Claims(ctx, append(t.unitIDs(), keypackage.ClaimID(t.doc.ID, "")))
+		known, err = t.store.Claims(ctx, ids)
 		return err
 	})
 	return known, err

@@ -44,3 +44,12 @@ func (a Announcement) Deliveries() []DeliveryRef {
 	}
 	return refs
 }
+
+// WithoutDeliveries returns the announcement of the claims alone.
+func (a Announcement) WithoutDeliveries() Announcement {
+	claims := Announcement{RequestID: a.RequestID, Granted: make(map[string][]string, len(a.Granted))}
+	for owner := range a.Granted {
+		claims.Granted[owner] = nil
+	}
+	return claims
+}

@@ -23,15 +23,26 @@ func (s *Store) Announced(
 	for owner := range a.Granted {
 		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
 	}
-	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
+	claims := len(refs)
+	for _, ref := range a.Deliveries() {
+		refs = append(refs, s.deliveries.Doc(ref.ID))
+	}
+	snaps, err := s.get(ctx, refs)
 	if err != nil {
 		return nil, nil, err
 	}
-	if records, err = decodeClaims(snaps[:len(refs)]); err != nil {
+	if records, err = decodeClaims(snaps[:claims]); err != nil {
 		return nil, nil, err
 	}
-	found, err = decodeFound(snaps[len(refs):])
-	return records, found, err
+	for _, snap := range snaps[claims:] {
+		switch d, err := decodeDelivery(snap); {
+		case err != nil:
+			return nil, nil, err
+		case d != nil:
+			found = append(found, keypackage.StoredDelivery{Delivery: *d})
+		}
+	}
+	return records, found, nil
 }
 
 // RequestRecords implements delivering.Store.
@@ -80,7 +91,7 @@ func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelive
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
 	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		OrderBy(firestore.DocumentID, firestore.Asc)
-	var found []keypackage.Delivery
+	var found []keypackage.StoredDelivery
 	for wanted := limit; wanted > 0; wanted = limit - len(found) {
 		query := open.Limit(wanted)
 		if after != "" {
@@ -92,7 +103,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 		}
 		for _, snap := range snaps {
 			if d, err := readOpen(snap); err == nil {
-				found = append(found, d)
+				found = append(found, keypackage.StoredDelivery{Delivery: d})
 			}
 			after = snap.Ref.ID
 		}
@@ -100,7 +111,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 			break
 		}
 	}
-	return s.withTombstones(ctx, found)
+	return found, nil
 }
 
 // withTombstones reads by id whether the packages of deliveries were deleted.

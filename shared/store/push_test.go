@@ -78,7 +78,7 @@ func TestAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "records", recordIDs(records), []string{want.RequestID + "_" + ownerOnShelf})
-	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}})
+	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
 	records, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
@@ -132,12 +132,10 @@ func TestOpenFor(t *testing.T) {
 		}
 	}
 	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = "another" })
-	s.bury("1")
 
 	found := must(s.store.OpenFor(t.Context(), s.requester, "", 10))(t)
 	equal(t, "open, by id", deliveryIDs(found), sorted(open...))
 	for _, f := range found {
-		equal(t, "tombstoned", f.Tombstoned, f.PackageID == "1")
 		equal(t, "delivery", f.Delivery, *s.read(f.ID))
 	}
 	first := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)

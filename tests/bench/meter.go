@@ -23,10 +23,11 @@ type operation struct {
 
 type kind string
 
-// The kinds of operations. Firestore charges for the first three alike, for each document, and for a query that finds
-// nothing as for one document.
+// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing
+// as for one document, and for a count as for one of each 1,000 that it counts.
 const (
 	query     kind = "query"
+	tally     kind = "count"
 	read      kind = "read"
 	readAgain kind = "read in the transaction"
 	create    kind = "create"
@@ -54,9 +55,18 @@ func (m *meter) option(emulator string) (option.ClientOption, error) {
 	return option.WithGRPCConn(conn), err
 }
 
-// take returns what was counted since the last time, and how many calls were made one after another: as many as do not
-// overlap, which holds while all of them take about as long.
+// take returns what was counted since the last time, and how many calls were made one after another.
 func (m *meter) take() (docs map[operation]int, trips int) {
+	trips = m.trips()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
+	return docs, trips
+}
+
+// trips is how many calls were made one after another so far: as many as do not overlap, which holds while all of them take
+// about as long.
+func (m *meter) trips() (trips int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slices.SortFunc(m.spans, func(a, b span) int { return a.ended.Compare(b.ended) })
@@ -67,8 +77,7 @@ func (m *meter) take() (docs map[operation]int, trips int) {
 			last = s.ended
 		}
 	}
-	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
-	return docs, trips
+	return trips
 }
 
 func (m *meter) called(begun time.Time) {
@@ -144,6 +153,9 @@ func (s *meteredStream) SendMsg(msg any) error {
 		}
 	case *firestorepb.RunQueryRequest:
 		s.collection = "/" + request.GetStructuredQuery().GetFrom()[0].GetCollectionId() + "/"
+	case *firestorepb.RunAggregationQueryRequest:
+		asked := request.GetStructuredAggregationQuery().GetStructuredQuery()
+		s.meter.count(tally, "/"+asked.GetFrom()[0].GetCollectionId()+"/", 1)
 	}
 	return s.ClientStream.SendMsg(msg)
 }
