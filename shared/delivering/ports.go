@@ -9,8 +9,9 @@ import (
 
 // Store keeps the deliveries. All methods may be called concurrently, also from other processes.
 type Store interface {
-	// Announced returns those of the records and deliveries that exist, of all that the announcement names, in any order. It
-	// does not look for tombstones: BeginPush does, and what it refuses is read again by Deliveries.
+	// Announced returns those of the records and deliveries that exist, of all that the announcement names, in any order. A
+	// record that is not on the deliveries although it could be is left out; RequestRecords finds it. Announced does not look
+	// for tombstones: BeginPush does, and what it refuses is read again by Deliveries.
 	Announced(ctx context.Context, a keypackage.Announcement) ([]keypackage.Claim, []keypackage.StoredDelivery, error)
 
 	// RequestRecords returns the records of a request, in any order.

@@ -87,7 +87,7 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 		last := len(open) < page
 		after = open[len(open)-1].ID
 		for _, group := range byRequest(open) {
-			records, err := w.store.RequestRecords(ctx, group[0].LatestRequest())
+			records, err := w.recordsFor(ctx, &group[0].Delivery)
 			if err == nil {
 				err = w.push(ctx, "", records, group, nil)
 			}
@@ -100,6 +100,14 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 		}
 	}
 	return nil
+}
+
+// recordsFor returns the records of the last request that asked for the delivery.
+func (w *work) recordsFor(ctx context.Context, d *keypackage.Delivery) ([]keypackage.Claim, error) {
+	if records := d.ClaimsOf(d.LatestRequest()); len(records) > 0 {
+		return records, nil
+	}
+	return w.store.RequestRecords(ctx, d.LatestRequest())
 }
 
 // byRequest groups deliveries by the last request that asked for them, oldest first.

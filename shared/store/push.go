@@ -15,16 +15,20 @@ var _ delivering.Store = (*Store)(nil)
 // openStates are the states of deliveries that have not ended.
 var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
 
-// Announced implements delivering.Store. It costs one round trip, and no query.
+// Announced implements delivering.Store. It costs one round trip, and no query. The claim of a request for one owner stands on
+// its deliveries as well.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
 ) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
 	var refs []*firestore.DocumentRef
-	for owner := range a.Granted {
-		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+	named := a.Deliveries()
+	if len(a.Granted) > 1 || len(named) == 0 {
+		for owner := range a.Granted {
+			refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+		}
 	}
 	claims := len(refs)
-	for _, ref := range a.Deliveries() {
+	for _, ref := range named {
 		refs = append(refs, s.deliveries.Doc(ref.ID))
 	}
 	snaps, err := s.get(ctx, refs)
@@ -40,6 +44,9 @@ func (s *Store) Announced(
 			return nil, nil, err
 		case d != nil:
 			found = append(found, keypackage.StoredDelivery{Delivery: *d})
+			if claims == 0 {
+				records = d.ClaimsOf(a.RequestID)
+			}
 		}
 	}
 	return records, found, nil

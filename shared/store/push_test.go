@@ -85,6 +85,30 @@ func TestAnnounced(t *testing.T) {
 	equal(t, "of no names", []any{len(records), len(found), err}, []any{0, 0, nil})
 }
 
+// The claim of a request for one owner comes with its deliveries; of one that has none there it is left out.
+func TestAnnouncedByOneOwner(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	record := keypackage.Claim{
+		RequestID: "r", Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, RetryAt: s.now, CreatedAt: s.now, KeepUntil: s.now,
+	}
+	with := s.deliver("with", func(d *keypackage.Delivery) { record.RequestID = d.RequestID; d.Claim = &record })
+	without := s.deliver("without", nil)
+	for _, c := range []struct {
+		delivery *keypackage.Delivery
+		records  []keypackage.Claim
+	}{{with, []keypackage.Claim{record}}, {without, nil}} {
+		records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+			RequestID: c.delivery.RequestID, Granted: map[string][]string{ownerOnShelf: {c.delivery.PackageID}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "records", records, c.records)
+		equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *c.delivery}})
+	}
+}
+
 // delivering.Store: RequestRecords returns the records of a request, in any order.
 func TestRequestRecords(t *testing.T) {
 	t.Parallel()

@@ -50,8 +50,7 @@ var reasons = []reason{
 	{phaseClaim, update, owners, 1, "the owner's budget"},
 	{phaseClaim, remove, packages, 1, "consumed: exposed to one requester only (I1)"},
 	{phaseClaim, update, requests, 1, "the outcome on the relay's document, for the relay and for people"},
-	{phaseDeliver, read, records, 1, "what the request was granted, and the outcome to tell (I3)"},
-	{phaseDeliver, read, deliveries, 1, "what is pending, and whether somebody else is pushing it (I4)"},
+	{phaseDeliver, read, deliveries, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
 	{phaseDeliver, readAgain, tombstones, 1, "not deleted meanwhile"},
 	{phaseDeliver, update, deliveries, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
 }
