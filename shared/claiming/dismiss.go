@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -28,6 +29,7 @@ func (t *taking) dismissal(status keypackage.Status, reason string) keypackage.C
 // so are the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
 func (t *taking) dismiss(ctx context.Context, dismissal keypackage.Claim) ([]keypackage.Claim, error) {
 	for attempt := 1; ; attempt++ {
+		begun := time.Now()
 		err := retryTransient(ctx, func() error { return t.store.Dismiss(ctx, dismissal, t.unitIDs()) })
 		if err == nil {
 			return []keypackage.Claim{dismissal}, nil
@@ -41,7 +43,7 @@ func (t *taking) dismiss(ctx context.Context, dismissal keypackage.Claim) ([]key
 		case len(known) > 0:
 			return t.claim(ctx, known)
 		}
-		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,11 +23,12 @@ type answer struct {
 }
 
 // answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
-// decided anew. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may
-// have been committed.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]answer, error) {
+// decided anew, together with those who came meanwhile. That a unit was answered before shows only then, since a commit
+// creates its claim; and what ended unclear may have been committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]answer, error) {
 	var known []keypackage.Claim
 	for attempt := 1; ; attempt++ {
+		begun := time.Now()
 		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
 		plan, err := c.attempt(ctx, owner, open, attempt == 1)
 		if err == nil {
@@ -35,9 +37,10 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
 		}
-		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
 			return nil, err
 		}
+		units = more()
 		if recorded, err := c.store.Claims(ctx, claimIDs(units)); err == nil {
 			known = recorded
 		}
@@ -76,7 +79,11 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	if limit := c.newestWanted(reader.units, view); limit > 0 {
+	limit := c.newestWanted(reader.units, view)
+	if !hope && !reader.complete { // others want the oldest, too: what stays behind is to be one that they do not take
+		limit = max(limit, 1)
+	}
+	if limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
 			return nil, err
 		}

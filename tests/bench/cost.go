@@ -37,11 +37,8 @@ type costed struct {
 func (b *bench) newCosted(ctx context.Context) (*costed, error) {
 	c := &costed{bench: b, meter: newMeter()}
 	c.relay = &answering{result: keypackage.ResultDelivered, asked: c.goes}
-	metered, err := c.meter.option(b.wire.addr)
-	if err != nil {
-		return nil, err
-	}
-	if c.db, err = newDatabase(ctx, metered); err != nil {
+	var err error
+	if c.db, err = newDatabase(ctx, c.meter.options()...); err != nil {
 		return nil, err
 	}
 	now := func() time.Time { return time.Now().Add(c.later) }

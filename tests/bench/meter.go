@@ -8,11 +8,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
-	"google.golang.org/api/option"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 // operation is one kind of what Firestore charges for.
@@ -47,12 +43,9 @@ type span struct{ begun, ended time.Time }
 
 func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
 
-// option makes a client's connection to an emulator one that is metered.
-func (m *meter) option(emulator string) (option.ClientOption, error) {
-	conn, err := grpc.NewClient(emulator, append(store.DialOptions(), // the last interceptor sees what is sent
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))...)
-	return option.WithGRPCConn(conn), err
+// options meter a connection. The last interceptor sees what is sent.
+func (m *meter) options() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream)}
 }
 
 // take returns what was counted since the last time, and how many calls were made one after another.
