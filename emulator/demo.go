@@ -7,23 +7,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
-
-	"cloud.google.com/go/firestore"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/demo"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 var errNotSeen = errors.New("not everything promised was seen")
 
-// playDemo starts the suite on free ports, plays the demo on it, and stops it. It fails unless everything promised was
-// seen.
+// playDemo starts everything on free ports, plays the demo on it, and stops it. It fails unless everything promised was seen.
 func playDemo(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print one JSON document on standard output, and the story on standard error")
@@ -44,22 +40,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 		story = os.Stderr
 	}
 	printer := demo.NewPrinter(story, isTerminal(story))
-	running, err := suite.Start(ctx, suite.Options{FunctionEnv: env, Dir: *logs, Progress: printer.Progress})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, running.Stop()) }()
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() { // an act would wait in vain for what a process that has ended was to do
-		select {
-		case err := <-running.Failed():
-			cancel(err)
-		case <-ctx.Done():
-		}
-	}()
-	report, err := play(ctx, running, printer, *patience)
+	report, err := playOn(ctx, suite.Options{FunctionEnv: env, Dir: *logs, Progress: printer.Progress}, printer, *patience)
 	if err != nil {
 		return err
 	}
@@ -73,23 +54,64 @@ func playDemo(ctx context.Context, args []string) (err error) {
 	return err
 }
 
-func play(ctx context.Context, running *suite.Suite, printer *demo.Printer, patience time.Duration) (*demo.Report, error) {
-	settings := running.Config()
-	client, err := firestore.NewClientWithDatabase(ctx, settings.Project, settings.Database,
-		option.WithEndpoint(running.Addresses().Firestore),
-		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+// playOn starts two suites on the same emulators: in one the gateway serves the requests, in the other the functions alone do.
+func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, patience time.Duration) (report *demo.Report, err error) {
+	opts.RequestsServedBy = config.ServedByGateway
+	gateway, err := suite.Start(ctx, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
+		return nil, err
 	}
-	system := demo.System{
-		Relay:      running.Addresses().Relay,
-		Firestore:  client,
-		Deliveries: settings.Collections.Deliveries,
-		Patience:   patience,
+	defer func() { err = errors.Join(err, gateway.Stop()) }()
+	opts.RequestsServedBy, opts.Emulators = config.ServedByFunctions, gateway.Emulators()
+	if opts.Dir != "" {
+		opts.Dir = filepath.Join(opts.Dir, "functions")
+		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+			return nil, err
+		}
 	}
-	report, err := demo.Play(ctx, system, printer)
-	return report, errors.Join(err, client.Close())
+	functions, err := suite.Start(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, functions.Stop()) }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // an act would wait in vain for what a process that has ended was to do
+		select {
+		case err := <-gateway.Failed():
+			cancel(err)
+		case err := <-functions.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	return play(ctx, gateway, functions, printer, patience)
+}
+
+func play(ctx context.Context, gateway, functions *suite.Suite, printer *demo.Printer, patience time.Duration) (*demo.Report, error) {
+	byGateway, err := newSystem(ctx, gateway, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer byGateway.Firestore.Close()
+	byFunctions, err := newSystem(ctx, functions, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer byFunctions.Firestore.Close()
+	return demo.Play(ctx, byGateway, byFunctions, printer)
+}
+
+func newSystem(ctx context.Context, running *suite.Suite, patience time.Duration) (demo.System, error) {
+	settings := running.Config()
+	client, err := running.Documents(ctx)
+	if err != nil {
+		return demo.System{}, err
+	}
+	return demo.System{
+		Relay: running.Addresses().Relay, Firestore: client, Deliveries: settings.Collections.Deliveries, Patience: patience,
+	}, nil
 }
 
 // hint says where to look when something promised was not seen.

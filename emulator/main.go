@@ -1,6 +1,6 @@
 // Command emulator runs the whole system on one machine, on Google's official emulators.
 //
-//	go run ./emulator demo         see KeyPackages delivered: the main job and three harder cases
+//	go run ./emulator demo         see KeyPackages delivered: the main job, in all ways, and three harder cases
 //	go run ./emulator up           start everything on fixed ports and leave it running
 package main
 
@@ -10,7 +10,7 @@ import (
 )
 
 var subcommands = []command.Subcommand{
-	{Name: "demo", Summary: "play the main job and three harder cases, and check what was promised", Run: playDemo},
+	{Name: "demo", Summary: "play the main job, in all ways, and three harder cases, and check what was promised", Run: playDemo},
 	{Name: "up", Summary: "start everything on fixed ports and leave it running", Run: up},
 }
 

@@ -16,7 +16,7 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 	}
 	defer busy.Close()
 	taken := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
-	free := []string{"-relay-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
+	free := []string{"-relay-port=0", "-page-port=0", "-firestore-port=0", "-pubsub-port=0", "-claim-port=0", "-deliver-port=0", "-expire-port=0"}
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -26,13 +26,16 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 		mode string
 		want string
 	}{
-		"no patience":     {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
-		"mode off":        {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
-		"mode observe":    {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
-		"port twice":      {up, append(free, "-relay-port=23456", "-claim-port=23456"), "", "-relay-port and -claim-port are both 23456"},
-		"port taken":      {up, append(free, "-relay-port="+taken), "", "with -relay-port"},
-		"no such port":    {up, append(free, "-relay-port=99999"), "", "99999"},
-		"free ports only": {up, free, "", "context canceled"},
+		"no patience":      {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
+		"mode off":         {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
+		"mode observe":     {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
+		"port twice":       {up, append(free, "-relay-port=23456", "-claim-port=23456"), "", "-relay-port and -claim-port are both 23456"},
+		"port taken":       {up, append(free, "-relay-port="+taken), "", "with -relay-port"},
+		"no such port":     {up, append(free, "-relay-port=99999"), "", "99999"},
+		"two relays":       {up, append(free, "-upstream=none", "-relay-delivery-url=http://127.0.0.1:9/x"), "", "-upstream is for the gateway"},
+		"no such upstream": {up, append(free, "-upstream=localhost"), "", "UPSTREAM_RELAY_URL"},
+		"no such endpoint": {up, append(free, "-relay-delivery-url=relay.example"), "", "RELAY_DELIVERY_URL"},
+		"free ports only":  {up, free, "", "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("ROLLOUT_MODE", c.mode)

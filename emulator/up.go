@@ -10,7 +10,9 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/page"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
@@ -21,10 +23,16 @@ func up(ctx context.Context, args []string) (err error) {
 	opts := suite.Options{Project: command.LocalProject, FunctionEnv: settings(), Progress: command.Progress}
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print all addresses as one JSON line on standard output when ready")
-	flags.BoolVar(&opts.RelayCompat, "compat", false, "relay: ignore since and until of a requester's filters, and take #e as naming the request")
-	ports := portFlags(flags, &opts.Ports)
+	seed := flags.Bool("seed", false, "publish KeyPackages of a made-up owner, and print whom to ask for")
+	flags.StringVar(&opts.Upstream, "upstream", "", "websocket `URL` of the relay behind the gateway, or none (default: an ordinary one is started)")
+	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "", "`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
+	var pagePort int
+	ports := portFlags(flags, &opts.Ports, &pagePort)
 	if err := command.Parse(flags, args); err != nil {
 		return err
+	}
+	if opts.RelayDeliveryURL != "" && opts.Upstream != "" {
+		return errors.New("-upstream is for the gateway, which -relay-delivery-url replaces")
 	}
 	if err := checkPorts(ports); err != nil {
 		return err
@@ -37,7 +45,18 @@ func up(ctx context.Context, args []string) (err error) {
 		command.Progress("stopping")
 		err = errors.Join(err, s.Stop())
 	}()
-	if err := announce(os.Stdout, s.Addresses(), *asJSON); err != nil {
+	live, err := page.Start(ctx, pagePort, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, live.Stop()) }()
+	ready := ready{Addresses: s.Addresses(), Page: live.URL()}
+	if *seed {
+		if ready.Seed, err = newSeed(ctx, ready.Relay); err != nil {
+			return err
+		}
+	}
+	if err := announce(os.Stdout, ready, *asJSON); err != nil {
 		return err
 	}
 	select {
@@ -46,6 +65,36 @@ func up(ctx context.Context, args []string) (err error) {
 	case err := <-s.Failed():
 		return err
 	}
+}
+
+// ready is what up announces.
+type ready struct {
+	suite.Addresses
+	Page string `json:"page"` // to watch it in a browser
+	Seed *seed  `json:"seed,omitempty"`
+}
+
+// seed is an owner with stock, for clients to ask for.
+type seed struct {
+	Owner       string `json:"owner_pubkey"`
+	Secret      string `json:"owner_secret"`
+	KeyPackages int    `json:"keypackages"`
+}
+
+// seedStock is what a seeded owner has: the first go to who asks, the last one to all who ask then.
+const seedStock = 10
+
+func newSeed(ctx context.Context, relay string) (*seed, error) {
+	key := actors.NewKey()
+	owner, err := actors.ConnectOwner(ctx, relay, key)
+	if err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	defer owner.Disconnect()
+	if _, err := owner.Stockpile(ctx, seedStock); err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	return &seed{key.Pubkey, key.Secret, seedStock}, nil
 }
 
 // settings returns the functions' settings that are set in the environment: whatever config.Load asks for, except what the
@@ -59,8 +108,9 @@ func settings() map[string]string {
 		}
 		return value, ok
 	})
-	delete(found, config.Project)
-	delete(found, config.RelayDeliveryURL)
+	for _, decided := range []string{config.Project, config.RelayDeliveryURL, config.UpstreamRelayURL, config.DeliveryCaller} {
+		delete(found, decided)
+	}
 	return found
 }
 
@@ -71,12 +121,13 @@ type portFlag struct {
 	port *int
 }
 
-func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
+func portFlags(flags *flag.FlagSet, ports *suite.Ports, page *int) []portFlag {
 	all := []struct {
 		portFlag
 		standard int
 	}{
-		{portFlag{"relay-port", "relay", &ports.Relay}, 7447},
+		{portFlag{"relay-port", suite.Gateway, &ports.Gateway}, 7447},
+		{portFlag{"page-port", "live page", page}, 7448},
 		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
 		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},
 		{portFlag{"claim-port", suite.Claim, &ports.Claim}, 8091},
@@ -91,7 +142,7 @@ func portFlags(flags *flag.FlagSet, ports *suite.Ports) []portFlag {
 	return out
 }
 
-// checkPorts names every port that is taken or asked for twice, with the cure, before anything is started.
+// checkPorts names every port that is taken or asked for twice, and what to do about it, before anything is started.
 func checkPorts(ports []portFlag) error {
 	var errs []error
 	asked := map[int]portFlag{}
@@ -109,23 +160,30 @@ func checkPorts(ports []portFlag) error {
 	return errors.Join(errs...)
 }
 
-func announce(w io.Writer, a suite.Addresses, asJSON bool) error {
+func announce(w io.Writer, r ready, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(a)
+		return json.NewEncoder(w).Encode(r)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(what, where, note string) { fmt.Fprintf(table, "  %s\t%s\t%s\n", what, where, note) }
 	fmt.Fprintln(table, "\nReady; Ctrl-C stops everything.")
-	row("relay", a.Relay, "for any Nostr client")
-	row("its delivery endpoint", a.RelayDelivery, "ID token of DeliverKeyPackages")
-	for _, entryPoint := range []string{suite.Claim, suite.Deliver, suite.Expire} {
-		row(entryPoint, a.Functions[entryPoint], "ID token of its caller")
+	row("live page", r.Page, "to watch and to play, in a browser")
+	row("relay", r.Relay, "for any Nostr client")
+	if r.Upstream != "" {
+		row("the relay behind it", r.Upstream, "for itself only")
 	}
-	row("Firestore", a.Firestore, "FIRESTORE_EMULATOR_HOST")
-	row("Pub/Sub", a.PubSub, "PUBSUB_EMULATOR_HOST")
-	row("metadata server", a.Metadata, "GCE_METADATA_HOST")
-	row("project", a.Project, "GOOGLE_CLOUD_PROJECT")
-	row("logs", a.Logs, "until it stops")
+	row("its delivery endpoint", r.RelayDelivery, "ID token of DeliverKeyPackages")
+	for _, entryPoint := range []string{suite.Claim, suite.Deliver, suite.Expire} {
+		row(entryPoint, r.Functions[entryPoint], "ID token of its caller")
+	}
+	row("Firestore", r.Firestore, "FIRESTORE_EMULATOR_HOST")
+	row("Pub/Sub", r.PubSub, "PUBSUB_EMULATOR_HOST")
+	row("metadata server", r.Metadata, "GCE_METADATA_HOST")
+	row("project", r.Project, "GOOGLE_CLOUD_PROJECT")
+	row("logs", r.Logs, "until it stops")
+	if r.Seed != nil {
+		row("an owner to ask for", r.Seed.Owner, fmt.Sprintf("has %d KeyPackages; secret key %s", r.Seed.KeyPackages, r.Seed.Secret))
+	}
 	fmt.Fprintln(table)
 	return table.Flush()
 }

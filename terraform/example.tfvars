@@ -5,6 +5,6 @@ region             = "us-central1"
 relay_delivery_url = "https://relay.example.com/internal/v1/deliveries"
 # gateway = { upstream = "wss://relay.example.com", hosts = ["keys.example.com"] }
 
-# For a database that exists already, see the README: begin with off.
+# For a database that exists already, see Roll-out in README.md: begin with off.
 # create_database = false
 # rollout_mode    = "off"

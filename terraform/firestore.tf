@@ -25,7 +25,7 @@ resource "google_firestore_database" "this" {
   # Stated because the transactions are built for it: what they read inside is locked, so that it holds at the commit.
   concurrency_mode = "PESSIMISTIC"
 
-  # For the minute before a mistake. What to do after a restore stands in the README: used packages are back in it.
+  # For the minute before a mistake. After a restore used packages are back in it: see Backup and restore in README.md.
   point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
 
   # The ledger is what makes "used once" true, so `terraform destroy` leaves the database behind.

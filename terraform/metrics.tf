@@ -42,7 +42,7 @@ locals {
     dismissed               = { lines = local.expiry_line, field = "dismissed", says = "Requests given up: too old, or not to be read" }
     unreadable              = { lines = local.expiry_line, field = "unreadable", says = "Documents that could not be read and were passed over" }
     unmarked                = { lines = local.answer_line, field = "unmarked", says = "Requests that the relay stored without the mark open" }
-    retired                 = { lines = local.expiry_line, field = "retired", says = "Exposed packages removed from stock" }
+    retired                 = { lines = local.expiry_line, field = "retired", says = "Reserves removed from stock" }
 
     # Of the minute that a gateway's line ends; sessions are those open at its end.
     gateway_sessions          = { lines = local.gateway_line, field = "sessions", says = "Open sessions" }

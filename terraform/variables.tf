@@ -21,7 +21,7 @@ variable "region" {
 # Firestore
 
 variable "create_database" {
-  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone, and rollout_mode must be said."
+  description = "Whether to create the database. Say false if the relay's database exists already; its rules are then left alone, and rollout_mode must be set."
   type        = bool
   default     = true
 }
@@ -85,7 +85,7 @@ locals {
 # Behaviour; defaults, floors and ceilings are those of the functions themselves
 
 variable "rollout_mode" {
-  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything). It must be said for a database that exists already, whose relay may still hand out KeyPackages itself; deliver is the default of a new one."
+  description = "What the functions do: off (nothing), observe (record what would be claimed) or deliver (everything). Set it if the database exists already: its relay may still hand out KeyPackages itself. For a new database the default is deliver."
   type        = string
   default     = null
   validation {
@@ -94,7 +94,7 @@ variable "rollout_mode" {
   }
   validation {
     condition     = var.create_database || var.rollout_mode != null
-    error_message = "rollout_mode must be said if create_database is false: begin with off, go on to observe, and to deliver once the relay's own consumption is switched off. See the README, Rollout and cut-over."
+    error_message = "Set rollout_mode if create_database is false: begin with off, then observe, and deliver once the relay's own consumption is switched off. See Roll-out in terraform/README.md."
   }
 }
 
@@ -217,9 +217,9 @@ variable "notification_emails" {
 }
 
 variable "playbook_url" {
-  description = "Where the README is read; alerts link to its sections."
+  description = "Where the playbook is read; alerts link to its sections."
   type        = string
-  default     = "https://github.com/keypackage-delivery/keypackage-delivery/blob/main/README.md"
+  default     = "https://github.com/keypackage-delivery/keypackage-delivery/blob/main/terraform/PLAYBOOK.md"
   validation {
     condition     = can(regex("^https://[^#\\s]+$", var.playbook_url))
     error_message = "playbook_url must be an https URL without a fragment."

@@ -63,7 +63,7 @@ variable "vpc" {
 }
 
 variable "gateway" {
-  description = "RelayGateway, the relay side, if the relay does not have it: { upstream = \"wss://relay.example.com\", or \"\" for none, hosts = [\"keys.example.com\"], ... }. Null: none. The README has all keys."
+  description = "RelayGateway, the relay side, if the relay does not have it: { upstream = \"wss://relay.example.com\", or \"\" for none, hosts = [\"keys.example.com\"], ... }. Null: none. terraform/README.md lists all keys."
   type        = any # an object type would drop a misspelt key without a word
   default     = null
   validation {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +17,13 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
-	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 // stooge is a relay that does what a test tells it: it accepts every authentication, and answers each further message
-// with the frames that answer returns. What a relay should do is tested with the reference relay.
+// with the frames that answer returns. What a relay should do is tested with the gateway.
 func stooge(t *testing.T, answer func(label string, parts []json.RawMessage) []string) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,8 +166,8 @@ func TestWhatDoesNotVerifyIsAnError(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	notice := &nostr.Event{
-		Kind: reference.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
-		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial"}]}`,
+		Kind: keypackage.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
+		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial","keypackages":[{"id":"k","last_resort":true}]}]}`,
 	}
 	if err := actors.NewKey().Sign(notice); err != nil {
 		t.Fatal(err)
@@ -188,7 +189,8 @@ func TestOutcome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" {
+	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" ||
+		!slices.Equal(row.KeyPackages, []relayapi.Granted{{ID: "k", LastResort: true}}) {
 		t.Errorf("outcome %+v", outcome)
 	}
 }

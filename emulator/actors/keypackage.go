@@ -45,7 +45,7 @@ func verifyKeyPackage(raw string) (*nostr.Event, error) {
 		return event, fmt.Errorf("KeyPackage: %w", err)
 	}
 	if ref := event.Tags.Find("i"); ref != nil && ref[1] != hex.EncodeToString(parsed.Ref()) {
-		return event, errors.New("KeyPackage: the reference in the i tag is another one's")
+		return event, errors.New("KeyPackage: the i tag is the reference of another KeyPackage")
 	}
 	return event, nil
 }

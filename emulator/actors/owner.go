@@ -11,9 +11,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
-	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
 // Owner is somebody who wants to be reachable: Bob. He publishes KeyPackages and sees his own stock.
@@ -72,15 +70,24 @@ func (o *Owner) Delete(ctx context.Context, ids ...string) error {
 	return o.Publish(ctx, event)
 }
 
-// SubscribeNotices subscribes to what the relay tells the owner about its stock. told is called for each notice that verifies, from the
-// goroutine that reads; it must not wait.
-func (o *Owner) SubscribeNotices(ctx context.Context, told func(topic.Notice)) error {
-	filter := nostr.Filter{Kinds: []int{reference.KindStock}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
+// Level is the state of an owner's stock of one ciphersuite, as the relay tells it.
+type Level struct {
+	Ciphersuite string           `json:"ciphersuite"`
+	Count       int              `json:"count"`
+	Level       keypackage.Level `json:"level"`
+}
+
+// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that verifies, from the goroutine
+// that reads; it must not wait. Subscribing again replaces the subscription, and the state is told anew.
+func (o *Owner) SubscribeLevels(ctx context.Context, told func([]Level)) error {
+	filter := nostr.Filter{Kinds: []int{keypackage.KindLevel}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
 	return o.session.subscribe(ctx, "stock", func(raw string) {
-		var notice topic.Notice
+		var notice struct {
+			Rows []Level `json:"rows"`
+		}
 		event, err := keypackage.VerifyEvent(raw)
 		if err == nil && json.Unmarshal([]byte(event.Content), &notice) == nil {
-			told(notice)
+			told(notice.Rows)
 		}
 	}, filter)
 }

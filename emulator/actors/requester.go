@@ -9,7 +9,6 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	reference "github.com/keypackage-delivery/keypackage-delivery/emulator/relay"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -61,18 +60,18 @@ func (r *Requester) online() (*session, error) {
 }
 
 // Listen subscribes to the outcomes of the requester's requests and to the owners' KeyPackages, and returns when both
-// subscriptions are open.
+// subscriptions are open. Their limit is 0: without one, a relay may take the subscription itself for a request.
 func (r *Requester) Listen(ctx context.Context, owners ...string) error {
 	session, err := r.online()
 	if err != nil {
 		return err
 	}
-	outcomes := nostr.Filter{Kinds: []int{reference.KindOutcome}, Tags: nostr.TagMap{"p": {r.Pubkey}}}
+	outcomes := nostr.Filter{Kinds: []int{keypackage.KindOutcome}, Tags: nostr.TagMap{"p": {r.Pubkey}}}
 	if err := session.subscribe(ctx, "outcomes", r.inbox.outcome, outcomes); err != nil {
 		return err
 	}
 	keyPackages := nostr.Filter{
-		Kinds: []int{keypackage.KindAddressableKeyPackage, keypackage.KindKeyPackage}, Authors: owners,
+		Kinds: []int{keypackage.KindAddressableKeyPackage, keypackage.KindKeyPackage}, Authors: owners, LimitZero: true,
 	}
 	return r.Subscribe(ctx, "keypackages", keyPackages)
 }

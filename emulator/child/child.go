@@ -1,5 +1,5 @@
-// Package child is what the suite runs as processes of their own: the functions and the relay. They are started from the
-// program that runs the suite.
+// Package child is what the suite runs as processes of their own: the functions, and the relay behind the gateway. They are
+// started from the program that runs the suite.
 package child
 
 import (
@@ -11,7 +11,7 @@ import (
 
 var processes = map[string]func(ctx context.Context, args []string) error{
 	"function": function,
-	"relay":    runRelay,
+	"upstream": serveUpstream,
 }
 
 // Serve turns this program into one of the suite's processes if its arguments say so, and then does not return. A program

@@ -2,13 +2,46 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
+
+// ordinaryClient shows what every Nostr client does: it subscribes to somebody's KeyPackages, and leaves at EOSE.
+func ordinaryClient(ctx context.Context, a *act) error {
+	const stocked = 3
+	bob, published, err := a.owner(ctx, "Bob", stocked)
+	if err != nil {
+		return err
+	}
+	alice := actors.NewRequester(a.system.Relay, actors.NewKey())
+	if err := alice.Connect(ctx); err != nil {
+		return err
+	}
+	defer alice.Disconnect()
+	a.log.clock("Alice reads Bob's KeyPackages (REQ, kind 443)")
+	everything := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}}
+	if err := alice.Subscribe(ctx, "bob", everything); err != nil {
+		return err
+	}
+	end := arrival{time.Now(), "has seen the end of what there is (EOSE), and may leave"}
+	nothingMore, stop := context.WithCancelCause(ctx)
+	stop(errors.New("EOSE came before any KeyPackage"))
+	received, err := alice.AwaitKeyPackages(nothingMore, 1)
+	if err != nil {
+		return err
+	}
+	a.tell("Alice", []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}, end})
+	if err := a.compare(received, published[:1]); err != nil {
+		return fmt.Errorf("Alice %w", err)
+	}
+	return a.stock(ctx, "Bob", bob.Key, published[1:])
+}
 
 // whileOwnerIsOffline is the main job: what MLS was made for.
 func whileOwnerIsOffline(ctx context.Context, a *act) error {

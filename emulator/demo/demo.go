@@ -1,5 +1,5 @@
-// Package demo plays the main job of KeyPackage delivery, and three harder cases, with real MLS KeyPackages over real
-// websockets, and checks every promise that its audience can see.
+// Package demo plays the main job of KeyPackage delivery, in each way in which it can be done, and three harder cases, with real
+// MLS KeyPackages over real websockets, and checks every promise that its audience can see.
 package demo
 
 import (
@@ -20,21 +20,28 @@ type System struct {
 
 // acts are played in this order, each with people of its own.
 var acts = []struct {
-	title string
-	play  func(context.Context, *act) error
+	title     string
+	functions bool // by the functions alone, not by the gateway
+	play      func(context.Context, *act) error
 }{
-	{"Alice adds Bob to a group while he is offline", whileOwnerIsOffline},
-	{"Alice asks, loses her connection, and comes back", whileRequesterIsOffline},
-	{"Two strangers want Dave's last KeyPackage", lastKeyPackage},
-	{"Erin has never published a KeyPackage", noKeyPackage},
+	{"Alice reads Bob's KeyPackages, as any client does", false, ordinaryClient},
+	{"Alice adds Bob to a group while he is offline", false, whileOwnerIsOffline},
+	{"Alice asks, loses her connection, and comes back", false, whileRequesterIsOffline},
+	{"Two strangers want Dave's last KeyPackage", false, lastKeyPackage},
+	{"Erin has never published a KeyPackage", false, noKeyPackage},
+	{"Alice adds Bob, by the three functions alone", true, whileOwnerIsOffline},
 }
 
-// Play plays the acts until one fails, and prints what happens while it happens. If ctx ends it stops and returns the cause:
-// what the act did not see then says nothing about the system.
-func Play(ctx context.Context, system System, printer *Printer) (*Report, error) {
+// Play plays the acts until one fails, and prints what happens while it happens: in one system the gateway serves requests, in the
+// other the functions alone do. If ctx ends it stops and returns the cause: what the act did not see then says nothing about the
+// system.
+func Play(ctx context.Context, gateway, functions System, printer *Printer) (*Report, error) {
 	report := &Report{printer: printer, begun: time.Now()}
 	for i, next := range acts {
-		act := &act{system: &system, log: report.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
+		act := &act{system: &gateway, log: report.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
+		if next.functions {
+			act.system = &functions
+		}
 		err := act.perform(ctx, next.play)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -64,8 +64,8 @@ type Installation struct {
 }
 
 // Find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
-// into the user's cache directory. progress is told of downloads and may be nil. The error names what is missing and its
-// cure.
+// into the user's cache directory. progress is told of downloads and may be nil. The error names what is missing and the
+// command that installs it.
 func Find(ctx context.Context, progress func(string)) (Installation, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 type Addresses struct {
 	Relay         string            `json:"relay"`          // for Nostr clients, ws://
 	RelayDelivery string            `json:"relay_delivery"` // for DeliverKeyPackages
+	Upstream      string            `json:"upstream"`       // the relay behind the gateway, ws://; "" is none
 	Firestore     string            `json:"firestore"`      // host:port, for FIRESTORE_EMULATOR_HOST
 	PubSub        string            `json:"pubsub"`         // host:port, for PUBSUB_EMULATOR_HOST
 	Functions     map[string]string `json:"functions"`      // URL by entry point
@@ -23,7 +24,8 @@ type Addresses struct {
 func (s *Suite) Addresses() Addresses {
 	return Addresses{
 		Relay:         s.socketURL,
-		RelayDelivery: s.relayURL,
+		RelayDelivery: s.deliveryURL,
+		Upstream:      s.upstreamURL,
 		Firestore:     s.emulators.Firestore.Addr(),
 		PubSub:        s.emulators.PubSub.Addr(),
 		Functions:     maps.Clone(s.functionURLs),

@@ -16,13 +16,14 @@ const childStart = 2 * time.Minute
 type child struct {
 	spec   process.Spec
 	addr   string
+	ready  func(context.Context) error // nil: when it listens
 	failed chan<- error
 
 	mu      sync.Mutex
 	running *process.Process
 }
 
-// start starts the process and returns when it listens.
+// start starts the process and returns when it is ready.
 func (c *child) start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +34,11 @@ func (c *child) start(ctx context.Context) error {
 	c.running = p
 	ctx, cancel := context.WithTimeout(ctx, childStart)
 	defer cancel()
-	if err := p.AwaitReady(ctx, process.Listens(c.addr)); err != nil {
+	ready := c.ready
+	if ready == nil {
+		ready = process.Listens(c.addr)
+	}
+	if err := p.AwaitReady(ctx, ready); err != nil {
 		return err
 	}
 	go c.watch(p)

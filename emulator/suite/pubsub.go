@@ -41,29 +41,24 @@ func (s *Suite) name(kind, id string) string {
 	return "projects/" + s.config.Project + "/" + kind + "/" + id
 }
 
-// createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic with the
-// subscription from which the relay learns what to tell owners.
+// createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic, which relays other
+// than the gateway subscribe to.
 func (s *Suite) createTopics(ctx context.Context) error {
 	admin, err := newPubsubAdmin(ctx, s.emulators.PubSub.Addr())
 	if err != nil {
 		return err
 	}
 	defer admin.close()
-	id, noticeID := s.config.DeliveryTopic, s.config.NoticeTopic
-	topic, deadTopic, notices := s.name("topics", id), s.name("topics", id+"-dead"), s.name("topics", noticeID)
-	pulled := map[string]string{
-		s.name("subscriptions", id+"-dead"):        deadTopic,
-		s.name("subscriptions", noticeID+"-relay"): notices,
-	}
-	for _, name := range []string{topic, deadTopic, notices} {
+	id := s.config.DeliveryTopic
+	topic, deadTopic := s.name("topics", id), s.name("topics", id+"-dead")
+	for _, name := range []string{topic, deadTopic, s.name("topics", s.config.NoticeTopic)} {
 		if err := admin.createTopic(ctx, name); err != nil {
 			return err
 		}
 	}
-	for name, topic := range pulled {
-		if err := admin.createSubscription(ctx, &pubsubpb.Subscription{Name: name, Topic: topic}); err != nil {
-			return err
-		}
+	dead := &pubsubpb.Subscription{Name: s.name("subscriptions", id+"-dead"), Topic: deadTopic}
+	if err := admin.createSubscription(ctx, dead); err != nil {
+		return err
 	}
 	return admin.createSubscription(ctx, &pubsubpb.Subscription{
 		Name:               s.pushSubscription(),

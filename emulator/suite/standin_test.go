@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 		case "function":
 			standIn(os.Args[2])
 			return
-		case "relay":
-			_ = http.ListenAndServe(os.Args[3], http.NotFoundHandler()) // -listen comes first
+		case "upstream":
+			_ = http.ListenAndServe(os.Args[2], http.NotFoundHandler())
 			return
 		}
 	}

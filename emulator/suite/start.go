@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -91,23 +92,30 @@ func (s *Suite) listenForFunction(entryPoint string, port int, invoker string) e
 	}
 	s.functionURLs[entryPoint] = url
 	s.serve(listener, cloud.NewAuthenticator(s.issuer, url, invoker, process.Addr(backend), wrap))
-	s.children[entryPoint] = &child{
-		spec: process.Spec{
-			Name: entryPoint, Path: s.opts.Binary, Args: []string{"function", entryPoint},
-			LogFile: s.logFile(entryPoint), Env: []string{"PORT=" + strconv.Itoa(backend)},
-		},
-		addr:   process.Addr(backend),
-		failed: s.failed,
-	}
+	s.children[entryPoint] = s.functionProcess(entryPoint, backend)
 	return nil
 }
 
 // checkSettings finds wrong settings before anything is started. What follows from what is started is not known yet.
 func (s *Suite) checkSettings(context.Context) error {
 	env := map[string]string{config.Project: s.opts.Project, config.RelayDeliveryURL: "http://127.0.0.1" + relayapi.Path}
-	maps.Copy(env, s.opts.FunctionEnv)
+	s.addChosen(env)
 	_, err := load(env)
 	return err
+}
+
+// addChosen adds the settings that the options choose.
+func (s *Suite) addChosen(env map[string]string) {
+	maps.Copy(env, s.opts.FunctionEnv)
+	if s.opts.RequestsServedBy != "" {
+		env[config.RequestsServedBy] = string(s.opts.RequestsServedBy)
+	}
+	if s.opts.RelayDeliveryURL != "" {
+		env[config.RelayDeliveryURL] = s.opts.RelayDeliveryURL
+	}
+	if s.opts.Upstream != "" && s.opts.Upstream != NoUpstream {
+		env[config.UpstreamRelayURL] = s.opts.Upstream
+	}
 }
 
 func load(env map[string]string, required ...string) (config.Config, error) {
@@ -118,7 +126,7 @@ func load(env map[string]string, required ...string) (config.Config, error) {
 	return settings, err
 }
 
-// configure decides the settings of the functions and the relay's address, which is one of them.
+// configure decides the settings of the functions and the gateway, and their addresses, which are among them.
 func (s *Suite) configure(context.Context) error {
 	if err := s.locateRelay(); err != nil {
 		return fmt.Errorf("relay: %w", err)
@@ -128,6 +136,7 @@ func (s *Suite) configure(context.Context) error {
 	if s.config, err = load(env, config.RelayDeliveryURL); err != nil {
 		return err
 	}
+	env[config.RelayAudience] = s.config.RelayAudience
 	for _, c := range s.children {
 		for name, value := range env {
 			c.spec.Env = append(c.spec.Env, name+"="+value)
@@ -136,36 +145,70 @@ func (s *Suite) configure(context.Context) error {
 	return nil
 }
 
-// locateRelay gives the relay its addresses, with a process behind them that is yet to be started.
+// locateRelay gives the gateway and what is behind it their addresses, with processes that are yet to be started.
 func (s *Suite) locateRelay() error {
-	if s.opts.RelayURL != "" {
-		s.relayURL, s.socketURL = s.opts.RelayURL, websocketURL(s.opts.RelayURL)
+	if s.opts.RelayDeliveryURL != "" {
+		s.deliveryURL, s.socketURL = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
 		return nil
 	}
-	port, err := s.relayPort()
+	if err := s.locateUpstream(); err != nil {
+		return err
+	}
+	port, err := s.gatewayPort()
 	if err != nil {
 		return err
 	}
 	endpoint := process.Addr(port)
-	s.children[Relay] = &child{addr: endpoint, failed: s.failed}
+	s.children[Gateway] = s.functionProcess(Gateway, port)
+	s.children[Gateway].ready = process.ServesHTTP("http://" + endpoint) // what needs Firestore is built then
 	s.socketURL = "ws://" + endpoint
-	if s.opts.RelayFront != nil {
+	if s.opts.EndpointFront != nil {
 		front, err := listen(0)
 		if err != nil {
 			return err
 		}
-		s.serve(front, s.opts.RelayFront(cloud.NewProxy(endpoint)))
+		s.serve(front, s.opts.EndpointFront(cloud.NewProxy(endpoint)))
 		endpoint = front.Addr().String()
 	}
-	s.relayURL = "http://" + endpoint + relayapi.Path
+	s.deliveryURL = "http://" + endpoint + relayapi.Path
 	return nil
 }
 
-func (s *Suite) relayPort() (int, error) {
-	if s.opts.Ports.Relay == 0 {
+func (s *Suite) locateUpstream() error {
+	switch s.opts.Upstream {
+	case "":
+		port, err := process.FreePort()
+		if err != nil {
+			return err
+		}
+		address := process.Addr(port)
+		s.children[Upstream] = s.child(address, Upstream, "upstream", address)
+		s.upstreamURL = "ws://" + address
+	case NoUpstream:
+	default:
+		s.upstreamURL = s.opts.Upstream
+	}
+	return nil
+}
+
+func (s *Suite) gatewayPort() (int, error) {
+	if s.opts.Ports.Gateway == 0 {
 		return process.FreePort()
 	}
-	return s.opts.Ports.Relay, process.CheckPort(s.opts.Ports.Relay)
+	return s.opts.Ports.Gateway, process.CheckPort(s.opts.Ports.Gateway)
+}
+
+// functionProcess is the process that serves an entry point, yet to be started.
+func (s *Suite) functionProcess(entryPoint string, port int) *child {
+	c := s.child(process.Addr(port), entryPoint, "function", entryPoint)
+	c.spec.Env = []string{"PORT=" + strconv.Itoa(port)}
+	return c
+}
+
+func (s *Suite) child(address, name string, arguments ...string) *child {
+	return &child{
+		spec: process.Spec{Name: name, Path: s.opts.Binary, Args: arguments, LogFile: s.LogFile(name)}, addr: address, failed: s.failed,
+	}
 }
 
 // environment is the whole environment of a child: nothing of the developer's, so that the same run is the same everywhere.
@@ -177,38 +220,27 @@ func (s *Suite) environment() map[string]string {
 		"FIRESTORE_EMULATOR_HOST": s.emulators.Firestore.Addr(),
 		"PUBSUB_EMULATOR_HOST":    s.emulators.PubSub.Addr(),
 		config.Project:            s.opts.Project,
-		config.RelayDeliveryURL:   s.relayURL,
+		config.RelayDeliveryURL:   s.deliveryURL,
+		config.UpstreamRelayURL:   s.upstreamURL,
+		config.DeliveryCaller:     s.issuer.FunctionAccount(),
 	}
-	maps.Copy(env, s.opts.FunctionEnv)
+	s.addChosen(env)
 	return env
 }
 
-func (s *Suite) startRelay(ctx context.Context) error {
-	c, ok := s.children[Relay]
+func (s *Suite) startUpstream(ctx context.Context) error {
+	c, ok := s.children[Upstream]
 	if !ok {
-		return nil // the caller has one
+		return nil // there is none, or the caller has one
 	}
-	c.spec.Name, c.spec.Path, c.spec.LogFile = Relay, s.opts.Binary, s.logFile(Relay)
-	c.spec.Args = []string{"relay",
-		"-listen", c.addr,
-		"-project", s.config.Project,
-		"-database", s.config.Database,
-		"-topic", s.config.DeliveryTopic,
-		"-audience", s.config.RelayAudience,
-		"-issuer", s.issuer.URL(),
-		"-jwks", s.issuer.KeysURL(),
-		"-caller-email", s.issuer.FunctionAccount(),
-		"-compat=" + strconv.FormatBool(s.opts.RelayCompat),
-		"-legacy=" + strconv.FormatBool(s.opts.RelayLegacy),
-	}
-	s.progress("starting the relay")
+	s.progress("starting an ordinary relay")
 	s.onStop(c.stop)
 	return c.start(ctx)
 }
 
 func (s *Suite) startFunctions(ctx context.Context) error {
-	s.progress("starting the functions")
-	entryPoints := []string{Claim, Deliver, Expire}
+	s.progress("starting the functions and the gateway")
+	entryPoints := slices.DeleteFunc([]string{Gateway, Claim, Deliver, Expire}, func(name string) bool { return s.children[name] == nil })
 	errs := make([]error, len(entryPoints))
 	var wg sync.WaitGroup
 	for i, entryPoint := range entryPoints {

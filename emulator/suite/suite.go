@@ -1,9 +1,10 @@
-// Package suite runs the whole system on one machine: the official emulators, the three functions and a relay as
-// processes of their own, and between them stand-ins for what Google's cloud does (package gateway, package identity).
+// Package suite runs the whole system on one machine: the official emulators, the functions and the gateway, with an ordinary
+// relay behind it, as processes of their own, and between them stand-ins for what Google's cloud does (package cloud, package
+// identity).
 //
 // Start wires it, in this order:
 //
-//	emulators -> identity -> topic and subscriptions -> relay -> functions and their authenticators -> trigger -> tick
+//	emulators -> identity -> topics and subscriptions -> upstream -> functions, their authenticators, gateway -> trigger -> tick
 //
 // and Stop takes it down in reverse. No state survives.
 package suite
@@ -28,33 +29,37 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// The entry points of the three functions.
+// The entry points: of the three functions, and of the gateway.
 const (
 	Claim   = "ClaimKeyPackages"
 	Deliver = "DeliverKeyPackages"
 	Expire  = "ExpireDeliveries"
+	Gateway = "RelayGateway"
 )
 
 // Names of what else runs, see [Suite.Log] and [Suite.Restart].
 const (
-	Relay   = "relay"
-	Gateway = "gateway"
-	PubSub  = "pubsub"
+	Upstream = "upstream"
+	PubSub   = "pubsub"
+	Cloud    = "cloud" // the stand-ins, which are no process
 )
+
+// NoUpstream is the value of [Options] for a gateway without a relay behind it.
+const NoUpstream = "none"
 
 // Options says what to run. The zero value runs everything on free ports, from this program's own binary.
 type Options struct {
-	// Binary is the program that is started as `<binary> function <entry point>` and `<binary> relay ...`.
+	// Binary is the program that is started as `<binary> function <entry point>` and `<binary> upstream <address>`.
 	// "" is the running one.
 	Binary string
 
-	Project     string            // "" makes up a new one
-	FunctionEnv map[string]string // settings of the functions, beside those that the suite itself decides
-	RelayURL    string            // delivery endpoint of a relay of the caller's; "" starts the reference relay
-	RelayCompat bool              // starts the reference relay with its compatibility setting
-	RelayLegacy bool              // starts it as a relay that writes KeyPackages without the signed event
-	Ports       Ports
-	TickEvery   time.Duration // interval of ExpireDeliveries; 0 is 2 s, negative is only on demand
+	Project          string            // "" makes up a new one
+	FunctionEnv      map[string]string // settings of the functions and the gateway, beside those that the suite itself decides
+	Upstream         string            // websocket URL of the relay behind the gateway, or NoUpstream; "" starts an ordinary one
+	RequestsServedBy config.ServedBy   // "" is what FunctionEnv or the default says
+	RelayDeliveryURL string            // delivery endpoint of a relay of the caller's, which then stands in the gateway's place
+	Ports            Ports
+	TickEvery        time.Duration // interval of ExpireDeliveries; 0 is 2 s, negative is only on demand
 
 	// Emulators is a running pair to share; Stop leaves it alone. Nil starts a pair.
 	Emulators *emulators.Emulators
@@ -62,8 +67,8 @@ type Options struct {
 	// Middleware is put in front of each function, inside its authenticator: the place for faults. May be nil.
 	Middleware func(entryPoint string, function http.Handler) http.Handler
 
-	// RelayFront is put in front of the delivery endpoint of the reference relay, for the same purpose. May be nil.
-	RelayFront func(relay http.Handler) http.Handler
+	// EndpointFront is put in front of the gateway's delivery endpoint, for the same purpose. May be nil.
+	EndpointFront func(endpoint http.Handler) http.Handler
 
 	Dir      string       // for logs; "" is a temporary directory that Stop removes
 	Progress func(string) // told what is happening; may be nil, must allow concurrent calls
@@ -71,7 +76,7 @@ type Options struct {
 
 // Ports on 127.0.0.1. 0 chooses a free one.
 type Ports struct {
-	Relay, Firestore, PubSub, Claim, Deliver, Expire int
+	Gateway, Firestore, PubSub, Claim, Deliver, Expire int
 }
 
 const defaultTick = 2 * time.Second
@@ -80,16 +85,17 @@ const defaultTick = 2 * time.Second
 type Suite struct {
 	opts         Options
 	dir          string
-	log          *slog.Logger // the gateway's
+	log          *slog.Logger // of the stand-ins
 	config       config.Config
 	emulators    *emulators.Emulators
 	issuer       *identity.Issuer
 	scheduler    *cloud.Scheduler
-	relayURL     string            // the delivery endpoint
+	deliveryURL  string            // the delivery endpoint
 	socketURL    string            // the relay for Nostr clients
+	upstreamURL  string            // the relay behind the gateway; "" is none
 	pushURL      string            // where the delivery topic's subscription pushes to
 	functionURLs map[string]string // by entry point
-	children     map[string]*child // by entry point, and Relay
+	children     map[string]*child // by entry point, and Upstream
 	failed       chan error
 
 	restarting sync.Mutex // of the Pub/Sub emulator
@@ -109,7 +115,7 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
-		s.startRelay, s.startFunctions, s.registerTrigger, s.startTick,
+		s.startUpstream, s.startFunctions, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
@@ -148,12 +154,13 @@ func (s *Suite) Failed() <-chan error { return s.failed }
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does, and returns its answer, a JSON object.
 func (s *Suite) Tick(ctx context.Context) ([]byte, error) { return s.scheduler.Tick(ctx) }
 
-// Log returns what a process has written so far: an entry point, Relay, Gateway or, if the suite has its own, PubSub.
-func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.logFile(name)) }
+// Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
+func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
 
-func (s *Suite) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
+// LogFile is where Log is written.
+func (s *Suite) LogFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
-// PID returns the id of the process that serves an entry point or Relay now; 0 if there is none of that name.
+// PID returns the id of the process that serves an entry point or Upstream now; 0 if there is none of that name.
 func (s *Suite) PID(name string) int {
 	if c, ok := s.children[name]; ok {
 		return c.pid()
@@ -161,7 +168,7 @@ func (s *Suite) PID(name string) int {
 	return 0
 }
 
-// Restart kills a process, an entry point, Relay or PubSub, as a crash would, and starts it again at the same address. All
+// Restart kills a process, an entry point, Upstream or PubSub, as a crash would, and starts it again at the same address. All
 // messages end with the Pub/Sub emulator; only a suite that has its own may restart it.
 func (s *Suite) Restart(ctx context.Context, name string) error {
 	if name == PubSub {
@@ -197,7 +204,7 @@ func (s *Suite) prepare(context.Context) (err error) {
 		}
 		s.onStop(func() error { return os.RemoveAll(s.dir) })
 	}
-	log, err := os.Create(s.logFile(Gateway))
+	log, err := os.Create(s.LogFile(Cloud))
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func create(t *testing.T, s *Suite, path string) {
 
 func TestPublishedMessageReachesDeliver(t *testing.T) {
 	t.Parallel()
-	s := start(t, Options{TickEvery: -1, RelayURL: "http://127.0.0.1:9/deliveries"})
+	s := start(t, Options{TickEvery: -1, RelayDeliveryURL: "http://127.0.0.1:9/deliveries"})
 	publish(t, s, "first")
 	if c := awaitCall(t, s, Deliver); c.Error != "" || string(c.Data) != "first" || c.DeliveryAttempt != 1 {
 		t.Errorf("the function got %+v", c)
@@ -176,7 +176,7 @@ func TestStartFails(t *testing.T) {
 		opts Options
 		want string
 	}{
-		"busy relay port":    {t.Context(), Options{Ports: Ports{Relay: port}}, "relay: port"},
+		"busy relay port":    {t.Context(), Options{Ports: Ports{Gateway: port}}, "relay: port"},
 		"busy function port": {t.Context(), Options{Ports: Ports{Claim: port}}, "ClaimKeyPackages: port"},
 		"wrong setting":      {t.Context(), Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "on"}}, "ROLLOUT_MODE"},
 		"interrupted":        {ended, Options{}, "context canceled"},

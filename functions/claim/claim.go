@@ -32,7 +32,7 @@ func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 			return "undecodable", nil, err
 		}
 		result, err := claimer.Claim(ctx, doc)
-		assembly.Describe(line, result)
+		result.Describe(line)
 		return result.Label(), nil, err
 	}, nil
 }

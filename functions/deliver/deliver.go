@@ -39,7 +39,7 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 			ctx = logging.WithTrace(ctx, trace)
 		}
 		result, err := deliver(ctx, deliverer, message, line)
-		describe(line, result)
+		result.Describe(line)
 		return outcome(result, err), nil, err
 	}, nil
 }
@@ -53,21 +53,6 @@ func deliver(
 	}
 	line.Set("requester_pubkey", message.Requester)
 	return d.ForRequester(ctx, message.Requester)
-}
-
-func describe(line *logging.Line, result delivering.Result) {
-	line.Count("pushes", result.Pushes)
-	line.Count("delivered", result.Delivered)
-	line.Count("waiting", result.Waiting)
-	line.Count("parked", result.Parked)
-	line.Count("failed", result.Failed)
-	line.Count("unclear", result.Unclear)
-	for _, alert := range result.Alerts {
-		line.Alert(alert)
-	}
-	for _, latency := range result.Latencies {
-		line.Measure("request_to_delivery", latency)
-	}
 }
 
 // outcome is the invocation's word in the log.

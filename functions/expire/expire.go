@@ -30,7 +30,7 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 	expirer, err := assembly.Expirer(context.Background(), cfg, func(ctx context.Context, r claiming.Result, err error) {
 		line := logging.Begin(logger)
 		line.Set(logging.About, logging.AboutRequest)
-		assembly.Describe(line, r)
+		r.Describe(line)
 		line.End(ctx, r.Label(), err)
 	})
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package assembly builds the use cases out of the settings. It is the one place where the adapters meet the ports.
+// Package assembly builds the use cases out of the settings, those of the three functions here, that of RelayGateway in
+// gateway.go. It is the one place where the adapters meet the ports.
 package assembly
 
 import (
@@ -37,23 +38,25 @@ func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return claimer(cfg, documents, messages), nil
+	return claimer(cfg, documents, messages, rollout.New(cfg.Mode, documents, time.Now)), nil
 }
 
-func claimer(cfg config.Config, documents *store.Store, messages *topic.Publisher) *claiming.Claimer {
+func claimer(
+	cfg config.Config, documents *store.Store, messages claiming.Publisher, mode rollout.Mode,
+) *claiming.Claimer {
 	return claiming.New(documents, messages, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL:        cfg.DeliveryTTL,
 			PairLimitPerHour:   cfg.PairLimitPerHour,
 			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
-		Mode: rollout.New(cfg.Mode, documents, time.Now), MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
+		Mode: mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
 }
 
 // Publisher builds the use case of a relay that takes in KeyPackages, deletions and requests, which it keeps in documents.
 func Publisher(cfg config.Config, documents publishing.Store) *publishing.Publisher {
-	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.MaxStock}, time.Now)
+	return publishing.New(documents, publishing.Settings{Policy: cfg.Policy, MaxStock: cfg.Gateway.MaxStock}, time.Now)
 }
 
 // Deliverer builds the use case of DeliverKeyPackages.
@@ -69,9 +72,9 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 	return delivering.New(documents, client, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
-// Expirer builds the use case of ExpireDeliveries. takenUp is told of every request that it takes up.
+// Expirer builds the use case of ExpireDeliveries. answered is told of every request that it answers.
 func Expirer(
-	ctx context.Context, cfg config.Config, takenUp func(context.Context, claiming.Result, error),
+	ctx context.Context, cfg config.Config, answered func(context.Context, claiming.Result, error),
 ) (*expiring.Expirer, error) {
 	documents, err := Store(ctx, cfg)
 	if err != nil {
@@ -85,20 +88,21 @@ func Expirer(
 	if err != nil {
 		return nil, err
 	}
-	requests := requests{claimer(cfg, documents, messages), takenUp}
-	settings := expiring.Settings{Mode: rollout.New(cfg.Mode, documents, time.Now), RequestMaxAge: cfg.RequestMaxAge}
+	mode := rollout.New(cfg.Mode, documents, time.Now)
+	requests := requests{claimer(cfg, documents, messages, mode), answered}
+	settings := expiring.Settings{Mode: mode, RequestMaxAge: cfg.RequestMaxAge}
 	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
 }
 
 // requests is the claimer as the scheduled function sees it: everything that it takes up is told.
 type requests struct {
 	*claiming.Claimer
-	takenUp func(context.Context, claiming.Result, error)
+	answered func(context.Context, claiming.Result, error)
 }
 
 // Recover implements expiring.Claimer.
 func (r requests) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
 	result, err := r.Claimer.Recover(ctx, doc)
-	r.takenUp(ctx, result, err)
+	r.answered(ctx, result, err)
 	return err
 }

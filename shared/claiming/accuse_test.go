@@ -15,7 +15,7 @@ func accuse(a accuser, plan *Plan) {
 	}
 	accuseClaims(a, plan)
 	accuseHandouts(a, plan)
-	accuseBehind(a, plan)
+	accuseRemaining(a, plan)
 	written := make(map[string]bool)
 	for _, c := range slices.Concat(candidatesOf(plan.Consumed), plan.Removed, plan.Flagged) {
 		if written[c.ID] {
@@ -42,7 +42,7 @@ func accuseClaims(a accuser, plan *Plan) {
 	}
 	for _, r := range plan.Claims {
 		if r.Owner != plan.Owner.Pubkey || r.Status == "" || r.CreatedAt.IsZero() || r.KeepUntil.IsZero() {
-			a.Errorf("incomplete record %+v", r)
+			a.Errorf("incomplete claim %+v", r)
 		}
 		if r.Granted > r.Requested || r.Granted != len(r.DeliveryIDs) {
 			a.Errorf("%d granted of %d, in %d deliveries", r.Granted, r.Requested, len(r.DeliveryIDs))
@@ -50,14 +50,19 @@ func accuseClaims(a accuser, plan *Plan) {
 		if full := r.Status == keypackage.StatusFull; full != (r.Granted == r.Requested) {
 			a.Errorf("%s with %d of %d", r.Status, r.Granted, r.Requested)
 		}
-		reserves := 0
-		for _, id := range r.DeliveryIDs {
+		reserves, named := 0, r.Row().Packages
+		for i, id := range r.DeliveryIDs {
 			d := deliveries[id]
 			late := slices.Contains(plan.JoinedLate, d)
 			if d == nil || slices.Contains(d.RequestIDs, r.RequestID) == late || d.Requester != r.Requester {
-				a.Errorf("record of %s names the delivery %s, which does not name it", r.RequestID, id)
-			} else if d.Reserve {
+				a.Errorf("claim of %s names the delivery %s, which does not name it", r.RequestID, id)
+				continue
+			}
+			if d.Reserve {
 				reserves++
+			}
+			if len(named) != len(r.DeliveryIDs) || named[i] != (keypackage.Granted{ID: d.PackageID, Reserve: d.Reserve}) {
+				a.Errorf("the row of %s names %+v, not %s", r.RequestID, named, id)
 			}
 		}
 		if reserves > 1 || r.Reserve != (reserves == 1) {
@@ -86,7 +91,7 @@ func accuseHandouts(a accuser, plan *Plan) {
 	}
 	for _, h := range plan.Reserves {
 		if c := h.Candidate; c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime || (h.NewUse && entries[c.Hash]) {
-			a.Errorf("exposed: %+v", h)
+			a.Errorf("reserve: %+v", h)
 		}
 		entries[h.Candidate.Hash] = true
 		accuseEntry(a, plan, h, keypackage.UseReserve)
@@ -112,8 +117,8 @@ func accuseEntry(a accuser, plan *Plan, h Handout, use keypackage.Use) {
 	}
 }
 
-// accuseBehind reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
-func accuseBehind(a accuser, plan *Plan) {
+// accuseRemaining reports a ciphersuite that is consumed from without relying on a package of other bytes that stays.
+func accuseRemaining(a accuser, plan *Plan) {
 	a.Helper()
 	gone := make(map[string]bool)
 	for _, h := range plan.Consumed {
@@ -122,7 +127,7 @@ func accuseBehind(a accuser, plan *Plan) {
 	stays := make(map[mls.Ciphersuite]bool)
 	for _, c := range plan.Remaining {
 		if gone[c.Hash] || c.Flaw != "" || c.Tombstoned || c.Use == keypackage.UseOneTime {
-			a.Errorf("%s does not stay behind", c.ID)
+			a.Errorf("%s does not remain", c.ID)
 		}
 		stays[c.Suite] = true
 	}
@@ -155,7 +160,7 @@ func (m *memory) suites(owner string) map[mls.Ciphersuite]bool {
 // holds reports whether everything that the plan changes or relies on is as it was read.
 func (m *memory) holds(plan *Plan) bool {
 	for _, r := range plan.Claims {
-		if len(m.known([]string{r.ID(), keypackage.ClaimID(r.RequestID, "")})) > 0 {
+		if len(m.known([]string{r.ID(), keypackage.DismissalID(r.RequestID)})) > 0 {
 			return false
 		}
 	}
@@ -217,7 +222,7 @@ func (m *memory) stillUseless(removed []*keypackage.Candidate) bool {
 func (m *memory) apply(plan *Plan) {
 	at := m.tick()
 	for _, r := range plan.Claims {
-		m.records[r.ID()] = r
+		m.claims[r.ID()] = r
 	}
 	for _, p := range plan.Pairs {
 		p.Version = at

@@ -37,12 +37,12 @@ func candidate(id string, created int64, edits ...func(*keypackage.Candidate)) *
 	return c
 }
 
-func marked(c *keypackage.Candidate)     { c.LastResort = true }
-func exposed(c *keypackage.Candidate)    { c.Use = keypackage.UseReserve }
-func used(c *keypackage.Candidate)       { c.Use = keypackage.UseOneTime }
-func expired(c *keypackage.Candidate)    { c.ExpiresAt = now }
-func tombstoned(c *keypackage.Candidate) { c.Tombstoned = true }
-func flawed(c *keypackage.Candidate)     { c.Flaw = "leaf_signature" }
+func lastResort(c *keypackage.Candidate)    { c.LastResort = true }
+func usedAsReserve(c *keypackage.Candidate) { c.Use = keypackage.UseReserve }
+func used(c *keypackage.Candidate)          { c.Use = keypackage.UseOneTime }
+func expired(c *keypackage.Candidate)       { c.ExpiresAt = now }
+func tombstoned(c *keypackage.Candidate)    { c.Tombstoned = true }
+func flawed(c *keypackage.Candidate)        { c.Flaw = "leaf_signature" }
 func addressable(c *keypackage.Candidate) {
 	c.Addressable, c.Kind = true, keypackage.KindAddressableKeyPackage
 }
@@ -144,10 +144,10 @@ func candidateIDs(candidates []*keypackage.Candidate) []string {
 	return ids
 }
 
-// packages returns the ids of the packages that a record stands for.
-func packages(record keypackage.Claim) []string {
+// packages returns the ids of the packages that a claim stands for.
+func packages(claim keypackage.Claim) []string {
 	ids := []string{}
-	for _, id := range record.DeliveryIDs {
+	for _, id := range claim.DeliveryIDs {
 		ids = append(ids, keypackage.PackageOf(id))
 	}
 	return ids

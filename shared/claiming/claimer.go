@@ -1,8 +1,8 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. taking.go takes up one
-// request, dismiss.go answers one that is rejected or only observed, and result.go says what became of it. combine.go gathers
+// claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. answering.go answers one
+// request, dismiss.go one that is rejected or only observed, and result.go says what became of it. combine.go gathers
 // concurrent units of one owner, owner.go answers them in one transaction: read.go reads the stock, decide.go, req.go and
 // select.go choose what the units get, supply.go notes what is left, and settle.go finds out whether what was chosen is what
 // it seems. attempts.go says how often something is tried, and store.go is the contract with the store.
@@ -52,19 +52,19 @@ func New(store Store, publisher Publisher, settings Settings, now func() time.Ti
 // granted has never been pushed: then its announcement may have been lost and is repeated. What a gateway has claimed it also
 // tells, and only the scheduled function does so in its place. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
-	return c.takeUp(ctx, doc, func(t *taking, known []keypackage.Claim) ([]keypackage.Claim, error) {
-		if complete(known) {
-			unpushed, err := c.store.NeverPushed(ctx, deliveryIDs(known))
+	return c.serve(ctx, doc, func(a *answering, known keypackage.Answer) (keypackage.Answer, error) {
+		if known.Complete() {
+			unpushed, err := c.store.NeverPushed(ctx, known.Deliveries())
 			if err != nil || !unpushed {
 				return known, err
 			}
-			return known, t.finish(ctx, known)
+			return known, a.finish(ctx, known)
 		}
-		claims, err := t.answer(ctx, known)
-		if len(claims) == 0 {
-			return nil, err
+		answer, err := a.answer(ctx, known)
+		if answer.Empty() {
+			return answer, err
 		}
-		return claims, errors.Join(err, t.finish(ctx, claims))
+		return answer, errors.Join(err, a.finish(ctx, answer))
 	})
 }
 
@@ -72,39 +72,39 @@ func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Re
 // before is announced again, since nobody knows whether it was; and what still fails at its end is recorded as stale. Its
 // errors are retryable.
 func (c *Claimer) Recover(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
-	return c.takeUp(ctx, doc, func(t *taking, known []keypackage.Claim) (claims []keypackage.Claim, err error) {
-		if claims = known; !complete(known) {
-			claims, err = t.answer(ctx, known)
+	return c.serve(ctx, doc, func(a *answering, answer keypackage.Answer) (_ keypackage.Answer, err error) {
+		if !answer.Complete() {
+			answer, err = a.answer(ctx, answer)
 		}
 		if err != nil && c.now().Sub(doc.ReceivedAt) > c.settings.RequestMaxAge {
-			claims, err = t.end(ctx)
+			answer, err = a.end(ctx)
 		}
-		if len(claims) == 0 {
-			return nil, err
+		if answer.Empty() {
+			return answer, err
 		}
-		return claims, errors.Join(err, t.announce(ctx, claims), t.note(ctx, claims))
+		return answer, errors.Join(err, a.announce(ctx, answer), a.note(ctx, answer))
 	})
 }
 
-// takeUp reads what is recorded of a request and lets do answer what is not.
-func (c *Claimer) takeUp(
-	ctx context.Context, doc keypackage.RequestDocument, do func(*taking, []keypackage.Claim) ([]keypackage.Claim, error),
+// serve reads what is recorded of a request and lets do answer what is not.
+func (c *Claimer) serve(
+	ctx context.Context, doc keypackage.RequestDocument, do func(*answering, keypackage.Answer) (keypackage.Answer, error),
 ) (Result, error) {
 	result := Result{RequestID: doc.ID}
-	t, reason, err := c.newTaking(ctx, doc)
-	if t == nil {
+	a, reason, err := c.newAnswering(ctx, doc)
+	if a == nil {
 		result.Reason = reason
 		return result, err
 	}
 	result.Unmarked = !doc.Marked
-	known, err := t.recordedFirst(ctx)
+	known, err := a.recordedFirst(ctx)
 	if err != nil {
 		return result, err
 	}
-	claims, err := do(t, known)
-	if len(claims) > 0 {
-		result.fill(claims)
-		if result.Repeated = complete(known); !result.Repeated {
+	answer, err := do(a, known)
+	if !answer.Empty() {
+		result.fill(answer)
+		if result.Repeated = known.Complete(); !result.Repeated {
 			result.Age = c.now().Sub(doc.ReceivedAt)
 		}
 	}
@@ -112,18 +112,11 @@ func (c *Claimer) takeUp(
 }
 
 // finish announces what was claimed and notes the outcome, unless a gateway is about to tell it.
-func (t *taking) finish(ctx context.Context, claims []keypackage.Claim) error {
-	if err := t.announce(ctx, claims); err != nil || slices.ContainsFunc(claims, byGateway) {
+func (a *answering) finish(ctx context.Context, answer keypackage.Answer) error {
+	if err := a.announce(ctx, answer); err != nil || slices.ContainsFunc(answer.Claims, byGateway) {
 		return err
 	}
-	return t.note(ctx, claims)
+	return a.note(ctx, answer)
 }
 
 func byGateway(c keypackage.Claim) bool { return c.Gateway }
-
-func deliveryIDs(claims []keypackage.Claim) (ids []string) {
-	for _, c := range claims {
-		ids = append(ids, c.DeliveryIDs...)
-	}
-	return ids
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -74,7 +75,7 @@ func (d *desk) claimer(mode keypackage.Mode) *Claimer {
 	return New(d.memory, d.post, settings, func() time.Time { return d.clock })
 }
 
-func takeUp(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
+func claim(t testing.TB, c *Claimer, doc keypackage.RequestDocument) Result {
 	t.Helper()
 	result, err := c.Claim(t.Context(), doc)
 	if err != nil {
@@ -97,7 +98,7 @@ func TestRepetitionIsCheap(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
-	takeUp(t, d.first, doc)
+	claim(t, d.first, doc)
 	for id, delivery := range d.deliveries {
 		delivery.BeginPush(now, "holder", keypackage.Lease)
 		d.deliveries[id] = delivery
@@ -109,10 +110,10 @@ func TestRepetitionIsCheap(t *testing.T) {
 		}
 		return nil
 	}
-	if got := takeUp(t, d.first, doc); !got.Repeated || got.Granted != 1 || len(d.published) != 1 {
+	if got := claim(t, d.first, doc); !got.Repeated || got.Granted != 1 || len(d.published) != 1 {
 		t.Errorf("got %+v, published %v", got, d.published)
 	}
-	if want := []string{"Claims", "NeverPushed"}; !slices.Equal(calls, want) {
+	if want := []string{"Answers", "NeverPushed"}; !slices.Equal(calls, want) {
 		t.Errorf("calls %v, want %v", calls, want)
 	}
 }
@@ -147,20 +148,20 @@ func TestTake(t *testing.T) {
 	doc := signed(t, 1, forBob, three)
 	d.clock = now.Add(2 * time.Second)
 	want := Result{RequestID: doc.ID, Outcome: keypackage.OutcomeGranted, Granted: 3, Owners: 1, Age: 2 * time.Second}
-	if got := takeUp(t, d.first, doc); got != want {
+	if got := claim(t, d.first, doc); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if !slices.Equal(d.published, []string{doc.ID}) || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
 		t.Errorf("published %v, noted %q", d.published, d.outcomes[doc.ID])
 	}
-	records, commits := d.recordsOf(doc.ID), d.commits
+	answer, commits := d.answerOf(doc.ID), d.commits
 	want.Repeated, want.Age = true, 0
 	for range 3 {
-		if got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
+		if got := claim(t, d.claimer(keypackage.ModeDeliver), doc); got != want {
 			t.Errorf("again: %+v", got)
 		}
 	}
-	if d.commits != commits || fmt.Sprint(d.recordsOf(doc.ID)) != fmt.Sprint(records) || len(d.deliveries) != 3 {
+	if d.commits != commits || fmt.Sprint(d.answerOf(doc.ID)) != fmt.Sprint(answer) || len(d.deliveries) != 3 {
 		t.Errorf("repeating the event changed what is recorded")
 	}
 	if len(d.published) != 4 {
@@ -172,12 +173,12 @@ func TestOutcomeOfManyOwners(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, forDave)
-	if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 1 || got.OutOfStock != 1 {
+	if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomePartial || got.Granted != 1 || got.Owners != 1 || got.OutOfStock != 1 {
 		t.Errorf("got %+v", got)
 	}
-	records := d.recordsOf(doc.ID)
-	if len(records) != 2 || records[0].Status != keypackage.StatusFull || records[1].Status != keypackage.StatusNone {
-		t.Errorf("recorded %+v", records)
+	claims := d.answerOf(doc.ID).Claims
+	if len(claims) != 2 || claims[0].Status != keypackage.StatusFull || claims[1].Status != keypackage.StatusNone {
+		t.Errorf("recorded %+v", claims)
 	}
 }
 
@@ -187,11 +188,11 @@ func TestMissingMarkIsTold(t *testing.T) {
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
 	doc.Marked = false
-	if got := takeUp(t, d.first, doc); !got.Unmarked || got.Outcome != keypackage.OutcomeGranted {
+	if got := claim(t, d.first, doc); !got.Unmarked || got.Outcome != keypackage.OutcomeGranted {
 		t.Errorf("got %+v", got)
 	}
 	doc.Kind = 1
-	if got := takeUp(t, d.first, doc); got.Unmarked {
+	if got := claim(t, d.first, doc); got.Unmarked {
 		t.Errorf("another kind needs no mark: %+v", got)
 	}
 }
@@ -208,7 +209,7 @@ func TestModeNotKnown(t *testing.T) {
 	settings := Settings{Limits: generous, Mode: unknownMode{}, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute}
 	claimer := New(d.memory, d.post, settings, func() time.Time { return d.clock })
 	result, err := claimer.Claim(t.Context(), signed(t, 1, forBob))
-	if !fault.IsRetryable(err) || result.Outcome != "" || len(d.records)+d.commits > 0 {
+	if !fault.IsRetryable(err) || result.Outcome != "" || len(d.claims)+len(d.dismissals)+d.commits > 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 }
@@ -220,19 +221,19 @@ func TestLeftAlone(t *testing.T) {
 	other := signed(t, 1, forBob)
 	other.Kind = 1
 	for name, result := range map[string]Result{
-		"other kind": takeUp(t, d.first, other),
-		"off":        takeUp(t, d.claimer(keypackage.ModeOff), signed(t, 1, forBob)),
+		"other kind": claim(t, d.first, other),
+		"off":        claim(t, d.claimer(keypackage.ModeOff), signed(t, 1, forBob)),
 	} {
 		if result.Outcome != "" || result.Label() != "ignored" || result.Reason == "" {
 			t.Errorf("%s: got %+v", name, result)
 		}
 	}
-	if len(d.records)+len(d.published)+len(d.outcomes) > 0 {
-		t.Errorf("recorded %v, published %v", d.records, d.published)
+	if len(d.claims)+len(d.dismissals)+len(d.published)+len(d.outcomes) > 0 {
+		t.Errorf("recorded %v %v, published %v", d.claims, d.dismissals, d.published)
 	}
 }
 
-// Every rejected request has one record, and costs nobody anything. Who signed it is told.
+// Every rejected request has one dismissal, and costs nobody anything. Who signed it is told.
 func TestRejected(t *testing.T) {
 	t.Parallel()
 	stale := signed(t, 1, forBob)
@@ -256,14 +257,14 @@ func TestRejected(t *testing.T) {
 	} {
 		d := newDesk(t, fresh(5)...)
 		for range 2 {
-			got := takeUp(t, d.first, tt.doc)
+			got := claim(t, d.first, tt.doc)
 			if got.Outcome != keypackage.OutcomeRejected || got.Reason != string(tt.reason) || got.Granted != 0 {
 				t.Errorf("%s: got %+v", tt.reason, got)
 			}
 		}
-		records := d.recordsOf(tt.doc.ID)
-		if len(records) != 1 || records[0].ID() != tt.doc.ID+"_" || records[0].Authentic != tt.told {
-			t.Errorf("%s: recorded %+v", tt.reason, records)
+		answer := d.answerOf(tt.doc.ID)
+		if answer.Dismissal == nil || answer.Dismissal.RequestID != tt.doc.ID || answer.Authentic() != tt.told {
+			t.Errorf("%s: recorded %+v", tt.reason, answer)
 		}
 		if told := len(d.published) > 0; told != tt.told || d.outcomes[tt.doc.ID] != keypackage.OutcomeRejected {
 			t.Errorf("%s: told %v, noted %q", tt.reason, told, d.outcomes[tt.doc.ID])
@@ -294,14 +295,14 @@ func TestHalfAnswered(t *testing.T) {
 			}
 			return nil
 		}
-		if result, err := d.first.Claim(t.Context(), doc); err == nil || len(d.recordsOf(doc.ID)) != 1 {
+		if result, err := d.first.Claim(t.Context(), doc); err == nil || len(d.answerOf(doc.ID).Claims) != 1 {
 			t.Fatalf("%s: the first try was to fail for one owner: %+v", name, result)
 		}
 		d.fault = func(string, bool) error { return nil }
 		d.clock = now.Add(tt.later)
 		daves.ExpiresAt = d.clock.Add(time.Hour)
 		d.put(*daves)
-		if got := takeUp(t, d.first, doc); got.Outcome != tt.want || got.Reason != tt.reason || got.Owners != 2 {
+		if got := claim(t, d.first, doc); got.Outcome != tt.want || got.Reason != tt.reason || got.Owners != 2 {
 			t.Errorf("%s: got %+v", name, got)
 		}
 		if d.outcomes[doc.ID] != tt.want {
@@ -316,16 +317,19 @@ func TestObserve(t *testing.T) {
 	d := newDesk(t, fresh(2)...)
 	doc := signed(t, 1, forBob, forDave, three)
 	for _, mode := range []keypackage.Mode{keypackage.ModeObserve, keypackage.ModeObserve, keypackage.ModeDeliver} {
-		if got := takeUp(t, d.claimer(mode), doc); got.Outcome != keypackage.OutcomeObserved || got.Granted != 0 {
+		if got := claim(t, d.claimer(mode), doc); got.Outcome != keypackage.OutcomeObserved || got.Granted != 0 {
 			t.Errorf("mode %s: got %+v", mode, got)
 		}
 	}
-	records := d.recordsOf(doc.ID)
+	answer := d.answerOf(doc.ID)
 	want := []keypackage.Row{
-		{Owner: bob, Requested: 3, Granted: 2, Reserve: true, Reason: "partial"}, {Owner: dave, Requested: 3, Reason: "none"},
+		{Owner: bob, Requested: 3, Granted: 2, Reserve: true, Reason: "partial", Packages: []keypackage.Granted{
+			{ID: "k1"}, {ID: "k2", Reserve: true},
+		}},
+		{Owner: dave, Requested: 3, Reason: "none"},
 	}
-	if len(records) != 1 || !slices.Equal(records[0].Observed, want) {
-		t.Errorf("recorded %+v", records)
+	if !answer.Observed() || !reflect.DeepEqual(answer.Dismissal.Observed, want) {
+		t.Errorf("recorded %+v", answer)
 	}
 	if d.commits > 0 || len(d.stock) != 2 || len(d.deliveries) > 0 || len(d.published) > 0 {
 		t.Error("something was claimed or published")

@@ -23,7 +23,7 @@ const leadTime = 20 * time.Second
 
 // answerAll answers units of one owner, in their order. Before it tries again it asks for those who have come meanwhile: more
 // returns all units, old and new, and the answers are to all of them.
-type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]answer, error)
+type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error)
 
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
@@ -45,7 +45,7 @@ type queue struct {
 type waiter struct {
 	unit   Unit
 	done   chan struct{}
-	answer answer
+	answer unitAnswer
 	err    error
 }
 
@@ -55,7 +55,7 @@ func newCombiner(do answerAll) *combiner {
 
 // answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
 // acknowledges an event before its answer is safe.
-func (c *combiner) answer(ctx context.Context, u Unit) (*answer, error) {
+func (c *combiner) answer(ctx context.Context, u Unit) (*unitAnswer, error) {
 	w := &waiter{unit: u, done: make(chan struct{})}
 	q := c.enter(w)
 	defer c.leave(u.Owner, q)

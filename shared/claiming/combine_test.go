@@ -25,7 +25,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]answer, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -40,7 +40,7 @@ func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit,
 	if x.gate != nil {
 		<-x.gate
 	}
-	answers := make([]answer, len(units))
+	answers := make([]unitAnswer, len(units))
 	seen := make(map[string]bool)
 	for i, u := range units {
 		if u.Owner != owner || seen[u.ClaimID()] {
@@ -168,12 +168,12 @@ func TestLeaderHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var silent atomic.Bool
 		silent.Store(true)
-		c := newCombiner(func(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]answer, error) {
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
 			if silent.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return make([]answer, len(units)), nil
+			return make([]unitAnswer, len(units)), nil
 		})
 		begun := time.Now()
 		answers := make([]error, combineUnits+3) // more than the second leader's batch, which is to fail alone
@@ -202,7 +202,7 @@ func TestLeaderHasADeadline(t *testing.T) {
 }
 
 // Whatever documents a batch hands out, removes and flags, its transaction stays below Firestore's 10 MiB with room for the
-// records: each document that is handed out is written once, with its delivery, and deleted once.
+// writes: each document that is handed out is written once, with its delivery, and deleted once.
 func TestBatchFitsIntoATransaction(t *testing.T) {
 	t.Parallel()
 	if most := combinePackages*keypackage.MaxPackageBytes + cleanBytes + 1<<20; most > 9<<20 {
@@ -243,13 +243,13 @@ func TestLosersTakeOthersAlong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lost, calls := make(chan struct{}), 0
-		c := newCombiner(func(_ context.Context, owner string, units []Unit, more func() []Unit) ([]answer, error) {
+		c := newCombiner(func(_ context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
 			calls++
 			if calls == 1 {
 				<-lost
 				units = more()
 			}
-			answers := make([]answer, len(units))
+			answers := make([]unitAnswer, len(units))
 			for i, u := range units {
 				answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner, Granted: len(units)}
 			}

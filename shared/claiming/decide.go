@@ -135,7 +135,7 @@ func newClaim(u Unit, now time.Time) keypackage.Claim {
 	return keypackage.Claim{
 		RequestID: u.Request.ID, Requester: u.Request.Requester, Owner: u.Owner, Owners: u.Request.Owners,
 		Requested: u.Request.Min, Authentic: !u.Request.REQ, Gateway: u.Holder != "", CreatedAt: now,
-		KeepUntil: keypackage.KeepClaimUntil(u.Request.ValidUntil),
+		KeepUntil: keypackage.KeepAnswerUntil(u.Request.ValidUntil),
 	}
 }
 
@@ -161,12 +161,12 @@ func (d *decision) fill(claim *keypackage.Claim, u Unit) error {
 
 // fromStock gives the unit what it still misses, out of the stock.
 func (d *decision) fromStock(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
-	taken, err := d.selectPackages(u.Request, claim.Requested-claim.Granted, claim.Reserve, budget)
+	selected, err := d.selectPackages(u.Request, claim.Requested-claim.Granted, claim.Reserve, budget)
 	if err != nil {
 		return err
 	}
-	d.handOut(claim, u, pair, taken)
-	d.conclude(claim, taken)
+	d.handOut(claim, u, pair, selected)
+	d.conclude(claim, selected)
 	return nil
 }
 
@@ -214,16 +214,10 @@ func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Deliver
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
-	count(claim, delivery)
+	claim.Grant(delivery)
 }
 
-func count(claim *keypackage.Claim, delivery *keypackage.Delivery) {
-	claim.Granted++
-	claim.Reserve = claim.Reserve || delivery.Reserve
-	claim.DeliveryIDs = append(claim.DeliveryIDs, delivery.ID)
-}
-
-// handOut turns what was taken into deliveries, ledger entries and counts.
+// handOut turns what was selected into deliveries, ledger entries and counts.
 func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
 	for _, c := range t.oneTime {
 		delivery := d.deliver(claim, u, pair, c, false)
@@ -238,7 +232,7 @@ func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pai
 	if c := t.reserve; c != nil {
 		event := d.eventFor(u.Request, c)
 		delivery := d.deliver(claim, u, pair, event, true)
-		d.expose(c, event, delivery.ID)
+		d.handOutReserve(c, event, delivery.ID)
 	}
 }
 
@@ -261,13 +255,13 @@ func (d *decision) deliver(
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
-	count(claim, delivery)
+	claim.Grant(delivery)
 	return delivery
 }
 
-// expose hands out one of a reserve's events. It stays in stock, but from now on as shared; one exposure per plan and event
-// is enough.
-func (d *decision) expose(c, event *keypackage.Candidate, deliveryID string) {
+// handOutReserve hands out one of a reserve's events. It stays in stock, but from now on as shared; once per plan and event is
+// enough.
+func (d *decision) handOutReserve(c, event *keypackage.Candidate, deliveryID string) {
 	if slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) {
 		return
 	}
@@ -296,30 +290,36 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 		claim.Status = keypackage.StatusNoMatch
 	case len(d.valid) > 0:
 		claim.Status = keypackage.StatusNoMatch
-		d.rely(d.valid[0])
+		d.require(d.valid[0])
 	case d.stock.truncated:
 		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
 		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
+		if slices.ContainsFunc(d.stock.documents, d.stays) {
+			claim.Reason = keypackage.ReasonUnusable
+		}
 	}
 	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
 		claim.Reason = keypackage.ReasonScanLimit
 	}
 }
 
+// stays reports whether the document is still one of the stock after this claim, or after one that finds the time for it.
+func (d *decision) stays(c *keypackage.Candidate) bool { return !c.Removable(d.now) }
+
 // remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.
 func (d *decision) remaining() []*keypackage.Candidate {
 	last := keypackage.Reserves(d.valid)
 	suites := make(map[mls.Ciphersuite]bool)
-	var behind []*keypackage.Candidate
+	var remaining []*keypackage.Candidate
 	for _, h := range d.plan.Consumed {
 		if suite := h.Candidate.Suite; !suites[suite] {
 			suites[suite] = true
-			behind = append(behind, last[suite])
+			remaining = append(remaining, last[suite])
 		}
 	}
-	return behind
+	return remaining
 }
 
 // Bounds of what one claim removes and flags on the way. It is part of the claim's transaction, which Firestore refuses

@@ -9,23 +9,23 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Who gets what of which stock. A package that stands under exposed is delivered as the reserve.
+// Who gets what of which stock. A package that stands under reserves is delivered as the reserve.
 func TestOneUnit(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		stock             []*keypackage.Candidate
-		unit              Unit
-		consumed, exposed []string
-		status            keypackage.Status
-		reason            string
+		stock              []*keypackage.Candidate
+		unit               Unit
+		consumed, reserves []string
+		status             keypackage.Status
+		reason             string
 	}{
 		"three of five":   {fresh(5), ask("r", 3), []string{"k1", "k2", "k3"}, nil, keypackage.StatusFull, ""},
 		"two of two":      {fresh(2), ask("r", 2), []string{"k1"}, []string{"k2"}, keypackage.StatusFull, ""},
 		"three of two":    {fresh(2), ask("r", 3), []string{"k1"}, []string{"k2"}, keypackage.StatusPartial, ""},
 		"the last":        {fresh(1), ask("r", 1), nil, []string{"k1"}, keypackage.StatusFull, ""},
-		"the last, again": {[]*keypackage.Candidate{candidate("a", 1, exposed)}, ask("r", 1), nil, []string{"a"}, keypackage.StatusFull, ""},
+		"the last, again": {[]*keypackage.Candidate{candidate("a", 1, usedAsReserve)}, ask("r", 1), nil, []string{"a"}, keypackage.StatusFull, ""},
 		"at most one reserve": {
-			[]*keypackage.Candidate{candidate("a", 1, exposed), candidate("b", 2, marked, exposed)}, ask("r", 5),
+			[]*keypackage.Candidate{candidate("a", 1, usedAsReserve), candidate("b", 2, lastResort, usedAsReserve)}, ask("r", 5),
 			nil, []string{"b"}, keypackage.StatusPartial, "",
 		},
 		"nothing": {nil, ask("r", 1), nil, nil, keypackage.StatusNone, ""},
@@ -33,16 +33,16 @@ func TestOneUnit(t *testing.T) {
 			[]*keypackage.Candidate{candidate("c", 1), candidate("a", 1), candidate("b", 1)}, ask("r", 2),
 			[]string{"a", "b"}, nil, keypackage.StatusFull, "",
 		},
-		"marked ones last, and one-time unless they are the reserve": {
-			[]*keypackage.Candidate{candidate("m1", 1, marked), candidate("m2", 2, marked), candidate("k", 3)}, ask("r", 3),
+		"last-resort ones last, and one-time unless they are the reserve": {
+			[]*keypackage.Candidate{candidate("m1", 1, lastResort), candidate("m2", 2, lastResort), candidate("k", 3)}, ask("r", 3),
 			[]string{"k", "m1"}, []string{"m2"}, keypackage.StatusFull, "",
 		},
-		"an exposed one that is not the last is skipped": {
-			[]*keypackage.Candidate{candidate("x", 1, exposed), candidate("k", 2), candidate("m", 3, marked)}, ask("r", 3),
+		"one used as reserve that is not the last is skipped": {
+			[]*keypackage.Candidate{candidate("x", 1, usedAsReserve), candidate("k", 2), candidate("m", 3, lastResort)}, ask("r", 3),
 			[]string{"k"}, []string{"m"}, keypackage.StatusPartial, "",
 		},
-		"an exposed one stays behind": {
-			[]*keypackage.Candidate{candidate("x", 1, exposed), candidate("k", 2)}, ask("r", 1),
+		"one used as reserve remains": {
+			[]*keypackage.Candidate{candidate("x", 1, usedAsReserve), candidate("k", 2)}, ask("r", 1),
 			[]string{"k"}, nil, keypackage.StatusFull, "",
 		},
 		"all suites in one order": {
@@ -65,7 +65,14 @@ func TestOneUnit(t *testing.T) {
 		"unknown suite":     {fresh(3), ask("r", 1, ofSuite(0)), nil, nil, keypackage.StatusNoMatch, ""},
 		"nothing valid": {
 			[]*keypackage.Candidate{candidate("a", 1, expired), candidate("b", 1, used), candidate("c", 1, tombstoned), candidate("d", 1, flawed), candidate("e", 1, unborn)},
-			ask("r", 1, ofSuite(1)), nil, nil, keypackage.StatusNone, "",
+			ask("r", 1, ofSuite(1)), nil, nil, keypackage.StatusNone, keypackage.ReasonUnusable,
+		},
+		"nothing valid, and the lifetime of one has not begun": {
+			[]*keypackage.Candidate{candidate("a", 1, unborn)}, ask("r", 1), nil, nil, keypackage.StatusNone, keypackage.ReasonUnusable,
+		},
+		"nothing that stays": {
+			[]*keypackage.Candidate{candidate("a", 1, expired), candidate("b", 1, used), candidate("c", 1, tombstoned)},
+			ask("r", 1), nil, nil, keypackage.StatusNone, "",
 		},
 		"twins are one package": {
 			[]*keypackage.Candidate{candidate("a", 1, bytes("x")), candidate("b", 2, bytes("x"))}, ask("r", 2),
@@ -81,15 +88,15 @@ func TestOneUnit(t *testing.T) {
 		},
 	} {
 		plan := decided(t, []Unit{tt.unit}, nothingKnown(), whole(tt.stock...), generous)
-		record := plan.Claims[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
+		claim := plan.Claims[0]
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.reserves)) {
+			t.Errorf("%s: consumed %v, reserves %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
-		if record.Status != tt.status || record.Reason != tt.reason || record.Granted != len(tt.consumed)+len(tt.exposed) {
-			t.Errorf("%s: %s, reason %q, %d granted", name, record.Status, record.Reason, record.Granted)
+		if claim.Status != tt.status || claim.Reason != tt.reason || claim.Granted != len(tt.consumed)+len(tt.reserves) {
+			t.Errorf("%s: %s, reason %q, %d granted", name, claim.Status, claim.Reason, claim.Granted)
 		}
-		if record.Reserve != (len(tt.exposed) > 0) {
-			t.Errorf("%s: last resort %v", name, record.Reserve)
+		if claim.Reserve != (len(tt.reserves) > 0) {
+			t.Errorf("%s: last resort %v", name, claim.Reserve)
 		}
 	}
 }
@@ -109,20 +116,20 @@ func TestLedgerEntries(t *testing.T) {
 		t.Errorf("reserve: %+v", shared)
 	}
 	if len(plan.Reserves) != 1 || len(plan.Created) != 3 {
-		t.Errorf("a reserve that two requesters get is exposed %d times, in %d deliveries", len(plan.Reserves), len(plan.Created))
+		t.Errorf("a reserve that two requesters get is handed out %d times, in %d deliveries", len(plan.Reserves), len(plan.Created))
 	}
-	plan = decided(t, units, nothingKnown(), whole(candidate("x", 1, exposed)), generous)
+	plan = decided(t, units, nothingKnown(), whole(candidate("x", 1, usedAsReserve)), generous)
 	if len(plan.Reserves) != 1 || plan.Reserves[0].NewUse {
 		t.Errorf("a reserve that was handed out before: %+v", plan.Reserves)
 	}
 }
 
-func TestPackageThatStaysBehind(t *testing.T) {
+func TestPackageThatRemains(t *testing.T) {
 	t.Parallel()
 	stock := whole(append(fresh(3), candidate("x", 0, suite(2)), candidate("y", 1, suite(2)), candidate("z", 0, suite(3)))...)
 	plan := decided(t, []Unit{ask("r", 3)}, nothingKnown(), stock, generous)
 	if got := candidateIDs(plan.Remaining); len(got) != 2 || !slices.Contains(got, "k3") || !slices.Contains(got, "y") {
-		t.Errorf("consumed %v, behind stay %v; want the last of suites 1 and 2", consumed(plan), got)
+		t.Errorf("consumed %v, %v remain; want the last of suites 1 and 2", consumed(plan), got)
 	}
 	if got := decided(t, []Unit{ask("r", 1)}, nothingKnown(), whole(fresh(1)...), generous).Remaining; len(got) > 0 {
 		t.Errorf("nothing is consumed, but the plan relies on %v", candidateIDs(got))
@@ -165,9 +172,9 @@ func TestScanLimit(t *testing.T) {
 	} {
 		stock := whole(tt.stock...)
 		stock.truncated = true
-		record := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Claims[0]
-		if record.Status != tt.status || record.Reason != tt.reason {
-			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
+		claim := decided(t, []Unit{tt.unit}, nothingKnown(), stock, generous).Claims[0]
+		if claim.Status != tt.status || claim.Reason != tt.reason {
+			t.Errorf("%s: %s, reason %q", name, claim.Status, claim.Reason)
 		}
 	}
 }
@@ -177,14 +184,14 @@ func TestPartialReadDecidesOnlyWhatItCan(t *testing.T) {
 	enough := &stock{documents: fresh(7)}
 	plan := decided(t, []Unit{ask("r", 2)}, nothingKnown(), enough, generous)
 	if !slices.Equal(consumed(plan), []string{"k1", "k2"}) || len(plan.Remaining) != 1 {
-		t.Errorf("consumed %v, behind %v", consumed(plan), candidateIDs(plan.Remaining))
+		t.Errorf("consumed %v, remaining %v", consumed(plan), candidateIDs(plan.Remaining))
 	}
 	for name, documents := range map[string][]*keypackage.Candidate{
-		"nothing would stay behind": fresh(2),
-		"a marked one may be last":  {candidate("a", 1), candidate("m", 2, marked), candidate("n", 3, marked)},
-		"only exposed ones so far":  {candidate("a", 1, exposed), candidate("b", 2, exposed)},
-		"nothing valid so far":      {candidate("a", 1, flawed)},
-		"nothing":                   nil,
+		"nothing would remain":             fresh(2),
+		"a last-resort one may be last":    {candidate("a", 1), candidate("m", 2, lastResort), candidate("n", 3, lastResort)},
+		"only ones used as reserve so far": {candidate("a", 1, usedAsReserve), candidate("b", 2, usedAsReserve)},
+		"nothing valid so far":             {candidate("a", 1, flawed)},
+		"nothing":                          nil,
 	} {
 		if _, err := decide([]Unit{ask("r", 2)}, nothingKnown(), &stock{documents: documents}, generous, now); !errors.Is(err, errMoreStock) {
 			t.Errorf("%s: %v, want more stock to be read", name, err)
@@ -196,11 +203,11 @@ func TestStaleUnit(t *testing.T) {
 	t.Parallel()
 	unit := ask("r", 2, func(r *keypackage.Request) { r.ValidUntil = now })
 	plan := decided(t, []Unit{unit}, nothingKnown(), whole(fresh(3)...), generous)
-	record := plan.Claims[0]
-	if record.Status != keypackage.StatusNone || record.Reason != keypackage.ReasonStale || len(plan.Created) > 0 {
-		t.Errorf("got %+v", record)
+	claim := plan.Claims[0]
+	if claim.Status != keypackage.StatusNone || claim.Reason != keypackage.ReasonStale || len(plan.Created) > 0 {
+		t.Errorf("got %+v", claim)
 	}
-	if !record.KeepUntil.Equal(now.Add(24 * time.Hour)) {
-		t.Errorf("kept until %v, want a day after the request's end", record.KeepUntil)
+	if !claim.KeepUntil.Equal(now.Add(24 * time.Hour)) {
+		t.Errorf("kept until %v, want a day after the request's end", claim.KeepUntil)
 	}
 }

@@ -42,15 +42,15 @@ func TestCrashAtAnyCall(t *testing.T) {
 					t.Fatalf("crash at call %d: %v, want the event again", crash, err)
 				}
 				d.fault = func(string, bool) error { return nil }
-				got := takeUp(t, d.claimer(keypackage.ModeDeliver), doc)
+				got := claim(t, d.claimer(keypackage.ModeDeliver), doc)
 				if _, noted := d.outcomes[doc.ID]; !noted || len(d.published) == 0 { // nothing to deliver: the mark `open` is still there
 					recovered(t, d.claimer(keypackage.ModeDeliver), doc)
 				}
 				if rejected && got.Outcome != keypackage.OutcomeRejected || !rejected && (got.Granted != 3 || len(d.deliveries) != 3 || len(d.stock) != 2) {
 					t.Errorf("crash at call %d: %+v, %d deliveries, %d left", crash, got, len(d.deliveries), len(d.stock))
 				}
-				if len(d.recordsOf(doc.ID)) != 1 || d.outcomes[doc.ID] != got.Outcome || len(d.published) == 0 {
-					t.Errorf("crash at call %d: recorded %v, published %v", crash, d.recordsOf(doc.ID), d.published)
+				if !d.answerOf(doc.ID).Complete() || d.outcomes[doc.ID] != got.Outcome || len(d.published) == 0 {
+					t.Errorf("crash at call %d: recorded %v, published %v", crash, d.answerOf(doc.ID), d.published)
 				}
 			}
 		}
@@ -76,7 +76,7 @@ func TestShortFailuresAreSurvived(t *testing.T) {
 				if call == "Dismiss" {
 					doc = signed(t, 1)
 				}
-				if _, err := d.first.Claim(t.Context(), doc); err != nil || failures == 0 || len(d.recordsOf(doc.ID)) != 1 {
+				if _, err := d.first.Claim(t.Context(), doc); err != nil || failures == 0 || !d.answerOf(doc.ID).Complete() {
 					t.Errorf("%s, persisted %v: %v after %d failures", call, persisted, err, failures)
 				}
 			}
@@ -103,15 +103,15 @@ func TestLostRacesAreRunAgain(t *testing.T) {
 					doc = signed(t, 1)
 				}
 				_, err := d.first.Claim(t.Context(), doc)
-				if survives != (err == nil) || survives != (len(d.recordsOf(doc.ID)) == 1) || fault.IsRetryable(err) == survives {
-					t.Errorf("%s, %d races lost: %v, recorded %v", call, lost, err, d.recordsOf(doc.ID))
+				if survives != (err == nil) || survives != d.answerOf(doc.ID).Complete() || fault.IsRetryable(err) == survives {
+					t.Errorf("%s, %d races lost: %v, recorded %v", call, lost, err, d.answerOf(doc.ID))
 				}
 			}
 		}
 	})
 }
 
-// A stale request loses the race for its record to the claim of one of its units: then the others are claimed as well,
+// A stale request loses the race for its answer to the claim of one of its units: then the others are claimed as well,
 // since nobody else may be there to do it.
 func TestRejectionLosesToAUnit(t *testing.T) {
 	t.Parallel()
@@ -121,13 +121,13 @@ func TestRejectionLosesToAUnit(t *testing.T) {
 	unit := keypackage.Claim{RequestID: doc.ID, Owner: bob, Owners: []string{bob, dave}, Status: keypackage.StatusNone, Authentic: true}
 	d.fault = func(call string, done bool) error {
 		if call == "Dismiss" && !done {
-			d.records[unit.ID()] = unit
+			d.claims[unit.ID()] = unit
 		}
 		return nil
 	}
-	got := takeUp(t, d.first, doc)
-	if got.Outcome != keypackage.OutcomeNone || got.Owners+got.OutOfStock != 2 || len(d.recordsOf(doc.ID)) != 2 {
-		t.Errorf("got %+v, recorded %v", got, d.recordsOf(doc.ID))
+	got := claim(t, d.first, doc)
+	if got.Outcome != keypackage.OutcomeNone || got.Owners+got.OutOfStock != 2 || len(d.answerOf(doc.ID).Claims) != 2 {
+		t.Errorf("got %+v, recorded %v", got, d.answerOf(doc.ID))
 	}
 }
 
@@ -144,7 +144,7 @@ func TestOneOwnerFails(t *testing.T) {
 			return nil
 		}
 		result, err := d.first.Claim(t.Context(), doc)
-		if err == nil || result.Granted != 1 || len(d.recordsOf(doc.ID)) != 1 {
+		if err == nil || result.Granted != 1 || len(d.answerOf(doc.ID).Claims) != 1 {
 			t.Errorf("got %+v, %v", result, err)
 		}
 		if !slices.Contains(d.published, doc.ID) {
@@ -166,7 +166,7 @@ func TestPublisherFails(t *testing.T) {
 			t.Errorf("nobody will deliver it, but %v", err)
 		}
 		d.post.err = nil
-		if got := takeUp(t, d.first, doc); got.Granted != 1 || len(d.published) != 1 || len(d.deliveries) != 1 {
+		if got := claim(t, d.first, doc); got.Granted != 1 || len(d.published) != 1 || len(d.deliveries) != 1 {
 			t.Errorf("got %+v, published %v", got, d.published)
 		}
 	})
@@ -204,8 +204,8 @@ func TestCrowd(t *testing.T) {
 			granted[delivery.Hash]++
 		}
 	}
-	if len(d.records) != requests || len(granted) != stock-1 || len(d.stock) != 1 {
-		t.Errorf("%d answers, %d packages handed out, %d left", len(d.records), len(granted), len(d.stock))
+	if len(d.claims) != requests || len(granted) != stock-1 || len(d.stock) != 1 {
+		t.Errorf("%d answers, %d packages handed out, %d left", len(d.claims), len(granted), len(d.stock))
 	}
 	for hash, n := range granted {
 		if n != 1 {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -16,20 +18,57 @@ func TestClaimHere(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob, three)
-	granted, result, err := d.first.ClaimHere(t.Context(), doc)
-	if err != nil || result.Granted != 3 || len(granted.Claims) != 1 || !granted.Claims[0].Gateway {
+	granted, answer, result, err := claimHere(t, d.first, doc)
+	if err != nil || result.Granted != 3 || len(answer.Claims) != 1 || !answer.Claims[0].Gateway || len(granted) != 1 {
 		t.Fatalf("granted %+v, %+v, %v", granted, result, err)
 	}
-	checkBegun(t, granted, 3)
+	checkBegun(t, granted[0], 3)
 	for range 2 {
-		takeUp(t, d.first, doc)
+		claim(t, d.first, doc)
 	}
 	if len(d.published)+len(d.outcomes) > 0 {
 		t.Errorf("the trigger has published %v and noted %v", d.published, d.outcomes)
 	}
-	if err := d.first.Told(t.Context(), doc, granted.Claims); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
+	if err := d.first.Told(t.Context(), doc, answer); err != nil || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
 		t.Errorf("noted %v, %v", d.outcomes, err)
 	}
+}
+
+// claimHere returns what was given, unit by unit, besides what ClaimHere does.
+func claimHere(t *testing.T, c *Claimer, doc keypackage.RequestDocument) ([]Granted, keypackage.Answer, Result, error) {
+	t.Helper()
+	var mu sync.Mutex
+	var granted []Granted
+	answer, result, err := c.ClaimHere(t.Context(), doc, func(g Granted) {
+		mu.Lock()
+		defer mu.Unlock()
+		granted = append(granted, g)
+	})
+	return granted, answer, result, err
+}
+
+// A unit is given while another is still to be decided: its lease would be over before that.
+func TestUnitsAreGivenOneByOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		daves := candidate("d1", 1, func(c *keypackage.Candidate) { c.Owner = dave })
+		d := newDesk(t, append(fresh(5), daves)...)
+		var given atomic.Bool
+		d.fault = func(call string, done bool) error {
+			if call == "Commit "+dave && !done && !given.Load() {
+				return keypackage.ErrConflict
+			}
+			return nil
+		}
+		_, result, err := d.first.ClaimHere(t.Context(), signed(t, 1, forBob, forDave), func(g Granted) {
+			if g.Answer.Claims[0].Owner == bob {
+				given.Store(true)
+			}
+		})
+		if err != nil || result.Granted != 2 {
+			t.Errorf("%+v, %v", result, err)
+		}
+	})
 }
 
 func checkBegun(t *testing.T, granted Granted, n int) {
@@ -53,7 +92,7 @@ func TestUnclearClaimHere(t *testing.T) {
 			d := newDesk(t, fresh(5)...)
 			doc := signed(t, 1, forBob)
 			if !own {
-				takeUp(t, d.first, doc)
+				claim(t, d.first, doc)
 			}
 			d.fault = func(call string, done bool) error {
 				if done && own && strings.HasPrefix(call, "Commit") {
@@ -61,13 +100,13 @@ func TestUnclearClaimHere(t *testing.T) {
 				}
 				return nil
 			}
-			granted, _, err := d.first.ClaimHere(t.Context(), doc)
-			if err != nil || len(granted.Claims) != 1 || len(d.deliveries) != 1 {
+			granted, answer, _, err := claimHere(t, d.first, doc)
+			if err != nil || len(answer.Claims) != 1 || len(granted) != 1 || len(d.deliveries) != 1 {
 				t.Fatalf("%s: %+v, %v", name, granted, err)
 			}
 			if own {
-				checkBegun(t, granted, 1)
-			} else if len(granted.Begun) > 0 {
+				checkBegun(t, granted[0], 1)
+			} else if len(granted[0].Begun) > 0 {
 				t.Errorf("a push of the trigger's claim is taken for one's own")
 			}
 		}
@@ -79,7 +118,7 @@ func TestRecoverAfterTheGateway(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
-	if _, _, err := d.first.ClaimHere(t.Context(), doc); err != nil {
+	if _, _, _, err := claimHere(t, d.first, doc); err != nil {
 		t.Fatal(err)
 	}
 	if got := recovered(t, d.first, doc); !got.Repeated || !slices.Equal(d.published, []string{doc.ID}) || d.outcomes[doc.ID] != keypackage.OutcomeGranted {
@@ -100,11 +139,11 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 			}
 			return nil
 		}
-		if granted, _, err := d.first.ClaimHere(t.Context(), doc); err == nil || len(granted.Begun) != 1 {
+		if granted, _, _, err := claimHere(t, d.first, doc); err == nil || len(granted) != 1 || len(granted[0].Begun) != 1 {
 			t.Fatalf("granted %+v, %v", granted, err)
 		}
 		d.fault = func(string, bool) error { return nil }
-		if got := takeUp(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
+		if got := claim(t, d.first, doc); got.Outcome != keypackage.OutcomeGranted || len(d.published) != 1 || len(d.outcomes) > 0 {
 			t.Errorf("got %+v, published %v, noted %v", got, d.published, d.outcomes)
 		}
 	})

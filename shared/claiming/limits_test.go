@@ -42,12 +42,12 @@ func TestOwnerBudget(t *testing.T) {
 	lastOfMany := &stock{documents: fresh(9), newest: map[string]bool{"k8": true, "k9": true}, beyondGap: map[string]bool{"k8": true, "k9": true}}
 	noneMatch := &stock{documents: fresh(9), newest: map[string]bool{"k9": true}, beyondGap: map[string]bool{"k9": true}}
 	for name, tt := range map[string]struct {
-		used              int
-		stock             *stock
-		unit              Unit
-		consumed, exposed []string
-		status            keypackage.Status
-		blamed            bool
+		used               int
+		stock              *stock
+		unit               Unit
+		consumed, reserves []string
+		status             keypackage.Status
+		blamed             bool
 	}{
 		"enough":                 {98, whole(fresh(9)...), ask("r", 2), []string{"k1", "k2"}, nil, keypackage.StatusFull, false},
 		"one left":               {99, whole(fresh(9)...), ask("r", 2), []string{"k1"}, []string{"k9"}, keypackage.StatusFull, true},
@@ -62,15 +62,15 @@ func TestOwnerBudget(t *testing.T) {
 		"not read far enough":    {100, noneMatch, ask("r", 2, ofSuite(2)), nil, nil, keypackage.StatusLimited, true},
 	} {
 		plan := decided(t, []Unit{tt.unit}, handedOut(tt.used), tt.stock, generous)
-		record := plan.Claims[0]
-		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.exposed)) {
-			t.Errorf("%s: consumed %v, exposed %v", name, consumed(plan), handoutIDs(plan.Reserves))
+		claim := plan.Claims[0]
+		if !slices.Equal(consumed(plan), nonNil(tt.consumed)) || !slices.Equal(handoutIDs(plan.Reserves), nonNil(tt.reserves)) {
+			t.Errorf("%s: consumed %v, reserves %v", name, consumed(plan), handoutIDs(plan.Reserves))
 		}
-		if blamed := record.Reason == keypackage.ReasonBudget; record.Status != tt.status || blamed != tt.blamed {
-			t.Errorf("%s: %s, reason %q", name, record.Status, record.Reason)
+		if blamed := claim.Reason == keypackage.ReasonBudget; claim.Status != tt.status || blamed != tt.blamed {
+			t.Errorf("%s: %s, reason %q", name, claim.Status, claim.Reason)
 		}
-		if tt.blamed != plan.RequireOwner || tt.blamed != record.RetryAt.After(now) {
-			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RequireOwner, record.RetryAt)
+		if tt.blamed != plan.RequireOwner || tt.blamed != claim.RetryAt.After(now) {
+			t.Errorf("%s: relies on the budget %v, retry at %v", name, plan.RequireOwner, claim.RetryAt)
 		}
 		if count := plan.Owner.HandedOut.Count(now); count != tt.used+len(tt.consumed) {
 			t.Errorf("%s: counts %d handed out, %d before", name, count, tt.used)
@@ -81,7 +81,7 @@ func TestOwnerBudget(t *testing.T) {
 // Nothing is taken from behind a gap in what was read, even if it would do.
 func TestBudgetTakesTheOldest(t *testing.T) {
 	t.Parallel()
-	read := []*keypackage.Candidate{candidate("x", 0, exposed), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
+	read := []*keypackage.Candidate{candidate("x", 0, usedAsReserve), candidate("k1", 1), candidate("y", 80), candidate("z", 90)}
 	newest := map[string]bool{"y": true, "z": true}
 	gap := &stock{documents: read, newest: newest, beyondGap: map[string]bool{"y": true, "z": true}}
 	if plan, err := decide([]Unit{ask("r", 9)}, handedOut(98), gap, generous, now); err == nil {
@@ -148,9 +148,9 @@ func TestJoining(t *testing.T) {
 		view := nothingKnown()
 		open(view, "x", tt.edit)
 		plan := decided(t, []Unit{tt.unit}, view, whole(fresh(3)...), generous)
-		if record := plan.Claims[0]; tt.joins != (len(plan.Joined) == 1) || tt.joins != slices.Equal(record.DeliveryIDs, []string{"old_x"}) ||
-			tt.joins == (len(plan.Created) == 1) || record.Status != keypackage.StatusFull {
-			t.Errorf("%s: %s, deliveries %v", name, record.Status, record.DeliveryIDs)
+		if claim := plan.Claims[0]; tt.joins != (len(plan.Joined) == 1) || tt.joins != slices.Equal(claim.DeliveryIDs, []string{"old_x"}) ||
+			tt.joins == (len(plan.Created) == 1) || claim.Status != keypackage.StatusFull {
+			t.Errorf("%s: %s, deliveries %v", name, claim.Status, claim.DeliveryIDs)
 		}
 		if got := view.Open["old_x"]; !slices.Equal(got.RequestIDs, []string{"old"}) {
 			t.Errorf("%s: the view was changed: %v", name, got.RequestIDs)
@@ -172,7 +172,7 @@ func TestJoinsCountAndTheRestIsClaimed(t *testing.T) {
 		t.Errorf("two wanted, three one-time deliveries open: joined %v, reason %q", got, plan.Claims[0].Reason)
 	}
 	second := plan.Claims[1]
-	if got := packages(second); !slices.Equal(got, []string{"x0", "x1", "x2", "m", "k1"}) || !second.Reserve {
+	if got := packages(second); !slices.Equal(got, []string{"x0", "x1", "x2", "k1", "m"}) || !second.Reserve {
 		t.Errorf("six wanted: got %v; want what is open, one reserve of it, and one of the stock, as the budget allows", got)
 	}
 	if second.Status != keypackage.StatusPartial || second.Reason != keypackage.ReasonBudget {

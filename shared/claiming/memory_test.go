@@ -1,11 +1,9 @@
 package claiming
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +24,8 @@ type memory struct {
 	stock      map[string]keypackage.Candidate
 	ledger     map[string]keypackage.Ledger
 	tombstones map[string]bool
-	records    map[string]keypackage.Claim
+	claims     map[string]keypackage.Claim
+	dismissals map[string]keypackage.Dismissal // by keypackage.DismissalID
 	pairs      map[string]keypackage.Pair
 	owners     map[string]keypackage.Owner
 	deliveries map[string]keypackage.Delivery
@@ -42,7 +41,7 @@ func newMemory(a accuser, documents ...*keypackage.Candidate) *memory {
 	m := &memory{
 		accuser: a, version: now.Add(-time.Hour), stock: make(map[string]keypackage.Candidate),
 		ledger: make(map[string]keypackage.Ledger), tombstones: make(map[string]bool),
-		records: make(map[string]keypackage.Claim), pairs: make(map[string]keypackage.Pair),
+		claims: make(map[string]keypackage.Claim), dismissals: make(map[string]keypackage.Dismissal), pairs: make(map[string]keypackage.Pair),
 		owners: make(map[string]keypackage.Owner), deliveries: make(map[string]keypackage.Delivery),
 		outcomes: make(map[string]keypackage.Outcome),
 		fault:    func(string, bool) error { return nil },
@@ -53,7 +52,7 @@ func newMemory(a accuser, documents ...*keypackage.Candidate) *memory {
 	return m
 }
 
-// put stores a document and, as it is marked, its ledger entry and its tombstone.
+// put stores a document and, as it says, its ledger entry and its tombstone.
 func (m *memory) put(c keypackage.Candidate) {
 	c.Version = m.tick()
 	if c.Use != keypackage.UseNone {
@@ -83,9 +82,9 @@ func (m *memory) during(call string, work func() error) error {
 	return m.fault(call, true)
 }
 
-// Claims implements Store.
-func (m *memory) Claims(_ context.Context, ids []string) (found []keypackage.Claim, err error) {
-	err = m.during("Claims", func() error {
+// Answers implements Store.
+func (m *memory) Answers(_ context.Context, ids []string) (found map[string]keypackage.Answer, err error) {
+	err = m.during("Answers", func() error {
 		found = m.known(ids)
 		return nil
 	})
@@ -93,10 +92,10 @@ func (m *memory) Claims(_ context.Context, ids []string) (found []keypackage.Cla
 }
 
 // NeverPushed implements Store.
-func (m *memory) NeverPushed(_ context.Context, ids []string) (unpushed bool, err error) {
+func (m *memory) NeverPushed(_ context.Context, refs []keypackage.DeliveryRef) (unpushed bool, err error) {
 	err = m.during("NeverPushed", func() error {
-		for _, id := range ids {
-			d, ok := m.deliveries[id]
+		for _, ref := range refs {
+			d, ok := m.deliveries[ref.ID]
 			unpushed = unpushed || ok && d.State == keypackage.StatePending && d.PushNo == 0
 		}
 		return nil
@@ -117,10 +116,19 @@ func (m *memory) Deliveries(_ context.Context, refs []keypackage.DeliveryRef) (f
 	return found, err
 }
 
-func (m *memory) known(ids []string) (found []keypackage.Claim) {
+func (m *memory) known(ids []string) map[string]keypackage.Answer {
+	found := make(map[string]keypackage.Answer)
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		if record, ok := m.records[id]; ok {
-			found = append(found, record)
+		if claim, ok := m.claims[id]; ok {
+			answer := found[claim.RequestID]
+			answer.Claims = append(answer.Claims, claim)
+			found[claim.RequestID] = answer
+		}
+		if dismissal, ok := m.dismissals[id]; ok {
+			if _, both := found[dismissal.RequestID]; both {
+				m.Errorf("request %s was dismissed and has claims", dismissal.RequestID)
+			}
+			found[dismissal.RequestID] = keypackage.Answer{Dismissal: &dismissal}
 		}
 	}
 	return found
@@ -232,31 +240,29 @@ func (m *memory) oldestFirst(owner string) []*keypackage.Candidate {
 }
 
 // Dismiss implements Store.
-func (m *memory) Dismiss(_ context.Context, record keypackage.Claim, unitIDs []string) error {
+func (m *memory) Dismiss(_ context.Context, dismissal keypackage.Dismissal, unitIDs []string) error {
 	return m.during("Dismiss", func() error {
-		if record.Owner != "" || record.Granted != 0 || len(record.DeliveryIDs) > 0 || record.KeepUntil.IsZero() {
-			m.Errorf("not the record of a whole request: %+v", record)
+		if dismissal.RequestID == "" || dismissal.Outcome == "" || dismissal.KeepUntil.IsZero() {
+			m.Errorf("incomplete dismissal %+v", dismissal)
 		}
-		if len(m.known(append(unitIDs, record.ID()))) > 0 {
+		id := keypackage.DismissalID(dismissal.RequestID)
+		if len(m.known(append(unitIDs, id))) > 0 {
 			return keypackage.ErrConflict
 		}
-		m.records[record.ID()] = record
+		m.dismissals[id] = dismissal
 		return nil
 	})
 }
 
 // NoteOutcome implements Store.
-func (m *memory) NoteOutcome(
-	_ context.Context, documentID string, outcome keypackage.Outcome, records []keypackage.Claim,
-) error {
+func (m *memory) NoteOutcome(_ context.Context, documentID string, answer keypackage.Answer) error {
 	return m.during("NoteOutcome", func() error {
+		outcome := answer.Outcome()
 		if before, ok := m.outcomes[documentID]; ok && before != outcome {
 			m.Errorf("request %s had the outcome %s and now has %s", documentID, before, outcome)
 		}
-		for _, record := range records {
-			if _, ok := m.records[record.ID()]; !ok {
-				m.Errorf("an outcome is told that is not recorded: %s", record.ID())
-			}
+		if recorded := m.answerTo(documentID); !answer.Complete() || recorded.Outcome() != outcome || recorded.Granted() != answer.Granted() {
+			m.Errorf("the outcome %s of %s is told, and recorded is %+v", outcome, documentID, recorded)
 		}
 		m.outcomes[documentID] = outcome
 		return nil
@@ -269,7 +275,7 @@ func (m *memory) Commit(_ context.Context, plan *Plan) error {
 		accuse(m, plan)
 		for _, c := range slices.Concat(candidatesOf(plan.Consumed), candidatesOf(plan.Reserves), plan.Remaining) {
 			if stored, ok := m.stock[c.ID]; ok && stored.Version.Equal(c.Version) && stored.Flaw != "" {
-				m.Errorf("%s is handed out or stays behind, and does not verify", c.ID)
+				m.Errorf("%s is handed out or remains, and does not verify", c.ID)
 			}
 		}
 		if !m.holds(plan) {
@@ -287,15 +293,20 @@ func (m *memory) Commit(_ context.Context, plan *Plan) error {
 	})
 }
 
-// recordsOf returns the records of a request, sorted.
-func (m *memory) recordsOf(requestID string) (found []keypackage.Claim) {
+// answerOf returns what is recorded of the answer to a request, by owner.
+func (m *memory) answerOf(requestID string) keypackage.Answer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id, record := range m.records {
-		if strings.HasPrefix(id, requestID+"_") {
-			found = append(found, record)
+	return m.answerTo(requestID)
+}
+
+// answerTo needs the lock.
+func (m *memory) answerTo(requestID string) keypackage.Answer {
+	ids := []string{keypackage.DismissalID(requestID)}
+	for id, claim := range m.claims {
+		if claim.RequestID == requestID {
+			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(found, func(a, b keypackage.Claim) int { return cmp.Compare(a.Owner, b.Owner) })
-	return found
+	return m.known(ids)[requestID]
 }

@@ -14,22 +14,26 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
-// answer is what a unit is given. created are the deliveries of its own transaction; found says that its claim was recorded
-// already, be it by a commit of its own that ended unclear.
-type answer struct {
-	claim   keypackage.Claim
-	created []*keypackage.Delivery
-	found   bool
+// unitAnswer is what a unit is given: its claim, or the dismissal of its whole request. created are the deliveries of its own
+// transaction; found says that it was recorded already, be it by a commit of its own that ended unclear.
+type unitAnswer struct {
+	claim     keypackage.Claim
+	dismissal *keypackage.Dismissal // nil if there is a claim
+	created   []*keypackage.Delivery
+	found     bool
 }
 
 // answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
 // decided anew, together with those who came meanwhile. That a unit was answered before shows only then, since a commit
 // creates its claim; and what ended unclear may have been committed.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]answer, error) {
-	var known []keypackage.Claim
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
+	var known map[string]keypackage.Answer
 	for attempt := 1; ; attempt++ {
 		begun := time.Now()
-		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answered(known, u) })
+		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool {
+			_, answered := recorded(known, u)
+			return answered
+		})
 		plan, err := c.attempt(ctx, owner, open, attempt == 1)
 		if err == nil {
 			return inOrder(units, known, plan), nil
@@ -41,16 +45,16 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, m
 			return nil, err
 		}
 		units = more()
-		if recorded, err := c.store.Claims(ctx, claimIDs(units)); err == nil {
-			known = recorded
+		if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
+			known = answers
 		}
 	}
 }
 
-// claimIDs names the claims of the units and the dismissals of their requests.
-func claimIDs(units []Unit) (ids []string) {
+// answerIDs names the claims of the units and the dismissals of their requests.
+func answerIDs(units []Unit) (ids []string) {
 	for _, u := range units {
-		ids = append(ids, u.ClaimID(), keypackage.ClaimID(u.Request.ID, ""))
+		ids = append(ids, u.ClaimID(), keypackage.DismissalID(u.Request.ID))
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -106,13 +110,13 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 // newestWanted returns how many of the newest documents are needed as well: those from which the reserve is taken if the
 // budget may not suffice, or a few in which an addressable package should be.
 func (c *Claimer) newestWanted(units []Unit, view *View) int {
-	limited := func(u Unit) bool { // see fillREQ
+	overLimit := func(u Unit) bool { // see fillREQ
 		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
 	}
 	switch {
 	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
 		return newestLimit
-	case slices.ContainsFunc(units, limited):
+	case slices.ContainsFunc(units, overLimit):
 		return newestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
@@ -141,22 +145,20 @@ func wanted(units []Unit) int {
 	return n
 }
 
-func answered(known []keypackage.Claim, u Unit) bool {
-	return slices.ContainsFunc(known, func(c keypackage.Claim) bool { return answers(c, u) })
-}
-
-// answers reports whether the claim is the unit's, or the dismissal of its whole request.
-func answers(c keypackage.Claim, u Unit) bool {
-	return c.RequestID == u.Request.ID && (c.Owner == u.Owner || isDismissal(c))
+// recorded returns what is known to be recorded for a unit, by request, and whether that is anything.
+func recorded(known map[string]keypackage.Answer, u Unit) (unitAnswer, bool) {
+	answer := known[u.Request.ID]
+	claim, ok := answer.Claim(u.Owner)
+	return unitAnswer{claim: claim, dismissal: answer.Dismissal, found: true}, ok || answer.Dismissal != nil
 }
 
 // inOrder returns the answers in the order of the units: the known ones, and those of the plan, which has one for each of the
 // others.
-func inOrder(units []Unit, known []keypackage.Claim, plan *Plan) []answer {
-	ordered, next := make([]answer, len(units)), 0
+func inOrder(units []Unit, known map[string]keypackage.Answer, plan *Plan) []unitAnswer {
+	ordered, next := make([]unitAnswer, len(units)), 0
 	for i, u := range units {
-		if k := slices.IndexFunc(known, func(c keypackage.Claim) bool { return answers(c, u) }); k >= 0 {
-			ordered[i].claim, ordered[i].found = known[k], true
+		if before, ok := recorded(known, u); ok {
+			ordered[i] = before
 			continue
 		}
 		ordered[i].claim = plan.Answers[next]

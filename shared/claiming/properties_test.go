@@ -19,7 +19,7 @@ func ordinary(*keypackage.Candidate) {}
 // Kinds of documents that a stock is drawn from; good ones are likelier.
 var (
 	oneTimeKinds = []func(*keypackage.Candidate){
-		ordinary, ordinary, ordinary, ordinary, marked, exposed, used, expired, tombstoned, flawed, unborn,
+		ordinary, ordinary, ordinary, ordinary, lastResort, usedAsReserve, used, expired, tombstoned, flawed, unborn,
 	}
 	allKinds = append(slices.Clone(oneTimeKinds), addressable)
 )
@@ -183,16 +183,16 @@ func TestUnitsSeeEachOther(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		together, units := anyWorld(t), anyUnits(t)
-		apart := together.clone()
+		oneByOne := together.clone()
 		decideAll(t, together, units)
 		for _, u := range units {
-			decideAll(t, apart, []Unit{u})
+			decideAll(t, oneByOne, []Unit{u})
 		}
 		for what, pair := range map[string][2]any{
-			"records": {together.records, apart.records}, "ledger": {together.ledger, apart.ledger},
-			"deliveries": {unversioned(together.deliveries), unversioned(apart.deliveries)},
-			"counts":     {together.owners[bob].HandedOut, apart.owners[bob].HandedOut},
-			"stock":      {candidateIDs(valid(together.oldestFirst(bob))), candidateIDs(valid(apart.oldestFirst(bob)))},
+			"claims": {together.claims, oneByOne.claims}, "ledger": {together.ledger, oneByOne.ledger},
+			"deliveries": {unversioned(together.deliveries), unversioned(oneByOne.deliveries)},
+			"counts":     {together.owners[bob].HandedOut, oneByOne.owners[bob].HandedOut},
+			"stock":      {candidateIDs(valid(together.oldestFirst(bob))), candidateIDs(valid(oneByOne.oldestFirst(bob)))},
 		} {
 			if !reflect.DeepEqual(pair[0], pair[1]) {
 				t.Fatalf("%s: together %+v, one after another %+v", what, pair[0], pair[1])
@@ -234,11 +234,11 @@ func TestPagesDecideLikeTheWholeStock(t *testing.T) {
 		}
 		all := decideAll(t, m.clone(), units)
 		if !slices.Equal(consumed(plan), consumed(all)) || !slices.Equal(handoutIDs(plan.Reserves), handoutIDs(all.Reserves)) {
-			t.Fatalf("%d of %d documents read: consumed %v, exposed %v; of all: %v, %v", len(reader.documents), len(m.stock),
+			t.Fatalf("%d of %d documents read: consumed %v, reserves %v; of all: %v, %v", len(reader.documents), len(m.stock),
 				consumed(plan), handoutIDs(plan.Reserves), consumed(all), handoutIDs(all.Reserves))
 		}
 		if !reflect.DeepEqual(plan.Claims, all.Claims) {
-			t.Fatalf("records: %+v, of all %+v", plan.Claims, all.Claims)
+			t.Fatalf("claims: %+v, of all %+v", plan.Claims, all.Claims)
 		}
 		if err := m.Commit(t.Context(), plan); err != nil {
 			t.Fatalf("a part was enough to decide, but not to commit: %v", err)
@@ -258,7 +258,7 @@ func TestHopeIsNeverWrongAndCommitted(t *testing.T) {
 	t.Parallel()
 	won, lost := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		kinds := []func(*keypackage.Candidate){ordinary, ordinary, ordinary, used, exposed, tombstoned, flawed}
+		kinds := []func(*keypackage.Candidate){ordinary, ordinary, ordinary, used, usedAsReserve, tombstoned, flawed}
 		m := newMemory(t, anyStock(t, 20, kinds, 1, 1, 1, 2)...)
 		units := []Unit{ask("r", rapid.IntRange(1, 3).Draw(t, "wanted"), ofSuite(1))}
 		claimer := New(m, nil, Settings{Limits: generous}, func() time.Time { return now })

@@ -20,7 +20,7 @@ func TestPagesCoverTheStockOnce(t *testing.T) {
 			}
 		}
 		if !slices.Equal(candidateIDs(reader.documents), candidateIDs(m.oldestFirst(bob))) || reader.truncated {
-			t.Errorf("%d documents: read %v, limited %v", size, candidateIDs(reader.documents), reader.truncated)
+			t.Errorf("%d documents: read %v, truncated %v", size, candidateIDs(reader.documents), reader.truncated)
 		}
 	}
 }
@@ -34,12 +34,12 @@ func TestReadingStopsAtTheScanLimit(t *testing.T) {
 		}
 	}
 	if !reader.truncated || len(reader.documents) != scanLimit {
-		t.Errorf("%d documents read, limited %v", len(reader.documents), reader.truncated)
+		t.Errorf("%d documents read, truncated %v", len(reader.documents), reader.truncated)
 	}
 }
 
 // Between the oldest and the newest documents there may be others, until the pages have met.
-func TestNewestDocumentsStandApart(t *testing.T) {
+func TestNewestDocumentsBeyondAGap(t *testing.T) {
 	t.Parallel()
 	reader := stockReader{store: newMemory(t, fresh(newestLimit+10)...), owner: bob, page: 8}
 	for _, read := range []func() error{
@@ -51,13 +51,13 @@ func TestNewestDocumentsStandApart(t *testing.T) {
 	}
 	oldest, newest := "k1", fmt.Sprintf("k%d", newestLimit+10)
 	if reader.complete || !reader.beyondGap["k11"] || reader.beyondGap[oldest] || !reader.newest[newest] || reader.newest[oldest] {
-		t.Errorf("read 8 and %d of %d: ended %v, apart %v", newestLimit, newestLimit+10, reader.complete, reader.beyondGap)
+		t.Errorf("read 8 and %d of %d: complete %v, beyond the gap %v", newestLimit, newestLimit+10, reader.complete, reader.beyondGap)
 	}
 	if err := reader.readOldest(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if reader.beyondGap["k11"] || reader.beyondGap["k24"] || !reader.beyondGap["k25"] || !reader.newest["k24"] {
-		t.Errorf("24 of the oldest read: apart %v", reader.beyondGap)
+		t.Errorf("24 of the oldest read: beyond the gap %v", reader.beyondGap)
 	}
 	if !slices.IsSortedFunc(reader.documents, keypackage.CompareAge) {
 		t.Errorf("not oldest first: %v", candidateIDs(reader.documents))
@@ -74,7 +74,7 @@ func TestFewNewestDocumentsAreTheWholeStock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reader.complete || len(reader.documents) != newestLimit-1 {
-		t.Errorf("%d documents read, ended %v", len(reader.documents), reader.complete)
+		t.Errorf("%d documents read, complete %v", len(reader.documents), reader.complete)
 	}
 }
 
@@ -83,8 +83,8 @@ func TestOverBudgetNeedsEnoughStock(t *testing.T) {
 	t.Parallel()
 	last := candidate("z", 99)
 	for name, documents := range map[string][]*keypackage.Candidate{
-		"nothing else of the suite": {candidate("a", 1, suite(2)), candidate("b", 2, suite(2))},
-		"only marked ones so far":   {candidate("m", 1, marked), candidate("n", 2, marked)},
+		"nothing else of the suite":    {candidate("a", 1, suite(2)), candidate("b", 2, suite(2))},
+		"only last-resort ones so far": {candidate("m", 1, lastResort), candidate("n", 2, lastResort)},
 	} {
 		s := &stock{
 			documents: append(documents, last), newest: map[string]bool{"z": true}, beyondGap: map[string]bool{"z": true},
@@ -96,6 +96,6 @@ func TestOverBudgetNeedsEnoughStock(t *testing.T) {
 	}
 	alone := &stock{documents: []*keypackage.Candidate{candidate("a", 1)}, newest: map[string]bool{}}
 	if plan, err := decide([]Unit{ask("r", 3)}, handedOut(99), alone, generous, now); !errors.Is(err, errMoreStock) {
-		t.Errorf("nothing is known to stay behind: %v, consumed %v", err, consumed(plan))
+		t.Errorf("nothing is known to remain: %v, consumed %v", err, consumed(plan))
 	}
 }

@@ -13,7 +13,7 @@ import (
 // and again, can always go on.
 func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 	if addressable := d.addressableFor(u.Request); u.Request.PreferAddressable && addressable != nil {
-		d.rely(addressable)
+		d.require(addressable)
 		claim.Status, claim.Reason = keypackage.StatusNone, keypackage.ReasonAddressable
 		return nil
 	}
@@ -22,9 +22,9 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 		repeat(claim, last)
 		return nil
 	}
-	limited := pair.Requests.Count(d.now) >= d.limits.PairLimitPerHour
-	budget, relied := d.budget(), d.plan.RequireOwner
-	if limited {
+	overLimit := pair.Requests.Count(d.now) >= d.limits.PairLimitPerHour
+	budget, required := d.budget(), d.plan.RequireOwner
+	if overLimit {
 		budget, d.cut = 0, true
 	} else {
 		d.join(claim, u.Request, pair)
@@ -32,14 +32,14 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 	if err := d.fromStock(claim, u, pair, budget); err != nil {
 		return err
 	}
-	if limited { // by the pair, not by the owner's budget
-		d.plan.RequireOwner = relied
+	if overLimit { // by the pair, not by the owner's budget
+		d.plan.RequireOwner = required
 		claim.Reason = keypackage.ReasonPairLimit
 		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
 	}
 	if claim.Granted > 0 {
 		d.remember(claim, pair)
-		if d.dirty[u.Request.Requester] = true; !limited {
+		if d.dirty[u.Request.Requester] = true; !overLimit {
 			pair.Requests = pair.Requests.Add(d.now, 1)
 		}
 	}
@@ -98,7 +98,7 @@ func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request,
 		d.joinOne(claim, delivery)
 	case delivery.State == keypackage.StateDelivered:
 		d.plan.JoinedLate = append(d.plan.JoinedLate, delivery)
-		count(claim, delivery)
+		claim.Grant(delivery)
 	default:
 		return false
 	}

@@ -12,12 +12,12 @@ import (
 // bySubscription claims one of Bob's packages for a REQ of that requester and returns the packages granted.
 func (d *desk) bySubscription(t testing.TB, requester string, takesAddressable bool) []string {
 	t.Helper()
-	granted, err := d.first.ClaimForREQ(t.Context(), requester, bob, takesAddressable)
+	granted, _, err := d.first.ClaimForREQ(t.Context(), requester, bob, takesAddressable)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ids := []string{}
-	for _, claim := range granted.Claims {
+	for _, claim := range granted.Answer.Claims {
 		ids = append(ids, packages(claim)...)
 	}
 	return ids
@@ -41,8 +41,8 @@ func TestREQ(t *testing.T) {
 	if got := d.bySubscription(t, alice, false); !slices.Equal(got, []string{"k1"}) {
 		t.Fatalf("granted %v", got)
 	}
-	if len(d.records) != 1 || len(d.published)+len(d.outcomes) > 0 {
-		t.Errorf("recorded %v, published %v, noted %v: record and delivery are all", d.records, d.published, d.outcomes)
+	if len(d.claims) != 1 || len(d.published)+len(d.outcomes) > 0 {
+		t.Errorf("recorded %v, published %v, noted %v: record and delivery are all", d.claims, d.published, d.outcomes)
 	}
 	d.clock = now.Add(59 * time.Second)
 	d.deliver("k1")
@@ -75,7 +75,7 @@ func TestREQAfterTheEndOfItsDelivery(t *testing.T) {
 	}
 }
 
-// Whoever is not given anything leaves no trace: no record, no count.
+// Whoever is not given anything leaves no trace: no claim, no count.
 func TestREQForNothing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -87,8 +87,8 @@ func TestREQForNothing(t *testing.T) {
 		"a kind that is not taken": {[]*keypackage.Candidate{candidate("a", 9, addressable)}, false},
 	} {
 		d := newDesk(t, tt.stock...)
-		if got := d.bySubscription(t, alice, tt.takes); len(got) > 0 || len(d.records)+len(d.pairs)+d.commits > 0 {
-			t.Errorf("%s: granted %v, recorded %v, pairs %v", name, got, d.records, d.pairs)
+		if got := d.bySubscription(t, alice, tt.takes); len(got) > 0 || len(d.claims)+len(d.pairs)+d.commits > 0 {
+			t.Errorf("%s: granted %v, recorded %v, pairs %v", name, got, d.claims, d.pairs)
 		}
 	}
 	d := newDesk(t, fresh(3)...)
@@ -140,7 +140,7 @@ func TestREQOverThePairLimit(t *testing.T) {
 // claimOfREQ returns one of the claims that granted the package.
 func (d *desk) claimOfREQ(t testing.TB, packageID string) keypackage.Claim {
 	t.Helper()
-	for _, claim := range d.records {
+	for _, claim := range d.claims {
 		if slices.Contains(packages(claim), packageID) {
 			return claim
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
 // Result says what became of a request, for the log. Outcome is "" if the request was left alone.
@@ -34,32 +35,56 @@ func (r Result) Label() string {
 	return string(r.Outcome)
 }
 
-// fill sums up the claims.
-func (r *Result) fill(claims []keypackage.Claim) {
-	r.Outcome, _ = keypackage.Conclude(claims)
-	for _, claim := range claims {
+// fill sums the answer up.
+func (r *Result) fill(answer keypackage.Answer) {
+	r.Outcome = answer.Outcome()
+	if d := answer.Dismissal; d != nil {
+		r.Reason = d.Reason
+	}
+	for _, claim := range answer.Claims {
 		if r.Reason == "" {
 			r.Reason = claim.Reason
 		}
 		r.count(claim)
 	}
-	if r.Reason == "" && r.OutOfStock > 0 && r.Owners == 0 {
+	if r.OutOfStock > 0 && r.Owners == 0 {
 		r.Reason = ReasonOutOfStock
 	}
 }
 
 func (r *Result) count(claim keypackage.Claim) {
 	r.Granted += claim.Granted
-	switch {
-	case claim.OutOfStock:
+	if claim.OutOfStock {
 		r.OutOfStock++
-	case claim.Owner != "":
+	} else {
 		r.Owners++
 	}
 	if claim.Reserve {
 		r.Reserves++
 	}
-	if claim.Status == keypackage.StatusNone && claim.Reason == "" && !claim.OutOfStock {
+	if claim.Status == keypackage.StatusNone && claim.Reason != keypackage.ReasonStale && !claim.OutOfStock {
 		r.Empty++
+	}
+}
+
+// Describe adds what became of the request to a log line.
+func (r Result) Describe(line *logging.Line) {
+	line.Set("request_event_id", r.RequestID)
+	if r.Reason != "" {
+		line.Set("request_reason", r.Reason)
+	}
+	if r.Repeated {
+		line.Set("repeated", "true")
+	}
+	line.Count("owners", r.Owners)
+	line.Count("out_of_stock", r.OutOfStock)
+	line.Count("granted", r.Granted)
+	line.Count("reserves", r.Reserves)
+	line.Count("empty", r.Empty)
+	if r.Unmarked {
+		line.Count("unmarked", 1)
+	}
+	if r.Age > 0 {
+		line.Measure("receipt_to_answer", r.Age)
 	}
 }

@@ -16,7 +16,7 @@ func TestStrangersDoNotCountAsEmptyOwners(t *testing.T) {
 	ask := func(requester int, reason string, want counts) {
 		t.Helper()
 		doc := signed(t, requester, forBob)
-		r := takeUp(t, d.first, doc)
+		r := claim(t, d.first, doc)
 		if got := (counts{r.Owners, r.Empty, r.OutOfStock}); got != want || r.Reason != reason {
 			t.Errorf("requester %d: %+v, reason %q; want %+v, %q", requester, got, r.Reason, want, reason)
 		}
@@ -30,6 +30,13 @@ func TestStrangersDoNotCountAsEmptyOwners(t *testing.T) {
 	delete(d.stock, "k2")
 	ask(5, "", counts{owners: 1, empty: 1})
 
+	d.put(*candidate("flawed", 1, flawed))
+	ask(6, ReasonOutOfStock, counts{outOfStock: 1})
+	d.put(*candidate("k3", 3))
+	ask(7, "", counts{owners: 1})
+	delete(d.stock, "k3")
+	ask(8, keypackage.ReasonUnusable, counts{owners: 1, empty: 1})
+
 	d = newDesk(t)
 	ask(1, ReasonOutOfStock, counts{outOfStock: 1})
 	if d.owners[bob].Pubkey != "" {
@@ -42,11 +49,11 @@ func TestRepeatedAnswersSayThatTheyAre(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, fresh(5)...)
 	doc := signed(t, 1, forBob)
-	if got := takeUp(t, d.first, doc); got.Repeated {
+	if got := claim(t, d.first, doc); got.Repeated {
 		t.Errorf("the first answer: %+v", got)
 	}
 	d.clock = d.clock.Add(time.Second)
-	if got := takeUp(t, d.first, doc); !got.Repeated || got.Outcome != keypackage.OutcomeGranted || got.Age != 0 {
+	if got := claim(t, d.first, doc); !got.Repeated || got.Outcome != keypackage.OutcomeGranted || got.Age != 0 {
 		t.Errorf("the second: %+v", got)
 	}
 }

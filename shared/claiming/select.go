@@ -15,9 +15,9 @@ type selection struct {
 	unknownSuite bool // no package can match, whatever is in stock
 }
 
-// selectPackages selects up to need packages, at most budget of them one-time. It reads no further than it must: with enough fresh packages, oldest first, and
-// another valid one of each ciphersuite staying behind, the rest of the stock cannot change the choice. Only at the end of
-// the stock does the order of use decide what the owner's reserve is.
+// selectPackages selects up to need packages, at most budget of them one-time. It reads no further than it must: with enough
+// fresh packages, oldest first, and another valid one of each ciphersuite remaining, the rest of the stock cannot change the
+// choice. Only at the end of the stock does the order of use decide what the owner's reserve is.
 func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve bool, budget int) (selection, error) {
 	if need <= 0 {
 		return selection{}, nil
@@ -34,7 +34,7 @@ func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve 
 	if d.stock.complete {
 		t.oneTime = d.oneTimeOfAll(req, need)
 		if t.overBudget = len(t.oneTime) > budget; t.overBudget {
-			d.rely(t.oneTime...)
+			d.require(t.oneTime...)
 		}
 		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
 	} else {
@@ -61,8 +61,8 @@ func (d *decision) addressableFor(req *keypackage.Request) *keypackage.Candidate
 	return newest
 }
 
-// oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, exposed packages
-// excepted.
+// oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, except for packages that
+// were reserves before.
 func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackage.Candidate {
 	reserves := keypackage.Reserves(d.valid)
 	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
@@ -71,7 +71,7 @@ func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackag
 }
 
 // oneTimeOfRead selects from the oldest part of the stock, which has no gap: fresh packages only, as long as another valid
-// package of the same ciphersuite is known to stay behind.
+// package of the same ciphersuite is known to remain.
 func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
 	left := make(map[mls.Ciphersuite]int)
 	for _, c := range d.valid {
@@ -88,7 +88,7 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypacka
 
 // reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
 // match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
-// is the last, depends on all: one that is exposed already comes last. Who does not take addressable events is given one of
+// is the last, depends on all: one that was handed out before comes last. Who does not take addressable events is given one of
 // another package, if there is one.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
@@ -96,7 +96,7 @@ func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Ca
 	})
 	for _, c := range pool {
 		if req.Matches(c.Suite) {
-			d.rely(c)
+			d.require(c)
 		}
 	}
 	var reserve *keypackage.Candidate
@@ -108,9 +108,9 @@ func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Ca
 	return reserve
 }
 
-// rely says that the decision is another one if any of the candidates is not what it seems.
-func (d *decision) rely(on ...*keypackage.Candidate) {
-	d.plan.decisive = append(d.plan.decisive, on...)
+// require says that the decision is another one if any of the candidates is not what it seems.
+func (d *decision) require(candidates ...*keypackage.Candidate) {
+	d.plan.decisive = append(d.plan.decisive, candidates...)
 }
 
 // matching returns the valid packages that answer the request, in the order of use.

@@ -14,7 +14,7 @@ import (
 // settle verifies what the plan relies on, and looks it up in the ledger and among the tombstones. It returns false if the
 // plan was made in vain.
 //
-// With hope, what is handed out once and what stays behind is not looked up: the commit requires that nobody has been
+// With hope, what is handed out once and what remains is not looked up: the commit requires that nobody has been
 // handed it and that it is not tombstoned, and fails otherwise. What took more than a page to read is not risked so.
 func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, error) {
 	verify := slices.Concat(candidates(plan.Reserves), plan.decisive, candidates(plan.Consumed), plan.Remaining)
@@ -40,9 +40,9 @@ func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, 
 
 // open returns the documents of which something is still to be known, and as many more as were examined before: a long
 // stretch of documents that are not what they seem takes few rounds.
-func (r *stockReader) open(relied []*keypackage.Candidate, known func(*keypackage.Candidate) bool) []*keypackage.Candidate {
-	ids := make(map[string]bool, len(relied))
-	for _, c := range relied {
+func (r *stockReader) open(required []*keypackage.Candidate, known func(*keypackage.Candidate) bool) []*keypackage.Candidate {
+	ids := make(map[string]bool, len(required))
+	for _, c := range required {
 		ids[c.ID] = true
 	}
 	var open []*keypackage.Candidate

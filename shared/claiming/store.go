@@ -10,11 +10,11 @@ import (
 // concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
 // decides whether it still holds.
 type Store interface {
-	// Claims returns those of the claims and dismissals that exist, in any order.
-	Claims(ctx context.Context, ids []string) ([]keypackage.Claim, error)
+	// Answers returns, by request, those of the claims and dismissals with these ids that exist.
+	Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error)
 
 	// NeverPushed reports whether one of the deliveries is pending and no push of it was ever begun.
-	NeverPushed(ctx context.Context, deliveryIDs []string) (bool, error)
+	NeverPushed(ctx context.Context, refs []keypackage.DeliveryRef) (bool, error)
 
 	// View reads what is known about the owner and the requesters of the units, except the stock.
 	View(ctx context.Context, owner string, units []Unit) (*View, error)
@@ -41,14 +41,14 @@ type Store interface {
 	// It sets the Version of the deliveries that it creates.
 	Commit(ctx context.Context, plan *Plan) error
 
-	// Dismiss creates the record of a whole request (rejected, observed) unless it or one of the units' claims exists;
+	// Dismiss records that a whole request is rejected or observed, unless that is recorded or one of the units' claims exists;
 	// then it returns keypackage.ErrConflict.
-	Dismiss(ctx context.Context, dismissal keypackage.Claim, unitIDs []string) error
+	Dismiss(ctx context.Context, dismissal keypackage.Dismissal, unitIDs []string) error
 
-	// NoteOutcome copies the outcome to the request's document, for people and for the relay, and removes its mark: with it
-	// the scheduled function finds what is not finished. So it comes last, when every unit's record exists. A document that is
-	// gone is no error.
-	NoteOutcome(ctx context.Context, documentID string, outcome keypackage.Outcome, claims []keypackage.Claim) error
+	// NoteOutcome copies the outcome of a complete answer to the request's document, for people and for the relay, and removes
+	// its mark: with it the scheduled function finds what is not finished. So it comes last, when all of the answer is
+	// recorded. A document that is gone is no error.
+	NoteOutcome(ctx context.Context, documentID string, answer keypackage.Answer) error
 }
 
 // Page says which documents of a stock to read.
@@ -82,7 +82,7 @@ type Unit struct {
 	reads  *allowance // shared by the units of a request; nil: no bound but the owner's
 }
 
-// ClaimID returns the document id of the unit's record.
+// ClaimID returns the document id of the unit's claim.
 func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner) }
 
 // Plan is what a claim of one owner's packages, for any number of units, will write, and what it relies on.
@@ -104,7 +104,7 @@ type Plan struct {
 	Consumed     []Handout
 	Reserves     []Handout
 	// Remaining holds, for every ciphersuite that something is consumed of, one valid package that stays. Two claims that
-	// each consume what the other leaves behind can not both commit: each deletes what the other reads.
+	// each consume what the other leaves can not both commit: each deletes what the other reads.
 	Remaining []*keypackage.Candidate
 	Removed   []*keypackage.Candidate // expired, tombstoned or used up
 	Flagged   []*keypackage.Candidate // not verified

@@ -23,7 +23,7 @@ func (d *decision) supplies() {
 			continue
 		case d.stock.complete && !d.stock.truncated:
 			if touched && count <= keypackage.LowStock {
-				d.rely(d.ofSuite(suite)...)
+				d.require(d.ofSuite(suite)...)
 			}
 		case touched && !d.stock.complete && !d.cut:
 			count, reserve = max(count, d.uncounted(suite)), false
@@ -91,13 +91,13 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 // it, which never runs out; reserve that all of it has been handed out as a reserve. One that was handed out so before the
 // owner uploaded others says nothing about these.
 func (d *decision) left(suite mls.Ciphersuite) (count int, endless, reserve bool) {
-	exposed := 0
+	reserves := 0
 	for _, c := range d.ofSuite(suite) {
 		count++
 		endless = endless || c.Addressable
 		if c.Use == keypackage.UseReserve {
-			exposed++
+			reserves++
 		}
 	}
-	return count, endless, count > 0 && exposed == count
+	return count, endless, count > 0 && reserves == count
 }

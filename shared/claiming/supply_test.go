@@ -43,8 +43,8 @@ func TestLevelsOfASinkingStock(t *testing.T) {
 
 func TestLevelsAreKnownOrNotTold(t *testing.T) {
 	t.Parallel()
-	limited := whole(fresh(3)...)
-	limited.truncated = true
+	truncated := whole(fresh(3)...)
+	truncated.truncated = true
 	for name, tt := range map[string]struct {
 		stock *stock
 		used  int
@@ -52,7 +52,7 @@ func TestLevelsAreKnownOrNotTold(t *testing.T) {
 	}{
 		"all of it":       {whole(fresh(4)...), 0, keypackage.LevelLow},
 		"enough":          {&stock{documents: fresh(9)}, 0, ""},
-		"past the limit":  {limited, 0, ""},
+		"past the limit":  {truncated, 0, ""},
 		"over budget":     {&stock{documents: fresh(3), newest: map[string]bool{"k3": true}}, 100, ""},
 		"never runs out":  {whole(append(fresh(2), candidate("a", 1, addressable))...), 0, ""},
 		"nothing is left": {whole(), 0, ""},

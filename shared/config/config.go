@@ -1,4 +1,4 @@
-// Package config reads the settings of the three functions from environment variables into one struct.
+// Package config reads the settings of the functions from environment variables into one struct.
 //
 // All faults are reported together. A variable that is set to the empty string counts as absent, because deployment
 // tools cannot always leave one out. The emulator variables FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are not
@@ -18,7 +18,7 @@ const (
 	RelayDeliveryURL = "RELAY_DELIVERY_URL"
 )
 
-// Config holds every setting, valid and with defaults filled in. It contains no secret.
+// Config holds every setting, valid and with defaults filled in. Its one secret does not print itself.
 type Config struct {
 	Project     string // GOOGLE_CLOUD_PROJECT: project id; always required
 	Database    string // FIRESTORE_DATABASE: database id
@@ -39,7 +39,7 @@ type Config struct {
 	OwnerBudgetPerHour int               // OWNER_BUDGET_PER_HOUR: one-time KeyPackages handed out per owner
 	Policy             keypackage.Policy // KEYPACKAGE_POLICY
 
-	MaxStock int // MAX_STOCK: KeyPackages of one owner that are kept; more are refused when published
+	Gateway Gateway
 }
 
 // Collections names the Firestore collections. All names are different.
@@ -63,7 +63,6 @@ const (
 	maxPerOwner      = 10        // more in one unit would drain a usual stock at once
 	maxPairLimit     = 10_000    // the window is one document, which Firestore limits to 1 MiB
 	maxOwnerBudget   = 100_000   // the same
-	maxStock         = 500       // a claim reads no more of a stock than 512 documents
 )
 
 // Load reads the settings through lookup, which is usually [os.LookupEnv]. Required names variables that this
@@ -84,11 +83,11 @@ func Load(lookup func(string) (string, bool), required ...string) (Config, error
 		RelayDeliveryURL:   r.text(RelayDeliveryURL, "", CheckRelayURL),
 		Mode:               choice(r, "ROLLOUT_MODE", keypackage.ModeDeliver, keypackage.ModeObserve, keypackage.ModeOff),
 		DeliveryTTL:        r.duration("DELIVERY_TTL", 5*time.Minute, minDeliveryTTL, maxDeliveryTTL),
-		MaxPerOwner:        r.count("MAX_PER_OWNER", 10, maxPerOwner),
-		PairLimitPerHour:   r.count("PAIR_LIMIT_PER_HOUR", 10, maxPairLimit),
-		OwnerBudgetPerHour: r.count("OWNER_BUDGET_PER_HOUR", 100, maxOwnerBudget),
+		MaxPerOwner:        r.count("MAX_PER_OWNER", 10, 1, maxPerOwner),
+		PairLimitPerHour:   r.count("PAIR_LIMIT_PER_HOUR", 10, 1, maxPairLimit),
+		OwnerBudgetPerHour: r.count("OWNER_BUDGET_PER_HOUR", 100, 1, maxOwnerBudget),
 		Policy:             choice(r, "KEYPACKAGE_POLICY", keypackage.PolicyStrict, keypackage.PolicyWarn),
-		MaxStock:           r.count("MAX_STOCK", 200, maxStock),
+		Gateway:            r.gateway(),
 	}
 	c.RelayAudience = r.audience(c.RelayDeliveryURL)
 	if c.NoticeTopic != "" && c.NoticeTopic == c.DeliveryTopic {

@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -50,14 +52,16 @@ func TestDefaults(t *testing.T) {
 		PairLimitPerHour:   10,
 		OwnerBudgetPerHour: 100,
 		Policy:             keypackage.PolicyStrict,
-		MaxStock:           200,
+		Gateway: config.Gateway{
+			Hosts: []string{"localhost", "127.0.0.1", "::1"}, ProxyHops: 1, ServedBy: config.ServedByGateway, REQClaims: true, MaxStock: 200,
+		},
 	}
 	absent, err := config.Load(with().lookup)
-	if err != nil || absent != want {
+	if err != nil || !reflect.DeepEqual(absent, want) {
 		t.Errorf("Load = %+v, %v; want %+v", absent, err, want)
 	}
 	empty, err := config.Load(with("ROLLOUT_MODE", "", "DELIVERY_TTL", "", config.RelayDeliveryURL, "").lookup)
-	if err != nil || empty != want {
+	if err != nil || !reflect.DeepEqual(empty, want) {
 		t.Errorf("Load of empty values = %+v, %v; want the defaults", empty, err)
 	}
 }
@@ -65,6 +69,7 @@ func TestDefaults(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	const relay = "https://relay.example/internal/v1/deliveries"
+	secret := strings.Repeat("5e", 32)
 	tests := []struct {
 		env  env
 		get  func(config.Config) any
@@ -83,7 +88,17 @@ func TestAccepted(t *testing.T) {
 		{with("MAX_PER_OWNER", "1"), func(c config.Config) any { return c.MaxPerOwner }, 1},
 		{with("PAIR_LIMIT_PER_HOUR", "10000"), func(c config.Config) any { return c.PairLimitPerHour }, 10_000},
 		{with("OWNER_BUDGET_PER_HOUR", "100000"), func(c config.Config) any { return c.OwnerBudgetPerHour }, 100_000},
-		{with("MAX_STOCK", "500"), func(c config.Config) any { return c.MaxStock }, 500},
+		{with("MAX_STOCK", "500"), func(c config.Config) any { return c.Gateway.MaxStock }, 500},
+		{with("UPSTREAM_RELAY_URL", "wss://relay.example:8443/nostr"), func(c config.Config) any { return c.Gateway.Upstream }, "wss://relay.example:8443/nostr"},
+		{with("UPSTREAM_RELAY_URL", "ws://[::1]:7777"), func(c config.Config) any { return c.Gateway.Upstream }, "ws://[::1]:7777"},
+		{with("UPSTREAM_SHARES_LOGIN", "on"), func(c config.Config) any { return c.Gateway.SharesLogin }, true},
+		{with("RELAY_HOSTS", "keys.example.com:8443,[::1]:7447"), func(c config.Config) any { return len(c.Gateway.Hosts) }, 2},
+		{with("GATEWAY_SECRET_KEY", secret), func(c config.Config) any { return c.Gateway.SecretKey }, config.Secret(secret)},
+		{with("GATEWAY_SECRET_KEY", secret), func(c config.Config) any { return strings.Contains(fmt.Sprintf("%v %+v %#v", c, c, c), secret) }, false},
+		{with("DELIVERY_CALLER", "a@b.example"), func(c config.Config) any { return c.Gateway.DeliveryCaller }, "a@b.example"},
+		{with("TRUSTED_PROXY_HOPS", "0"), func(c config.Config) any { return c.Gateway.ProxyHops }, 0},
+		{with("REQUESTS_SERVED_BY", "functions"), func(c config.Config) any { return c.Gateway.ServedBy }, config.ServedByFunctions},
+		{with("REQ_CLAIMS", "off"), func(c config.Config) any { return c.Gateway.REQClaims }, false},
 		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayDeliveryURL }, relay},
 		{with(config.RelayDeliveryURL, relay), func(c config.Config) any { return c.RelayAudience }, "https://relay.example"},
 		{with(config.RelayDeliveryURL, "http://127.0.0.1:7447/x"), func(c config.Config) any { return c.RelayAudience }, "http://127.0.0.1:7447"},
@@ -146,6 +161,20 @@ func TestRefused(t *testing.T) {
 		{config.RelayDeliveryURL, "https://relay.example/", "path"},
 		{config.RelayDeliveryURL, "https://relay.example:99999/x", "port"},
 		{config.RelayDeliveryURL, "https://relay.example:0/x", "port"},
+		{"UPSTREAM_RELAY_URL", "https://relay.example", "wss://"},
+		{"UPSTREAM_RELAY_URL", "wss://me:s3cret@relay.example", "user information"},
+		{"UPSTREAM_RELAY_URL", "wss://relay.example?key=s3cret", "query"},
+		{"UPSTREAM_RELAY_URL", "wss://relay.example:99999", "port"},
+		{"UPSTREAM_SHARES_LOGIN", "true", "[off on]"},
+		{"RELAY_HOSTS", "wss://keys.example.com", "without scheme"},
+		{"RELAY_HOSTS", "keys.example.com,,", "names"},
+		{"GATEWAY_SECRET_KEY", "s3cret", "64 lower-case hex"},
+		{"GATEWAY_SECRET_KEY", strings.Repeat("0", 64), "64 lower-case hex"},
+		{"DELIVERY_CALLER", "serviceAccount", "e-mail"},
+		{"TRUSTED_PROXY_HOPS", "-1", "from 0 to 4"},
+		{"TRUSTED_PROXY_HOPS", "5", "from 0 to 4"},
+		{"REQUESTS_SERVED_BY", "nobody", "[gateway functions]"},
+		{"REQ_CLAIMS", "yes", "[on off]"},
 		{"RELAY_AUDIENCE", "none", "loopback"},
 		{"RELAY_AUDIENCE", "two words", "spaces"},
 	}

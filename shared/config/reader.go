@@ -69,15 +69,15 @@ func (r *reader) duration(name string, fallback, floor, ceiling time.Duration) t
 	return d
 }
 
-// count reads a whole number from 1 to ceiling.
-func (r *reader) count(name string, fallback, ceiling int) int {
+// count reads a whole number from floor to ceiling.
+func (r *reader) count(name string, fallback, floor, ceiling int) int {
 	value, ok := r.value(name)
 	if !ok {
 		return fallback
 	}
 	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 || n > ceiling {
-		r.fault(name, "%q is not a whole number from 1 to %d", value, ceiling)
+	if err != nil || n < floor || n > ceiling {
+		r.fault(name, "%q is not a whole number from %d to %d", value, floor, ceiling)
 		return fallback
 	}
 	return n
@@ -108,15 +108,14 @@ func (r *reader) collections() Collections {
 
 // audience reads the ID-token audience for the endpoint, "" for none.
 func (r *reader) audience(endpoint string) string {
-	const name = "RELAY_AUDIENCE"
-	value, ok := r.value(name)
+	value, ok := r.value(RelayAudience)
 	switch {
 	case !ok:
 		return origin(endpoint)
 	case value != "none":
-		return r.text(name, "", audience)
+		return r.text(RelayAudience, "", audience)
 	case !Loopback(endpoint):
-		r.fault(name, "none is allowed only for a loopback %s", RelayDeliveryURL)
+		r.fault(RelayAudience, "none is allowed only for a loopback %s", RelayDeliveryURL)
 	}
 	return ""
 }

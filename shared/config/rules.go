@@ -10,7 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-const dnsLabel = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
+// Parts of URLs, as Terraform knows them, too; https://www.rfc-editor.org/rfc/rfc3986#section-3.3 for the path.
+const (
+	dnsLabel     = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
+	authority    = `(` + dnsLabel + `(\.` + dnsLabel + `)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?`
+	urlCharacter = `[A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}`
+)
 
 var (
 	projectPattern  = regexp.MustCompile(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`)
@@ -18,8 +23,7 @@ var (
 	topicPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	reservedPattern = regexp.MustCompile(`^__.*__$`)
 
-	// endpointPattern is what Terraform accepts as well; https://www.rfc-editor.org/rfc/rfc3986#section-3.3 for the path.
-	endpointPattern = regexp.MustCompile(`^https?://(` + dnsLabel + `(\.` + dnsLabel + `)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/([A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+$`)
+	endpointPattern = regexp.MustCompile(`^https?://` + authority + `/(` + urlCharacter + `)+$`)
 )
 
 // projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.

@@ -16,13 +16,13 @@ func TestOwnLeaseIsFoundAgain(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{errAway, keypackage.ErrConflict} {
 		for _, persisted := range []bool{false, true} {
-			inScene(t, 0, func(s *scene) {
+			inWorld(t, 0, func(s *world) {
 				for i := range 3 { // in two batches
 					s.add(delivery(i, "r", func(d *keypackage.Delivery) {
 						d.Package = keypackage.Document{"event": strings.Repeat("x", batchBytes/2)}
 					}))
 				}
-				s.records[0].Authentic = false
+				s.answers["r"].Claims[0].Authentic = false
 				s.fault = faulty("BeginPush", persisted, failure, 1)
 				begun := time.Now()
 				if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 2 {
@@ -45,7 +45,7 @@ func TestOwnLeaseIsFoundAgain(t *testing.T) {
 func TestLeaseThatStaysUncertain(t *testing.T) {
 	t.Parallel()
 	for _, persisted := range []bool{false, true} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			begin := faulty("BeginPush", persisted, errAway, 1000)
 			gone := false
 			s.fault = func(call string, done bool) error {
@@ -78,7 +78,7 @@ func TestLeaseThatStaysUncertain(t *testing.T) {
 // What a claim has begun to push for a holder is pushed by it without another write, and by nobody else.
 func TestBegun(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		local := NewLocal(s.memory, s.relay, keypackage.ModeDeliver, time.Now)
 		var begun []keypackage.StoredDelivery
 		for i := range 2 {
@@ -88,7 +88,7 @@ func TestBegun(t *testing.T) {
 			begun = append(begun, s.find(d.ID)...)
 		}
 		writes := s.writes
-		result, err := local.Begun(s.Context(), "gateway", s.records, begun)
+		result, err := local.Begun(s.Context(), "gateway", s.answers["r"], begun)
 		if err != nil || result.Delivered != 2 || result.Pushes != 1 || s.writes != writes+2 {
 			s.Errorf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}
@@ -101,7 +101,7 @@ func TestBegun(t *testing.T) {
 // A push into a session of this process has a short time, and its lease a short end.
 func TestLocalPushIsShort(t *testing.T) {
 	t.Parallel()
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		local := NewLocal(s.memory, s.relay, keypackage.ModeDeliver, time.Now)
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			if left := time.Until(s.get("r_k00").LeaseUntil); left != keypackage.LocalLease {
@@ -123,7 +123,7 @@ func TestLocalPushIsShort(t *testing.T) {
 // A relay that hears of nothing but the end of its context cannot make a push outlive the lease: relay.Push accuses.
 func TestPushEndsBeforeItsLease(t *testing.T) {
 	t.Parallel()
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			<-ctx.Done()
 			if !time.Now().Before(s.get("r_k00").LeaseUntil) {

@@ -51,7 +51,7 @@ func TestChaos(t *testing.T) {
 						case 2, 3:
 							_, _ = d.ForRequester(ctx, "alice")
 						case 4:
-							_, _ = d.Repeat(ctx, request)
+							_, _ = d.Repeat(ctx, m.refs())
 						}
 						cancel()
 					}

@@ -2,8 +2,8 @@
 // became of it.
 //
 // deliverer.go is what can be asked for, work.go finds out what a message asks for, session.go goes through the
-// deliveries of one request, push.go makes one push safely (the conditional write before it, the record of its results
-// after it), batch.go says what fits into one, and ports.go is the contract with store and relay.
+// deliveries of one request, push.go makes one push safely (the conditional write before it, the recording of its results
+// after it), batch.go says what fits into one, result.go what came of it all, and ports.go is the contract with store and relay.
 package delivering
 
 import (
@@ -38,38 +38,24 @@ func NewLocal(store Store, sessions Relay, mode rollout.Mode, now func() time.Ti
 	return &Deliverer{store, sessions, mode, now, keypackage.LocalPushTimeout, keypackage.LocalLease}
 }
 
-// Result says what a message brought about, for the log. Deliveries are counted as often as they were pushed.
-type Result struct {
-	Pushes    int // calls of the relay
-	Delivered int
-	Repeated  int      // sent again; no part of Delivered, nor of Latencies
-	Waiting   int      // nobody there, or nobody listening: still pending
-	Parked    int      // the relay does not know the event, or rejects it
-	Failed    int      // certainly not delivered, because the push failed as a whole: still pending
-	Unclear   int      // the requester may have it
-	Alerts    []string // results that somebody has to look at
-	// Latencies holds, for each delivery completed, the time from the relay's receipt of the request.
-	Latencies []time.Duration
-}
-
 // ForRequest delivers what is pending of a request and tells its outcome. A nil or permanent error acknowledges the
 // message; after the latter somebody has to look at the relay or its address.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
 	return d.handle(ctx, func(w *work) error {
-		records, found, rest, err := d.granted(ctx, a)
+		answer, found, rest, err := d.granted(ctx, a)
 		if err != nil {
 			return err
 		}
-		return w.push(ctx, "", records, found, rest)
+		return w.push(ctx, "", answer, found, rest)
 	})
 }
 
 // Begun pushes deliveries whose first push was begun for that holder by the transaction that claimed them, and tells the
-// outcome of the request that the records answer. It reads nothing first. Errors are as for ForRequest.
+// outcome of the request with this answer. It reads nothing first. Errors are as for ForRequest.
 func (d *Deliverer) Begun(
-	ctx context.Context, holder string, records []keypackage.Claim, deliveries []keypackage.StoredDelivery,
+	ctx context.Context, holder string, answer keypackage.Answer, deliveries []keypackage.StoredDelivery,
 ) (Result, error) {
-	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, records, deliveries, nil) })
+	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, answer, deliveries, nil) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Its error is always permanent, with the reason
@@ -83,8 +69,9 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 	return result, err
 }
 
-// Repeat sends what was delivered of a request to its requester again, until it expires: to a session that did not exist
-// then. The requester has it already, so nothing is exposed by that and nothing recorded. Errors are as for ForRequest.
-func (d *Deliverer) Repeat(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	return d.handle(ctx, func(w *work) error { return w.repeat(ctx, a) })
+// Repeat sends those of the deliveries that were delivered to their requester again, until they expire: to a session that did
+// not exist then. The requester has them already, so nothing is exposed by that and nothing recorded. Errors are as for
+// ForRequest.
+func (d *Deliverer) Repeat(ctx context.Context, refs []keypackage.DeliveryRef) (Result, error) {
+	return d.handle(ctx, func(w *work) error { return w.repeat(ctx, refs) })
 }

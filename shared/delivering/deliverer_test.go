@@ -15,8 +15,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// scene is a Deliverer with everything around it, in a bubble of its own time.
-type scene struct {
+// world is a Deliverer with everything around it, in a bubble of its own time.
+type world struct {
 	*memory
 	relay *relay
 	*Deliverer
@@ -25,8 +25,8 @@ type scene struct {
 // request is an announcement that names nothing: everything is searched for.
 func request(id string) keypackage.Announcement { return keypackage.Announcement{RequestID: id} }
 
-// inScene runs a test with n deliveries pending for the request "r".
-func inScene(t *testing.T, n int, test func(s *scene)) {
+// inWorld runs a test with n deliveries pending for the request "r".
+func inWorld(t *testing.T, n int, test func(s *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
@@ -34,13 +34,13 @@ func inScene(t *testing.T, n int, test func(s *scene)) {
 			m.add(delivery(i, "r"))
 		}
 		r := newRelay(m)
-		test(&scene{m, r, New(m, r, keypackage.ModeDeliver, time.Now)})
+		test(&world{m, r, New(m, r, keypackage.ModeDeliver, time.Now)})
 	})
 }
 
 func TestDeliversWhatIsPending(t *testing.T) {
 	t.Parallel()
-	inScene(t, 3, func(s *scene) {
+	inWorld(t, 3, func(s *world) {
 		time.Sleep(2 * time.Second) // in the bubble's time: the request is so old
 		result, err := s.ForRequest(s.Context(), request("r"))
 		if err != nil || result.Pushes != 1 || result.Delivered != 3 || len(result.Latencies) != 3 || result.Latencies[0] != 2*time.Second {
@@ -68,7 +68,7 @@ func TestResults(t *testing.T) {
 		result               keypackage.PushResult
 		whole                bool // the push failed as a whole
 		state                keypackage.State
-		exposed, parked      bool
+		unknown, parked      bool
 		again, alert, pushed bool // the message, somebody's attention, by the next message
 	}{
 		{keypackage.ResultDelivered, false, keypackage.StateDelivered, false, false, false, false, false},
@@ -85,7 +85,7 @@ func TestResults(t *testing.T) {
 		{keypackage.ResultUnclear, true, keypackage.StatePending, true, false, true, false, true},
 		{keypackage.ResultUnexpected, true, keypackage.StatePending, true, false, false, true, true},
 	} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			if s.relay.answer = all(tt.result); tt.whole {
 				s.relay.answer = failing(tt.result)
 			}
@@ -97,7 +97,7 @@ func TestResults(t *testing.T) {
 				s.Errorf("%q: what went wrong is lost in %v", tt.result, err)
 			}
 			d := s.get("r_k00")
-			if d.State != tt.state || d.ExposureUnknown != tt.exposed || d.Parked != tt.parked {
+			if d.State != tt.state || d.ExposureUnknown != tt.unknown || d.Parked != tt.parked {
 				s.Errorf("%q: %+v", tt.result, d)
 			}
 			before := len(s.relay.pushes)
@@ -116,7 +116,7 @@ func TestResults(t *testing.T) {
 // The log tells what became of deliveries by what it means, and does not mix what waits with what was refused.
 func TestResultIsCounted(t *testing.T) {
 	t.Parallel()
-	inScene(t, 7, func(s *scene) {
+	inWorld(t, 7, func(s *world) {
 		words := []keypackage.PushResult{
 			keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultNoSubscription, keypackage.ResultRejected,
 			keypackage.ResultUnknownEvent, keypackage.ResultUnknown, "",
@@ -138,7 +138,7 @@ func TestResultIsCounted(t *testing.T) {
 		keypackage.ResultRefused: {Pushes: 1, Failed: 2}, keypackage.ResultUnclear: {Pushes: 1, Unclear: 2},
 		keypackage.ResultNotSent: {Pushes: sendAttempts, Failed: 2},
 	} {
-		inScene(t, 2, func(s *scene) {
+		inWorld(t, 2, func(s *world) {
 			s.relay.answer = failing(whole)
 			if got, _ := s.ForRequest(s.Context(), request("r")); !reflect.DeepEqual(got, want) {
 				s.Errorf("%s: got %+v, want %+v", whole, got, want)
@@ -150,7 +150,7 @@ func TestResultIsCounted(t *testing.T) {
 func TestModesThatDoNotDeliver(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []keypackage.Mode{keypackage.ModeOff, keypackage.ModeObserve} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			d := New(s.memory, s.relay, mode, time.Now)
 			_, err1 := d.ForRequest(s.Context(), request("r"))
 			_, err2 := d.ForRequester(s.Context(), "alice")
@@ -171,7 +171,7 @@ func (unknownMode) Now(context.Context) (keypackage.Mode, error) {
 // As long as the mode is not known nothing is pushed, and a request's message comes again.
 func TestModeNotKnown(t *testing.T) {
 	t.Parallel()
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		d := New(s.memory, s.relay, unknownMode{}, time.Now)
 		_, err := d.ForRequest(s.Context(), request("r"))
 		_, left := d.ForRequester(s.Context(), "alice")
@@ -184,7 +184,7 @@ func TestModeNotKnown(t *testing.T) {
 // A nudge names the requester: everything that is open goes out, under the last request that asked for each.
 func TestNudge(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		s.add(delivery(1, "old"))
 		time.Sleep(time.Second)
 		s.add(delivery(2, "new"))
@@ -220,7 +220,7 @@ func TestNothingIsPushedThatMustNotBe(t *testing.T) {
 		"expired":   func(d *keypackage.Delivery) { d.State = keypackage.StateExpired },
 		"deleted":   func(*keypackage.Delivery) {},
 	} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			s.change("r_k00", edit)
 			s.tombstones["k00"] = name == "deleted"
 			if _, err := s.ForRequest(s.Context(), request("r")); err != nil {
@@ -242,18 +242,18 @@ func TestAnnouncements(t *testing.T) {
 		searches []string
 	}{
 		"everything":        {map[string][]string{"bob": {"k00", "k01"}}, nil},
-		"nothing":           {nil, []string{"RequestRecords", "Deliveries"}},
+		"nothing":           {nil, []string{"Answer", "Deliveries"}},
 		"one of two":        {map[string][]string{"bob": {"k01"}}, []string{"Deliveries"}},
 		"one twice":         {map[string][]string{"bob": {"k00", "k00", "k01"}}, nil},
-		"another owner":     {map[string][]string{"carol": {"k00", "k01"}}, []string{"RequestRecords"}},
+		"another owner":     {map[string][]string{"carol": {"k00", "k01"}}, []string{"Answer"}},
 		"strangers as well": {map[string][]string{"bob": {"k00", "k01"}, "carol": {"k02"}}, nil},
 	} {
-		inScene(t, 2, func(s *scene) {
+		inWorld(t, 2, func(s *world) {
 			stranger := delivery(2, "r")
-			s.write(&stranger) // no record grants it
+			s.write(&stranger) // no claim grants it
 			var searches []string
 			s.fault = func(call string, done bool) error {
-				if done && slices.Contains([]string{"RequestRecords", "Deliveries"}, call) && len(s.relay.pushes) == 0 {
+				if done && slices.Contains([]string{"Answer", "Deliveries"}, call) && len(s.relay.pushes) == 0 {
 					searches = append(searches, call)
 				}
 				return nil
@@ -272,7 +272,7 @@ func TestAnnouncements(t *testing.T) {
 
 func TestUnknownRequest(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		if result, err := s.ForRequest(s.Context(), request("nobody's")); err != nil || result.Pushes != 0 {
 			s.Errorf("got %+v, %v", result, err)
 		}
@@ -289,7 +289,7 @@ func TestLargePushesAreDivided(t *testing.T) {
 		"large":           {3, batchBytes / 2, []int{2, 1}},
 		"one that is too": {2, batchBytes + 1, []int{1, 1}},
 	} {
-		inScene(t, 0, func(s *scene) {
+		inWorld(t, 0, func(s *world) {
 			for i := range tt.deliveries {
 				s.add(delivery(i, "r", func(d *keypackage.Delivery) {
 					d.Package = keypackage.Document{"event": strings.Repeat("x", tt.bytes)}

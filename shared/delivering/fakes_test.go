@@ -25,9 +25,9 @@ type memory struct {
 	writes     int
 	deliveries map[string]keypackage.Delivery
 	tombstones map[string]bool
-	records    []keypackage.Claim
-	read       int // deliveries, altogether
-	largest    int // deliveries that one call returned
+	answers    map[string]keypackage.Answer // by request
+	read       int                          // deliveries, altogether
+	largest    int                          // deliveries that one call returned
 
 	// fault is asked before (false) and after (true) the work of each call; what it returns is the call's error.
 	fault func(call string, done bool) error
@@ -36,7 +36,8 @@ type memory struct {
 func newMemory(t *testing.T) *memory {
 	return &memory{
 		T: t, deliveries: make(map[string]keypackage.Delivery), tombstones: make(map[string]bool),
-		fault: func(string, bool) error { return nil },
+		answers: make(map[string]keypackage.Answer),
+		fault:   func(string, bool) error { return nil },
 	}
 }
 
@@ -52,20 +53,19 @@ func (m *memory) during(ctx context.Context, call string, work func() error) err
 	return m.fault(call, true)
 }
 
-// add stores a delivery and names it in the record of each of its requests.
+// add stores a delivery and names it in the claim of each of its requests.
 func (m *memory) add(d keypackage.Delivery) {
 	m.write(&d)
 	for _, id := range d.RequestIDs {
-		i := slices.IndexFunc(m.records, func(r keypackage.Claim) bool { return r.RequestID == id })
-		if i < 0 {
-			i = len(m.records)
-			m.records = append(m.records, keypackage.Claim{
+		claim, ok := m.answers[id].Claim("bob")
+		if !ok {
+			claim = keypackage.Claim{
 				RequestID: id, Requester: d.Requester, Owner: "bob", Owners: []string{"bob"}, Status: keypackage.StatusFull,
 				Authentic: true, CreatedAt: d.CreatedAt,
-			})
+			}
 		}
-		r := &m.records[i]
-		r.DeliveryIDs, r.Requested, r.Granted = append(r.DeliveryIDs, d.ID), r.Requested+1, r.Granted+1
+		claim.DeliveryIDs, claim.Requested, claim.Granted = append(claim.DeliveryIDs, d.ID), claim.Requested+1, claim.Granted+1
+		m.answers[id] = keypackage.Answer{Claims: []keypackage.Claim{claim}}
 	}
 }
 
@@ -92,11 +92,11 @@ func (m *memory) get(id string) keypackage.Delivery {
 
 func (m *memory) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
+) (answer keypackage.Answer, found []keypackage.StoredDelivery, err error) {
 	err = m.during(ctx, "Announced", func() error {
-		for _, r := range m.records {
-			if _, named := a.Granted[r.Owner]; named && r.RequestID == a.RequestID {
-				records = append(records, r)
+		for _, claim := range m.answers[a.RequestID].Claims {
+			if _, named := a.Granted[claim.Owner]; named {
+				answer.Claims = append(answer.Claims, claim)
 			}
 		}
 		for _, ref := range a.Deliveries() {
@@ -104,7 +104,7 @@ func (m *memory) Announced(
 		}
 		return nil
 	})
-	return records, unaware(found), err
+	return answer, unaware(found), err
 }
 
 // unaware forgets what is not looked for.
@@ -113,6 +113,16 @@ func unaware(found []keypackage.StoredDelivery) []keypackage.StoredDelivery {
 		found[i].Tombstoned = false
 	}
 	return found
+}
+
+// refs names all deliveries.
+func (m *memory) refs() (refs []keypackage.DeliveryRef) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.deliveries {
+		refs = append(refs, d.Ref())
+	}
+	return refs
 }
 
 // find needs the lock.
@@ -125,16 +135,12 @@ func (m *memory) find(id string) []keypackage.StoredDelivery {
 	return []keypackage.StoredDelivery{{Delivery: d, Tombstoned: m.tombstones[d.PackageID]}}
 }
 
-func (m *memory) RequestRecords(ctx context.Context, requestID string) (found []keypackage.Claim, err error) {
-	err = m.during(ctx, "RequestRecords", func() error {
-		for _, r := range m.records {
-			if r.RequestID == requestID {
-				found = append(found, r)
-			}
-		}
+func (m *memory) Answer(ctx context.Context, requestID string) (answer keypackage.Answer, err error) {
+	err = m.during(ctx, "Answer", func() error {
+		answer = m.answers[requestID]
 		return nil
 	})
-	return found, err
+	return answer, err
 }
 
 func (m *memory) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (found []keypackage.StoredDelivery, err error) {

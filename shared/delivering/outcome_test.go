@@ -1,7 +1,7 @@
 package delivering
 
 import (
-	"slices"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,21 +11,22 @@ import (
 )
 
 // answered stores the answers to a request of which nothing is to be delivered.
-func answered(s *scene, edit func(*keypackage.Claim)) {
-	owners := []string{"bob", "dave"}
+func answered(s *world, edit func(*keypackage.Claim)) {
+	owners, answer := []string{"bob", "dave"}, keypackage.Answer{}
 	for _, owner := range owners {
-		r := keypackage.Claim{
+		claim := keypackage.Claim{
 			RequestID: "r", Requester: "alice", Owner: owner, Owners: owners, Status: keypackage.StatusNoMatch, Requested: 2,
 			Authentic: true, CreatedAt: time.Now(),
 		}
-		edit(&r)
-		s.records = append(s.records, r)
+		edit(&claim)
+		answer.Claims = append(answer.Claims, claim)
 	}
+	s.answers["r"] = answer
 }
 
 func TestOutcomeWithoutPackages(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		answered(s, func(*keypackage.Claim) {})
 		created := time.Now()
 		if result, err := s.ForRequest(s.Context(), request("r")); err != nil || result.Pushes != 1 {
@@ -33,7 +34,7 @@ func TestOutcomeWithoutPackages(t *testing.T) {
 		}
 		push := s.relay.pushes[0]
 		want := []keypackage.Row{{Owner: "bob", Requested: 2, Reason: "no_match"}, {Owner: "dave", Requested: 2, Reason: "no_match"}}
-		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 0 || !slices.Equal(push.Outcome, want) {
+		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 0 || !reflect.DeepEqual(push.Outcome, want) {
 			s.Errorf("told %+v", push)
 		}
 		if !push.ExpiresAt.Equal(created.Add(OutcomeAge)) {
@@ -49,16 +50,16 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 		told bool
 	}{
 		"of today":         {func(*keypackage.Claim) {}, true},
-		"nobody signed it": {func(r *keypackage.Claim) { r.Authentic = false }, false},
-		"too old":          {func(r *keypackage.Claim) { r.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
-		"not complete":     {func(r *keypackage.Claim) { r.Owners = append(r.Owners, "erin") }, false},
+		"nobody signed it": {func(c *keypackage.Claim) { c.Authentic = false }, false},
+		"too old":          {func(c *keypackage.Claim) { c.CreatedAt = time.Now().Add(-OutcomeAge) }, false},
+		"not complete":     {func(c *keypackage.Claim) { c.Owners = append(c.Owners, "erin") }, false},
 		"complete at last": {func(r *keypackage.Claim) {
 			if r.Owner == "bob" {
 				r.CreatedAt = time.Now().Add(-OutcomeAge)
 			}
 		}, true},
 	} {
-		inScene(t, 0, func(s *scene) {
+		inWorld(t, 0, func(s *world) {
 			answered(s, tt.edit)
 			if _, err := s.ForRequest(s.Context(), request("r")); err != nil || (len(s.relay.pushes) == 1) != tt.told {
 				s.Errorf("%s: %v, pushed %v", name, err, s.relay.pushes)
@@ -69,9 +70,9 @@ func TestOutcomeThatIsNotTold(t *testing.T) {
 
 func TestRejectionIsTold(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
-		s.records = []keypackage.Claim{{
-			RequestID: "r", Requester: "alice", Status: keypackage.StatusRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
+	inWorld(t, 0, func(s *world) {
+		s.answers["r"] = keypackage.Answer{Dismissal: &keypackage.Dismissal{
+			RequestID: "r", Requester: "alice", Outcome: keypackage.OutcomeRejected, Reason: "too_many_owners", Authentic: true, CreatedAt: time.Now(),
 		}}
 		if _, err := s.ForRequest(s.Context(), request("r")); err != nil || len(s.relay.pushes) != 1 || s.relay.pushes[0].Outcome[0].Reason != "too_many_owners" {
 			s.Errorf("%v, pushed %+v", err, s.relay.pushes)
@@ -91,7 +92,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 		keypackage.ResultTooLarge:   {false, true},
 		keypackage.ResultUnexpected: {false, true},
 	} {
-		inScene(t, 0, func(s *scene) {
+		inWorld(t, 0, func(s *world) {
 			answered(s, func(*keypackage.Claim) {})
 			s.relay.answer = failing(result)
 			got, err := s.ForRequest(s.Context(), request("r"))
@@ -104,7 +105,7 @@ func TestOutcomeMeetsTrouble(t *testing.T) {
 
 func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 	t.Parallel()
-	inScene(t, 2, func(s *scene) {
+	inWorld(t, 2, func(s *world) {
 		s.relay.answer = failing(keypackage.ResultRefused)
 		if _, err := s.ForRequest(s.Context(), request("r")); err == nil {
 			s.Error("a refused push is not acknowledged")
@@ -118,7 +119,7 @@ func TestOutcomeGoesAlongWithAPush(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"Announced", "RequestRecords", "Deliveries", "OpenFor"} {
+	for _, call := range []string{"Announced", "Answer", "Deliveries", "OpenFor"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(t)
 			m.add(delivery(1, "r"))

@@ -9,13 +9,13 @@ import (
 
 // Store keeps the deliveries. All methods may be called concurrently, also from other processes.
 type Store interface {
-	// Announced returns those of the records and deliveries that exist, of all that the announcement names, in any order. A
-	// record that is not on the deliveries although it could be is left out; RequestRecords finds it. Announced does not look
-	// for tombstones: BeginPush does, and what it refuses is read again by Deliveries.
-	Announced(ctx context.Context, a keypackage.Announcement) ([]keypackage.Claim, []keypackage.StoredDelivery, error)
+	// Announced returns those of the claims and deliveries that exist, of all that the announcement names, in any order. A
+	// claim that is not on the deliveries although it could be is left out; Answer finds it. Announced does not look for
+	// tombstones: BeginPush does, and what it refuses is read again by Deliveries.
+	Announced(ctx context.Context, a keypackage.Announcement) (keypackage.Answer, []keypackage.StoredDelivery, error)
 
-	// RequestRecords returns the records of a request, in any order.
-	RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error)
+	// Answer returns what is recorded of the answer to a request, its claims in any order.
+	Answer(ctx context.Context, requestID string) (keypackage.Answer, error)
 
 	// Deliveries returns those of the deliveries that exist, in any order.
 	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)

@@ -98,7 +98,7 @@ func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[st
 	return results
 }
 
-// call makes the push, again if it certainly never left and may still be sent.
+// call makes the push. It tries again if we know that nothing left, and there is still time.
 func (s *session) call(ctx context.Context, push Push) (results Results) {
 	_ = retry.Do(ctx, sendPauses, func(attempt int) (bool, error) {
 		if attempt > 1 && !s.maySend(push) {

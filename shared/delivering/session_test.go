@@ -27,8 +27,8 @@ func TestWaitsForTheOtherPush(t *testing.T) {
 		"negative":  {keypackage.ResultNoSession, 1, keypackage.StateDelivered, false},
 		"crashed":   {"", 1, keypackage.StateDelivered, true},
 	} {
-		inScene(t, 1, func(s *scene) {
-			s.records[0].Authentic = false // no outcome, to count the pushes
+		inWorld(t, 1, func(s *world) {
+			s.answers["r"].Claims[0].Authentic = false // no outcome, to count the pushes
 			s.change("r_k00", leased)
 			lease := s.get("r_k00").LeaseUntil
 			if tt.result != "" {
@@ -54,7 +54,7 @@ func TestWaitsForTheOtherPush(t *testing.T) {
 
 func TestWaitingEndsWithTheInvocation(t *testing.T) {
 	t.Parallel()
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		s.change("r_k00", leased)
 		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 		defer cancel()
@@ -75,8 +75,8 @@ func TestTooLateToSend(t *testing.T) {
 		"its end has come":       {3 * time.Second, 2 * time.Second, false},
 		"the lease is too short": {6 * time.Second, time.Minute, true},
 	} {
-		inScene(t, 1, func(s *scene) {
-			s.records[0].Authentic = false
+		inWorld(t, 1, func(s *world) {
+			s.answers["r"].Claims[0].Authentic = false
 			s.change("r_k00", func(d *keypackage.Delivery) { d.ExpiresAt = time.Now().Add(tt.ends) })
 			s.fault = func(call string, done bool) error {
 				if call == "BeginPush" && done {
@@ -100,7 +100,7 @@ func TestTooLateToSend(t *testing.T) {
 func TestNotSentIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, failures := range []int{1, 2, 3} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			s.relay.answer = func(ctx context.Context, push Push) Results {
 				if len(s.relay.pushes) <= failures {
 					return Results{Whole: keypackage.ResultNotSent, Err: errAway}
@@ -144,7 +144,7 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 			},
 		},
 	} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			s.relay.answer = func(ctx context.Context, push Push) Results {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -165,7 +165,7 @@ func TestAnswerMeetsAChangedDelivery(t *testing.T) {
 func TestAnswerThatCanNotBeRecorded(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{"away": errAway, "always changed": keypackage.ErrConflict} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			s.fault = faulty("SaveResults", false, failure, 1000)
 			if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || len(s.relay.pushes) != 1 {
 				s.Errorf("%s: %v after %d pushes", name, err, len(s.relay.pushes))
@@ -187,7 +187,7 @@ func TestAnswerIsRecordedThoughTheStoreFails(t *testing.T) {
 		"when it reads":      {"Deliveries", false, recordAttempts - 2},
 		"when it reads once": {"Deliveries", false, 1},
 	} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			a := keypackage.Announcement{RequestID: "r", Granted: map[string][]string{"bob": {"k00"}}} // needs no second read
 			s.relay.answer = func(ctx context.Context, push Push) Results {
 				first := faulty("SaveResults", false, errAway, 1)
@@ -214,7 +214,7 @@ func TestAnswerIsRecordedThoughTheStoreFails(t *testing.T) {
 
 func TestAnswerIsRecordedThoughTheCallerHasGone(t *testing.T) {
 	t.Parallel()
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		ctx, cancel := context.WithCancel(s.Context())
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			cancel()
@@ -230,7 +230,7 @@ func TestAnswerIsRecordedThoughTheCallerHasGone(t *testing.T) {
 func TestLostRacesForTheLease(t *testing.T) {
 	t.Parallel()
 	for races, survives := range map[int]bool{1: true, maxConflicts: true, maxConflicts + 1: false} {
-		inScene(t, 1, func(s *scene) {
+		inWorld(t, 1, func(s *world) {
 			lost := 0
 			s.fault = func(call string, done bool) error {
 				if call == "BeginPush" && !done && lost < races {
@@ -250,8 +250,8 @@ func TestLostRacesForTheLease(t *testing.T) {
 // The same message in several workers: every delivery is pushed once, and nobody is done before all are.
 func TestSameMessageTwice(t *testing.T) {
 	t.Parallel()
-	inScene(t, 5, func(s *scene) {
-		s.records[0].Authentic = false
+	inWorld(t, 5, func(s *world) {
+		s.answers["r"].Claims[0].Authentic = false
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			time.Sleep(2 * time.Second)
 			return delivered(ctx, push)

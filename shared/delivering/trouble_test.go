@@ -19,7 +19,7 @@ func TestFirstFailedPushIsTheLast(t *testing.T) {
 	for _, whole := range []keypackage.PushResult{
 		keypackage.ResultUnclear, keypackage.ResultRefused, keypackage.ResultMisplaced, keypackage.ResultUnexpected,
 	} {
-		inScene(t, page+1, func(s *scene) {
+		inWorld(t, page+1, func(s *world) {
 			for i := range 12 {
 				s.add(delivery(i, fmt.Sprint("other", i)))
 			}
@@ -40,7 +40,7 @@ func TestFirstFailedPushIsTheLast(t *testing.T) {
 // However slow the relay is, a message is done before its invocation is cut off.
 func TestMessageHasABudgetOfTime(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		for i := range 24 {
 			s.add(delivery(i, fmt.Sprint("r", i)))
 		}
@@ -54,7 +54,7 @@ func TestMessageHasABudgetOfTime(t *testing.T) {
 			s.Errorf("took %v for %+v, %v", took, result, err)
 		}
 	})
-	inScene(t, 1, func(s *scene) {
+	inWorld(t, 1, func(s *world) {
 		s.change("r_k00", func(d *keypackage.Delivery) { d.BeginPush(time.Now(), "another", time.Hour) })
 		begun := time.Now()
 		if _, err := s.ForRequest(s.Context(), request("r")); !fault.IsRetryable(err) || time.Since(begun) > time.Minute {
@@ -66,7 +66,7 @@ func TestMessageHasABudgetOfTime(t *testing.T) {
 // The end of somebody else's push is looked for in one document, with growing pauses.
 func TestWaitingForALeaseReadsLittle(t *testing.T) {
 	t.Parallel()
-	inScene(t, 0, func(s *scene) {
+	inWorld(t, 0, func(s *world) {
 		for i := range page {
 			s.add(delivery(i, "r", leased))
 		}
@@ -92,7 +92,7 @@ func TestWaitingForALeaseReadsLittle(t *testing.T) {
 // A push that the relay finds too large goes in parts, under the same lease, as small as they have to be.
 func TestTooLargeIsSplit(t *testing.T) {
 	t.Parallel()
-	inScene(t, 7, func(s *scene) {
+	inWorld(t, 7, func(s *world) {
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			if len(push.Deliveries) > 2 || slices.ContainsFunc(push.Deliveries, huge) && len(push.Deliveries) > 1 {
 				return failing(keypackage.ResultTooLarge)(ctx, push)
@@ -128,7 +128,7 @@ func huge(d *keypackage.Delivery) bool { return d.PackageID == "k03" }
 // A part that fails is the last one, too; what was not sent is recorded as such.
 func TestSplitStopsAtTheFirstFailure(t *testing.T) {
 	t.Parallel()
-	inScene(t, 4, func(s *scene) {
+	inWorld(t, 4, func(s *world) {
 		s.relay.answer = func(ctx context.Context, push Push) Results {
 			if len(push.Deliveries) > 2 {
 				return failing(keypackage.ResultTooLarge)(ctx, push)
@@ -151,7 +151,7 @@ func TestSplitStopsAtTheFirstFailure(t *testing.T) {
 // Open deliveries are read page by page, and the outcome of a request that lies on two pages is told once.
 func TestOpenDeliveriesAreReadInPages(t *testing.T) {
 	t.Parallel()
-	inScene(t, 2*page+1, func(s *scene) {
+	inWorld(t, 2*page+1, func(s *world) {
 		result, err := s.ForRequester(s.Context(), "alice")
 		if err != nil || result.Delivered != 2*page+1 || s.largest > page {
 			s.Errorf("got %+v, %v, %d read at a time", result, err, s.largest)
@@ -169,7 +169,7 @@ func TestOpenDeliveriesAreReadInPages(t *testing.T) {
 // A request may be granted more than should be held in memory at once: it is read in pages, too.
 func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
 	t.Parallel()
-	inScene(t, 3*page, func(s *scene) {
+	inWorld(t, 3*page, func(s *world) {
 		named := []string{"k00", "k01"}
 		a := keypackage.Announcement{RequestID: "r", Granted: map[string][]string{"bob": named}}
 		result, err := s.ForRequest(s.Context(), a)
@@ -177,7 +177,7 @@ func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
 			s.Errorf("got %+v, %v, %d read at a time, %d altogether", result, err, s.largest, s.read)
 		}
 		s.relay.pushes, s.largest = nil, 0
-		result, err = s.Repeat(s.Context(), a)
+		result, err = s.Repeat(s.Context(), s.refs())
 		if err != nil || result.Repeated != 3*page || s.largest != page {
 			s.Errorf("repeated %+v, %v, %d read at a time", result, err, s.largest)
 		}
@@ -187,7 +187,7 @@ func TestGrantedDeliveriesAreReadInPages(t *testing.T) {
 // What was delivered is sent to its requester again until its end: no lease, no record, and nothing else goes along.
 func TestRepeat(t *testing.T) {
 	t.Parallel()
-	inScene(t, 6, func(s *scene) {
+	inWorld(t, 6, func(s *world) {
 		for _, id := range []string{"r_k00", "r_k01", "r_k02"} {
 			s.change(id, func(d *keypackage.Delivery) { d.Finish(0, keypackage.ResultDelivered, time.Now()) })
 		}
@@ -196,7 +196,7 @@ func TestRepeat(t *testing.T) {
 		s.change("r_k03", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
 		s.change("r_k04", leased)
 		writes := s.writes
-		result, err := s.Repeat(s.Context(), request("r"))
+		result, err := s.Repeat(s.Context(), s.refs())
 		if err != nil || result.Repeated != 1 || result.Delivered+len(result.Latencies) > 0 || len(s.relay.pushes) != 1 || s.writes != writes {
 			s.Fatalf("got %+v, %v after %d writes", result, err, s.writes-writes)
 		}
@@ -205,7 +205,7 @@ func TestRepeat(t *testing.T) {
 			s.Errorf("repeated %+v", push)
 		}
 		s.relay.answer = failing(keypackage.ResultRefused)
-		if _, err := s.Repeat(s.Context(), request("r")); !fault.IsRetryable(err) || s.writes != writes {
+		if _, err := s.Repeat(s.Context(), s.refs()); !fault.IsRetryable(err) || s.writes != writes {
 			s.Errorf("a repetition that fails: %v after %d writes", err, s.writes-writes)
 		}
 	})

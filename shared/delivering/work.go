@@ -38,20 +38,20 @@ func (d *Deliverer) handle(ctx context.Context, do func(*work) error) (Result, e
 	return w.result, err
 }
 
-// granted returns a request's records and a page of the deliveries that they name. What was announced is all of it in the
+// granted returns the answer to a request and a page of the deliveries that it names. What was announced is all of it in the
 // usual case; what is missing is searched for. The rest is still to be read.
 func (d *Deliverer) granted(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef, err error) {
-	if records, found, err = d.store.Announced(ctx, a); err != nil {
-		return nil, nil, nil, err
+) (answer keypackage.Answer, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef, err error) {
+	if answer, found, err = d.store.Announced(ctx, a); err != nil {
+		return answer, nil, nil, err
 	}
-	if _, complete := keypackage.Conclude(records); !complete {
-		if records, err = d.store.RequestRecords(ctx, a.RequestID); err != nil {
-			return nil, nil, nil, err
+	if !answer.Complete() {
+		if answer, err = d.store.Answer(ctx, a.RequestID); err != nil {
+			return answer, nil, nil, err
 		}
 	}
-	rest = refsOf(records)
+	rest = answer.Deliveries()
 	found = slices.DeleteFunc(found, func(f keypackage.StoredDelivery) bool {
 		i := slices.Index(rest, f.Ref())
 		if i >= 0 {
@@ -61,19 +61,9 @@ func (d *Deliverer) granted(
 	})
 	if n := min(page-len(found), len(rest)); n > 0 {
 		others, err := d.store.Deliveries(ctx, rest[:n])
-		return records, append(found, others...), rest[n:], err
+		return answer, append(found, others...), rest[n:], err
 	}
-	return records, found, rest, nil
-}
-
-// refsOf names all deliveries of a request, each once.
-func refsOf(records []keypackage.Claim) []keypackage.DeliveryRef {
-	var refs []keypackage.DeliveryRef
-	for _, r := range records {
-		refs = append(refs, r.Deliveries()...)
-	}
-	slices.SortFunc(refs, func(a, b keypackage.DeliveryRef) int { return cmp.Compare(a.ID, b.ID) })
-	return slices.Compact(refs)
+	return answer, found, rest, nil
 }
 
 // pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too.
@@ -87,9 +77,9 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 		last := len(open) < page
 		after = open[len(open)-1].ID
 		for _, group := range byRequest(open) {
-			records, err := w.recordsFor(ctx, &group[0].Delivery)
+			answer, err := w.answerFor(ctx, &group[0].Delivery)
 			if err == nil {
-				err = w.push(ctx, "", records, group, nil)
+				err = w.push(ctx, "", answer, group, nil)
 			}
 			if err != nil {
 				return err
@@ -102,12 +92,12 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 	return nil
 }
 
-// recordsFor returns the records of the last request that asked for the delivery.
-func (w *work) recordsFor(ctx context.Context, d *keypackage.Delivery) ([]keypackage.Claim, error) {
-	if records := d.ClaimsOf(d.LatestRequest()); len(records) > 0 {
-		return records, nil
+// answerFor returns the answer to the last request that asked for the delivery.
+func (w *work) answerFor(ctx context.Context, d *keypackage.Delivery) (keypackage.Answer, error) {
+	if answer := d.AnswerTo(d.LatestRequest()); !answer.Empty() {
+		return answer, nil
 	}
-	return w.store.RequestRecords(ctx, d.LatestRequest())
+	return w.store.Answer(ctx, d.LatestRequest())
 }
 
 // byRequest groups deliveries by the last request that asked for them, oldest first.
@@ -129,55 +119,41 @@ func byRequest(found []keypackage.StoredDelivery) [][]keypackage.StoredDelivery 
 	return groups
 }
 
-// push pushes deliveries under the request that the records answer: those that were found, on which the holder may hold
+// push pushes deliveries under the request with this answer: those that were found, on which the holder may hold
 // leases already, and those that are still to be read.
 func (w *work) push(
 	ctx context.Context, holder string,
-	records []keypackage.Claim, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef,
+	answer keypackage.Answer, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef,
 ) error {
-	if len(records) == 0 {
-		return nil // older than the records that are kept, or not ours
+	if answer.Empty() {
+		return nil // older than the answers that are kept, or not ours
 	}
-	latest := slices.MaxFunc(records, func(a, b keypackage.Claim) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	s := &session{
-		work: w, holder: holder, tried: make(map[string]bool), outcomeEnds: latest.CreatedAt.Add(OutcomeAge),
-		push: Push{RequestID: records[0].RequestID, Requester: records[0].Requester},
+		work: w, holder: holder, tried: make(map[string]bool), outcomeEnds: answer.CreatedAt().Add(OutcomeAge),
+		push: Push{RequestID: answer.RequestID(), Requester: answer.Requester()},
 	}
-	if w.now().Before(s.outcomeEnds) && !w.told[s.push.RequestID] {
-		s.push.Outcome = outcome(records)
+	if w.now().Before(s.outcomeEnds) && !w.told[s.push.RequestID] && tellable(answer) {
+		s.push.Outcome = answer.Rows()
 	}
 	return s.run(ctx, found, rest)
 }
 
-// outcome returns the rows to tell. There are none if the requester never signed the request, or as long as an owner's
-// answer is missing: an outcome is told once.
-func outcome(records []keypackage.Claim) []keypackage.Row {
-	if _, complete := keypackage.Conclude(records); !complete || !records[0].Authentic {
-		return nil
-	}
-	rows := make([]keypackage.Row, len(records))
-	for i := range records {
-		rows[i] = records[i].Row()
-	}
-	return rows
-}
+// tellable reports whether the outcome can be told: the requester has signed the request, and no owner's claim is missing,
+// since an outcome is told once.
+func tellable(answer keypackage.Answer) bool { return answer.Complete() && answer.Authentic() }
 
-// repeat sends what was delivered of a request once more.
-func (w *work) repeat(ctx context.Context, a keypackage.Announcement) error {
-	// No push is begun, which would find the tombstones: the deliveries are read by the names in the records.
-	_, found, rest, err := w.granted(ctx, a.WithoutDeliveries())
-	if err == nil {
-		err = w.sendAgain(ctx, found)
-	}
-	for refs := range slices.Chunk(rest, page) {
-		if err == nil {
-			found, err = w.store.Deliveries(ctx, refs)
-		}
+// repeat sends what was delivered once more, page by page.
+func (w *work) repeat(ctx context.Context, refs []keypackage.DeliveryRef) error {
+	for refs := range slices.Chunk(refs, page) {
+		found, err := w.store.Deliveries(ctx, refs)
 		if err == nil {
 			err = w.sendAgain(ctx, found)
 		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (w *work) sendAgain(ctx context.Context, found []keypackage.StoredDelivery) error {

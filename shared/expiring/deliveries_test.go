@@ -207,8 +207,8 @@ func TestUnreadableDocumentsStopNobody(t *testing.T) {
 		w.add(2, func(d *keypackage.Delivery) { d.Requester, d.ExpiresAt = d.PackageID, d.ExpiresAt.Add(time.Hour) })
 		w.upload(3)
 		w.upload(3, func(c *keypackage.Candidate) { c.Owner = "carol" })
-		w.expose("k000")
-		w.expose("k003")
+		w.handOutReserve("k000")
+		w.handOutReserve("k003")
 		w.pending("bob")
 		w.pending("carol")
 		for _, id := range []string{"r_k000", "r_k002", "k000", "bob"} {
@@ -262,7 +262,7 @@ func TestNoJobStarvesAnother(t *testing.T) {
 				w.receive()
 				w.pending(fmt.Sprint("owner", i))
 				w.upload(3, func(c *keypackage.Candidate) { c.Owner = fmt.Sprint("owner", i) })
-				w.expose(fmt.Sprintf("k%03d", 3*i))
+				w.handOutReserve(fmt.Sprintf("k%03d", 3*i))
 			}
 			time.Sleep(keypackage.RetireAfter)
 			w.upload(40*removeBatch, func(c *keypackage.Candidate) { c.Owner, c.ExpiresAt = keyIn(int(time.Now().Unix()/60)), time.Now() })

@@ -50,9 +50,9 @@ type Store interface {
 	// Twins returns all documents of the owner's stock with the bytes of that ledger entry, except addressable ones.
 	Twins(ctx context.Context, entry keypackage.Ledger) ([]Document, error)
 
-	// Retire removes the documents of an exposed package from stock (none: it is gone already) and ends the watch over its
+	// Retire removes the documents of a reserve from stock (none: it is gone already) and ends the watch over its
 	// ledger entry, provided that none of them has changed and the replacements are still in stock and valid.
-	Retire(ctx context.Context, entry keypackage.Ledger, exposed []Document, replacements []*keypackage.Candidate) error
+	Retire(ctx context.Context, entry keypackage.Ledger, reserve []Document, replacements []*keypackage.Candidate) error
 
 	// Postpone saves when the ledger entry is looked at again.
 	Postpone(ctx context.Context, entry keypackage.Ledger) error

@@ -17,7 +17,7 @@ type Report struct {
 	Failed     int            `json:"failed"`     // requests that could not be recovered; the next run tries again
 	Dismissed  int            `json:"dismissed"`  // request documents that lost their mark without an answer: mode off, no request
 	Removed    int            `json:"removed"`    // expired packages removed from stock
-	Retired    int            `json:"retired"`    // exposed packages removed from stock
+	Retired    int            `json:"retired"`    // reserves removed from stock
 	Notices    int            `json:"notices"`    // levels of stock that owners were told of
 	Unreadable int            `json:"unreadable"` // documents that were skipped: somebody has to look at them
 	Example    string         `json:"unreadable_example,omitempty"`

@@ -43,7 +43,7 @@ func (e *Expirer) dismissRequests(ctx context.Context, report *Report) error {
 	return e.eachMarked(ctx, func(doc keypackage.RequestDocument) func() {
 		units, isRequest := doc.Unverified()
 		if isRequest {
-			units = append(units, keypackage.ClaimID(doc.ID, ""))
+			units = append(units, keypackage.DismissalID(doc.ID))
 		}
 		return e.dismiss(ctx, report, doc, units)
 	})

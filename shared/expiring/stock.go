@@ -13,7 +13,7 @@ import (
 const (
 	// removeBatch is how many documents one transaction removes.
 	removeBatch = 25
-	// newestLimit is how many documents are looked at for packages that replace an exposed one: an owner's last uploads.
+	// newestLimit is how many documents are looked at for packages that replace a reserve: an owner's last uploads.
 	newestLimit = 64
 )
 
@@ -77,8 +77,8 @@ func ownersOf(now time.Time) (from, to string) {
 	return from, to
 }
 
-// retireReserves removes exposed, unmarked packages whose owners have enough fresh ones: their private keys are likely to
-// be gone.
+// retireReserves removes reserves that are no last resort and whose owners have enough fresh packages: their private keys are
+// likely to be gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 	for entry, err := range readable(e.store.Retirable(ctx, e.now()), report) {
 		if err == nil && e.delivers(ctx) {

@@ -74,13 +74,13 @@ func (w *world) Newest(ctx context.Context, owner string, limit int) (all []*key
 }
 
 func (w *world) Retire(
-	ctx context.Context, entry keypackage.Ledger, exposed []Document, replacements []*keypackage.Candidate,
+	ctx context.Context, entry keypackage.Ledger, reserve []Document, replacements []*keypackage.Candidate,
 ) error {
 	return w.during(ctx, "Retire", func() error {
 		if !w.ledger[entry.Hash].Version.Equal(entry.Version) {
 			return keypackage.ErrConflict
 		}
-		for _, d := range exposed {
+		for _, d := range reserve {
 			c := w.stock[d.ID]
 			if c.LastResort || c.Hash != entry.Hash || len(replacements) < 2 || slices.Contains(replacements, c) {
 				w.Errorf("retired: %s for %d others", c.ID, len(replacements))

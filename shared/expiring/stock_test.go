@@ -28,8 +28,8 @@ func (w *world) upload(n int, edits ...func(*keypackage.Candidate)) {
 	}
 }
 
-// expose hands out a package as a reserve, now.
-func (w *world) expose(id string) {
+// handOutReserve hands out a package as a reserve, now.
+func (w *world) handOutReserve(id string) {
 	c := w.stock[id]
 	entry := keypackage.NewLedger(&c.Package, keypackage.UseReserve, "d", time.Now())
 	entry.Version = w.tick()
@@ -74,12 +74,12 @@ func TestExpiredPackagesAreRemoved(t *testing.T) {
 	})
 }
 
-// An exposed package is retired when two others have been in stock for ten minutes; not before, and only in mode deliver.
+// A reserve is retired when two others have been in stock for ten minutes; not before, and only in mode deliver.
 func TestRetirement(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.upload(1)
-		w.expose("k000")
+		w.handOutReserve("k000")
 		time.Sleep(time.Hour)
 		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.stock["k000"] == nil {
 			w.Fatalf("the last package is retired: %+v", report)
@@ -108,7 +108,7 @@ func TestRetirementOfWhatIsGone(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
 		w.upload(3)
-		w.expose("k000")
+		w.handOutReserve("k000")
 		delete(w.stock, "k000")
 		time.Sleep(keypackage.RetireAfter)
 		if report := w.run(keypackage.ModeDeliver); report.Retired != 0 || w.ledger["hash of k000"].CheckShard != 0 || len(w.stock) != 2 {
@@ -124,7 +124,7 @@ func TestRetirementOfTwins(t *testing.T) {
 		w.upload(1)
 		twin := func(c *keypackage.Candidate) { c.Hash = "hash of k000" }
 		w.upload(2, twin)
-		w.expose("k000")
+		w.handOutReserve("k000")
 		w.upload(newestLimit+1, func(c *keypackage.Candidate) { c.CreatedAt++ })
 		time.Sleep(keypackage.RetireAfter)
 		if report := w.run(keypackage.ModeDeliver); report.Retired != 1 || len(w.stock) != newestLimit+1 {
@@ -139,7 +139,7 @@ func TestRetirementOfALeftTwin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.upload(1)
 		w.upload(1, func(c *keypackage.Candidate) { c.Hash = "hash of k000" })
-		w.expose("k000")
+		w.handOutReserve("k000")
 		delete(w.stock, "k000")
 		time.Sleep(keypackage.RetireAfter)
 		w.run(keypackage.ModeDeliver)
@@ -156,7 +156,7 @@ func TestRetirementMeetsTrouble(t *testing.T) {
 	for _, call := range []string{"Twins", "Newest", "Retire", "Retirable", "Over"} {
 		inWorld(t, func(w *world) {
 			w.upload(3)
-			w.expose("k000")
+			w.handOutReserve("k000")
 			time.Sleep(keypackage.RetireAfter)
 			w.fault = func(name string) error {
 				if name == call {
@@ -171,7 +171,7 @@ func TestRetirementMeetsTrouble(t *testing.T) {
 	}
 	inWorld(t, func(w *world) {
 		w.upload(3)
-		w.expose("k000")
+		w.handOutReserve("k000")
 		time.Sleep(keypackage.RetireAfter)
 		w.fault = func(name string) error {
 			if name == "Retire" {

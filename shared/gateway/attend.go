@@ -33,13 +33,13 @@ func (s *session) attend(keys []string, conditions []wire.Filter) {
 	}
 }
 
-// awaitsKeyPackages reports whether a delivery to the requester could satisfy a filter that names its kind. It is never
+// awaitsKeyPackages reports whether a delivery to the requester, or the outcome of its request, could satisfy a filter that names its kind. It is never
 // delivered its own KeyPackages, so an owner who looks at its stock awaits none.
 func awaitsKeyPackages(conditions []wire.Filter, requester string) bool {
 	for _, f := range conditions {
 		authors, named := f.Authors()
 		onlyOwn := named && len(authors) == 1 && authors[0] == requester
-		if f.NamesAny(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage) && !onlyOwn {
+		if f.NamesAny(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome) && !onlyOwn {
 			return true
 		}
 	}

@@ -130,7 +130,10 @@ func (s *session) keepKeyPackage(e Event) taken {
 	if err != nil {
 		return refused(s.failed("publishing a KeyPackage", err))
 	}
-	if answer.Accepted {
+	switch {
+	case !answer.Accepted:
+		s.tally.publishRefused.Add(1)
+	case answer.Reason == "": // otherwise it is no news
 		s.broadcast(e)
 	}
 	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}

@@ -18,13 +18,14 @@
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	attend.go        when what is pending is looked for
 //	recent.go        maps that forget
+//	tally.go         what operators want to know
 //
 // Inside it are four packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
 // client), upstream (how the relay behind is reached) and bounds (what one client may do, and why not more).
 //
 // # Behind the ports
 //
-// The gateway decides who may ask for what, in which order, and how often; it never decides what is handed out. Publisher, Shelf,
+// The gateway decides who may ask for what, in which order, and how often; it never decides what is handed out. Publisher, Stock,
 // Requests, Levels and Switch are asked for the rest, and give what they have for a client to Gateway.Deliver, the way by which
 // everything reaches it that it did not ask for in the same breath: KeyPackages, outcomes (20447), levels (20448). So an
 // implementation needs a Gateway and a Gateway its ports: build the implementation, then New, then hand it the gateway.
@@ -65,12 +66,13 @@ type Gateway struct {
 	addresses bounds.Addresses
 	sessions  sessions
 	attendant attendant
+	tally     tally
 }
 
 // New returns a gateway. It does no I/O.
 func New(c Config) (*Gateway, error) {
 	p := c.Ports
-	if p.Publisher == nil || p.Shelf == nil || p.Requests == nil || p.Levels == nil || p.Switch == nil {
+	if p.Publisher == nil || p.Stock == nil || p.Requests == nil || p.Levels == nil || p.Switch == nil {
 		return nil, errors.New("gateway: a port is missing")
 	}
 	if len(c.Hosts) == 0 || c.Pubkey == "" {

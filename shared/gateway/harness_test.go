@@ -69,7 +69,7 @@ func startBefore(t testing.TB, handler http.Handler, edit func(*gateway.Config))
 	r := &relay{store: &store{}, log: &safeBuffer{}}
 	c := gateway.Config{
 		Upstream: upstream.New(address(t, behind.URL)), Hosts: []string{"localhost", "127.0.0.1"}, Pubkey: pub(nostr.GeneratePrivateKey()), ReqClaims: true,
-		Ports: gateway.Ports{Publisher: r.store, Shelf: r.store, Requests: r.store, Levels: r.store, Switch: r.store},
+		Ports: gateway.Ports{Publisher: r.store, Stock: r.store, Requests: r.store, Levels: r.store, Switch: r.store},
 		Log:   slog.New(slog.NewTextHandler(r.log, nil)),
 	}
 	if edit != nil {

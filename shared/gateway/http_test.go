@@ -178,7 +178,7 @@ func TestSessionsOfOneAddressAreBounded(t *testing.T) {
 func TestAConfigurationThatCannotWork(t *testing.T) {
 	t.Parallel()
 	s := &store{}
-	ports := gateway.Ports{Publisher: s, Shelf: s, Requests: s, Levels: s, Switch: s}
+	ports := gateway.Ports{Publisher: s, Stock: s, Requests: s, Levels: s, Switch: s}
 	for i, c := range []gateway.Config{{}, {Ports: ports}, {Ports: ports, Hosts: []string{"x"}}, {Hosts: []string{"x"}, Pubkey: "x"}} {
 		if _, err := gateway.New(c); err == nil {
 			t.Errorf("configuration %d is taken", i)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
@@ -28,20 +29,27 @@ func (s *session) login(frame []byte) {
 		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
 		return
 	}
-	event, err := keypackage.VerifyEvent(string(object))
-	if err != nil {
-		_ = s.answer(wire.OK(id, false, "invalid: "+err.Error()))
+	event, reason := s.verifyLogin(object)
+	if reason != "" {
+		s.tally.loginsRefused.Add(1)
+		_ = s.answer(wire.OK(id, false, reason))
 		return
 	}
-	if reason := s.checkLogin(event, time.Now()); reason != "" {
-		_ = s.answer(wire.OK(event.ID, false, reason))
-		return
-	}
+	s.tally.logins.Add(1)
 	if s.passOn {
 		s.passLogin(event.ID, frame)
 	}
 	_ = s.answer(wire.OK(event.ID, true, ""))
 	s.attend([]string{event.PubKey}, s.conditions())
+}
+
+// verifyLogin adds the key of an AUTH's event, or says why not.
+func (s *session) verifyLogin(object jsontext.Value) (*nostr.Event, string) {
+	event, err := keypackage.VerifyEvent(string(object))
+	if err != nil {
+		return nil, "invalid: " + err.Error()
+	}
+	return event, s.checkLogin(event, time.Now())
 }
 
 // loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.

@@ -35,8 +35,8 @@ type Publisher interface {
 	Delete(ctx context.Context, e Event) (Answer, error)
 }
 
-// Shelf reads what is stored. Both methods return valid events, newest first, of two as old the one with the lower id first.
-type Shelf interface {
+// Stock reads what is stored. Both methods return valid events, newest first, of two as old the one with the lower id first.
+type Stock interface {
 	// Own returns the stored KeyPackages of kind 443 of one owner.
 	Own(ctx context.Context, owner string) ([]Event, error)
 
@@ -91,7 +91,7 @@ type Switch interface {
 // Ports are what the gateway needs from outside. All are required.
 type Ports struct {
 	Publisher
-	Shelf
+	Stock
 	Requests
 	Levels
 	Switch

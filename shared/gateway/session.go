@@ -129,7 +129,12 @@ func (s *session) write(ctx context.Context, frame []byte) error {
 }
 
 // broken ends the reading from a client that cannot be written to.
-func (s *session) broken(error) { go func() { _ = s.conn.CloseNow() }() }
+func (s *session) broken(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.tally.tooSlow.Add(1)
+	}
+	go func() { _ = s.conn.CloseNow() }()
+}
 
 // answer puts a frame into the outbox, and waits while that is full. It fails only when the session has ended.
 func (s *session) answer(frame []byte) error { return s.out.Put(s.ctx, frame) }
@@ -295,5 +300,9 @@ func (s *session) port() (context.Context, context.CancelFunc) {
 
 // allow takes from what session and address may cost.
 func (s *session) allow(kind bounds.Cost, units int) bool {
-	return s.own.Allow(kind, units) && s.shared.Allow(kind, units)
+	if s.own.Allow(kind, units) && s.shared.Allow(kind, units) {
+		return true
+	}
+	s.tally.rateLimited.Add(1)
+	return false
 }

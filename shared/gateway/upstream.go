@@ -48,6 +48,7 @@ func (l *link) start() {
 }
 
 func (l *link) dial() {
+	l.s.tally.upstreamDialled.Add(1)
 	conn, err := l.s.Upstream.Connect(l.s.ctx, l.s.client)
 	l.mu.Lock()
 	l.conn, l.retry = conn, time.Now().Add(dialAgainAfter)
@@ -55,6 +56,7 @@ func (l *link) dial() {
 	l.dialling = nil
 	l.mu.Unlock()
 	if err != nil {
+		l.s.tally.upstreamFailed.Add(1)
 		l.s.Log.Warn("upstream unreachable", "error", err)
 		return
 	}

@@ -47,13 +47,26 @@ func reply(w http.ResponseWriter, body []byte, err error) {
 	}
 }
 
-// Handler returns a handler that is built with the process's settings when the first request comes, and kept. Every
+// Handler returns a handler for a function's invocations, see [Built].
+func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, error), required ...string) http.HandlerFunc {
+	return Built(entryPoint, func(cfg config.Config, logger *slog.Logger) (http.Handler, error) {
+		run, err := build(cfg, logger)
+		if err != nil {
+			return nil, err
+		}
+		return Serve(logger, run), nil
+	}, required...)
+}
+
+// Built returns a handler that is built with the process's settings when the first request comes, and kept. Every
 // deployment registers all functions, so registering one must cost nothing. If it cannot be built the event is tried
 // again, and so is the building: a setting may be wrong in one revision only.
-func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, error), required ...string) http.HandlerFunc {
+func Built(
+	entryPoint string, build func(config.Config, *slog.Logger) (http.Handler, error), required ...string,
+) http.HandlerFunc {
 	var mu sync.Mutex
-	var handler http.HandlerFunc
-	get := func() http.HandlerFunc {
+	var handler http.Handler
+	get := func() http.Handler {
 		mu.Lock()
 		defer mu.Unlock()
 		if handler != nil {
@@ -62,9 +75,7 @@ func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, er
 		cfg, err := config.Load(os.LookupEnv, required...)
 		logger := logging.New(os.Stdout, cfg.Project, entryPoint)
 		if err == nil {
-			var run Run
-			if run, err = build(cfg, logger); err == nil {
-				handler = Serve(logger, run)
+			if handler, err = build(cfg, logger); err == nil {
 				return handler
 			}
 		}
@@ -72,5 +83,5 @@ func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, er
 			return "not_configured", nil, fault.Retryable("not_configured", err)
 		})
 	}
-	return func(w http.ResponseWriter, r *http.Request) { get()(w, r) }
+	return func(w http.ResponseWriter, r *http.Request) { get().ServeHTTP(w, r) }
 }

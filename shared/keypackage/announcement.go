@@ -14,14 +14,11 @@ type Announcement struct {
 // mostAnnounced bounds the names: what they name is read at once, up to 1 MiB each. Hardly any request is granted more.
 const mostAnnounced = 32
 
-// NewAnnouncement returns the announcement of a request with these claims; there must be one.
-func NewAnnouncement(claims []Claim) Announcement {
-	a := Announcement{RequestID: claims[0].RequestID, Granted: make(map[string][]string)}
+// NewAnnouncement returns the announcement of a request with this answer; it must not be empty.
+func NewAnnouncement(answer Answer) Announcement {
+	a := Announcement{RequestID: answer.RequestID(), Granted: make(map[string][]string)}
 	named := 0
-	for _, c := range claims {
-		if c.Owner == "" {
-			continue
-		}
+	for _, c := range answer.Claims {
 		a.Granted[c.Owner] = nil
 		for _, id := range c.DeliveryIDs {
 			if !strings.HasPrefix(id, DeliveryID(a.RequestID, "")) || named == mostAnnounced {
@@ -43,13 +40,4 @@ func (a Announcement) Deliveries() []DeliveryRef {
 		}
 	}
 	return refs
-}
-
-// WithoutDeliveries returns the announcement of the claims alone.
-func (a Announcement) WithoutDeliveries() Announcement {
-	claims := Announcement{RequestID: a.RequestID, Granted: make(map[string][]string, len(a.Granted))}
-	for owner := range a.Granted {
-		claims.Granted[owner] = nil
-	}
-	return claims
 }

@@ -14,23 +14,23 @@ func TestAnnounce(t *testing.T) {
 		ids = append(ids, fmt.Sprint(i))
 	}
 	for name, test := range map[string]struct {
-		records []Claim
-		want    Announcement
+		answer Answer
+		want   Announcement
 	}{
-		"a whole request": {[]Claim{{RequestID: "r", Status: StatusRejected}}, Announcement{RequestID: "r", Granted: map[string][]string{}}},
+		"a whole request": {Answer{Dismissal: &Dismissal{RequestID: "r", Outcome: OutcomeRejected}}, Announcement{RequestID: "r", Granted: map[string][]string{}}},
 		"created and joined": {
-			[]Claim{
+			Answer{Claims: []Claim{
 				{RequestID: "r", Owner: "bob", DeliveryIDs: []string{DeliveryID("r", "k1"), DeliveryID("earlier", "k2")}},
 				{RequestID: "r", Owner: "carol"},
-			},
+			}},
 			Announcement{RequestID: "r", Granted: map[string][]string{"bob": {"k1"}, "carol": nil}},
 		},
 		"too many": {
-			[]Claim{{RequestID: "r", Owner: "bob", DeliveryIDs: many}},
+			Answer{Claims: []Claim{{RequestID: "r", Owner: "bob", DeliveryIDs: many}}},
 			Announcement{RequestID: "r", Granted: map[string][]string{"bob": ids[:mostAnnounced]}},
 		},
 	} {
-		if got := NewAnnouncement(test.records); !reflect.DeepEqual(got, test.want) {
+		if got := NewAnnouncement(test.answer); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 	}

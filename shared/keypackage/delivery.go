@@ -88,13 +88,13 @@ type DeliveryRef struct{ ID, Owner string }
 // Ref names the delivery.
 func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
 
-// ClaimsOf returns all claims of a request if the delivery holds them, or none: they never change, and came with it in one
-// transaction, so that whoever has read the delivery need not read them.
-func (d *Delivery) ClaimsOf(requestID string) []Claim {
+// AnswerTo returns the whole answer to a request if the delivery holds it, or none: a claim never changes, and came with the
+// delivery in one transaction, so that whoever has read the delivery need not read it.
+func (d *Delivery) AnswerTo(requestID string) Answer {
 	if d.Claim == nil || d.RequestID != requestID {
-		return nil
+		return Answer{}
 	}
-	return []Claim{*d.Claim}
+	return Answer{Claims: []Claim{*d.Claim}}
 }
 
 // NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.

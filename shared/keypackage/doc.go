@@ -10,11 +10,11 @@
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
 //   - window.go, owner.go, pair.go: the limits, and the deliveries that a repeated request joins
-//   - claim.go: the recorded answer for one owner, and the outcome of a whole request
+//   - claim.go, answer.go: the recorded answer for one owner, and that to a whole request with its outcome
 //   - announcement.go: what tells the delivery that something was claimed
 //   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
 //   - nudge.go: when what is pending is asked for again
-//   - retire.go: when an exposed package gives way to newer ones
+//   - retire.go: when a reserve gives way to newer ones
 //   - shard.go: how what is looked for by its time is spread over an index
 //   - mode.go, conflict.go: what the operator allows, and how a lost race and an unreadable document are told
 //

@@ -192,7 +192,7 @@ func TestUntimely(t *testing.T) {
 	}
 }
 
-// The ids that Unverified names are those of the records that a valid request gets.
+// The ids that Unverified names are those of the claims that a valid request gets.
 func TestUnverifiedNamesTheUnits(t *testing.T) {
 	t.Parallel()
 	doc := request(t, p(bob.pubkey), p(carol.pubkey), p(bob.pubkey))
@@ -203,7 +203,7 @@ func TestUnverifiedNamesTheUnits(t *testing.T) {
 	for name, event := range map[string]string{"rubbish": "x", "no owner": encode(alice.sign(t, 447, ""))} {
 		doc.Event = event
 		if units, isRequest := doc.Unverified(); !isRequest || len(units) > 0 {
-			t.Errorf("%s: got %v, %v; want a request that only a record of the whole can answer", name, units, isRequest)
+			t.Errorf("%s: got %v, %v; want a request that only a dismissal can answer", name, units, isRequest)
 		}
 	}
 }

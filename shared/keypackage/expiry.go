@@ -16,7 +16,7 @@ const (
 func (d *Delivery) DueAt() time.Time { return d.ExpiresAt.Add(Fence) }
 
 // Expire ends an open delivery that is due. Its Reason then says whether the package returns to stock: only a one-time
-// package that certainly nobody has seen, and that is still of use. A push that was begun and never recorded may have
+// package that is still valid, and of which we know that nobody has seen it. A push that was begun and never recorded may have
 // reached the requester.
 func (d *Delivery) Expire(tombstoned bool, now time.Time) {
 	d.ExposureUnknown = d.ExposureUnknown || d.State == StateSending

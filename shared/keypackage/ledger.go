@@ -26,7 +26,7 @@ type Ledger struct {
 	PackageID  string    `firestore:"keypackage_event_id"`
 	FirstUse   time.Time `firestore:"first_use,omitempty"`
 	KeepUntil  time.Time `firestore:"keep_until,omitempty"`
-	CheckShard int       `firestore:"check_shard,omitempty"` // 1 to Shards if exposed, unmarked and, as far as is known, still in stock
+	CheckShard int       `firestore:"check_shard,omitempty"` // 1 to Shards of a reserve, no last resort, that seems to be in stock
 	CheckAt    time.Time `firestore:"check_at,omitempty"`    // when to look again whether it can be retired
 	Version    time.Time `firestore:"-"`                     // update time of the document
 }

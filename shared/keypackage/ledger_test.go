@@ -47,19 +47,19 @@ func TestLedgerEntry(t *testing.T) {
 		candidate *keypackage.Candidate
 		retirable bool
 	}{
-		"unmarked":    {candidate("k", 1), true},
-		"marked":      {candidate("k", 1, marked), false},
-		"addressable": {candidate("k", 1, addressable), false},
+		"ordinary":       {candidate("k", 1), true},
+		"of last resort": {candidate("k", 1, lastResort), false},
+		"addressable":    {candidate("k", 1, addressable), false},
 	} {
 		entry := keypackage.NewLedger(&tt.candidate.Package, keypackage.UseReserve, "d", now)
 		inShard := entry.CheckShard >= 1 && entry.CheckShard <= keypackage.Shards
 		if inShard != tt.retirable || (entry.CheckShard != 0) != tt.retirable || entry.CheckAt.IsZero() == tt.retirable {
-			t.Errorf("%s, exposed: in shard %d, to be looked at %v", name, entry.CheckShard, entry.CheckAt)
+			t.Errorf("%s, as reserve: in shard %d, to be looked at %v", name, entry.CheckShard, entry.CheckAt)
 		}
 	}
 }
 
-// The watch over an exposed package becomes rarer, but never stops.
+// The watch over a reserve becomes rarer, but never stops.
 func TestPostpone(t *testing.T) {
 	t.Parallel()
 	for age, want := range map[time.Duration]time.Duration{

@@ -7,7 +7,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// The order of use. Packages that were never exposed come first, so that a requester gets a key nobody else has; packages
+// The order of use. Packages that were never handed out come first, so that a requester gets a key nobody else has; packages
 // marked as last resort come late, because only for those does the owner keep the private key after the first use. An
 // addressable package is never used up and comes last of all.
 const (
@@ -19,14 +19,14 @@ const (
 )
 
 func (c *Candidate) class() int {
-	switch exposed := c.Use == UseReserve; {
+	switch reserve := c.Use == UseReserve; {
 	case c.Addressable:
 		return classAddressable
-	case c.LastResort && exposed:
+	case c.LastResort && reserve:
 		return classLastResortReserve
 	case c.LastResort:
 		return classLastResort
-	case exposed:
+	case reserve:
 		return classReserve
 	}
 	return classFresh

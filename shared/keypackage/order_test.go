@@ -23,18 +23,18 @@ func candidate(id string, created int64, edits ...func(*keypackage.Candidate)) *
 	return c
 }
 
-func marked(c *keypackage.Candidate)      { c.LastResort = true }
-func exposed(c *keypackage.Candidate)     { c.Use = keypackage.UseReserve }
-func used(c *keypackage.Candidate)        { c.Use = keypackage.UseOneTime }
-func addressable(c *keypackage.Candidate) { c.Addressable, c.Kind = true, 30443 }
+func lastResort(c *keypackage.Candidate)    { c.LastResort = true }
+func usedAsReserve(c *keypackage.Candidate) { c.Use = keypackage.UseReserve }
+func used(c *keypackage.Candidate)          { c.Use = keypackage.UseOneTime }
+func addressable(c *keypackage.Candidate)   { c.Addressable, c.Kind = true, 30443 }
 
 func TestOrderOfUse(t *testing.T) {
 	t.Parallel()
 	want := []*keypackage.Candidate{
 		candidate("b", 1), candidate("a", 2), candidate("c", 2),
-		candidate("e", 1, exposed), candidate("d", 5, exposed),
-		candidate("g", 0, marked), candidate("f", 9, marked),
-		candidate("h", 0, marked, exposed),
+		candidate("e", 1, usedAsReserve), candidate("d", 5, usedAsReserve),
+		candidate("g", 0, lastResort), candidate("f", 9, lastResort),
+		candidate("h", 0, lastResort, usedAsReserve),
 		candidate("i", 0, addressable),
 	}
 	got := slices.Clone(want)
@@ -54,7 +54,7 @@ func TestReserveIsTheLastOfItsSuite(t *testing.T) {
 	t.Parallel()
 	other := func(c *keypackage.Candidate) { c.Suite = 2 }
 	stock := []*keypackage.Candidate{
-		candidate("a", 1, marked), candidate("b", 2), candidate("c", 3), candidate("d", 1, other), candidate("e", 2, other),
+		candidate("a", 1, lastResort), candidate("b", 2), candidate("c", 3), candidate("d", 1, other), candidate("e", 2, other),
 	}
 	got := keypackage.Reserves(stock)
 	if len(got) != 2 || got[1] != stock[0] || got[2] != stock[4] {
@@ -108,7 +108,7 @@ func anyStock(t *rapid.T) []*keypackage.Candidate {
 			c := candidate(fmt.Sprintf("%02d", i), rapid.Int64Range(0, 4).Draw(t, "created"))
 			c.Suite = mls.Ciphersuite(rapid.IntRange(1, 2).Draw(t, "suite"))
 			c.Hash = fmt.Sprint(c.Suite, rapid.IntRange(0, 9).Draw(t, "bytes"))
-			c.LastResort, c.Addressable = rapid.Bool().Draw(t, "marked"), rapid.IntRange(0, 4).Draw(t, "addressable") == 0
+			c.LastResort, c.Addressable = rapid.Bool().Draw(t, "last resort"), rapid.IntRange(0, 4).Draw(t, "addressable") == 0
 			c.Use = rapid.SampledFrom([]keypackage.Use{"", "", keypackage.UseReserve, keypackage.UseOneTime}).Draw(t, "use")
 			stock[i] = c
 		}
@@ -159,7 +159,7 @@ func TestDistinctKeepsEveryPackageOnce(t *testing.T) {
 
 func TestReplacements(t *testing.T) {
 	t.Parallel()
-	reserve := candidate("r", 0, exposed)
+	reserve := candidate("r", 0, usedAsReserve)
 	recent := func(c *keypackage.Candidate) { c.Stored = now.Add(-keypackage.RetireAfter + time.Second) }
 	atLast := func(c *keypackage.Candidate) { c.Stored = now.Add(-keypackage.RetireAfter) }
 	twin := func(hash string) func(*keypackage.Candidate) {
@@ -176,18 +176,18 @@ func TestReplacements(t *testing.T) {
 		want   bool
 	}{
 		"another one":           {candidate("h", 2), true},
-		"a marked one":          {candidate("h", 2, marked), true},
+		"of last resort":        {candidate("h", 2, lastResort), true},
 		"just long enough":      {candidate("h", 2, atLast), true},
 		"too recent":            {candidate("h", 2, recent), false},
 		"of another suite":      {candidate("h", 2, other), false},
-		"exposed":               {candidate("h", 2, exposed), false},
+		"used as reserve":       {candidate("h", 2, usedAsReserve), false},
 		"used":                  {candidate("h", 2, used), false},
 		"expired":               {candidate("h", 2, over), false},
 		"flawed":                {candidate("h", 2, flawed), false},
 		"tombstoned":            {candidate("h", 2, tombstoned), false},
 		"addressable":           {candidate("h", 2, addressable), false},
 		"a twin of the first":   {candidate("h", 2, twin(good.Hash)), false},
-		"a twin of the exposed": {candidate("h", 2, twin(reserve.Hash)), false},
+		"a twin of the reserve": {candidate("h", 2, twin(reserve.Hash)), false},
 	} {
 		got := keypackage.Replacements(entry, []*keypackage.Candidate{tt.second, good, reserve}, now)
 		if (got != nil) != tt.want || (tt.want && len(got) != 2) {

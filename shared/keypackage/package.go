@@ -244,7 +244,7 @@ func (p *Package) Begun(now time.Time) bool {
 	return p.Lifetime == nil || !errors.Is(p.Lifetime.Current(now), mls.ErrNotBegun)
 }
 
-// Valid reports whether the candidate may be handed out, or counts as staying behind, at that time.
+// Valid reports whether the candidate may be handed out, or counts as remaining, at that time.
 func (c *Candidate) Valid(now time.Time) bool {
 	return c.unusable(now) == ""
 }

@@ -28,7 +28,7 @@ func TestInspectSignedPackage(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if got.Suite != mls.P256AES128 || !got.LastResort || got.Addressable {
-		t.Errorf("suite %v, marked %v: the bytes decide, not the tag %q", got.Suite, got.LastResort, doc["ciphersuite"])
+		t.Errorf("suite %v, last resort %v: the bytes decide, not the tag %q", got.Suite, got.LastResort, doc["ciphersuite"])
 	}
 	if end := now.Add(-time.Hour + mls.MaxLifetime); !got.NotAfter.Equal(end) || !got.ExpiresAt.Equal(end) {
 		t.Errorf("ends %v, expires %v, want %v", got.NotAfter, got.ExpiresAt, end)

@@ -25,7 +25,7 @@ const (
 // Rejection says why a request is not served at all. The values are recorded and used as metric labels.
 type Rejection string
 
-// The reasons of a rejection. The last three depend on time: they apply only to a request that has no record yet.
+// The reasons of a rejection. The last three depend on time: they apply only to a request of which no answer is recorded yet.
 const (
 	RejectMalformedDocument Rejection = "malformed_document" // a field is missing or of the wrong type
 	RejectTooLarge          Rejection = "too_large"
@@ -106,11 +106,11 @@ type Request struct {
 	ReceivedAt        time.Time
 }
 
-// ErrOtherKind says that a document holds another kind of event, or has a name from which no record's name can be made.
+// ErrOtherKind says that a document holds another kind of event, or has a name from which no answer's name can be made.
 // It is ignored, not rejected, so that the trigger may sit on a general events collection.
 var ErrOtherKind = errors.New("not a kind-447 document")
 
-// recordable reports whether records can be named after the document: Firestore bounds names to 1,500 bytes and reserves
+// recordable reports whether claims can be named after the document: Firestore bounds names to 1,500 bytes and reserves
 // those that begin and end with two underscores.
 func (doc RequestDocument) recordable() bool {
 	return len(doc.ID) <= 1400 && !strings.HasPrefix(doc.ID, "__")
@@ -230,7 +230,7 @@ func readOwners(req *Request, tags nostr.Tags) Rejection {
 	return ""
 }
 
-// Untimely returns the reason why a request that has no record yet is not served at this time, or "". maxAge is how long
+// Untimely returns the reason why a request without any recorded answer is not served at this time, or "". maxAge is how long
 // after the relay received it a request may still be taken up.
 func (r *Request) Untimely(now time.Time, maxAge time.Duration) Rejection {
 	switch {
@@ -263,10 +263,10 @@ func askKey(req *Request, group string) string {
 // KeepUntil returns until when a document is kept that has lost its mark without an answer: as long as the claims of a request
 // that was made when the document was received.
 func (doc RequestDocument) KeepUntil() time.Time {
-	return KeepClaimUntil(doc.ReceivedAt.Add(MaxRequestTTL))
+	return KeepAnswerUntil(doc.ReceivedAt.Add(MaxRequestTTL))
 }
 
-// Unverified returns the ids of the records that answer a document once all its owners are answered, without verifying
+// Unverified returns the ids of the claims that answer a document once all its owners are answered, without verifying
 // anything, and whether it is a request at all. It is for finding documents without an answer among many that have one.
 func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
 	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {

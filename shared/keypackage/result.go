@@ -26,7 +26,7 @@ const (
 
 // meaning is what follows from a result: for the delivery, for the message that caused the push, and for the operator.
 type meaning struct {
-	unseen bool // certainly nobody was shown the package
+	unseen bool // we know that nobody was shown the package
 	parks  bool // the relay cannot deliver it, ever
 	fails  bool // the relay failed, not the delivery: what comes next would fail, too
 	retry  bool // the message is worth repeating

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// RetireAfter is how long the packages that replace an exposed one must have been in stock. An owner who uploads and
+// RetireAfter is how long the packages that replace a reserve must have been in stock. An owner who uploads and
 // deletes again at once keeps what she had.
 const RetireAfter = 10 * time.Minute
 
-// retireWith is how many packages must be there to replace an exposed one.
+// retireWith is how many packages must be there to replace a reserve.
 const retireWith = 2
 
 // maxRetireInterval bounds how long a replaced package stays in stock unnoticed.
 const maxRetireInterval = time.Hour
 
-// Replacements returns the packages that allow the retirement of an exposed, unmarked one, of which that is the entry: valid,
-// unexposed ones of its ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
-func Replacements(exposed Ledger, stock []*Candidate, now time.Time) []*Candidate {
+// Replacements returns the packages that allow the retirement of a reserve that is no last resort, by its entry: valid ones of
+// which nobody was given any, of its ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
+func Replacements(reserve Ledger, stock []*Candidate, now time.Time) []*Candidate {
 	others := slices.DeleteFunc(Distinct(stock), func(c *Candidate) bool {
-		return c.Hash == exposed.Hash || c.suiteKey() != exposed.Suite || !c.Valid(now) || !c.OneTime() ||
+		return c.Hash == reserve.Hash || c.suiteKey() != reserve.Suite || !c.Valid(now) || !c.OneTime() ||
 			now.Sub(c.Stored) < RetireAfter
 	})
 	if len(others) < retireWith {

@@ -15,6 +15,7 @@ import (
 const (
 	About           = "line"
 	AboutInvocation = "invocation" // one for each call of a function
+	AboutGateway    = "gateway"    // what a gateway has done in the last minute
 	AboutRequest    = "request"    // a request that was answered, or repeated, without an invocation of its own
 )
 

@@ -42,7 +42,7 @@ func (p *Publisher) Delete(ctx context.Context, e Event) (Answer, error) {
 	}
 }
 
-// deletion decides what is buried. An id that is not in stock may be that of a KeyPackage all the same, unless the request
+// deletion decides what gets a tombstone. An id that is not in stock may be that of a KeyPackage all the same, unless the request
 // says that it is about other kinds only. A slot's tombstone never goes back in time.
 func (p *Publisher) deletion(e Event, ids []string, met Deletable) Deletion {
 	now := p.now()

@@ -1,6 +1,8 @@
 package relayapi
 
 import (
+	"encoding/json"
+
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -18,6 +20,10 @@ func outcomeRows(rows []keypackage.Row) []OutcomeRow {
 	for _, row := range rows {
 		r := OutcomeRow{
 			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.Reserve, Reason: row.Reason,
+			KeyPackages: make([]Granted, len(row.Packages)),
+		}
+		for i, p := range row.Packages {
+			r.KeyPackages[i] = Granted{ID: p.ID, LastResort: p.Reserve}
 		}
 		if !row.RetryAt.IsZero() {
 			r.RetryAt = row.RetryAt.Unix()
@@ -25,6 +31,12 @@ func outcomeRows(rows []keypackage.Row) []OutcomeRow {
 		out = append(out, r)
 	}
 	return out
+}
+
+// OutcomeContent is the content of the event by which a relay tells the requester an outcome.
+func OutcomeContent(rows []keypackage.Row) (string, error) {
+	content, err := json.Marshal(Outcome{Rows: outcomeRows(rows)})
+	return string(content), err
 }
 
 // deliveries is a list also if there are none.

@@ -38,7 +38,7 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 // stands.
 func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 	for _, claim := range plan.Claims {
-		t.require(s.claims.Doc(keypackage.ClaimID(claim.RequestID, "")), missing)
+		t.require(s.claims.Doc(keypackage.DismissalID(claim.RequestID)), missing)
 		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {
@@ -99,15 +99,15 @@ func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// requireRemaining makes sure that a valid package stays behind. One that is exposed in the same plan was already looked at,
+// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was already looked at,
 // in one of its events.
 func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
-	exposed := make(map[string]bool)
+	reserves := make(map[string]bool)
 	for _, h := range plan.Reserves {
-		exposed[h.Ledger.Hash] = true
+		reserves[h.Ledger.Hash] = true
 	}
 	for _, c := range plan.Remaining {
-		if !exposed[c.Hash] {
+		if !reserves[c.Hash] {
 			s.requireStock(t, c)
 		}
 	}
@@ -139,12 +139,12 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 }
 
 // NeverPushed implements claiming.Store. It costs one read a delivery.
-func (s *Store) NeverPushed(ctx context.Context, deliveryIDs []string) (bool, error) {
-	refs := make([]*firestore.DocumentRef, len(deliveryIDs))
-	for i, id := range deliveryIDs {
-		refs[i] = s.deliveries.Doc(id)
+func (s *Store) NeverPushed(ctx context.Context, refs []keypackage.DeliveryRef) (bool, error) {
+	docs := make([]*firestore.DocumentRef, len(refs))
+	for i, ref := range refs {
+		docs[i] = s.deliveries.Doc(ref.ID)
 	}
-	snaps, err := s.get(ctx, refs)
+	snaps, err := s.get(ctx, docs)
 	if err != nil {
 		return false, err
 	}
@@ -160,30 +160,34 @@ func (s *Store) NeverPushed(ctx context.Context, deliveryIDs []string) (bool, er
 	return false, nil
 }
 
+// dismissal is the document of a dismissal: it has all fields of a claim, so that the collection holds one kind of document.
+type dismissal struct {
+	keypackage.Dismissal
+	Owner       string   `firestore:"owner_pubkey"`
+	Granted     int      `firestore:"granted"`
+	Reserve     bool     `firestore:"last_resort"`
+	DeliveryIDs []string `firestore:"delivery_ids"`
+	Gateway     bool     `firestore:"gateway"`
+}
+
 // Dismiss implements claiming.Store.
-func (s *Store) Dismiss(ctx context.Context, dismissal keypackage.Claim, unitIDs []string) error {
+func (s *Store) Dismiss(ctx context.Context, d keypackage.Dismissal, unitIDs []string) error {
 	t := s.begin()
 	for _, id := range unitIDs {
 		t.require(s.claims.Doc(id), missing)
 	}
-	t.create(s.claims.Doc(dismissal.ID()), dismissal)
+	t.create(s.claims.Doc(keypackage.DismissalID(d.RequestID)), dismissal{Dismissal: d})
 	_, err := t.commit(ctx, "dismiss a request")
 	return err
 }
 
 // NoteOutcome implements claiming.Store.
-func (s *Store) NoteOutcome(
-	ctx context.Context, documentID string, outcome keypackage.Outcome, claims []keypackage.Claim,
-) error {
-	rows := make([]keypackage.Row, 0, len(claims))
-	for i := range claims {
-		rows = append(rows, claims[i].Row())
-	}
-	updates := append(unmarked(claims[0].KeepUntil), firestore.Update{
-		Path: "outcome", Value: map[string]any{"status": outcome, "rows": rows},
+func (s *Store) NoteOutcome(ctx context.Context, documentID string, answer keypackage.Answer) error {
+	updates := append(unmarked(answer.KeepUntil()), firestore.Update{
+		Path: "outcome", Value: map[string]any{"status": answer.Outcome(), "rows": answer.Rows()},
 	})
-	if observed := claims[0].Observed; len(observed) > 0 {
-		updates = append(updates, firestore.Update{Path: "observed", Value: observed})
+	if answer.Observed() {
+		updates = append(updates, firestore.Update{Path: "observed", Value: answer.Dismissal.Observed})
 	}
 	_, err := s.requests.Doc(documentID).Update(ctx, updates)
 	if err == nil || status.Code(err) == codes.NotFound {

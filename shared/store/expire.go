@@ -73,7 +73,7 @@ func (s *Store) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage
 // open goes through those of the deliveries that have a shard: a delivery has one as long as it is open.
 func (s *Store) open(ctx context.Context, query firestore.Query) iter.Seq2[keypackage.Delivery, error] {
 	queries := inShards(query, "due_shard", 1, "expires_at")
-	return decoded(walk(ctx, "read open deliveries by their end", queries...), readOpen)
+	return decoded(find(ctx, "read open deliveries by their end", queries...), readOpen)
 }
 
 // readOpen takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in

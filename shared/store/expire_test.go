@@ -14,7 +14,7 @@ import (
 )
 
 // ending puts an open delivery that ends at that time.
-func (s *shelf) ending(packageID string, at time.Time) *keypackage.Delivery {
+func (s *deliveries) ending(packageID string, at time.Time) *keypackage.Delivery {
 	s.t.Helper()
 	return s.deliver(packageID, func(d *keypackage.Delivery) { d.ExpiresAt = at })
 }
@@ -22,7 +22,7 @@ func (s *shelf) ending(packageID string, at time.Time) *keypackage.Delivery {
 // expiring.Store: Due goes through the open deliveries that ended at or before that time.
 func TestDue(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	late := s.ending("late", s.now)
 	early := s.ending("early", s.now.Add(-time.Minute))
 	s.ending("not yet", s.now.Add(time.Microsecond))
@@ -32,7 +32,7 @@ func TestDue(t *testing.T) {
 	delivered := s.ending("delivered", s.now.Add(-time.Minute))
 	delivered.Finish(0, keypackage.ResultDelivered, s.now)
 	s.must(s.store.SaveResults(t.Context(), []*keypackage.Delivery{delivered}))
-	s.bury("sending")
+	s.tombstone("sending")
 
 	due := all(t, s.store.Due(t.Context(), s.now, true))
 	equal(t, "due", sorted(deliveryIDs(due)...), sorted(early.ID, sending.ID, late.ID))
@@ -60,7 +60,7 @@ func TestDue(t *testing.T) {
 // More than one call of the tombstones is needed; whoever has enough stops.
 func TestDueOfMany(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	for i := range 60 {
 		s.ending(fmt.Sprint(i), s.now)
 	}
@@ -73,7 +73,7 @@ func TestDueOfMany(t *testing.T) {
 // Each call begins at another shard, so that no delivery is always the last.
 func TestDueBeginsAnywhere(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	for i := range 8 {
 		s.deliver(fmt.Sprint(i), func(d *keypackage.Delivery) { d.ExpiresAt, d.DueShard = s.now, 1+8*i })
 	}
@@ -93,7 +93,7 @@ func TestDueBeginsAnywhere(t *testing.T) {
 // What cannot be read is said to be so, and the rest goes on; the first in every order is no exception.
 func TestUnreadableDeliveries(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	good := s.ending("good", s.now)
 	spoil := map[string]map[string]any{
 		"word for a number": {"push_no": "one"},
@@ -121,7 +121,7 @@ func TestUnreadableDeliveries(t *testing.T) {
 // Waiting goes through the open deliveries that end after that time.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	s.ending("over", s.now)
 	var want []string
 	for i := range 5 {
@@ -141,7 +141,7 @@ func TestWaiting(t *testing.T) {
 // A delivery that ends, however it does, is in no index by its end any more.
 func TestEndedDeliveriesHaveNoShard(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	pushed := s.deliver("pushed", nil)
 	pushed.BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), []*keypackage.Delivery{pushed}))
@@ -163,22 +163,22 @@ func TestEndedDeliveriesHaveNoShard(t *testing.T) {
 func TestExpire(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		before          func(*shelf, *keypackage.Delivery)
+		before          func(*deliveries, *keypackage.Delivery)
 		returned, freed bool
 	}{
-		"untouched":         {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d) }, returned: true, freed: true},
+		"untouched":         {before: func(s *deliveries, d *keypackage.Delivery) { s.claimed(d) }, returned: true, freed: true},
 		"no ledger entry":   {returned: true, freed: true},
-		"used by another":   {before: func(s *shelf, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseOneTime, "another") }, returned: true},
-		"shared":            {before: func(s *shelf, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseReserve, d.ID) }, returned: true},
-		"exposure unknown":  {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); d.ExposureUnknown = true }},
-		"parked":            {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); d.Parked = true }},
-		"re-broadcast":      {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); s.rebroadcast(d) }, returned: true, freed: true},
-		"its own time over": {before: func(s *shelf, d *keypackage.Delivery) { s.claimed(d); d.PackageExpires = s.now }},
+		"used by another":   {before: func(s *deliveries, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseOneTime, "another") }, returned: true},
+		"shared":            {before: func(s *deliveries, d *keypackage.Delivery) { s.ledgered(d, keypackage.UseReserve, d.ID) }, returned: true},
+		"exposure unknown":  {before: func(s *deliveries, d *keypackage.Delivery) { s.claimed(d); d.ExposureUnknown = true }},
+		"parked":            {before: func(s *deliveries, d *keypackage.Delivery) { s.claimed(d); d.Parked = true }},
+		"re-broadcast":      {before: func(s *deliveries, d *keypackage.Delivery) { s.claimed(d); s.rebroadcast(d) }, returned: true, freed: true},
+		"its own time over": {before: func(s *deliveries, d *keypackage.Delivery) { s.claimed(d); d.PackageExpires = s.now }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t)
+			s := newDeliveries(t)
 			d := s.deliver("package", nil)
 			if c.before != nil {
 				c.before(s, d)
@@ -202,15 +202,15 @@ func TestExpire(t *testing.T) {
 }
 
 // claimed makes the ledger entry that the claim of a delivery makes.
-func (s *shelf) claimed(d *keypackage.Delivery) { s.ledgered(d, keypackage.UseOneTime, d.ID) }
+func (s *deliveries) claimed(d *keypackage.Delivery) { s.ledgered(d, keypackage.UseOneTime, d.ID) }
 
-func (s *shelf) ledgered(d *keypackage.Delivery, use keypackage.Use, deliveryID string) {
+func (s *deliveries) ledgered(d *keypackage.Delivery, use keypackage.Use, deliveryID string) {
 	s.t.Helper()
 	s.Put(fixture.Documents{s.Collections.Ledger + "/" + d.Hash: keypackage.Ledger{Use: use, DeliveryID: deliveryID}})
 }
 
 // rebroadcast stores the delivery's package anew, as the relay does that receives it again.
-func (s *shelf) rebroadcast(d *keypackage.Delivery) {
+func (s *deliveries) rebroadcast(d *keypackage.Delivery) {
 	s.t.Helper()
 	s.Put(fixture.Documents{s.Collections.KeyPackages + "/" + d.PackageID: map[string]any{"received": "again"}})
 }
@@ -219,16 +219,16 @@ func (s *shelf) rebroadcast(d *keypackage.Delivery) {
 // the ledger entries are what they were.
 func TestExpireConflicts(t *testing.T) {
 	t.Parallel()
-	cases := map[string]func(*shelf, *keypackage.Delivery){
-		"changed":    func(s *shelf, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
-		"gone":       func(s *shelf, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
-		"push begun": func(s *shelf, d *keypackage.Delivery) { s.pushElsewhere(d) },
-		"tombstone":  func(s *shelf, d *keypackage.Delivery) { s.bury(d.PackageID) },
+	cases := map[string]func(*deliveries, *keypackage.Delivery){
+		"changed":    func(s *deliveries, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
+		"gone":       func(s *deliveries, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
+		"push begun": func(s *deliveries, d *keypackage.Delivery) { s.pushElsewhere(d) },
+		"tombstone":  func(s *deliveries, d *keypackage.Delivery) { s.tombstone(d.PackageID) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t)
+			s := newDeliveries(t)
 			batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 			for _, d := range batch {
 				s.claimed(d)
@@ -245,9 +245,9 @@ func TestExpireConflicts(t *testing.T) {
 // A package that is not returned needs no tombstone to be missing.
 func TestExpireOfTombstonedPackage(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	d := s.deliver("a", nil)
-	s.bury("a")
+	s.tombstone("a")
 	d.Expire(true, s.now)
 	s.must(s.store.Expire(t.Context(), []*keypackage.Delivery{d}))
 	equal(t, "reason", s.read(d.ID).Reason, keypackage.ExpiredTombstoned)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,11 +36,16 @@ func written() map[string]collection {
 			"event_id": text, "owner_pubkey": text, "deleted_at": moment, "created_at": seconds, "keep_until": moment,
 		},
 		"mls_pending_deliveries": fieldsOf[keypackage.Delivery](),
-		"mls_keypackage_claims":  fieldsOf[keypackage.Claim](),
+		"mls_keypackage_claims":  both(fieldsOf[keypackage.Claim](), fieldsOf[keypackage.Dismissal]()),
 		"mls_keypackage_ledger":  fieldsOf[keypackage.Ledger](),
 		"mls_keypackage_pairs":   fieldsOf[keypackage.Pair](),
 		"mls_keypackage_owners":  fieldsOf[keypackage.Owner](),
 	}
+}
+
+func both(a, b collection) collection {
+	maps.Copy(a, b)
+	return a
 }
 
 func fieldsOf[T any]() collection {
@@ -136,11 +142,13 @@ func TestNoIndexRises(t *testing.T) {
 // What the test above knows is all that there is: whatever claims, pushes, expiry and the outcome's copy write.
 func TestEveryWrittenFieldIsKnown(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	s.must(s.store.Commit(t.Context(), s.plan))
-	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.OutcomePartial, []keypackage.Claim{{
-		KeepUntil: s.now, Observed: []keypackage.Row{{RetryAt: s.now}},
-	}}))
+	observed := keypackage.Dismissal{
+		RequestID: "another", Outcome: keypackage.OutcomeObserved, Observed: []keypackage.Row{{RetryAt: s.now}}, KeepUntil: s.now,
+	}
+	s.must(s.store.Dismiss(t.Context(), observed, nil))
+	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, keypackage.Answer{Dismissal: &observed}))
 	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{s.plan.Created[0].Ref()}))(t)
 	found[0].BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), []*keypackage.Delivery{&found[0].Delivery}))

@@ -13,9 +13,9 @@ import (
 
 // History is all that is stored about one request, for people who ask what became of it.
 type History struct {
-	Request    *RequestHistory    // nil if there is no document
-	Claims     []keypackage.Claim // by owner; that of the whole request is the first
-	Deliveries []DeliveryHistory  // those that the claims name, and those that the request has created; oldest first
+	Request    *RequestHistory   // nil if there is no document
+	Answer     keypackage.Answer // its claims by owner
+	Deliveries []DeliveryHistory // those that the claims name, and those that the request has created; oldest first
 }
 
 // RequestHistory is the request's document.
@@ -39,11 +39,11 @@ func (s *Store) History(ctx context.Context, requestID string) (h History, err e
 	if h.Request, err = s.requestHistory(ctx, requestID); err != nil {
 		return h, err
 	}
-	if h.Claims, err = s.RequestRecords(ctx, requestID); err != nil {
+	if h.Answer, err = s.Answer(ctx, requestID); err != nil {
 		return h, err
 	}
-	slices.SortFunc(h.Claims, func(a, b keypackage.Claim) int { return strings.Compare(a.Owner, b.Owner) })
-	snaps, err := s.deliveriesOf(ctx, requestID, h.Claims)
+	slices.SortFunc(h.Answer.Claims, func(a, b keypackage.Claim) int { return strings.Compare(a.Owner, b.Owner) })
+	snaps, err := s.deliveriesOf(ctx, requestID, h.Answer)
 	if err != nil {
 		return h, err
 	}
@@ -74,7 +74,7 @@ func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory,
 // deliveriesOf finds what the request has created by its name, because claims are removed before deliveries are, and what it
 // has joined by its claims.
 func (s *Store) deliveriesOf(
-	ctx context.Context, requestID string, claims []keypackage.Claim,
+	ctx context.Context, requestID string, answer keypackage.Answer,
 ) ([]*firestore.DocumentSnapshot, error) {
 	first, end := keypackage.DeliveryID(requestID, ""), requestID+"`" // the character behind the underscore
 	snaps, err := s.deliveries.Where(firestore.DocumentID, ">=", s.deliveries.Doc(first)).
@@ -83,11 +83,9 @@ func (s *Store) deliveriesOf(
 		return nil, failed("read the deliveries of a request", err)
 	}
 	var joined []*firestore.DocumentRef
-	for _, claim := range claims {
-		for _, id := range claim.DeliveryIDs {
-			if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == id }) {
-				joined = append(joined, s.deliveries.Doc(id))
-			}
+	for _, ref := range answer.Deliveries() {
+		if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == ref.ID }) {
+			joined = append(joined, s.deliveries.Doc(ref.ID))
 		}
 	}
 	others, err := s.get(ctx, joined)

@@ -11,7 +11,7 @@ import (
 // A request that has created one delivery, whose claim is gone, and has joined another, next to those of other requests.
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	w, c := newWorld(t), theCast(t)
+	w, c := newWorld(t), everybody(t)
 	request, own, earlier := c.fromCarol.ID, fixture.ID(c.consumed), c.earlierFromCarol.ID
 	created, joined := keypackage.DeliveryID(request, own), keypackage.DeliveryID(earlier, fixture.ID(c.joined))
 	delivery := func(id string, age time.Duration, p keypackage.Document) keypackage.Delivery {
@@ -25,10 +25,10 @@ func TestHistory(t *testing.T) {
 		w.Collections.Requests + "/" + request: map[string]any{
 			"event": c.fromCarol.Event, "kind": 447, "received_at": w.now, "open": 7, "outcome": map[string]any{"status": "granted"},
 		},
-		w.recordPath(request, c.bob.Pubkey): keypackage.Claim{
+		w.claimPath(request, c.bob.Pubkey): keypackage.Claim{
 			RequestID: request, Owner: c.bob.Pubkey, DeliveryIDs: []string{joined, keypackage.DeliveryID(request, "gone")},
 		},
-		w.recordPath(earlier, c.bob.Pubkey):                 keypackage.Claim{RequestID: earlier, Owner: c.bob.Pubkey},
+		w.claimPath(earlier, c.bob.Pubkey):                  keypackage.Claim{RequestID: earlier, Owner: c.bob.Pubkey},
 		w.deliveryPath(created):                             delivery(request, time.Minute, c.consumed),
 		w.deliveryPath(joined):                              delivery(earlier, time.Hour, c.joined),
 		w.deliveryPath(keypackage.DeliveryID(earlier, own)): delivery(earlier, 0, c.consumed),
@@ -40,8 +40,8 @@ func TestHistory(t *testing.T) {
 	if r := h.Request; r == nil || r.ID != request || !r.ReceivedAt.Equal(w.now) || !r.Open || r.Outcome != "granted" || r.Stored.IsZero() {
 		t.Errorf("the document: %+v", r)
 	}
-	if len(h.Claims) != 1 || h.Claims[0].RequestID != request {
-		t.Errorf("claims: %+v", h.Claims)
+	if len(h.Answer.Claims) != 1 || h.Answer.RequestID() != request {
+		t.Errorf("answer: %+v", h.Answer)
 	}
 	if len(h.Deliveries) != 2 || h.Deliveries[0].ID != joined || h.Deliveries[1].ID != created {
 		t.Fatalf("deliveries: %+v", h.Deliveries)
@@ -53,7 +53,7 @@ func TestHistory(t *testing.T) {
 	if !d.Tombstoned || !d.DeletedAt.Equal(deleted) || d.Ledger == nil || d.Ledger.DeliveryID != created || d.Ledger.Hash != hashOf(c.consumed) {
 		t.Errorf("what it has created: %+v", d)
 	}
-	if none := must(w.store.History(t.Context(), own))(t); none.Request != nil || len(none.Claims)+len(none.Deliveries) != 0 {
+	if none := must(w.store.History(t.Context(), own))(t); none.Request != nil || !none.Answer.Empty() || len(none.Deliveries) != 0 {
 		t.Errorf("of an unknown request: %+v", none)
 	}
 }

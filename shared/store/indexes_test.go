@@ -65,11 +65,11 @@ func askEverything(w *world) {
 	ctx := w.t.Context()
 	_, oldest := w.store.Oldest(ctx, "owner", nil, 1)
 	_, _, newest := w.store.Newest(ctx, "owner", 1)
-	_, records := w.store.RequestRecords(ctx, "request")
+	_, answer := w.store.Answer(ctx, "request")
 	_, open := w.store.OpenFor(ctx, "requester", "delivery", 1)
 	_, addressable := w.store.Addressable(ctx, []string{"owner"}, 1)
 	_, slot := w.store.Published(ctx, &keypackage.Package{ID: "package", Owner: "owner", Hash: "hash"}, "slot")
-	for _, err := range []error{oldest, newest, records, open, addressable, slot} {
+	for _, err := range []error{oldest, newest, answer, open, addressable, slot} {
 		w.must(err)
 	}
 	all(w.t, w.store.Due(ctx, w.now, true))

@@ -58,7 +58,7 @@ func (w *world) ledgerPath(p keypackage.Document) string {
 	return w.Collections.Ledger + "/" + hashOf(p)
 }
 
-func (w *world) recordPath(requestID, owner string) string {
+func (w *world) claimPath(requestID, owner string) string {
 	return w.Collections.Claims + "/" + keypackage.ClaimID(requestID, owner)
 }
 

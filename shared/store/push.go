@@ -19,7 +19,7 @@ var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSen
 // its deliveries as well.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
-) (records []keypackage.Claim, found []keypackage.StoredDelivery, err error) {
+) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	named := a.Deliveries()
 	if len(a.Granted) > 1 || len(named) == 0 {
@@ -33,32 +33,36 @@ func (s *Store) Announced(
 	}
 	snaps, err := s.get(ctx, refs)
 	if err != nil {
-		return nil, nil, err
+		return keypackage.Answer{}, nil, err
 	}
-	if records, err = decodeClaims(snaps[:claims]); err != nil {
-		return nil, nil, err
+	answers, err := DecodeAnswers(snaps[:claims])
+	if err != nil {
+		return keypackage.Answer{}, nil, err
 	}
+	answer := answers[a.RequestID]
+	var found []keypackage.StoredDelivery
 	for _, snap := range snaps[claims:] {
 		switch d, err := decodeDelivery(snap); {
 		case err != nil:
-			return nil, nil, err
+			return keypackage.Answer{}, nil, err
 		case d != nil:
 			found = append(found, keypackage.StoredDelivery{Delivery: *d})
 			if claims == 0 {
-				records = d.ClaimsOf(a.RequestID)
+				answer = d.AnswerTo(a.RequestID)
 			}
 		}
 	}
-	return records, found, nil
+	return answer, found, nil
 }
 
-// RequestRecords implements delivering.Store.
-func (s *Store) RequestRecords(ctx context.Context, requestID string) ([]keypackage.Claim, error) {
+// Answer implements delivering.Store.
+func (s *Store) Answer(ctx context.Context, requestID string) (keypackage.Answer, error) {
 	snaps, err := s.claims.Where("request_event_id", "==", requestID).Documents(ctx).GetAll()
 	if err != nil {
-		return nil, failed("read the records of a request", err)
+		return keypackage.Answer{}, failed("read the answer to a request", err)
 	}
-	return decodeClaims(snaps)
+	answers, err := DecodeAnswers(snaps)
+	return answers[requestID], err
 }
 
 // Deliveries implements delivering.Store.

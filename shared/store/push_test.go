@@ -11,23 +11,23 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// shelf is a world with deliveries of invented packages: nothing here looks into them.
-type shelf struct {
+// deliveries is a world with deliveries of invented packages: nothing here looks into them.
+type deliveries struct {
 	*world
 	requester string
 }
 
-// ownerOnShelf is whose packages are delivered.
-const ownerOnShelf = "owner"
+// deliveryOwner is whose packages are delivered.
+const deliveryOwner = "owner"
 
-func newShelf(t *testing.T) *shelf { return &shelf{newWorld(t), actors.NewKey().Pubkey} }
+func newDeliveries(t *testing.T) *deliveries { return &deliveries{newWorld(t), actors.NewKey().Pubkey} }
 
 // deliver puts a pending delivery of a package with that id, after edit has changed it.
-func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keypackage.Delivery {
+func (s *deliveries) deliver(packageID string, edit func(*keypackage.Delivery)) *keypackage.Delivery {
 	s.t.Helper()
 	d := &keypackage.Delivery{
 		ID: keypackage.DeliveryID("request", packageID), RequestID: "request", RequestIDs: []string{"request"},
-		Requester: s.requester, Owner: ownerOnShelf, PackageID: packageID, Hash: "hash of " + packageID,
+		Requester: s.requester, Owner: deliveryOwner, PackageID: packageID, Hash: "hash of " + packageID,
 		Package:     keypackage.Document{keypackage.FieldEventID: packageID, keypackage.FieldCreatedAt: int64(1)},
 		RequestedAt: s.now, CreatedAt: s.now, ExpiresAt: s.now.Add(deliveryTTL), PackageExpires: s.now.Add(time.Hour),
 		State: keypackage.StatePending, DueShard: 1 + len(packageID)%keypackage.Shards,
@@ -40,18 +40,18 @@ func (s *shelf) deliver(packageID string, edit func(*keypackage.Delivery)) *keyp
 }
 
 // read returns a delivery as the use cases read it.
-func (s *shelf) read(id string) *keypackage.Delivery {
+func (s *deliveries) read(id string) *keypackage.Delivery {
 	s.t.Helper()
-	found := must(s.store.Deliveries(s.t.Context(), []keypackage.DeliveryRef{{ID: id, Owner: ownerOnShelf}}))(s.t)
+	found := must(s.store.Deliveries(s.t.Context(), []keypackage.DeliveryRef{{ID: id, Owner: deliveryOwner}}))(s.t)
 	if len(found) != 1 {
 		s.t.Fatalf("%d deliveries instead of one", len(found))
 	}
 	return &found[0].Delivery
 }
 
-func (s *shelf) bury(packageID string) {
+func (s *deliveries) tombstone(packageID string) {
 	s.t.Helper()
-	s.Put(fixture.Documents{s.tombstonePath(packageID, ownerOnShelf): map[string]any{keypackage.FieldEventID: packageID}})
+	s.Put(fixture.Documents{s.tombstonePath(packageID, deliveryOwner): map[string]any{keypackage.FieldEventID: packageID}})
 }
 
 func deliveryIDs(found []keypackage.StoredDelivery) []string {
@@ -65,77 +65,76 @@ func deliveryIDs(found []keypackage.StoredDelivery) []string {
 // delivering.Store: Announced returns what exists of all that an announcement names.
 func TestAnnounced(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
-	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
+	s := newDeliveries(t)
+	want := s.deliver("tombstoned", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	s.deliver("not named", nil)
-	s.bury("buried")
-	record := keypackage.Claim{RequestID: want.RequestID, Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, CreatedAt: s.now}
-	s.Put(fixture.Documents{s.recordPath(want.RequestID, ownerOnShelf): record})
-	records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
-		RequestID: want.RequestID, Granted: map[string][]string{"nobody": {"no_package"}, ownerOnShelf: {"buried", "no_package"}},
+	s.tombstone("tombstoned")
+	claim := keypackage.Claim{RequestID: want.RequestID, Owner: deliveryOwner, Owners: []string{deliveryOwner}, Granted: 1, CreatedAt: s.now}
+	s.Put(fixture.Documents{s.claimPath(want.RequestID, deliveryOwner): claim})
+	answer, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+		RequestID: want.RequestID, Granted: map[string][]string{"nobody": {"no_package"}, deliveryOwner: {"tombstoned", "no_package"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "records", recordIDs(records), []string{want.RequestID + "_" + ownerOnShelf})
+	equal(t, "claims", claimIDs(answer), []string{want.RequestID + "_" + deliveryOwner})
 	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
-	records, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
-	equal(t, "of no names", []any{len(records), len(found), err}, []any{0, 0, nil})
+	answer, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
+	equal(t, "of no names", []any{answer.Empty(), len(found), err}, []any{true, 0, nil})
 }
 
 // The claim of a request for one owner comes with its deliveries; of one that has none there it is left out.
 func TestAnnouncedByOneOwner(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
-	record := keypackage.Claim{
-		RequestID: "r", Owner: ownerOnShelf, Owners: []string{ownerOnShelf}, Granted: 1, RetryAt: s.now, CreatedAt: s.now, KeepUntil: s.now,
+	s := newDeliveries(t)
+	claim := keypackage.Claim{
+		Owner: deliveryOwner, Owners: []string{deliveryOwner}, Granted: 1, RetryAt: s.now, CreatedAt: s.now, KeepUntil: s.now,
 	}
-	with := s.deliver("with", func(d *keypackage.Delivery) { record.RequestID = d.RequestID; d.Claim = &record })
+	with := s.deliver("with", func(d *keypackage.Delivery) { claim.RequestID = d.RequestID; d.Claim = &claim })
 	without := s.deliver("without", nil)
 	for _, c := range []struct {
 		delivery *keypackage.Delivery
-		records  []keypackage.Claim
-	}{{with, []keypackage.Claim{record}}, {without, nil}} {
-		records, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
-			RequestID: c.delivery.RequestID, Granted: map[string][]string{ownerOnShelf: {c.delivery.PackageID}},
+		claims   []keypackage.Claim
+	}{{with, []keypackage.Claim{claim}}, {without, nil}} {
+		answer, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+			RequestID: c.delivery.RequestID, Granted: map[string][]string{deliveryOwner: {c.delivery.PackageID}},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "records", records, c.records)
+		equal(t, "claims", answer.Claims, c.claims)
 		equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *c.delivery}})
 	}
 }
 
-// delivering.Store: RequestRecords returns the records of a request, in any order.
-func TestRequestRecords(t *testing.T) {
+// delivering.Store: Answer returns what is recorded of the answer to a request.
+func TestAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	documents := make(fixture.Documents)
 	for _, id := range []string{"mine", "another"} {
-		for _, owner := range []string{"bob", "carol", ""} {
-			record := keypackage.Claim{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
-			documents[w.recordPath(id, owner)] = record
+		for _, owner := range []string{"bob", "carol"} {
+			documents[w.claimPath(id, owner)] = keypackage.Claim{RequestID: id, Owner: owner, Granted: 1, CreatedAt: w.now}
 		}
 	}
 	w.Put(documents)
-	found := must(w.store.RequestRecords(t.Context(), "mine"))(t)
-	equal(t, "ids", recordIDs(found), []string{"mine_", "mine_bob", "mine_carol"})
-	equal(t, "created", found[0].CreatedAt, w.now)
-	equal(t, "of an unknown request", len(must(w.store.RequestRecords(t.Context(), "unknown"))(t)), 0)
+	found := must(w.store.Answer(t.Context(), "mine"))(t)
+	equal(t, "ids", claimIDs(found), []string{"mine_bob", "mine_carol"})
+	equal(t, "created", found.CreatedAt(), w.now)
+	equal(t, "of an unknown request", must(w.store.Answer(t.Context(), "unknown"))(t).Empty(), true)
 }
 
 // Deliveries returns those of the deliveries that exist, with what the tombstones say.
 func TestDeliveries(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
-	want := s.deliver("buried", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
+	s := newDeliveries(t)
+	want := s.deliver("tombstoned", func(d *keypackage.Delivery) { d.LeaseUntil, d.PushNo = s.now, 3 })
 	other := s.deliver("other", nil)
-	s.bury("buried")
+	s.tombstone("tombstoned")
 	s.Put(fixture.Documents{s.tombstonePath("other", "a stranger"): map[string]any{keypackage.FieldEventID: "other"}})
-	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{want.Ref(), {ID: "no_delivery", Owner: ownerOnShelf}, other.Ref()}))(t)
+	found := must(s.store.Deliveries(t.Context(), []keypackage.DeliveryRef{want.Ref(), {ID: "no_delivery", Owner: deliveryOwner}, other.Ref()}))(t)
 	slices.SortFunc(found, func(a, b keypackage.StoredDelivery) int { return len(b.ID) - len(a.ID) })
 	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}, {Delivery: *other}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
@@ -145,7 +144,7 @@ func TestDeliveries(t *testing.T) {
 // OpenFor returns the open deliveries for the requester page by page, in the order of their ids.
 func TestOpenFor(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	var open []string
 	for i, state := range []keypackage.State{
 		keypackage.StatePending, keypackage.StateSending, keypackage.StateDelivered, keypackage.StateExpired,
@@ -171,7 +170,7 @@ func TestOpenFor(t *testing.T) {
 // BeginPush saves the deliveries, in one transaction, and updates their Version to what the documents have.
 func TestBeginPush(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 	for range 3 { // a push may follow another; each writes under the version of the one before
 		for _, d := range batch {
@@ -191,7 +190,7 @@ func TestSaveResults(t *testing.T) {
 	results := []keypackage.PushResult{
 		keypackage.ResultDelivered, keypackage.ResultNoSession, keypackage.ResultRejected, keypackage.ResultUnknown, keypackage.ResultNotSent,
 	}
-	s := newShelf(t)
+	s := newDeliveries(t)
 	var batch []*keypackage.Delivery
 	for _, result := range results {
 		d := s.deliver(string(result), nil)
@@ -216,15 +215,15 @@ func TestSaveResults(t *testing.T) {
 // Both writes of a push save all or none, provided that nothing has changed since it was read.
 func TestPushConflicts(t *testing.T) {
 	t.Parallel()
-	writes := map[string]func(*shelf, []*keypackage.Delivery) error{
-		"begin": func(s *shelf, d []*keypackage.Delivery) error { return s.store.BeginPush(s.t.Context(), d) },
-		"save":  func(s *shelf, d []*keypackage.Delivery) error { return s.store.SaveResults(s.t.Context(), d) },
+	writes := map[string]func(*deliveries, []*keypackage.Delivery) error{
+		"begin": func(s *deliveries, d []*keypackage.Delivery) error { return s.store.BeginPush(s.t.Context(), d) },
+		"save":  func(s *deliveries, d []*keypackage.Delivery) error { return s.store.SaveResults(s.t.Context(), d) },
 	}
-	type meanwhile = func(*shelf, *keypackage.Delivery)
+	type meanwhile = func(*deliveries, *keypackage.Delivery)
 	common := map[string]meanwhile{
-		"changed":        func(s *shelf, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
-		"gone":           func(s *shelf, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
-		"pushed already": func(s *shelf, d *keypackage.Delivery) { s.pushElsewhere(d) },
+		"changed":        func(s *deliveries, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
+		"gone":           func(s *deliveries, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
+		"pushed already": func(s *deliveries, d *keypackage.Delivery) { s.pushElsewhere(d) },
 	}
 	for name, write := range writes {
 		cases := map[string]meanwhile{}
@@ -232,12 +231,12 @@ func TestPushConflicts(t *testing.T) {
 			cases[name+": "+k] = v
 		}
 		if name == "begin" {
-			cases["begin: tombstone"] = func(s *shelf, d *keypackage.Delivery) { s.bury(d.PackageID) }
+			cases["begin: tombstone"] = func(s *deliveries, d *keypackage.Delivery) { s.tombstone(d.PackageID) }
 		}
 		for name, meanwhile := range cases {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := newShelf(t)
+				s := newDeliveries(t)
 				batch := []*keypackage.Delivery{s.deliver("a", nil), s.deliver("b", nil)}
 				meanwhile(s, batch[1])
 				for _, d := range batch {
@@ -251,7 +250,7 @@ func TestPushConflicts(t *testing.T) {
 	}
 }
 
-func (s *shelf) pushElsewhere(d *keypackage.Delivery) {
+func (s *deliveries) pushElsewhere(d *keypackage.Delivery) {
 	s.t.Helper()
 	other := *d
 	other.BeginPush(s.now, "holder", keypackage.Lease)
@@ -261,11 +260,11 @@ func (s *shelf) pushElsewhere(d *keypackage.Delivery) {
 // An answer is recorded even if the owner has deleted the package meanwhile.
 func TestSaveResultsOfATombstonedPackage(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	batch := []*keypackage.Delivery{s.deliver("a", nil)}
 	batch[0].BeginPush(s.now, "holder", keypackage.Lease)
 	s.must(s.store.BeginPush(t.Context(), batch))
-	s.bury("a")
+	s.tombstone("a")
 	batch[0].Finish(batch[0].PushNo, keypackage.ResultDelivered, s.now)
 	s.must(s.store.SaveResults(t.Context(), batch))
 	equal(t, "state", s.read(batch[0].ID).State, keypackage.StateDelivered)

@@ -15,34 +15,42 @@ import (
 // claiming.Store: NeverPushed reports whether one of the deliveries is pending and no push of it was ever begun.
 func TestNeverPushed(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newDeliveries(t)
 	s.deliver("pushed", func(d *keypackage.Delivery) { d.PushNo = 1 })
 	s.deliver("sending", func(d *keypackage.Delivery) { d.State, d.PushNo = keypackage.StateSending, 1 })
 	s.deliver("over", func(d *keypackage.Delivery) { d.State = keypackage.StateExpired })
 	s.deliver("new", nil)
-	id := func(packageID string) string { return keypackage.DeliveryID("request", packageID) }
+	named := func(packages ...string) (refs []keypackage.DeliveryRef) {
+		for _, id := range packages {
+			refs = append(refs, keypackage.DeliveryRef{ID: keypackage.DeliveryID("request", id)})
+		}
+		return refs
+	}
 	for _, c := range []struct {
-		ids  []string
+		refs []keypackage.DeliveryRef
 		want bool
-	}{{nil, false}, {[]string{id("none"), id("pushed"), id("sending"), id("over")}, false}, {[]string{id("pushed"), id("new")}, true}} {
-		equal(t, "never pushed", must(s.store.NeverPushed(t.Context(), c.ids))(t), c.want)
+	}{{nil, false}, {named("none", "pushed", "sending", "over"), false}, {named("pushed", "new"), true}} {
+		equal(t, "never pushed", must(s.store.NeverPushed(t.Context(), c.refs))(t), c.want)
 	}
 }
 
-// claiming.Store: Claims returns those of the claims that exist, in any order.
-func TestClaims(t *testing.T) {
+// claiming.Store: Answers returns, by request, those of the claims and dismissals that exist.
+func TestAnswers(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	id := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
-	found := must(s.store.Claims(t.Context(), []string{"missing_", id, "missing_too"}))(t)
-	equal(t, "ids", recordIDs(found), []string{id})
-	equal(t, "of none", len(must(s.store.Claims(t.Context(), nil))(t)), 0)
+	s := newClaims(t)
+	claim := keypackage.ClaimID(s.earlierFromCarol.ID, s.bob.Pubkey)
+	s.dismissed(s.fromAlice.ID)
+	found := must(s.store.Answers(t.Context(), []string{"missing_", claim, keypackage.DismissalID(s.fromAlice.ID), "missing_too"}))(t)
+	equal(t, "requests", len(found), 2)
+	equal(t, "claims", claimIDs(found[s.earlierFromCarol.ID]), []string{claim})
+	equal(t, "dismissed", found[s.fromAlice.ID].Dismissal.RequestID, s.fromAlice.ID)
+	equal(t, "of none", len(must(s.store.Answers(t.Context(), nil))(t)), 0)
 }
 
-func recordIDs(records []keypackage.Claim) []string {
+func claimIDs(answer keypackage.Answer) []string {
 	var ids []string
-	for _, r := range records {
-		ids = append(ids, r.ID())
+	for _, c := range answer.Claims {
+		ids = append(ids, c.ID())
 	}
 	slices.Sort(ids)
 	return ids
@@ -51,7 +59,7 @@ func recordIDs(records []keypackage.Claim) []string {
 // View reads what is known about the owner and the requesters of the units.
 func TestViewOfWhatIsKnown(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	s.must(s.store.Commit(t.Context(), s.plan))
 	view := must(s.store.View(t.Context(), s.bob.Pubkey, s.units))(t)
 	all := s.All()
@@ -81,22 +89,22 @@ func TestViewOfStrangers(t *testing.T) {
 func TestViewOfJoinableDeliveries(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		before     func(*scene)
+		before     func(*claims)
 		found      bool
 		tombstoned bool
 	}{
 		"open":             {found: true},
-		"tombstoned":       {before: func(s *scene) { s.tombstone(s.joined) }, found: true, tombstoned: true},
-		"gone":             {before: func(s *scene) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) }},
-		"asked otherwise":  {before: func(s *scene) { s.units[1].Request.Ask = "another suite" }},
-		"granted to a REQ": {before: func(s *scene) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("") }, found: true},
-		"and joined since": {before: func(s *scene) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("a 447") }},
-		"asked by another": {before: func(s *scene) { s.units = s.units[:1] }},
+		"tombstoned":       {before: func(s *claims) { s.tombstone(s.joined) }, found: true, tombstoned: true},
+		"gone":             {before: func(s *claims) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) }},
+		"asked otherwise":  {before: func(s *claims) { s.units[1].Request.Ask = "another suite" }},
+		"granted to a REQ": {before: func(s *claims) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("") }, found: true},
+		"and joined since": {before: func(s *claims) { s.units[1].Request.Ask = "another suite"; s.grantByREQ("a 447") }},
+		"asked by another": {before: func(s *claims) { s.units = s.units[:1] }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t)
+			s := newClaims(t)
 			if c.before != nil {
 				c.before(s)
 			}
@@ -114,7 +122,7 @@ func TestViewOfJoinableDeliveries(t *testing.T) {
 }
 
 // grantByREQ notes that the delivery which is joined was granted to a REQ.
-func (s *scene) grantByREQ(joinedBy string) {
+func (s *claims) grantByREQ(joinedBy string) {
 	s.t.Helper()
 	view := must(s.store.View(s.t.Context(), s.bob.Pubkey, s.units))(s.t)
 	pair := view.Pairs[s.carol.Pubkey]
@@ -125,11 +133,11 @@ func (s *scene) grantByREQ(joinedBy string) {
 // Candidates carry what decides about them.
 func TestCandidates(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	candidates, all := s.candidates(), s.All()
 	uses := map[string]keypackage.Use{
-		fixture.ID(s.usedUp): keypackage.UseOneTime, fixture.ID(s.exposedAgain): keypackage.UseReserve,
-		fixture.ID(s.behindShared): keypackage.UseReserve,
+		fixture.ID(s.usedUp): keypackage.UseOneTime, fixture.ID(s.reserveAgain): keypackage.UseReserve,
+		fixture.ID(s.remainingReserve): keypackage.UseReserve,
 	}
 	equal(t, "stock", len(candidates), len(s.stock()))
 	for _, p := range s.stock() {

@@ -20,12 +20,12 @@ func (s *Store) Over(ctx context.Context, from, to string, now time.Time) iter.S
 	if to != "" {
 		stock = stock.Where(keypackage.FieldOwner, "<", to)
 	}
-	ended := func(first, last any) firestore.Query {
+	between := func(first, last any) firestore.Query {
 		return stock.Where(keypackage.FieldExpiresAt, ">", first).Where(keypackage.FieldExpiresAt, "<=", last).
 			OrderBy(keypackage.FieldOwner, firestore.Asc).OrderBy(keypackage.FieldExpiresAt, firestore.Asc).
 			Select(keypackage.FieldExpiresAt)
 	}
-	proposed := walk(ctx, "read expired packages", ended(0, now.Unix()), ended(time.Unix(0, 0), now))
+	proposed := find(ctx, "read expired packages", between(0, now.Unix()), between(time.Unix(0, 0), now))
 	return func(yield func(expiring.Document, error) bool) {
 		for snap, err := range proposed {
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 func (s *Store) Marked(ctx context.Context, before time.Time) iter.Seq2[keypackage.RequestDocument, error] {
 	received := s.requests.Where(keypackage.FieldReceivedAt, "<=", before)
 	queries := inShards(received, keypackage.FieldOpen, 0, keypackage.FieldReceivedAt)
-	return decoded(walk(ctx, "read requests without an outcome", queries...), readRequest)
+	return decoded(find(ctx, "read requests without an outcome", queries...), readRequest)
 }
 
 func readRequest(snap *firestore.DocumentSnapshot) (keypackage.RequestDocument, error) {

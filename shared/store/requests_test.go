@@ -53,7 +53,7 @@ func TestUnmark(t *testing.T) {
 	w.request("r", 5, w.now)
 	doc := all(t, w.store.Marked(t.Context(), w.now))[0]
 	claim := keypackage.Claim{RequestID: "r", Owner: "bob", Owners: []string{"bob"}}
-	w.Put(fixture.Documents{w.recordPath("r", "bob"): claim})
+	w.Put(fixture.Documents{w.claimPath("r", "bob"): claim})
 	w.writesNothing(func() error { return w.store.Unmark(t.Context(), doc, []string{"r_", "r_bob"}) })
 
 	w.must(w.store.Unmark(t.Context(), doc, []string{"r_", "r_carol"}))

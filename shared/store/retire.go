@@ -15,7 +15,7 @@ import (
 // Retirable implements expiring.Store.
 func (s *Store) Retirable(ctx context.Context, now time.Time) iter.Seq2[keypackage.Ledger, error] {
 	queries := inShards(s.ledger.Where("check_at", "<=", now), "check_shard", 1, "check_at")
-	return decoded(walk(ctx, "read the ledger", queries...), func(snap *firestore.DocumentSnapshot) (keypackage.Ledger, error) {
+	return decoded(find(ctx, "read the ledger", queries...), func(snap *firestore.DocumentSnapshot) (keypackage.Ledger, error) {
 		var entry keypackage.Ledger
 		err := decode(snap, &entry)
 		entry.Hash, entry.Version = snap.Ref.ID, snap.UpdateTime
@@ -48,17 +48,17 @@ func (s *Store) Twins(ctx context.Context, entry keypackage.Ledger) (twins []exp
 
 // Retire implements expiring.Store.
 func (s *Store) Retire(
-	ctx context.Context, entry keypackage.Ledger, exposed []expiring.Document, replacements []*keypackage.Candidate,
+	ctx context.Context, entry keypackage.Ledger, reserve []expiring.Document, replacements []*keypackage.Candidate,
 ) error {
 	t := s.begin()
 	t.update(s.ledger.Doc(entry.Hash), entry.Version, []firestore.Update{{Path: "check_shard", Value: firestore.Delete}})
-	for _, d := range exposed {
+	for _, d := range reserve {
 		t.remove(s.keyPackages.Doc(d.ID), d.Version)
 	}
 	for _, c := range replacements {
 		s.requireStock(t, c)
 	}
-	_, err := t.commit(ctx, "retire an exposed package")
+	_, err := t.commit(ctx, "retire a reserve")
 	return err
 }
 

@@ -37,78 +37,78 @@ func TestRetirable(t *testing.T) {
 // Twins returns all documents of the owner's stock with the bytes of the entry, wherever they stand.
 func TestTwins(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	twins := []string{fixture.ID(s.exposed), "twin", "second twin"}
+	s := newClaims(t)
+	twins := []string{fixture.ID(s.reserve), "twin", "second twin"}
 	s.Put(fixture.Documents{
-		s.Collections.KeyPackages + "/twin": s.exposed, s.Collections.KeyPackages + "/second twin": s.exposed,
+		s.Collections.KeyPackages + "/twin": s.reserve, s.Collections.KeyPackages + "/second twin": s.reserve,
 	})
-	found := must(s.store.Twins(t.Context(), s.entry(s.exposed, keypackage.UseReserve)))(t)
+	found := must(s.store.Twins(t.Context(), s.entry(s.reserve, keypackage.UseReserve)))(t)
 	equal(t, "twins", idsOfDocuments(found), sorted(twins...))
 	equal(t, "version", found[0].Version, s.In(s.Collections.KeyPackages)[found[0].ID].Updated)
 }
 
-// watched reads what a retirement of the exposed package needs.
-func (s *scene) watched() (entry keypackage.Ledger, exposed []expiring.Document, replacements []*keypackage.Candidate) {
+// watched reads what a retirement of the reserve needs.
+func (s *claims) watched() (entry keypackage.Ledger, reserve []expiring.Document, replacements []*keypackage.Candidate) {
 	s.t.Helper()
-	s.Put(fixture.Documents{s.ledgerPath(s.exposed): s.entry(s.exposed, keypackage.UseReserve)})
+	s.Put(fixture.Documents{s.ledgerPath(s.reserve): s.entry(s.reserve, keypackage.UseReserve)})
 	for _, entry := range all(s.t, s.store.Retirable(s.t.Context(), s.now.Add(keypackage.RetireAfter))) {
-		if entry.PackageID == fixture.ID(s.exposed) {
+		if entry.PackageID == fixture.ID(s.reserve) {
 			stock := s.candidates()
 			return entry, must(s.store.Twins(s.t.Context(), entry))(s.t),
-				[]*keypackage.Candidate{stock[fixture.ID(s.consumed)], stock[fixture.ID(s.behind)]}
+				[]*keypackage.Candidate{stock[fixture.ID(s.consumed)], stock[fixture.ID(s.remaining)]}
 		}
 	}
-	s.t.Fatal("the ledger entry of the exposed package is not watched")
+	s.t.Fatal("the ledger entry of the reserve is not watched")
 	return
 }
 
-// Retire removes an exposed package from stock and ends the watch over its ledger entry.
+// Retire removes a reserve from stock and ends the watch over its ledger entry.
 func TestRetire(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	entry, exposed, replacements := s.watched()
+	s := newClaims(t)
+	entry, reserve, replacements := s.watched()
 	before := s.All()
-	s.must(s.store.Retire(t.Context(), entry, exposed, replacements))
+	s.must(s.store.Retire(t.Context(), entry, reserve, replacements))
 	after := s.All()
-	if _, ok := after[s.stockPath(s.exposed)]; ok {
-		t.Error("the exposed package is still in stock")
+	if _, ok := after[s.stockPath(s.reserve)]; ok {
+		t.Error("the reserve is still in stock")
 	}
-	equal(t, "use", after[s.ledgerPath(s.exposed)].Fields["use"], any("shared"))
-	equal(t, "watched", after[s.ledgerPath(s.exposed)].Fields["check_shard"], nil)
+	equal(t, "use", after[s.ledgerPath(s.reserve)].Fields["use"], any("shared"))
+	equal(t, "watched", after[s.ledgerPath(s.reserve)].Fields["check_shard"], nil)
 	equal(t, "documents", len(after), len(before)-1)
 }
 
 // Retire of a package that is gone only ends the watch.
 func TestRetireOfWhatIsGone(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	entry, _, _ := s.watched()
-	s.Delete(s.stockPath(s.exposed))
+	s.Delete(s.stockPath(s.reserve))
 	s.must(s.store.Retire(t.Context(), entry, nil, nil))
-	equal(t, "watched", s.All()[s.ledgerPath(s.exposed)].Fields["check_shard"], nil)
+	equal(t, "watched", s.All()[s.ledgerPath(s.reserve)].Fields["check_shard"], nil)
 }
 
 // Retire conflicts unless the entry and the package are as they were read, and the replacements still in stock and valid.
 func TestRetireConflicts(t *testing.T) {
 	t.Parallel()
-	cases := map[string]func(*scene){
-		"entry changed":                  func(s *scene) { s.Touch(s.ledgerPath(s.exposed)) },
-		"entry gone":                     func(s *scene) { s.Delete(s.ledgerPath(s.exposed)) },
-		"package rewritten":              func(s *scene) { s.Touch(s.stockPath(s.exposed)) },
-		"package gone":                   func(s *scene) { s.Delete(s.stockPath(s.exposed)) },
-		"replacement gone":               func(s *scene) { s.Delete(s.stockPath(s.behind)) },
-		"replacement rewritten":          func(s *scene) { s.Touch(s.stockPath(s.consumed)) },
-		"replacement tombstoned":         func(s *scene) { s.tombstone(s.behind) },
-		"replacement used as one-time":   func(s *scene) { s.use(s.consumed, keypackage.UseOneTime) },
-		"replacement exposed as reserve": func(s *scene) { s.use(s.behind, keypackage.UseReserve) },
+	cases := map[string]func(*claims){
+		"entry changed":                func(s *claims) { s.Touch(s.ledgerPath(s.reserve)) },
+		"entry gone":                   func(s *claims) { s.Delete(s.ledgerPath(s.reserve)) },
+		"package rewritten":            func(s *claims) { s.Touch(s.stockPath(s.reserve)) },
+		"package gone":                 func(s *claims) { s.Delete(s.stockPath(s.reserve)) },
+		"replacement gone":             func(s *claims) { s.Delete(s.stockPath(s.remaining)) },
+		"replacement rewritten":        func(s *claims) { s.Touch(s.stockPath(s.consumed)) },
+		"replacement tombstoned":       func(s *claims) { s.tombstone(s.remaining) },
+		"replacement used as one-time": func(s *claims) { s.use(s.consumed, keypackage.UseOneTime) },
+		"replacement used as reserve":  func(s *claims) { s.use(s.remaining, keypackage.UseReserve) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t)
-			entry, exposed, replacements := s.watched()
+			s := newClaims(t)
+			entry, reserve, replacements := s.watched()
 			meanwhile(s)
-			s.writesNothing(func() error { return s.store.Retire(t.Context(), entry, exposed, replacements) })
+			s.writesNothing(func() error { return s.store.Retire(t.Context(), entry, reserve, replacements) })
 		})
 	}
 }
@@ -116,10 +116,10 @@ func TestRetireConflicts(t *testing.T) {
 // Postpone saves when the ledger entry is looked at again.
 func TestPostpone(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	entry, _, _ := s.watched()
 	entry.CheckAt = s.now.Add(24 * time.Hour)
 	s.must(s.store.Postpone(t.Context(), entry))
-	equal(t, "check at", s.All()[s.ledgerPath(s.exposed)].Fields["check_at"], any(entry.CheckAt))
+	equal(t, "check at", s.All()[s.ledgerPath(s.reserve)].Fields["check_at"], any(entry.CheckAt))
 	s.writesNothing(func() error { return s.store.Postpone(t.Context(), entry) }) // its version is outdated now
 }

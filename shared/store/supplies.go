@@ -11,7 +11,7 @@ import (
 
 // PendingOwners implements expiring.Store.
 func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
-	found := walk(ctx, "read owners with notices", s.owners.Where("pending", "==", true))
+	found := find(ctx, "read owners with notices", s.owners.Where("pending", "==", true))
 	return decoded(found, func(snap *firestore.DocumentSnapshot) (keypackage.Owner, error) {
 		var owner keypackage.Owner
 		err := decode(snap, &owner)
@@ -28,4 +28,15 @@ func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error 
 	})
 	_, err := t.commit(ctx, "save the supplies of an owner")
 	return err
+}
+
+// Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
+func (s *Store) Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error) {
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.owners.Doc(owner)})
+	if err != nil || !snaps[0].Exists() {
+		return nil, err
+	}
+	var known keypackage.Owner
+	err = decode(snaps[0], &known)
+	return known.Supplies, err
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Claims implements claiming.Store.
-func (s *Store) Claims(ctx context.Context, ids []string) ([]keypackage.Claim, error) {
+// Answers implements claiming.Store.
+func (s *Store) Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error) {
 	refs := make([]*firestore.DocumentRef, len(ids))
 	for i, id := range ids {
 		refs[i] = s.claims.Doc(id)
@@ -23,7 +23,7 @@ func (s *Store) Claims(ctx context.Context, ids []string) ([]keypackage.Claim, e
 	if err != nil {
 		return nil, err
 	}
-	return decodeClaims(snaps)
+	return DecodeAnswers(snaps)
 }
 
 // View implements claiming.Store. It costs one round trip, and another if a request may be joined.
@@ -102,19 +102,29 @@ func unreadable(snap *firestore.DocumentSnapshot, cause error) error {
 	return fault.Retryable("document_unreadable", err)
 }
 
-func decodeClaims(snaps []*firestore.DocumentSnapshot) ([]keypackage.Claim, error) {
-	var records []keypackage.Claim
+// DecodeAnswers reads documents of the claims' collection, by request: claims, and dismissals, which are those of no owner.
+func DecodeAnswers(snaps []*firestore.DocumentSnapshot) (map[string]keypackage.Answer, error) {
+	answers := make(map[string]keypackage.Answer)
 	for _, snap := range snaps {
-		if !snap.Exists() {
-			continue
-		}
-		var record keypackage.Claim
-		if err := decode(snap, &record); err != nil {
+		var claim keypackage.Claim
+		if err := decode(snap, &claim); err != nil {
 			return nil, err
 		}
-		records = append(records, record)
+		answer := answers[claim.RequestID]
+		switch {
+		case !snap.Exists():
+			continue
+		case claim.Owner != "":
+			answer.Claims = append(answer.Claims, claim)
+		default:
+			answer.Dismissal = new(keypackage.Dismissal)
+			if err := decode(snap, answer.Dismissal); err != nil {
+				return nil, err
+			}
+		}
+		answers[claim.RequestID] = answer
 	}
-	return records, nil
+	return answers, nil
 }
 
 // decodeDelivery returns nil for a document that does not exist.

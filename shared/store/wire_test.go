@@ -68,7 +68,7 @@ func on(method string, code codes.Code, text string) wire {
 // has the codes with which a commit loses one.
 func TestReadsThatFailKeepTheirCause(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	reads := map[string]func(*store.Store) error{
 		"RunQuery": func(db *store.Store) error {
 			_, err := db.Oldest(t.Context(), s.bob.Pubkey, nil, 1)
@@ -103,7 +103,7 @@ func TestReadsThatFailKeepTheirCause(t *testing.T) {
 // A claim whose reads fail is no lost race that is run again and again.
 func TestMissingIndexEndsAClaim(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	queries := 0
 	db := s.over(func(method string) error {
 		if method != "RunQuery" {
@@ -126,7 +126,7 @@ func TestMissingIndexEndsAClaim(t *testing.T) {
 // would then find its context ended, for that happens at the last call before.
 func TestLostRaceIsNotSleptOn(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newClaims(t)
 	for _, aborted := range []string{"Commit", "BatchGetDocuments"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		db := s.over(func(method string) error {

@@ -1,14 +1,37 @@
 package topic_test
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 
 	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
+
+// pullable creates the topic with a pull subscription of the same id.
+func pullable(t *testing.T, project string) *pubsub.Client {
+	t.Helper()
+	client, err := pubsub.NewClient(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	name := fmt.Sprintf("projects/%s/topics/%s", project, topicID)
+	if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
+		Name: fmt.Sprintf("projects/%s/subscriptions/%s", project, topicID), Topic: name,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
 
 func TestDeadLettersAreReadGivenBackAndRemoved(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,15 @@
 package topic_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
@@ -112,5 +115,31 @@ func TestPublishRefusesABadMessage(t *testing.T) {
 		if fault.IsRetryable(err) || fault.Reason(err) != topic.BadMessage {
 			t.Errorf("publish %+v: %v, want a permanent %s", m, err, topic.BadMessage)
 		}
+	}
+}
+
+func TestPublishedNoticesArrive(t *testing.T) {
+	t.Parallel()
+	project := emutest.Project(t)
+	client := pullable(t, project)
+	notice := keypackage.Notice{
+		Owner: id, Suite: "0x0001",
+		Supply: keypackage.Supply{Level: keypackage.LevelEmpty, Epoch: 2, At: time.Unix(1_700_000_000, 0)},
+	}
+	if err := publisher(t, project).PublishNotices(t.Context(), []keypackage.Notice{notice}); err != nil {
+		t.Fatal(err)
+	}
+	var got topic.Notice
+	ctx, enough := context.WithCancel(t.Context())
+	err := client.Subscriber(topicID).Receive(ctx, func(_ context.Context, m *pubsub.Message) {
+		if err := json.Unmarshal(m.Data, &got); err != nil || m.Attributes["id"] != notice.ID() {
+			t.Errorf("published %s with %v", m.Data, m.Attributes)
+		}
+		m.Ack()
+		enough()
+	})
+	want := topic.Notice{ID: notice.ID(), OwnerPubkey: id, Ciphersuite: "0x0001", Level: "empty", Epoch: 2, At: 1_700_000_000}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 }

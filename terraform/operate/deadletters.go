@@ -113,13 +113,9 @@ func asked(ctx context.Context, documents *store.Store, message topic.Message) (
 	if message.Requester != "" {
 		return documents.OpenFor(ctx, message.Requester, "", Limit)
 	}
-	records, err := documents.RequestRecords(ctx, message.Request.RequestID)
+	answer, err := documents.Answer(ctx, message.Request.RequestID)
 	if err != nil {
 		return nil, err
 	}
-	var granted []keypackage.DeliveryRef
-	for _, record := range records {
-		granted = append(granted, record.Deliveries()...)
-	}
-	return documents.Deliveries(ctx, granted)
+	return documents.Deliveries(ctx, answer.Deliveries())
 }

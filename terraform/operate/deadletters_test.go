@@ -29,8 +29,8 @@ var (
 	pkg       = strings.Repeat("ef", 32)
 )
 
-// scene is a delivery topic with dead letters, whose push endpoint refuses until it is healed.
-type scene struct {
+// world is a delivery topic with dead letters, whose push endpoint refuses until it is healed.
+type world struct {
 	settings config.Config
 	pubsub   *pubsub.Client
 	healed   atomic.Bool
@@ -39,7 +39,7 @@ type scene struct {
 
 const dead = "keypackage-deliveries-dead"
 
-func newScene(t *testing.T) *scene {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	project := emutest.Project(t)
 	lookup := map[string]string{config.Project: project}
@@ -47,7 +47,7 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{settings: settings, arrived: make(chan topic.Message, 10)}
+	s := &world{settings: settings, arrived: make(chan topic.Message, 10)}
 	if s.pubsub, err = pubsub.NewClient(t.Context(), project); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-func (s *scene) push(w http.ResponseWriter, r *http.Request) {
+func (s *world) push(w http.ResponseWriter, r *http.Request) {
 	if !s.healed.Load() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -87,7 +87,7 @@ func (s *scene) push(w http.ResponseWriter, r *http.Request) {
 	s.arrived <- message
 }
 
-func (s *scene) publish(t *testing.T, topicID, data string) {
+func (s *world) publish(t *testing.T, topicID, data string) {
 	t.Helper()
 	if _, err := s.pubsub.Publisher(topicID).Publish(t.Context(), &pubsub.Message{Data: []byte(data)}).Get(t.Context()); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func (s *scene) publish(t *testing.T, topicID, data string) {
 }
 
 // deliver stores a request's record and its delivery, which the relay has never answered.
-func (s *scene) deliver(t *testing.T) (id string) {
+func (s *world) deliver(t *testing.T) (id string) {
 	t.Helper()
 	client, err := firestore.NewClient(t.Context(), s.settings.Project)
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *scene) deliver(t *testing.T) (id string) {
 }
 
 // handle handles dead letters until it has seen n at once, or has replayed n.
-func (s *scene) handle(t *testing.T, replay bool, n int) []Entry {
+func (s *world) handle(t *testing.T, replay bool, n int) []Entry {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -143,7 +143,7 @@ func (s *scene) handle(t *testing.T, replay bool, n int) []Entry {
 
 func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	delivery := s.deliver(t)
 	s.publish(t, s.settings.DeliveryTopic, `{"request_event_id":"`+request+`"}`)
 
@@ -167,7 +167,7 @@ func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 
 func TestRubbishIsNeverReplayed(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newWorld(t)
 	s.healed.Store(true)
 	s.publish(t, dead, `{"requester_pubkey":"`+requester+`"}`)
 	s.publish(t, dead, `{"requester_pubkey":"`+requester+`"}`)

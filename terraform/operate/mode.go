@@ -47,10 +47,10 @@ func turn(ctx context.Context, settings config.Config, word string) error {
 	if err != nil {
 		return err
 	}
-	said := "the mode is " + word + ", where ROLLOUT_MODE does not say less"
+	said := "the mode is " + word + ", unless ROLLOUT_MODE is more careful"
 	if word == "clear" {
 		said = "the mode is what ROLLOUT_MODE says"
 	}
-	_, err = fmt.Fprintln(os.Stdout, said+": within 10 s everywhere")
+	_, err = fmt.Fprintln(os.Stdout, said+"; every process knows within 10 s")
 	return err
 }

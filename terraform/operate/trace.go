@@ -10,7 +10,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
-	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/trace"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
 )
 
 // traceRequest prints what became of a request. It takes its settings from the environment, as stock does.

@@ -180,7 +180,7 @@ run "documents_end" {
 
 run "everything_is_watched" {
   assert {
-    condition     = alltrue([for policy in merge(google_monitoring_alert_policy.this, google_monitoring_alert_policy.burn) : strcontains(policy.documentation[0].content, "/README.md#")])
+    condition     = alltrue([for policy in merge(google_monitoring_alert_policy.this, google_monitoring_alert_policy.burn) : strcontains(policy.documentation[0].content, "/PLAYBOOK.md#")])
     error_message = "Every alert links to its section of the playbook."
   }
   assert {

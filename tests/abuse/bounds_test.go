@@ -21,7 +21,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
-// What one 447 may cost, whatever its owners have published: the promise in the README.
+// What one 447 may cost, whatever its owners have published: the promise in shared/gateway/README.md.
 const (
 	boundStock  = 1000     // documents of stock
 	boundReads  = 3500     // documents in all: what is looked up in the ledger and among tombstones costs three
@@ -39,7 +39,7 @@ func TestWorstRequestIsBounded(t *testing.T) {
 		{"packages of another suite", (*world).otherSuite, 160, keypackage.ReasonScanLimit},
 		{"rubbish of 250 KB", (*world).rubbish, 20, keypackage.ReasonScanLimit},
 		{"packages that were handed out before", (*world).used, 130, keypackage.ReasonScanLimit},
-		{"large packages that would do, and are for emergencies", (*world).largeMarked, 80, ""},
+		{"large packages that would do, and are for emergencies", (*world).largeLastResort, 80, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -141,15 +141,15 @@ func (w *world) rubbish(owner actors.Key, i int) keypackage.Document {
 
 // used is a valid package that the ledger knows, as anybody who has got it can publish it again.
 func (w *world) used(owner actors.Key, i int) keypackage.Document {
-	doc := w.largeMarked(owner, i)
+	doc := w.largeLastResort(owner, i)
 	delete(doc, "padding")
 	hash := mls.ContentHash(owner.Pubkey, doc.Text(keypackage.FieldContent))
 	w.Put(fixture.Documents{w.Collections.Ledger + "/" + hash: keypackage.Ledger{Owner: owner.Pubkey, Use: keypackage.UseOneTime}})
 	return doc
 }
 
-// largeMarked is a valid package of nearly 64 KiB, marked as last resort: only the whole stock decides about it.
-func (w *world) largeMarked(owner actors.Key, i int) keypackage.Document {
+// largeLastResort is a valid package of nearly 64 KiB, marked as last resort: only the whole stock decides about it.
+func (w *world) largeLastResort(owner actors.Key, i int) keypackage.Document {
 	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey, LastResort: true})
 	if err != nil {
 		w.t.Fatal(err)

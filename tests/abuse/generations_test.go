@@ -128,7 +128,7 @@ func TestEveryGenerationIsServed(t *testing.T) {
 }
 
 // TestTwinsAreExposedTogether has both events of a package that was never used handed out in one transaction, which is what
-// becomes of two requesters of different kinds at the same moment. It leaves the package behind as well.
+// becomes of two requesters of different kinds at the same moment. It leaves that package as well.
 func TestTwinsAreExposedTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

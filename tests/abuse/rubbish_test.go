@@ -33,7 +33,7 @@ func (w *world) opaque(content string, age time.Duration, tags ...nostr.Tag) *no
 }
 
 // TestBadPackageDoesNotFailItsNeighbours has bad packages before, between and behind good ones. Each is flagged with its
-// reason and stays; none is handed out, and none counts as staying behind.
+// reason and stays; none is handed out, and none counts as remaining.
 func TestBadPackageDoesNotFailItsNeighbours(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -106,12 +106,13 @@ func (w *world) askOf(claimer *claiming.Claimer, requester actors.Key, q actors.
 	if _, err := claimer.Claim(w.t.Context(), request); err != nil {
 		return grant{}, err
 	}
-	records, err := w.store.Claims(w.t.Context(), []string{keypackage.ClaimID(request.ID, q.Owners[0])})
-	if err != nil || len(records) != 1 {
-		return grant{}, fmt.Errorf("%d records of a request, %w", len(records), err)
+	answer, err := w.store.Answer(w.t.Context(), request.ID)
+	claim, ok := answer.Claim(q.Owners[0])
+	if err != nil || !ok {
+		return grant{}, fmt.Errorf("no claim for a request, %w", err)
 	}
-	g := grant{Claim: records[0]}
-	for _, id := range records[0].DeliveryIDs {
+	g := grant{Claim: claim}
+	for _, id := range claim.DeliveryIDs {
 		g.packages = append(g.packages, keypackage.PackageOf(id))
 	}
 	return g, nil

@@ -30,7 +30,7 @@ const (
 )
 
 // baseline is the least that the promises need, on the same hops: the request is stored and triggers; one query reads the
-// package that goes and the one that stays behind (I2); one commit creates the record (I4) and the delivery, begun (I5), and
+// package that goes and the one that remains (I2); one commit creates the claim (I4) and the delivery, begun (I5), and
 // deletes the package (I1); a message, a push, one POST, one frame; the result is recorded (I3). Nothing is read twice,
 // verified, limited or authenticated, what the second half needs the first has kept for it, and all of it is one process.
 type baseline struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // Options of a run.
@@ -111,7 +112,7 @@ func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
 	}
 	return suite.Options{
 		Emulators: running, FunctionEnv: env, Middleware: b.middleware, TickEvery: time.Minute, // as in the cloud
-		Dir: b.opts.Logs, Progress: b.opts.Progress,
+		RequestsServedBy: config.ServedByFunctions, Dir: b.opts.Logs, Progress: b.opts.Progress,
 	}
 }
 

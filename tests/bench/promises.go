@@ -22,7 +22,7 @@ func packages(c config.Collections) string   { return c.KeyPackages }
 func requests(c config.Collections) string   { return c.Requests }
 func tombstones(c config.Collections) string { return c.Tombstones }
 func deliveries(c config.Collections) string { return c.Deliveries }
-func records(c config.Collections) string    { return c.Claims }
+func claims(c config.Collections) string     { return c.Claims }
 func ledger(c config.Collections) string     { return c.Ledger }
 func pairs(c config.Collections) string      { return c.Pairs }
 func owners(c config.Collections) string     { return c.Owners }
@@ -30,18 +30,18 @@ func owners(c config.Collections) string     { return c.Owners }
 // reasons names the promise behind every operation of a request for available packages. An operation that is not in the
 // list is one that nobody needs.
 var reasons = []reason{
-	{phaseClaim, query, packages, 2, "oldest first; one stays behind (I2)"},
+	{phaseClaim, query, packages, 2, "oldest first; one remains (I2)"},
 	{phaseClaim, tally, packages, 0, "whether the owner is to be told about her stock"},
 	{phaseClaim, read, ledger, 2, "a package is its bytes: used once, whatever document they come in (I1)"},
 	{phaseClaim, read, tombstones, 2, "what the owner deleted is not handed out"},
 	{phaseClaim, read, pairs, 1, "limit of the requester, joining an open delivery"},
 	{phaseClaim, read, owners, 1, "the owner's budget and the levels of her stock"},
-	{phaseClaim, read, records, 1, "answered before: the same answer (I4)"},
-	{phaseClaim, readAgain, records, 0, "one outcome: nobody rejected the whole request meanwhile (I3)"},
+	{phaseClaim, read, claims, 1, "answered before: the same answer (I4)"},
+	{phaseClaim, readAgain, claims, 0, "one outcome: nobody rejected the whole request meanwhile (I3)"},
 	{phaseClaim, readAgain, tombstones, 0, "not deleted meanwhile: neither what is handed out nor what stays"},
-	{phaseClaim, readAgain, packages, 0, "what stays behind is still there (I2)"},
-	{phaseClaim, readAgain, ledger, 0, "what stays behind was not used up under another id (I2)"},
-	{phaseClaim, create, records, 1, "exactly one recorded outcome (I3, I4)"},
+	{phaseClaim, readAgain, packages, 0, "what remains is still there (I2)"},
+	{phaseClaim, readAgain, ledger, 0, "what remains was not used up under another id (I2)"},
+	{phaseClaim, create, claims, 1, "exactly one recorded outcome (I3, I4)"},
 	{phaseClaim, create, deliveries, 1, "what is claimed is delivered or returned (I3)"},
 	{phaseClaim, create, ledger, 1, "used once (I1)"},
 	{phaseClaim, create, pairs, 1, "limit of the requester, joining"},

@@ -19,7 +19,7 @@ const (
 	requestsPerOwner = 4
 )
 
-// system is what is measured: the suite's relay and functions, and requesters on real websockets.
+// system is what is measured: the suite's gateway and functions, and requesters on real websockets.
 type system struct {
 	db         *database
 	stamps     *stamps
@@ -35,25 +35,32 @@ func (b *bench) newSystem(ctx context.Context, requesters int) (*system, error) 
 		return nil, err
 	}
 	s := &system{db: db, stamps: b.stamps, received: make([]int, requesters)}
-	var group errgroup.Group
-	group.SetLimit(8)
-	s.requesters = make([]*actors.Requester, requesters)
-	for i := range s.requesters {
-		s.requesters[i] = actors.NewRequester(b.suite.Addresses().Relay, actors.NewKey())
-		group.Go(func() error {
-			if err := s.requesters[i].Connect(ctx); err != nil {
-				return err
-			}
-			return s.requesters[i].Listen(ctx) // to all owners
-		})
+	for range requesters {
+		s.requesters = append(s.requesters, actors.NewRequester(b.suite.Addresses().Relay, actors.NewKey()))
 	}
-	return s, group.Wait()
+	return s, s.connect(ctx)
 }
 
-// restock implements design.
+// restock implements design. It opens the sessions anew, so that none comes to the limits that the gateway sets to one.
 func (s *system) restock(ctx context.Context, requests int) (err error) {
-	s.owners, err = s.db.restock(ctx, requests)
-	return err
+	if s.owners, err = s.db.restock(ctx, requests); err != nil {
+		return err
+	}
+	return s.connect(ctx)
+}
+
+func (s *system) connect(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, r := range s.requesters {
+		group.Go(func() error {
+			if err := r.Connect(ctx); err != nil {
+				return err
+			}
+			return r.Listen(ctx) // to all owners
+		})
+	}
+	return group.Wait()
 }
 
 // restock removes everything from the database and returns owners with stock for so many requests.

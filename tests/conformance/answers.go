@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -105,9 +104,5 @@ func deleted(ctx context.Context, p *probe) error {
 	if err := p.withdraw(ctx, owner, event); err != nil {
 		return err
 	}
-	err = p.stayAway(ctx, actors.NewKey(), keyPackagesOf(owner), relayapi.Rejected, deliveryOf(event))
-	if err != nil {
-		return errors.Join(err, errors.New("the KeyPackage was deleted with kind 5"))
-	}
-	return nil
+	return p.reads(ctx, &owner, event.ID, false, []nostr.Filter{keyPackagesOf(owner)})
 }

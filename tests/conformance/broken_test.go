@@ -17,14 +17,15 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
-// broken puts something in front of the endpoint of a reference relay. change returns the request as it is passed on, or nil
+// broken puts something in front of the endpoint of a gateway. change returns the request as it is passed on, or nil
 // if it has been answered.
 func broken(t *testing.T, change func(http.ResponseWriter, *http.Request, []byte) []byte) Target {
 	t.Helper()
-	target := serve(t, false)
+	target := serve(t, config.ServedByFunctions) // so that everything comes through the endpoint
 	behind := target.Endpoint
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -248,7 +249,7 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 	t.Parallel()
 	target := serveGossip(t, "")
-	want := []string{"stored-443", "new-443", "token", "direct-answer"}
+	want := []string{"stored-443", "new-443", "token", "direct-answer", "announced", "auth-required", "req"}
 	if fails := judge(t, target, want...); !slices.Equal(fails, want) {
 		t.Errorf("named were %v, broken are %v", fails, want)
 	}

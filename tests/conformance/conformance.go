@@ -19,9 +19,6 @@ type Target struct {
 	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
 	OtherCaller   string // good ID token of somebody else; "" leaves that check out
 
-	// Compatible says that the relay runs with the compatibility setting, which ignores since and until.
-	Compatible bool
-
 	// Quiet is how long a session is listened to before it is believed that nothing more arrives: longer than a frame
 	// travels.
 	Quiet time.Duration
@@ -69,18 +66,23 @@ var rules = []rule{
 	{"once", "a session is sent a delivery once, also on two matching subscriptions and when it is pushed again", once},
 	{"verbatim", "the event string is the third element of the frame, byte for byte", verbatim},
 	{"limit", "the limit of a filter is ignored", limitIgnored},
-	{"since-until", "since and until of a filter are respected, unless the compatibility setting is on", sinceAndUntil},
+	{"since-until", "since and until of a filter are respected", sinceAndUntil},
 	{"no-session", "no_session is the answer when nobody is authenticated as the requester", noSession},
 	{"no-subscription", "no_subscription is the answer when no open subscription matches", noSubscription},
 	{"unknown-event", "unknown_event is the answer when neither the push nor the relay has the event", unknownEvent},
 	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
-	{"deleted", "rejected is the answer when the owner has deleted the KeyPackage", deleted},
+	{"deleted", "a KeyPackage that its owner has deleted (kind 5) is not served to the owner any more", deleted},
 	{"expired", "a delivery that is not begun at expires_at is dropped", expired},
 	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
 	{"outcome", "an outcome is told once: an ephemeral event with an e tag that names the request", outcomeOnce},
 	{"outcome-forged", "no outcome is told of a request whose signature is wrong", outcomeOfForgery},
+	{"announced", "the NIP-11 document names the key and kinds of outcomes and notices, and others' events of these kinds are refused", announced},
+	{"auth-required", "auth-required: is the answer to a REQ for kind 443 and to a 447 of a session that is not authenticated", authRequired},
+	{"addressable", "a stored 30443 is served to everybody", addressable},
+	{"several-keys", "all keys that authenticate on a connection are served", severalKeys},
+	{"closed", "nothing is written on a subscription that was closed before", closedSubscription},
+	{"req", "a REQ for an owner's KeyPackages brings one before EOSE, if the NIP-11 document says so", reqIsARequest},
 	{"nudge", "a nudge is published when a requester opens a matching subscription", outOfSight("it goes to the delivery topic: see its message count, or the demo's second act")},
-	{"all-instances", "a negative answer speaks for all instances of the relay", outOfSight("which instance answers cannot be seen from here")},
 }
 
 // checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s that a relay

@@ -129,12 +129,7 @@ func sinceAndUntil(ctx context.Context, p *probe) error {
 			filter.Since, filter.Until = nil, &earlier
 		}
 		requester := actors.NewKey()
-		if p.Compatible {
-			err = p.arrive(ctx, owner, requester, filter, deliveries[0])
-		} else {
-			err = p.stayAway(ctx, requester, filter, relayapi.NoSubscription, deliveries[0])
-		}
-		if err != nil {
+		if err := p.stayAway(ctx, requester, filter, relayapi.NoSubscription, deliveries[0]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		deliveries = deliveries[1:]

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/nbd-wtf/go-nostr"
 
@@ -60,9 +62,15 @@ func (p *probe) tellOutcome(ctx context.Context, request *nostr.Event) error {
 	push := pushOf(request.PubKey)
 	push.RequestEventID = request.ID
 	owner := request.Tags.Find("p")[1]
-	push.Outcome.Rows = []relayapi.OutcomeRow{{Owner: owner, Requested: 1, Reason: string(keypackage.StatusNone)}}
+	push.Outcome.Rows = noneOf(owner)
 	_, err := p.push(ctx, push)
 	return err
+}
+
+func noneOf(owner string) []relayapi.OutcomeRow {
+	return []relayapi.OutcomeRow{{
+		Owner: owner, Requested: 1, Reason: string(keypackage.StatusNone), KeyPackages: []relayapi.Granted{},
+	}}
 }
 
 func isNotice(raw string, request *nostr.Event) error {
@@ -74,6 +82,13 @@ func isNotice(raw string, request *nostr.Event) error {
 		return fmt.Errorf("the notice is of kind %d, which is not ephemeral", event.Kind)
 	case event.PubKey == request.PubKey:
 		return errors.New("the notice is not signed by the relay")
+	}
+	var content relayapi.Outcome
+	if err := json.Unmarshal([]byte(event.Content), &content); err != nil {
+		return fmt.Errorf("the notice: %w", err)
+	}
+	if want := noneOf(request.Tags.Find("p")[1]); !reflect.DeepEqual(content.Rows, want) {
+		return fmt.Errorf("the notice says %+v instead of %+v", content.Rows, want)
 	}
 	for tag := range event.Tags.FindAll("e") {
 		if tag[1] == request.ID {
@@ -92,8 +107,5 @@ func outcomeOfForgery(ctx context.Context, p *probe) error {
 	forged := *request
 	forged.Sig = randomID() + randomID()
 	_ = s.publish(ctx, &forged) // a relay refuses it, or stores it for others to judge
-	if err := p.tellOutcome(ctx, &forged); err != nil {
-		return err
-	}
 	return s.got(ctx, "the alleged requester")
 }

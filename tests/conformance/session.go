@@ -31,9 +31,10 @@ func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 // session is one websocket connection. It reads only while one of its methods runs, so a session that is left alone is a
 // client that does not read. Not safe for concurrent use.
 type session struct {
-	probe  *probe
-	conn   *websocket.Conn
-	events []string // received so far, as the relay wrote them
+	probe     *probe
+	conn      *websocket.Conn
+	challenge string   // NIP-42
+	events    []string // received so far, as the relay wrote them
 }
 
 // visit opens a session that is nobody's.
@@ -85,7 +86,13 @@ func (s *session) authenticate(ctx context.Context, key actors.Key) error {
 			return err
 		}
 	}
-	proof := nip42.CreateUnsignedAuthEvent(message.text(1), key.Pubkey, s.probe.Relay)
+	s.challenge = message.text(1)
+	return s.prove(ctx, key)
+}
+
+// prove answers the challenge of this connection for a key.
+func (s *session) prove(ctx context.Context, key actors.Key) error {
+	proof := nip42.CreateUnsignedAuthEvent(s.challenge, key.Pubkey, s.probe.Relay)
 	if err := key.Sign(&proof); err != nil {
 		return err
 	}
@@ -116,20 +123,26 @@ func (s *session) submit(ctx context.Context, label string, event *nostr.Event) 
 
 // subscribe opens a subscription, or tries to, and returns when everything stored has arrived.
 func (s *session) subscribe(ctx context.Context, id string, filters ...nostr.Filter) error {
+	_, err := s.ask(ctx, id, filters...)
+	return err
+}
+
+// ask subscribes and returns why the subscription was closed; "" if it was not.
+func (s *session) ask(ctx context.Context, id string, filters ...nostr.Filter) (reason string, err error) {
 	request := []any{"REQ", id}
 	for _, f := range filters {
 		request = append(request, f)
 	}
 	if err := s.send(ctx, request...); err != nil {
-		return err
+		return "", err
 	}
-	_, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool {
+	end, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool {
 		return (m.label() == "EOSE" || m.label() == "CLOSED") && m.text(1) == id
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the end of stored events: %w", err)
+		return "", fmt.Errorf("wait for the end of stored events: %w", err)
 	}
-	return nil
+	return end.text(2), nil
 }
 
 // all returns the events that have arrived since the session was opened, when at least n have and then nothing more does for

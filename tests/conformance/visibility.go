@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nbd-wtf/go-nostr"
 
@@ -19,17 +20,20 @@ func stored443(ctx context.Context, p *probe) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
-	ways := []nostr.Filter{
-		keyPackagesOf(owner),
-		{Authors: []string{owner.Pubkey}},
-		{IDs: []string{event.ID}},
-		{Kinds: []int{keypackage.KindKeyPackage}, Limit: 500},
-	}
+	since := keyPackagesOf(owner)
+	since.Since = new(nostr.Timestamp) // without it, this may be a request and no reading
+	named := []nostr.Filter{since, {Kinds: []int{keypackage.KindKeyPackage}, Limit: 500}}
+	others := append(slices.Clip(named), nostr.Filter{Authors: []string{owner.Pubkey}}, nostr.Filter{IDs: []string{event.ID}})
 	for _, reader := range []struct {
-		who string
-		key *actors.Key
-	}{{"the author", &owner}, {"somebody else", &stranger}, {"a session that is not authenticated", nil}} {
-		if err := p.reads(ctx, reader.key, event.ID, reader.key == &owner, ways); err != nil {
+		who  string
+		key  *actors.Key
+		ways []nostr.Filter
+	}{
+		{"the author", &owner, append(slices.Clip(named), keyPackagesOf(owner))},
+		{"somebody else", &stranger, others},
+		{"a session that is not authenticated", nil, others},
+	} {
+		if err := p.reads(ctx, reader.key, event.ID, reader.key == &owner, reader.ways); err != nil {
 			return fmt.Errorf("%s %w", reader.who, err)
 		}
 	}

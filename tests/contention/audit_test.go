@@ -9,7 +9,7 @@ import (
 // outcome is what Firestore holds after a race.
 type outcome struct {
 	stock      []string // event ids
-	records    []keypackage.Claim
+	claims     []keypackage.Claim
 	deliveries map[string]keypackage.Delivery
 	ledger     map[string]keypackage.Ledger
 	owners     map[string]keypackage.Owner
@@ -25,8 +25,8 @@ func (s *world) outcome() *outcome {
 	for id := range s.In(s.Collections.KeyPackages) {
 		o.stock = append(o.stock, id)
 	}
-	for _, record := range read[keypackage.Claim](s, s.Collections.Claims) {
-		o.records = append(o.records, record)
+	for _, claim := range read[keypackage.Claim](s, s.Collections.Claims) {
+		o.claims = append(o.claims, claim)
 	}
 	return o
 }
@@ -48,13 +48,13 @@ func read[T any](s *world, collection string) map[string]T {
 	return values
 }
 
-// audit checks what has to hold after any race, whoever won: every request has one record, announced; every package that
+// audit checks what has to hold after any race, whoever won: every unit has one claim, announced; every package that
 // was handed out as one-time went to one request and is out of stock and in the ledger under its delivery; every reserve
 // is in stock and in the ledger as shared; every owner still has a package; and the budget counted each package once.
 func (s *world) audit(requests []keypackage.RequestDocument) *outcome {
 	s.t.Helper()
 	o := s.outcome()
-	s.auditRecords(o, requests)
+	s.auditClaims(o, requests)
 	oneTime, entries := make(map[string]int), 0
 	for id, d := range o.deliveries {
 		entry, inStock := o.ledger[d.Hash], slices.Contains(o.stock, d.PackageID)
@@ -84,17 +84,17 @@ func (s *world) audit(requests []keypackage.RequestDocument) *outcome {
 	return o
 }
 
-func (s *world) auditRecords(o *outcome, requests []keypackage.RequestDocument) {
+func (s *world) auditClaims(o *outcome, requests []keypackage.RequestDocument) {
 	s.t.Helper()
 	units := make(map[string]bool)
-	for _, r := range o.records {
-		units[r.ID()] = true
-		if r.Granted != len(r.DeliveryIDs) {
-			s.t.Errorf("record %s: %d granted in %d deliveries", r.ID(), r.Granted, len(r.DeliveryIDs))
+	for _, claim := range o.claims {
+		units[claim.ID()] = true
+		if claim.Granted != len(claim.DeliveryIDs) {
+			s.t.Errorf("claim %s: %d granted in %d deliveries", claim.ID(), claim.Granted, len(claim.DeliveryIDs))
 		}
-		for _, id := range r.DeliveryIDs {
-			if d, ok := o.deliveries[id]; !ok || !slices.Contains(d.RequestIDs, r.RequestID) {
-				s.t.Errorf("record %s names delivery %s, which is not there or not for it", r.ID(), id)
+		for _, id := range claim.DeliveryIDs {
+			if d, ok := o.deliveries[id]; !ok || !slices.Contains(d.RequestIDs, claim.RequestID) {
+				s.t.Errorf("claim %s names delivery %s, which is not there or not for it", claim.ID(), id)
 			}
 		}
 	}
@@ -110,8 +110,8 @@ func (s *world) auditRecords(o *outcome, requests []keypackage.RequestDocument) 
 			s.t.Errorf("request %s: %d of %d units answered, announced: %t", request.ID, owners, len(ids), announced)
 		}
 	}
-	if len(o.records) != len(units) {
-		s.t.Errorf("%d records for %d units", len(o.records), len(units))
+	if len(o.claims) != len(units) {
+		s.t.Errorf("%d claims for %d units", len(o.claims), len(units))
 	}
 }
 

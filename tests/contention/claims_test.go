@@ -26,7 +26,7 @@ func oneEach(t *testing.T, requesters int) {
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, requesters+1)...)
 	requests := s.ask(requesters, actors.Question{Owners: []string{bob.Pubkey}})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: requesters, full: requesters})
@@ -39,13 +39,13 @@ func TestFiftyRequestersForTenPackages(t *testing.T) {
 	bob := actors.NewKey()
 	s.PutPackages(fixture.Packages(t, bob, 10)...)
 	requests := s.ask(50, actors.Question{Owners: []string{bob.Pubkey}})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 1, oneTime: 9, reserves: 41, full: 50})
-	for _, record := range o.records {
-		if record.Reserve != o.deliveries[record.DeliveryIDs[0]].Reserve {
-			t.Errorf("record %s: last resort %t, its delivery otherwise", record.ID(), record.Reserve)
+	for _, claim := range o.claims {
+		if claim.Reserve != o.deliveries[claim.DeliveryIDs[0]].Reserve {
+			t.Errorf("claim %s: last resort %t, its delivery otherwise", claim.ID(), claim.Reserve)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func TestRequestersForSeveralOwners(t *testing.T) {
 		s.PutPackages(fixture.Packages(t, owner, 12)...)
 	}
 	requests := s.ask(20, actors.Question{Owners: owners, Min: 2})
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 
 	o := s.audit(requests)
 	// Of each owner's twelve, eleven are one-time. The request that gets the eleventh, and all after it, get the reserve too.
@@ -78,7 +78,7 @@ func TestSameEventByTwoInstances(t *testing.T) {
 		s.PutPackages(fixture.Packages(t, owner, 5)...)
 		requests = append(requests, s.ask(1, actors.Question{Owners: []string{owner.Pubkey}, Min: 3})...)
 	}
-	s.take(requests, s.both)
+	s.claim(requests, s.both)
 
 	s.expect(s.audit(requests), counts{stock: 10 * 2, oneTime: 10 * 3, full: 10})
 }
@@ -97,17 +97,17 @@ func TestSameQuestionAskedTwice(t *testing.T) {
 			requests = append(requests, fixture.Request(t, requester, question))
 		}
 	}
-	s.take(requests, s.one) // the two of a pair go to different instances
+	s.claim(requests, s.one) // the two of a pair go to different instances
 
 	o := s.audit(requests)
 	s.expect(o, counts{stock: 10 * 5, oneTime: 10 * 3, full: 20})
 	byOwner := make(map[string][]string)
-	for _, record := range o.records {
-		slices.Sort(record.DeliveryIDs)
-		if first, ok := byOwner[record.Owner]; ok && !slices.Equal(first, record.DeliveryIDs) {
-			t.Errorf("the same question has different deliveries: %v and %v", first, record.DeliveryIDs)
+	for _, claim := range o.claims {
+		slices.Sort(claim.DeliveryIDs)
+		if first, ok := byOwner[claim.Owner]; ok && !slices.Equal(first, claim.DeliveryIDs) {
+			t.Errorf("the same question has different deliveries: %v and %v", first, claim.DeliveryIDs)
 		}
-		byOwner[record.Owner] = record.DeliveryIDs
+		byOwner[claim.Owner] = claim.DeliveryIDs
 	}
 	for id, d := range o.deliveries {
 		if len(d.RequestIDs) != 2 {
@@ -120,7 +120,7 @@ func TestSameQuestionAskedTwice(t *testing.T) {
 type counts struct {
 	stock             int // documents left
 	oneTime, reserves int // deliveries
-	full, partial     int // records
+	full, partial     int // claims
 }
 
 func (s *world) expect(o *outcome, want counts) {
@@ -133,8 +133,8 @@ func (s *world) expect(o *outcome, want counts) {
 			got.oneTime++
 		}
 	}
-	for _, r := range o.records {
-		switch r.Status {
+	for _, claim := range o.claims {
+		switch claim.Status {
 		case keypackage.StatusFull:
 			got.full++
 		case keypackage.StatusPartial:

@@ -27,7 +27,7 @@ func TestExpiryAgainstDelivery(t *testing.T) {
 		s.PutPackages(fixture.Packages(t, owner, 2)...)
 		requests = append(requests, s.ask(1, actors.Question{Owners: []string{owner.Pubkey}})...)
 	}
-	s.take(requests, s.one)
+	s.claim(requests, s.one)
 	s.expect(s.audit(requests), counts{stock: 20, oneTime: 20, full: 20})
 
 	relay := &fickleRelay{}

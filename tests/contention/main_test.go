@@ -68,9 +68,9 @@ func (c *counting) Commit(ctx context.Context, plan *claiming.Plan) error {
 // deliveryAttempts bounds how often the platform repeats an event. In the cloud it goes on for a day.
 const deliveryAttempts = 50
 
-// take has the requests taken up all at once, each by the given instances at the same moment, until every one has been
+// claim has the requests taken up all at once, each by the given instances at the same moment, until every one has been
 // taken up without an error: the platform repeats an event that was not acknowledged.
-func (s *world) take(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
+func (s *world) claim(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
 	s.t.Helper()
 	began := time.Now()
 	start := make(chan struct{})

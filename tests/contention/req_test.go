@@ -24,7 +24,7 @@ func (s *world) subscribe(requesters []string, owner string, instancesOf func(i 
 			group.Go(func() {
 				<-start
 				for range deliveryAttempts {
-					granted, err := instance.ClaimForREQ(s.t.Context(), requester, owner, false)
+					granted, _, err := instance.ClaimForREQ(s.t.Context(), requester, owner, false)
 					if err != nil {
 						continue
 					}
@@ -102,7 +102,7 @@ func TestTwoREQsAtTheSameMoment(t *testing.T) {
 		owner := actors.NewKey()
 		s.PutPackages(fixture.Packages(t, owner, 3)...)
 		all := s.subscribe(strangers(1), owner.Pubkey, s.both)
-		if len(all) != 2 || !slices.Equal(all[0].Claims[0].DeliveryIDs, all[1].Claims[0].DeliveryIDs) {
+		if len(all) != 2 || !slices.Equal(all[0].Answer.Claims[0].DeliveryIDs, all[1].Answer.Claims[0].DeliveryIDs) {
 			t.Errorf("granted %+v", all)
 		}
 		if begun := len(all[0].Begun) + len(all[1].Begun); begun != 1 {
@@ -119,7 +119,7 @@ func TestREQsAmong447s(t *testing.T) {
 	s.PutPackages(fixture.Packages(t, bob, 41)...)
 	requests := s.ask(20, actors.Question{Owners: []string{bob.Pubkey}})
 	var both sync.WaitGroup
-	both.Go(func() { s.take(requests, s.one) })
+	both.Go(func() { s.claim(requests, s.one) })
 	both.Go(func() { s.subscribe(strangers(20), bob.Pubkey, s.one) })
 	both.Wait()
 
@@ -138,11 +138,11 @@ func TestTwo447sAfterAREQ(t *testing.T) {
 	}
 	question := actors.Question{Owners: []string{bob.Pubkey}}
 	requests := []keypackage.RequestDocument{fixture.Request(t, alice, question), fixture.Request(t, alice, question)}
-	s.take(requests, s.one) // at the same moment: one of them is the first
+	s.claim(requests, s.one) // at the same moment: one of them is the first
 
 	joined := 0
 	o := s.outcome()
-	for _, claim := range o.records {
+	for _, claim := range o.claims {
 		if claim.RequestID != granted.RequestID && slices.Contains(claim.DeliveryIDs, granted.ID) {
 			joined++
 		}

@@ -31,17 +31,20 @@ type call struct {
 
 func (c call) flag(name string) string { return strings.Join(c.flags[name], " ") }
 
-// gcloudCalls runs the commands of the README as they are written.
+// gcloudPage has the blocks of commands that deploy without Terraform.
+const gcloudPage = "terraform/README.md"
+
+// gcloudCalls runs the commands of terraform/README.md as they are written.
 func gcloudCalls(t *testing.T) []call {
 	t.Helper()
-	readme := sourceOf(t, "README.md")
+	page := sourceOf(t, gcloudPage)
 	script := "set -eu\nexport PROJECT=demo-project REGION=us-central1 DATABASE_LOCATION=nam5 ROLLOUT_MODE=off\n" +
 		"export RELAY_DELIVERY_URL=https://relay.example.com/internal/v1/deliveries\n" +
 		"export UPSTREAM_RELAY_URL=wss://relay.example.com GATEWAY_HOST=keys.example.com\n"
 	for _, block := range []string{"gcloud-once", "gcloud-deploy", "gcloud-connect", "gcloud-gateway"} {
-		match := regexp.MustCompile("(?s)```sh " + block + "\n(.*?)```").FindStringSubmatch(readme)
+		match := regexp.MustCompile("(?s)```sh " + block + "\n(.*?)```").FindStringSubmatch(page)
 		if match == nil {
-			t.Fatalf("README.md has no block of commands that is marked `sh %s`", block)
+			t.Fatalf("%s has no block of commands that is marked `sh %s`", gcloudPage, block)
 		}
 		script += match[1]
 	}
@@ -123,7 +126,7 @@ func TestGcloudDeploysWhatTerraformDeploys(t *testing.T) {
 		}
 		required := []string{config.RelayDeliveryURL}
 		if open {
-			required = nil
+			required = []string{config.RelayAudience, config.DeliveryCaller}
 		}
 		assertSettings(t, name, c.flag("--set-env-vars"), required...)
 	}
@@ -136,7 +139,7 @@ func assertSettings(t *testing.T, name, variables string, required ...string) {
 	for _, variable := range strings.Split(variables, ",") {
 		key, value, _ := strings.Cut(variable, "=")
 		env[key] = value
-		if !slices.Contains(settings(t), key) && !slices.Contains(gatewaySettings, key) {
+		if !slices.Contains(settings(t), key) {
 			t.Errorf("%s: nobody reads %s", name, key)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestEveryAlertHasItsPlaybook: each alert links to a heading of the README, and each such heading has its alert.
+// TestEveryAlertHasItsPlaybook: each alert links to a heading of the playbook, and each such heading has its alert.
 func TestEveryAlertHasItsPlaybook(t *testing.T) {
 	t.Parallel()
 	var linked []string
@@ -22,12 +22,12 @@ func TestEveryAlertHasItsPlaybook(t *testing.T) {
 	}
 	slices.Sort(linked)
 	var headings []string
-	for _, heading := range submatches(sourceOf(t, "README.md"), `(?m)^#+ ((?:Alert|Service level): .*)$`) {
+	for _, heading := range submatches(sourceOf(t, "terraform/PLAYBOOK.md"), `(?m)^#+ ((?:Alert|Service level): .*)$`) {
 		headings = append(headings, anchor(heading))
 	}
 	slices.Sort(headings)
 	if len(linked) < 10 || !slices.Equal(linked, headings) {
-		t.Errorf("alerts link to %v\nthe README has %v", linked, headings)
+		t.Errorf("alerts link to %v\nthe playbook has %v", linked, headings)
 	}
 }
 
@@ -41,7 +41,7 @@ func keysOf(t *testing.T, text, beginning string) []string {
 	return submatches(block[1], `(?m)^    ([\w-]+) = \{$`)
 }
 
-// anchor is how the README's readers are led to a heading: lower case, words joined by hyphens, no other punctuation.
+// anchor is how readers are led to a heading: lower case, words joined by hyphens, no other punctuation.
 func anchor(heading string) string {
 	kept := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(heading), "")
 	return strings.ReplaceAll(kept, " ", "-")

@@ -35,7 +35,7 @@ var mutants = []struct {
 		func(s simulation.Store) simulation.Store { return careless{s} },
 	},
 	{
-		"no condition on the package that stays behind", 130, "lost the last valid package",
+		"no condition on the package that remains", 130, "lost the last valid package",
 		func(s simulation.Store) simulation.Store { return hasty{s} },
 	},
 	{
@@ -180,7 +180,7 @@ func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery)
 	return c.Store.Expire(ctx, deliveries)
 }
 
-// hasty does not look again at the packages that stay behind.
+// hasty does not look again at the packages that remain.
 type hasty struct{ simulation.Store }
 
 func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {

@@ -22,8 +22,9 @@ var layers = [][]string{
 	{"shared/gateway/wire", "shared/gateway/outbox", "shared/gateway/bounds"},
 	{"shared/gateway/upstream"},
 	{"shared/gateway"},
+	{"shared/serving"},
 	{"shared/store", "shared/topic", "shared/relayapi"},
-	{"shared/assembly", "shared/invocation"},
+	{"shared/assembly", "shared/invocation", "shared/trace"},
 	{"functions/claim", "functions/deliver", "functions/expire", "functions/gateway"},
 	{"."},
 }

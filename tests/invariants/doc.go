@@ -1,7 +1,7 @@
 // Package invariants checks the promises of KeyPackage delivery on what a run has left behind: the documents in Firestore,
 // what the requesters' sessions received, and, where it was recorded, every commit in its order.
 //
-//	I1  a package handed out as one-time is exposed to one requester only; an exposed reserve is never handed out as one-time
+//	I1  a package handed out as one-time is exposed to one requester only; a reserve is never handed out as one-time
 //	I2  no claim, return, retirement or removal takes an owner's last valid package of a ciphersuite
 //	I3  every request ends with exactly one outcome, every delivery delivered or expired, and nothing vanishes
 //	I4  whatever is repeated, a unit is answered once, and acknowledged only when its answer is recorded

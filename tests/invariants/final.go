@@ -84,40 +84,36 @@ func (c *final) checkExposure() {
 	}
 }
 
-// checkOutcomes is I3 and I4 for requests: one record for each unit, or one for the whole request; and what the records
+// checkOutcomes is I3 and I4 for requests: one claim for each unit, or one dismissal of the whole request; and what the claims
 // grant is what was delivered.
 func (c *final) checkOutcomes() {
-	byRequest := make(map[string][]keypackage.Claim)
-	for _, r := range c.Records {
-		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
-	}
 	for _, request := range c.run.Requests {
-		c.checkRecords(request, byRequest[request.ID])
+		c.checkAnswer(request, c.Answers[request.ID])
 	}
 	for _, id := range c.Marked {
 		c.add("I3", "request %s is still looked for", short(id))
 	}
 }
 
-func (c *final) checkRecords(request Request, records []keypackage.Claim) {
-	owners := make(map[string]int)
-	for _, r := range records {
-		owners[r.Owner]++
-		c.checkRecord(r)
+func (c *final) checkAnswer(request Request, answer keypackage.Answer) {
+	owners := make(map[string]bool)
+	for _, claim := range answer.Claims {
+		owners[claim.Owner] = true
+		c.checkClaim(claim)
 	}
 	switch {
-	case len(records) == 0:
+	case answer.Empty():
 		c.add("I3", "request %s has no outcome", short(request.ID))
-	case owners[""] > 0 && len(records) > 1:
+	case answer.Dismissal != nil && len(answer.Claims) > 0:
 		c.add("I3", "request %s has an outcome as a whole and others", short(request.ID))
-	case owners[""] > 0:
-	case len(owners) != len(request.Owners) || len(records) != len(owners):
-		c.add("I3", "request %s has %d answers for %d owners", short(request.ID), len(records), len(request.Owners))
+	case answer.Dismissal != nil:
+	case len(owners) != len(request.Owners) || len(answer.Claims) != len(owners):
+		c.add("I3", "request %s has %d claims for %d owners", short(request.ID), len(answer.Claims), len(request.Owners))
 	}
 }
 
-func (c *final) checkRecord(r keypackage.Claim) {
-	reserves := 0
+func (c *final) checkClaim(r keypackage.Claim) {
+	reserves, told := 0, r.Row().Packages
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
 		joined := slices.Contains(d.RequestIDs, r.RequestID) || d.State == keypackage.StateDelivered // after a REQ
@@ -127,6 +123,12 @@ func (c *final) checkRecord(r keypackage.Claim) {
 		if d.Reserve {
 			reserves++
 		}
+		if !slices.Contains(told, keypackage.Granted{ID: d.PackageID, Reserve: d.Reserve}) {
+			c.add("I3", "the requester of %s was not told of the package %s as it was granted", short(r.RequestID), short(d.PackageID))
+		}
+	}
+	if len(told) != len(r.DeliveryIDs) {
+		c.add("I3", "the requester of %s was told of %d packages, not %d", short(r.RequestID), len(told), len(r.DeliveryIDs))
 	}
 	if r.Granted != len(r.DeliveryIDs) || r.Granted > r.Requested || reserves > 1 {
 		c.add("I4", "request %s asked for %d, was granted %d by %d deliveries, %d of them reserves",
@@ -137,9 +139,9 @@ func (c *final) checkRecord(r keypackage.Claim) {
 // checkDeliveries is I3 for deliveries and stock: each has ended, each is somebody's, and no package vanishes.
 func (c *final) checkDeliveries() {
 	granted := make(map[string]bool)
-	for _, r := range c.Records {
-		for _, id := range r.DeliveryIDs {
-			granted[keypackage.ClaimID(r.RequestID, id)] = true
+	for request, answer := range c.Answers {
+		for _, ref := range answer.Deliveries() {
+			granted[keypackage.ClaimID(request, ref.ID)] = true
 		}
 	}
 	for id, d := range c.Deliveries {

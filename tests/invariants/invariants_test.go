@@ -37,7 +37,7 @@ func example() (Run, State) {
 		Acks:     []Ack{{RequestID: "request", Commits: 2}},
 		Commits: []Commit{
 			{Time: at(0), At: at(0), Writes: []Write{stored("one"), stored("two"), stored("res")}},
-			commit(1, record(), gone("one"), gone("two"), used("one"), used("two"), created("one"), created("two")),
+			commit(1, claim(), gone("one"), gone("two"), used("one"), used("two"), created("one"), created("two")),
 			commit(2, state("one", "sending", ""), state("two", "sending", "")),
 			commit(3, state("one", "delivered", "delivered"), state("two", "pending", "no_session")),
 			commit(340, expired("two", "returned"), stored("two"), Write{Collection: "ledger", ID: "hash-two", Delete: true}),
@@ -45,9 +45,9 @@ func example() (Run, State) {
 	}
 	return run, State{
 		Deliveries: map[string]keypackage.Delivery{one.ID: one, two.ID: two},
-		Records: []keypackage.Claim{{
+		Answers: map[string]keypackage.Answer{"request": {Claims: []keypackage.Claim{{
 			RequestID: "request", Requester: "alice", Owner: "bob", Requested: 2, Granted: 2, DeliveryIDs: []string{one.ID, two.ID},
-		}},
+		}}}},
 		Ledger: map[string]keypackage.Ledger{"hash-one": {Use: keypackage.UseOneTime, DeliveryID: one.ID}},
 		Stock:  map[string]bool{"two": true, "res": true},
 	}
@@ -71,7 +71,7 @@ func used(id string) Write {
 	}}
 }
 
-func record() Write {
+func claim() Write {
 	return Write{Collection: "claims", ID: "request_bob", Fields: map[string]any{"request_event_id": "request"}}
 }
 
@@ -123,8 +123,21 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 		"the last package is taken": {func(r *Run, _ *State) {
 			r.Commits[1].Writes = append(r.Commits[1].Writes, gone("res"))
 		}, "I2: owner bob"},
-		"no outcome":        {func(_ *Run, s *State) { s.Records = nil }, "I3: request request has no outcome"},
-		"two outcomes":      {func(_ *Run, s *State) { s.Records = append(s.Records, s.Records[0]) }, "I3: request request has 2"},
+		"no outcome": {func(_ *Run, s *State) { s.Answers = nil }, "I3: request request has no outcome"},
+		"two outcomes": {func(_ *Run, s *State) {
+			a := s.Answers["request"]
+			s.Answers["request"] = keypackage.Answer{Claims: append(a.Claims, a.Claims[0])}
+		}, "I3: request request has 2"},
+		"a dismissal and a claim": {func(_ *Run, s *State) {
+			a := s.Answers["request"]
+			a.Dismissal = &keypackage.Dismissal{RequestID: "request", Outcome: keypackage.OutcomeRejected}
+			s.Answers["request"] = a
+		}, "I3: request request has an outcome as a whole"},
+		"a reserve that the requester is told of as one-time": {func(_ *Run, s *State) {
+			d := s.Deliveries["request_two"]
+			d.Reserve = true
+			s.Deliveries[d.ID] = d
+		}, "I3: the requester of request was not told of the package two as"},
 		"a mark that stays": {func(_ *Run, s *State) { s.Marked = []string{"request"} }, "I3: request request is still looked for"},
 		"an open delivery":  {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
 		"a package vanishes": {func(r *Run, s *State) {
@@ -132,7 +145,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			delete(s.Stock, "two")
 		}, "I3: package two is gone"},
 		"an early acknowledgement": {func(r *Run, _ *State) { r.Acks[0].Commits = 1 }, "I4: request request was acknowledged"},
-		"more than was asked for":  {func(_ *Run, s *State) { s.Records[0].Requested = 1 }, "I4: request request asked for 1"},
+		"more than was asked for":  {func(_ *Run, s *State) { s.Answers["request"].Claims[0].Requested = 1 }, "I4: request request asked for 1"},
 		"a return after an unclear push": {func(r *Run, _ *State) {
 			r.Commits[3].Writes[1] = state("two", "pending", "unknown")
 		}, "I5: delivery request_ was returned: unresolved true"},

@@ -37,7 +37,7 @@ type replayed struct {
 	pushes    map[string]*pushes        // by delivery id
 }
 
-// answers reports whether the commit holds a record of the request.
+// answers reports whether the commit holds a claim of the request.
 func (r *replayed) answers(c Commit, requestID string) bool {
 	return slices.ContainsFunc(c.Writes, func(w Write) bool {
 		return w.Collection == r.names.Claims && w.Fields["request_event_id"] == requestID

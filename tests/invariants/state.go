@@ -8,12 +8,13 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 // State is what Firestore holds. Stock is keyed by event id, Tombstones by keypackage.TombstoneID, Ledger by the hash of owner and bytes.
 type State struct {
 	Deliveries map[string]keypackage.Delivery
-	Records    []keypackage.Claim
+	Answers    map[string]keypackage.Answer // by request
 	Ledger     map[string]keypackage.Ledger
 	Stock      map[string]bool
 	Tombstones map[string]bool
@@ -39,14 +40,6 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 			s.Ledger[l.Hash] = l
 			return err
 		},
-		names.Claims: func(snap *firestore.DocumentSnapshot) error {
-			var r keypackage.Claim
-			err := snap.DataTo(&r)
-			if r.RequestID != "" { // the switch of the mode has none
-				s.Records = append(s.Records, r)
-			}
-			return err
-		},
 		names.Requests: func(snap *firestore.DocumentSnapshot) error {
 			if _, err := snap.DataAt(keypackage.FieldOpen); err == nil {
 				s.Marked = append(s.Marked, snap.Ref.ID)
@@ -67,5 +60,11 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 			}
 		}
 	}
-	return s, nil
+	snaps, err := client.Collection(names.Claims).Documents(ctx).GetAll()
+	if err != nil {
+		return s, fmt.Errorf("read %s: %w", names.Claims, err)
+	}
+	s.Answers, err = store.DecodeAnswers(snaps)
+	delete(s.Answers, "") // the switch of the mode
+	return s, err
 }

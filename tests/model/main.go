@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 )
 
@@ -33,7 +34,7 @@ func main() {
 func run(ctx context.Context) error {
 	for _, tool := range []string{"spin", "cc"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s not found; install it, for example with: apt-get install spin gcc", tool)
+			return fmt.Errorf("%s is not installed; on Debian: apt-get install spin gcc", tool)
 		}
 	}
 	reports := checkAll(ctx, checks)
@@ -51,13 +52,14 @@ func run(ctx context.Context) error {
 func checkAll(ctx context.Context, checks []check) []report {
 	reports := make([]report, len(checks))
 	slots := make(chan struct{}, runtime.NumCPU())
+	var done atomic.Int64
 	var wg sync.WaitGroup
 	for i, c := range checks {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			reports[i] = search(ctx, c)
-			fmt.Fprintf(os.Stderr, "%s: %s (%s)\n", c.model, c.title, reports[i].verdict())
+			fmt.Fprintf(os.Stderr, "%d of %d, %s: %s (%s)\n", done.Add(1), len(checks), c.model, c.title, reports[i].verdict())
 		})
 	}
 	wg.Wait()

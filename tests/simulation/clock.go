@@ -6,7 +6,7 @@ import (
 )
 
 // Start is when every play begins. It lies in the future, so that what Firestore stores now is old enough by then to
-// retire an exposed package, and it is always the same, so that a history plays out the same each time.
+// retire a reserve, and it is always the same, so that a history plays out the same each time.
 var Start = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // Clock stands still until it is moved. It is safe for concurrent use.

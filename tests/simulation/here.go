@@ -2,6 +2,8 @@ package simulation
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
@@ -12,7 +14,7 @@ import (
 // claim that began to.
 func (s *Simulation) Subscribe(ctx context.Context, requester, owner int, i *Invocation) {
 	s.invoke(ctx, i, func(ctx context.Context) error {
-		granted, err := s.claimer().ClaimForREQ(ctx, s.Requester(requester), s.population.Owners[owner].Pubkey, false)
+		granted, _, err := s.claimer().ClaimForREQ(ctx, s.Requester(requester), s.population.Owners[owner].Pubkey, false)
 		if err != nil {
 			return err
 		}
@@ -29,12 +31,16 @@ func (s *Simulation) ClaimHere(ctx context.Context, pick int, i *Invocation) {
 	}
 	s.invoke(ctx, i, func(ctx context.Context) error {
 		claimer := s.claimer()
-		granted, _, err := claimer.ClaimHere(ctx, t.doc)
-		if err == nil {
-			err = s.pushHere(ctx, granted)
-		}
-		if err == nil {
-			err = claimer.Told(ctx, t.doc, granted.Claims)
+		var failures []error
+		var mu sync.Mutex
+		answer, _, err := claimer.ClaimHere(ctx, t.doc, func(g claiming.Granted) {
+			err := s.pushHere(ctx, g)
+			mu.Lock()
+			defer mu.Unlock()
+			failures = append(failures, err)
+		})
+		if err = errors.Join(append(failures, err)...); err == nil {
+			err = claimer.Told(ctx, t.doc, answer)
 		}
 		return err
 	})
@@ -45,6 +51,6 @@ func (s *Simulation) pushHere(ctx context.Context, granted claiming.Granted) err
 		return nil
 	}
 	local := delivering.NewLocal(s.store, s.Relay, keypackage.ModeDeliver, s.Clock.Now)
-	_, err := local.Begun(ctx, granted.Holder, granted.Claims, granted.Begun)
+	_, err := local.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
 	return err
 }

@@ -30,7 +30,7 @@ const (
 const (
 	ShortLived  = 3 // ends seven minutes after the start
 	Rare        = 4 // and the next: of another suite
-	Marked      = 6 // last resort
+	LastResort  = 6
 	Addressable = 7 // its first variant is of kind 30443, the others are its twins of kind 443
 )
 
@@ -76,7 +76,7 @@ func keyOf(name string) actors.Key {
 
 func (c *Population) publish(random *rand.ChaCha8, owner, number int) error {
 	options := mlsgen.Options{
-		Owner: c.Owners[owner].Pubkey, Rand: random, LastResort: number == Marked, NotBefore: Start.Add(-time.Hour),
+		Owner: c.Owners[owner].Pubkey, Rand: random, LastResort: number == LastResort, NotBefore: Start.Add(-time.Hour),
 	}
 	if number == Rare || number == Rare+1 {
 		options.Ciphersuite = mls.X25519ChaCha20Ed25519

@@ -33,8 +33,13 @@ func (t *Tally) add(run invariants.Run, end invariants.State, happened map[strin
 	for what, n := range happened {
 		t.counts[what] += n
 	}
-	for _, r := range end.Records {
-		t.counts["answers: "+string(r.Status)]++
+	for _, answer := range end.Answers {
+		for _, claim := range answer.Claims {
+			t.counts["claims: "+string(claim.Status)]++
+		}
+		if d := answer.Dismissal; d != nil {
+			t.counts["dismissals: "+string(d.Outcome)]++
+		}
 	}
 	for _, d := range end.Deliveries {
 		what := "one-time"

@@ -125,7 +125,7 @@ func (r *Report) receiveOutcome(ctx context.Context, requester *actors.Requester
 	defer cancel()
 	outcome, err := requester.AwaitOutcome(ctx, r.Request)
 	if err != nil || len(outcome.Rows) == 0 {
-		r.step("no outcome was told in the kind of the reference relay, which another relay need not use")
+		r.step("no outcome was told in the kind of the gateway, which another relay need not use")
 		return
 	}
 	r.step("the outcome was told: %d of %d granted", outcome.Rows[0].Granted, outcome.Rows[0].Requested)

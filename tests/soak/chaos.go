@@ -48,7 +48,7 @@ type chaos struct {
 
 func newChaos(opts Options, history *history) *chaos {
 	c := &chaos{history: history, keepTriggers: opts.KeepTriggers, dice: make(map[string]dice), over: make(chan struct{})}
-	for _, place := range []string{suite.Claim, suite.Deliver, suite.Expire, suite.Relay} {
+	for _, place := range []string{suite.Claim, suite.Deliver, suite.Expire, suite.Gateway} {
 		c.dice[place] = newDice(opts.Seed, place, 0)
 	}
 	close(c.over)
@@ -128,7 +128,7 @@ func (c *chaos) inFrontOf(entryPoint string, function http.Handler) http.Handler
 func (c *chaos) inFrontOfRelay(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer c.history.push(deliveriesOf(r))()
-		switch c.draw(suite.Relay, relayOdds) {
+		switch c.draw(suite.Gateway, relayOdds) {
 		case refused:
 			w.WriteHeader(http.StatusInternalServerError)
 		case throttled:

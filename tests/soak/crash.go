@@ -8,9 +8,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
-// deck is what crashes, in shuffled order and then again. The functions do it more often than what they talk to.
+// deck is what crashes, in shuffled order and then again. The functions and the gateway do it more often than what they talk to.
 var deck = []string{
-	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Relay, suite.PubSub,
+	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
 }
 
 // crash kills and restarts processes until ctx ends. A restart that was begun is finished.
@@ -30,7 +30,7 @@ func (s *soak) crash(ctx context.Context) error {
 
 func (s *soak) crashOne(ctx context.Context, name string) error {
 	s.history.fault(name + " killed")
-	if name == suite.Relay {
+	if name == suite.Gateway {
 		s.history.relayDied(time.Now())
 	}
 	return s.Restart(ctx, name)

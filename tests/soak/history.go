@@ -71,7 +71,7 @@ func (h *history) secret(s string) {
 	h.secrets = append(h.secrets, s)
 }
 
-// upload notes an event that is about to be published. The reference relay's document of it says nothing that the event
+// upload notes an event that is about to be published. The gateway's document of it says nothing that the event
 // does not.
 func (h *history) upload(event *nostr.Event) error {
 	p := keypackage.Inspect(event.ID, keypackage.Document{

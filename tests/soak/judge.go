@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
@@ -22,6 +23,9 @@ func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
 		return nil, err
 	}
 	defer s.history.lock()()
+	if s.ServedBy == config.ServedByGateway {
+		unseen(state.Deliveries, s.history.pushes)
+	}
 	j := &judge{history: s.history, state: state, now: time.Now(), matcher: newMatcher(state.Deliveries, s.history.pushes)}
 	j.report = newReport(s.Options, s.history, j.now.Sub(begun))
 	run := invariants.Run{Uploads: make(map[string]invariants.Upload), Requests: requests, Pushes: s.history.raced}
@@ -86,14 +90,13 @@ func (j *judge) checkStock() {
 }
 
 func (j *judge) countRequests(requests []invariants.Request) {
-	byRequest := recordsOf(j.state.Records)
 	for _, r := range requests {
-		outcome, complete := keypackage.Conclude(byRequest[r.ID])
-		if !complete {
+		answer := j.state.Answers[r.ID]
+		if !answer.Complete() {
 			j.report.Lost.Requests++
 			continue
 		}
-		j.report.Outcomes[outcome]++
+		j.report.Outcomes[answer.Outcome()]++
 	}
 	j.report.Requests = len(requests)
 }

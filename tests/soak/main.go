@@ -24,6 +24,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 func main() {
@@ -56,6 +57,7 @@ func runSoak(ctx context.Context, args []string) error {
 	flags.Float64Var(&opts.Rate, "rate", 5, "requests per second")
 	flags.IntVar(&opts.Owners, "owners", 8, "how many owners")
 	flags.IntVar(&opts.Requesters, "requesters", 16, "how many requesters")
+	flags.StringVar((*string)(&opts.ServedBy), "served-by", string(config.ServedByFunctions), "who serves requests: functions or gateway")
 	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
 	asJSON := flags.Bool("json", false, "print one JSON document instead of the table")
 	if err := command.Parse(flags, args); err != nil {

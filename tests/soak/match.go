@@ -15,7 +15,7 @@ import (
 const reading = 10 * time.Second
 
 // matcher finds out which delivery brought what a requester has received. Frames do not say it, but the proxy in front of
-// the relay has noted which deliveries each push carried, and when.
+// the relay has noted which deliveries each push carried, and when. What a gateway pushes by itself it cannot see.
 type matcher struct {
 	byPackage map[string][]keypackage.Delivery // those that count as delivered first, then oldest first
 	underWay  map[string][]period              // in which a push carried it, by delivery id
@@ -93,6 +93,13 @@ func (m *matcher) match(requester, packageID string, times []time.Time) []string
 func (m *matcher) arrive(id string, at time.Time) {
 	if first, again := m.arrived[id]; !again || at.Before(first) {
 		m.arrived[id] = at
+	}
+}
+
+// unseen says of every delivery that it may have been pushed as long as it lived, besides what was seen.
+func unseen(deliveries map[string]keypackage.Delivery, pushes map[string][]period) {
+	for id, d := range deliveries {
+		pushes[id] = append(pushes[id], period{since: d.CreatedAt, until: d.ExpiresAt})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,7 +77,7 @@ func (s *soak) settled(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return len(withoutAnswer(requests, state.Records)) == 0, nil
+	return !slices.ContainsFunc(requests, func(r invariants.Request) bool { return !state.Answers[r.ID].Complete() }), nil
 }
 
 // requests returns those that must have an outcome: accepted by the relay, or stored although the relay did not say so.
@@ -97,24 +98,4 @@ func (s *soak) requests(ctx context.Context) ([]invariants.Request, error) {
 		}
 	}
 	return requests, nil
-}
-
-// withoutAnswer returns the requests whose answer is not complete.
-func withoutAnswer(requests []invariants.Request, records []keypackage.Claim) []invariants.Request {
-	byRequest := recordsOf(records)
-	var open []invariants.Request
-	for _, r := range requests {
-		if _, complete := keypackage.Conclude(byRequest[r.ID]); !complete {
-			open = append(open, r)
-		}
-	}
-	return open
-}
-
-func recordsOf(records []keypackage.Claim) map[string][]keypackage.Claim {
-	byRequest := make(map[string][]keypackage.Claim)
-	for _, r := range records {
-		byRequest[r.RequestID] = append(byRequest[r.RequestID], r)
-	}
-	return byRequest
 }

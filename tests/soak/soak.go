@@ -14,16 +14,18 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // Options says what to run. Duration is required; zero values of the others are good.
 type Options struct {
 	Duration   time.Duration // of the load; settling and judging come on top
 	Seed       uint64
-	Owners     int           // 0 is 8
-	Requesters int           // 0 is 16
-	Rate       float64       // requests per second, of all requesters together; 0 is 5
-	Life       time.Duration // of a pending delivery; 0 is one minute, so that a lost message can be repeated in time
+	Owners     int             // 0 is 8
+	Requesters int             // 0 is 16
+	Rate       float64         // requests per second, of all requesters together; 0 is 5
+	Life       time.Duration   // of a pending delivery; 0 is one minute, so that a lost message can be repeated in time
+	ServedBy   config.ServedBy // "" is the functions
 
 	Faults       bool
 	CrashEvery   time.Duration // mean time between two crashes; 0 is 7 s
@@ -43,6 +45,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Rate == 0 {
 		o.Rate = 5
+	}
+	if o.ServedBy == "" {
+		o.ServedBy = config.ServedByFunctions
 	}
 	if o.Life == 0 {
 		o.Life = time.Minute
@@ -95,7 +100,8 @@ const tickEvery = 5 * time.Second
 func (s *soak) start(ctx context.Context) (err error) {
 	s.Suite, err = suite.Start(ctx, suite.Options{
 		Binary: s.Binary, Dir: s.Logs, Progress: s.Progress, TickEvery: tickEvery,
-		Middleware: s.chaos.inFrontOf, RelayFront: s.chaos.inFrontOfRelay,
+		Middleware: s.chaos.inFrontOf, EndpointFront: s.chaos.inFrontOfRelay,
+		RequestsServedBy: s.ServedBy,
 		FunctionEnv: map[string]string{
 			"DELIVERY_TTL":          s.Life.String(),
 			"PAIR_LIMIT_PER_HOUR":   "10000", // the limits have tests of their own, and would end the load after minutes

@@ -9,17 +9,29 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // TestShortSoak is the soak in small: every fault but lost triggers, which take the scheduled function half a minute.
 func TestShortSoak(t *testing.T) {
 	t.Parallel()
-	report, err := Run(t.Context(), Options{
-		Duration: 12 * time.Second, Seed: 126, // its first crash is that of Pub/Sub
-		Rate: 8, Life: 30 * time.Second,
-		Faults: true, CrashEvery: time.Second, KeepTriggers: true,
-		Binary: build(t), Logs: t.TempDir(),
-	})
+	binary := build(t)
+	for _, servedBy := range []config.ServedBy{config.ServedByFunctions, config.ServedByGateway} {
+		t.Run(string(servedBy), func(t *testing.T) {
+			t.Parallel()
+			shortSoak(t, Options{
+				Duration: 12 * time.Second, Seed: 50, // its first crashes are those of the gateway, of Pub/Sub, and of the gateway
+				Rate: 8, Life: 30 * time.Second, ServedBy: servedBy,
+				Faults: true, CrashEvery: time.Second, KeepTriggers: true,
+				Binary: binary, Logs: t.TempDir(),
+			})
+		})
+	}
+}
+
+func shortSoak(t *testing.T, opts Options) {
+	t.Helper()
+	report, err := Run(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,8 +40,8 @@ func TestShortSoak(t *testing.T) {
 		t.Error("promises were broken")
 	}
 	for what, n := range map[string]int{
-		"requests": report.Requests, "deliveries": report.Deliveries, "received": report.Received,
-		"faults": sum(report.Faults), "restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"],
+		"requests": report.Requests, "deliveries": report.Deliveries, "received": report.Received, "faults": sum(report.Faults),
+		"restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"], "restarts of the gateway": report.Faults[suite.Gateway+" killed"],
 	} {
 		if n == 0 {
 			t.Errorf("%s: none, so that nothing was tested", what)
@@ -37,7 +49,7 @@ func TestShortSoak(t *testing.T) {
 	}
 }
 
-// build builds without -race, whatever the test was built with: khatru, which the relay is built on, has races of its own.
+// build builds without -race, whatever the test was built with: khatru, the relay behind the gateway, has races of its own.
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "emulator")
@@ -89,7 +101,7 @@ func TestALeakFailsTheSoak(t *testing.T) {
 		t.Error("no logs, and no error")
 	}
 	s.history.secret(strings.Repeat("5ec3e7", 11)[:64])
-	if err := os.WriteFile(filepath.Join(s.Logs, "relay.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Logs, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.searchLogs(report); err != nil || report.OK || len(report.Leaks) != 1 {

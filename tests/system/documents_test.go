@@ -10,6 +10,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 // fields are a document's.
@@ -30,6 +31,21 @@ func (s *world) create(collection, id string, document fields) {
 	s.t.Helper()
 	_, err := s.firestore.Collection(collection).Doc(id).Create(s.ctx, map[string]any(document))
 	s.must(err)
+}
+
+// keep stores KeyPackages as a relay does that checks nothing.
+func (s *world) keep(events ...*nostr.Event) {
+	s.t.Helper()
+	for _, event := range events {
+		document := fields{
+			keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
+			keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldEvent: event.String(),
+		}
+		if suite := event.Tags.Find("mls_ciphersuite"); suite != nil {
+			document[keypackage.FieldCiphersuite] = suite[1]
+		}
+		s.create(s.names.KeyPackages, event.ID, document)
+	}
 }
 
 func (s *world) remove(collection, id string) {
@@ -55,15 +71,25 @@ func (s *world) records(request string) []keypackage.Claim {
 	return find[keypackage.Claim](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
 }
 
+// answer returns what is recorded of the answer to a request.
+func (s *world) answer(request string) keypackage.Answer {
+	s.t.Helper()
+	snaps, err := s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request).Documents(s.ctx).GetAll()
+	s.must(err)
+	answers, err := store.DecodeAnswers(snaps)
+	s.must(err)
+	return answers[request]
+}
+
 // answered waits until a request has its outcome and compares it.
 func (s *world) answered(request string, want keypackage.Outcome) {
 	s.t.Helper()
-	var outcome keypackage.Outcome
-	s.eventually("the answer to "+request, func() (complete bool) {
-		outcome, complete = keypackage.Conclude(s.records(request))
-		return complete
+	var answer keypackage.Answer
+	s.eventually("the answer to "+request, func() bool {
+		answer = s.answer(request)
+		return answer.Complete()
 	})
-	if outcome != want {
+	if outcome := answer.Outcome(); outcome != want {
 		s.t.Errorf("the outcome is %q, want %q", outcome, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 func TestAFailingRelayMakesOneDeadLetterForEachRequest(t *testing.T) {
 	t.Parallel()
 	fails := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	s := onOwn(t, suite.Options{RelayFront: func(http.Handler) http.Handler { return fails }})
+	s := onOwn(t, suite.Options{EndpointFront: func(http.Handler) http.Handler { return fails }})
 	bob, _ := s.owner(2)
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 1)
@@ -40,7 +40,7 @@ func TestAFailingRelayMakesOneDeadLetterForEachRequest(t *testing.T) {
 func TestAStuckSessionFailsNoMessage(t *testing.T) {
 	t.Parallel()
 	stuck := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"results":[]}`)) })
-	s := onOwn(t, suite.Options{RelayFront: func(http.Handler) http.Handler { return stuck }})
+	s := onOwn(t, suite.Options{EndpointFront: func(http.Handler) http.Handler { return stuck }})
 	bob, _ := s.owner(2)
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 1)

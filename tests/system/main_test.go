@@ -1,5 +1,8 @@
 // Package system tests the whole system as a relay, its clients and the platform see it: the official emulators, the three
-// functions and the reference relay as processes, real KeyPackages, real websockets.
+// functions and the gateway, before an ordinary relay, as processes, real KeyPackages, real websockets.
+//
+// The functions do all the work here, and the gateway stores and delivers as any relay would, unless a test says otherwise
+// (gateway_test.go).
 //
 // world_test.go is what tests stand on, traffic_test.go sees and disturbs what reaches the functions, people_test.go and
 // documents_test.go are the two sides that a test looks at. The rest are tests.
@@ -59,7 +62,7 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// build builds without -race, whatever the tests were built with: khatru, which the relay is built on, has races of its own.
+// build builds without -race, whatever the tests were built with: khatru, the relay behind the gateway, has races of its own.
 func build() error {
 	root := filepath.Join("..", "..")
 	sources := []string{filepath.Join(root, "emulator"), filepath.Join(root, "terraform", "operate")}

@@ -62,7 +62,7 @@ func TestTwinsReachBothKindsOfClients(t *testing.T) {
 		client := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
 		s.must(client.Connect(s.ctx))
 		t.Cleanup(client.Disconnect)
-		oneKind := nostr.Filter{Kinds: []int{twins[i].Kind}, Authors: []string{bob.Pubkey}}
+		oneKind := nostr.Filter{Kinds: []int{twins[i].Kind}, Authors: []string{bob.Pubkey}, LimitZero: true}
 		s.must(client.Subscribe(s.ctx, "keypackages", oneKind))
 		s.ask(client, actors.Question{Owners: []string{bob.Pubkey}, Kind: asked})
 		s.holds(client, twins[i])

@@ -1,11 +1,14 @@
 package system
 
 import (
+	"reflect"
 	"slices"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
@@ -18,6 +21,18 @@ func (s *world) owner(n int) (actors.Key, []*nostr.Event) {
 	published, err := owner.Stockpile(s.ctx, n)
 	s.must(err)
 	return key, published
+}
+
+// stocked makes an owner whose stock another relay has stored. The KeyPackages are returned oldest first.
+func (s *world) stocked(n int) (actors.Key, []*nostr.Event) {
+	s.t.Helper()
+	key := actors.NewKey()
+	events := make([]*nostr.Event, n)
+	for i := range events {
+		events[i] = s.keyPackage(key, time.Duration(i)*time.Second, mlsgen.Options{})
+	}
+	s.keep(events...)
+	return key, events
 }
 
 // back brings an owner online, until the test ends.
@@ -96,14 +111,34 @@ func (s *world) holds(requester *actors.Requester, want ...*nostr.Event) {
 	}
 }
 
-// told waits for the notice of how a request ended and compares it.
+// told waits for the notice of how a request ended and compares it. The KeyPackages that it names are compared with the
+// deliveries.
 func (s *world) told(requester *actors.Requester, request string, want ...relayapi.OutcomeRow) {
 	s.t.Helper()
 	outcome, err := requester.AwaitOutcome(s.ctx, request)
 	s.must(err)
-	if !slices.Equal(outcome.Rows, want) {
+	granted := s.granted(request)
+	for i := range want {
+		want[i].KeyPackages = append([]relayapi.Granted{}, granted[want[i].Owner]...)
+	}
+	if !reflect.DeepEqual(outcome.Rows, want) {
 		s.t.Errorf("the requester was told %+v, want %+v", outcome.Rows, want)
 	}
+}
+
+// granted names, by owner, the KeyPackages of the deliveries that a request was granted.
+func (s *world) granted(request string) map[string][]relayapi.Granted {
+	s.t.Helper()
+	named := make(map[string][]relayapi.Granted)
+	for _, claim := range s.answer(request).Claims {
+		for _, id := range claim.DeliveryIDs {
+			delivery := s.read(s.names.Deliveries, id)
+			keyPackage, _ := delivery["keypackage_event_id"].(string)
+			reserve, _ := delivery["last_resort"].(bool)
+			named[claim.Owner] = append(named[claim.Owner], relayapi.Granted{ID: keyPackage, LastResort: reserve})
+		}
+	}
+	return named
 }
 
 func ids(events []*nostr.Event) []string {

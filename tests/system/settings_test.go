@@ -1,9 +1,14 @@
 package system
 
 import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
@@ -39,7 +44,7 @@ func TestKillSwitch(t *testing.T) {
 	t.Parallel()
 	s := onOwn(t, suite.Options{})
 	s.create(s.names.Claims, "mode", fields{"mode": "off"})
-	bob, published := s.owner(3)
+	bob, published := s.stocked(3)
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 1)
 	s.acknowledgedAtOnce(request)
@@ -53,14 +58,14 @@ func TestKillSwitch(t *testing.T) {
 	s.create(s.names.Claims, "mode", fields{"mode": "observe"})
 	event := s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}, Min: 2})
 	s.takenUpAtLast(event)
-	s.observed(event.ID, bob, 2)
+	s.observed(event.ID, bob, published[:2]...)
 	s.left(bob, published...)
 
 	s.remove(s.names.Claims, "mode")
 	s.eventually("a request that is not only observed", func() bool {
 		event = s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}})
 		s.takenUpAtLast(event)
-		return s.records(event.ID)[0].Status != keypackage.StatusObserved
+		return !s.answer(event.ID).Observed()
 	})
 	s.answered(event.ID, keypackage.OutcomeGranted)
 	s.holds(alice, published[0])
@@ -89,11 +94,11 @@ func (s *world) takenUpAtLast(event *nostr.Event) {
 func TestModeObserveAndThenDeliver(t *testing.T) {
 	t.Parallel()
 	observing := onOwn(t, suite.Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "observe"}})
-	bob, published := observing.owner(3)
+	bob, published := observing.stocked(3)
 	alice := observing.requester(bob)
 	request := observing.askFor(alice, bob, 2)
 	observing.acknowledgedAtOnce(request)
-	observing.observed(request, bob, 2)
+	observing.observed(request, bob, published[:2]...)
 	observing.left(bob, published...)
 	observing.holds(alice)
 
@@ -105,7 +110,7 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 	delivering.create(delivering.names.Requests, request, again)
 	delivering.acknowledgedAtOnce(request)
 	delivering.tick()
-	delivering.observed(request, bob, 2)
+	delivering.observed(request, bob, published[:2]...)
 	delivering.left(bob, published...)
 
 	carol := delivering.requester(bob)
@@ -114,8 +119,8 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 	delivering.left(bob, published[2])
 }
 
-// observed fails unless the request ended as observed, with that many KeyPackages of the owner.
-func (s *world) observed(request string, owner actors.Key, n int) {
+// observed fails unless the request ended as observed, with these KeyPackages of the owner.
+func (s *world) observed(request string, owner actors.Key, keyPackages ...*nostr.Event) {
 	s.t.Helper()
 	s.answered(request, keypackage.OutcomeObserved)
 	s.reach(request, 0, nil)
@@ -125,8 +130,11 @@ func (s *world) observed(request string, owner actors.Key, n int) {
 	snap, err := s.firestore.Collection(s.names.Requests).Doc(request).Get(s.ctx)
 	s.must(err)
 	s.must(snap.DataTo(&document))
-	want := keypackage.Row{Owner: owner.Pubkey, Requested: n, Granted: n}
-	if len(document.Observed) != 1 || document.Observed[0] != want {
+	want := keypackage.Row{Owner: owner.Pubkey, Requested: len(keyPackages), Granted: len(keyPackages)}
+	for _, event := range keyPackages {
+		want.Packages = append(want.Packages, keypackage.Granted{ID: event.ID})
+	}
+	if len(document.Observed) != 1 || !reflect.DeepEqual(document.Observed[0], want) {
 		s.t.Errorf("observed %+v, want %+v", document.Observed, want)
 	}
 }
@@ -176,33 +184,50 @@ func (s *world) inAnHour(record keypackage.Claim) {
 	}
 }
 
-// The reference relay of today writes documents without the signed event, and its own client asks for what is newer than
-// ten seconds and names the request.
-func TestRelayAndClientsOfToday(t *testing.T) {
+// A relay that keeps the signed events elsewhere stores documents without them. It is sent the ids.
+func TestDocumentsWithoutTheEvent(t *testing.T) {
 	t.Parallel()
-	s := onOwn(t, suite.Options{RelayLegacy: true, RelayCompat: true})
-	bob := actors.NewKey()
-	published := []*nostr.Event{
-		s.keyPackage(bob, 0, mlsgen.Options{}), s.keyPackage(bob, time.Second, mlsgen.Options{}),
-		s.keyPackage(bob, 2*time.Second, mlsgen.Options{}),
+	var pushed []relayapi.Delivery
+	keepsThem := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request relayapi.DeliveryRequest
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			t.Errorf("a push: %v", err)
+		}
+		var response relayapi.DeliveryResponse
+		for _, d := range request.Deliveries {
+			pushed = append(pushed, d)
+			response.Results = append(response.Results, relayapi.Result{ID: d.ID, Status: relayapi.Delivered})
+		}
+		_ = json.NewEncoder(w).Encode(response)
+	})
+	s := onOwn(t, suite.Options{EndpointFront: func(http.Handler) http.Handler { return keepsThem }})
+	bob, published := s.stocked(3)
+	for _, event := range published {
+		_, err := s.firestore.Collection(s.names.KeyPackages).Doc(event.ID).Update(s.ctx,
+			[]firestore.Update{{Path: keypackage.FieldEvent, Value: firestore.Delete}})
+		s.must(err)
 	}
-	s.publish(bob, published...)
-	if document := s.read(s.names.KeyPackages, published[0].ID); document == nil || document[keypackage.FieldEvent] != nil {
-		t.Fatalf("the relay wrote %v", document)
-	}
-
-	alice := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
-	s.must(alice.Connect(s.ctx))
-	t.Cleanup(alice.Disconnect)
-	justNow := nostr.Now() - 10
-	s.must(alice.Subscribe(s.ctx, "recent", nostr.Filter{
-		Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}, Since: &justNow,
-	}))
+	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 2)
-	s.holds(alice, published[:2]...)
 	s.reach(request, 2, delivered)
 	s.left(bob, published[2])
+	var ids []string
+	for _, d := range pushed {
+		if d.Event != "" || d.OwnerPubkey != bob.Pubkey {
+			t.Errorf("pushed %+v", d)
+		}
+		ids = append(ids, d.KeyPackageEventID)
+	}
+	slices.Sort(ids)
+	if want := slices.Sorted(slices.Values([]string{published[0].ID, published[1].ID})); !slices.Equal(ids, want) {
+		t.Errorf("pushed %v, want %v", ids, want)
+	}
+}
 
+// A client may subscribe to the answer to one request.
+func TestSubscriptionToARequest(t *testing.T) {
+	s := onEveryday(t)
+	bob, published := s.owner(2)
 	carol := actors.NewRequester(s.Addresses().Relay, actors.NewKey())
 	s.must(carol.Connect(s.ctx))
 	t.Cleanup(carol.Disconnect)
@@ -211,10 +236,10 @@ func TestRelayAndClientsOfToday(t *testing.T) {
 		Kinds: []int{keypackage.KindKeyPackage}, Tags: nostr.TagMap{"e": {event.ID}},
 	}))
 	s.must(carol.Publish(s.ctx, event))
-	s.holds(carol, published[2])
+	s.holds(carol, published[0])
 }
 
-// Without the compatibility setting a delivery waits for a subscription that it satisfies.
+// A delivery waits for a subscription that it satisfies.
 func TestDeliveryWaitsForAMatchingSubscription(t *testing.T) {
 	s := onEveryday(t)
 	bob := actors.NewKey()

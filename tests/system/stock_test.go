@@ -12,7 +12,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
 func TestNoStock(t *testing.T) {
@@ -89,7 +88,7 @@ func TestUnusableKeyPackages(t *testing.T) {
 		event.Content = "not a KeyPackage"
 	})
 	good := s.keyPackage(bob, 5*time.Second, mlsgen.Options{})
-	s.publish(bob, over, early, foreign, broken, opaque, good)
+	s.keep(over, early, foreign, broken, opaque, good) // the gateway would refuse most of them
 
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 5)
@@ -114,7 +113,8 @@ func TestUsedKeyPackageIsNotHandedOutAgain(t *testing.T) {
 	s.holds(alice, published[0])
 	again := s.resigned(bob, published[0], func(event *nostr.Event) { event.Tags = append(event.Tags, nostr.Tag{"again"}) })
 	s.publish(bob, published[0], again)
-	s.left(bob, published[0], again, published[1], published[2])
+	s.left(bob, published[1:]...)
+	s.keep(published[0], again) // as a relay does that does not ask the ledger
 
 	carol := s.requester(bob)
 	s.askFor(carol, bob, 1)
@@ -194,17 +194,18 @@ func TestEveryGenerationOfClients(t *testing.T) {
 func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(4)
-	told := make(chan topic.Notice, 10)
-	s.must(s.back(bob).SubscribeNotices(s.ctx, func(notice topic.Notice) { told <- notice }))
+	owner := s.back(bob)
 	alice := s.requester(bob)
 	for i, want := range []keypackage.Level{keypackage.LevelLow, keypackage.LevelLast} {
 		s.askFor(alice, bob, 1+i)
 		s.holds(alice, published[:1+2*i]...)
 		s.tick()
+		told := make(chan []actors.Level, 10)
+		s.must(owner.SubscribeLevels(s.ctx, func(levels []actors.Level) { told <- levels }))
 		select {
-		case notice := <-told:
-			if notice.Level != string(want) || notice.Count != 3-2*i || notice.OwnerPubkey != bob.Pubkey {
-				t.Errorf("told %+v, want %s", notice, want)
+		case levels := <-told:
+			if len(levels) != 1 || levels[0].Level != want || levels[0].Count != 3-2*i || levels[0].Ciphersuite != "0x0001" {
+				t.Errorf("told %+v, want %s", levels, want)
 			}
 		case <-s.ctx.Done():
 			t.Fatalf("not told that the stock is %s", want)

@@ -74,10 +74,14 @@ func onOwn(t *testing.T, opts suite.Options) *world {
 	return own.world(t)
 }
 
-// start starts a system on the shared emulators that ticks on demand only.
+// start starts a system on the shared emulators that ticks on demand only. Requests are served by the functions, unless the options
+// say otherwise.
 func start(opts suite.Options) (*system, error) {
 	s := &system{traffic: newTraffic()}
 	opts.Binary, opts.Emulators, opts.TickEvery, opts.Middleware = program, pair, -1, s.traffic.watch
+	if opts.RequestsServedBy == "" {
+		opts.RequestsServedBy = config.ServedByFunctions
+	}
 	var err error
 	if s.Suite, err = suite.Start(context.Background(), opts); err != nil {
 		return nil, fmt.Errorf("start a suite: %w", err)

@@ -8,7 +8,7 @@
 //
 // The emulators start with the first test that wants a project and end with the package's tests. If
 // FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are set, those emulators are used and none are started. Where
-// emulators cannot be had, the test fails with the cure; it is never skipped.
+// emulators cannot be had, the test fails and names the command that installs them; it is never skipped.
 package emutest
 
 import (

@@ -1,7 +1,7 @@
 // Package importing takes what owners have on a relay today into stock: KeyPackages of kinds 443 and 30443. Anybody could
 // read them there, so they count as shared: they are handed out as reserves only, until their owners publish new ones.
 //
-// importing.go takes the events in and counts, walk.go goes through what the relay has, relay.go speaks to it, and dryrun.go
+// importing.go takes the events in and counts, scan.go goes through what the relay has, relay.go speaks to it, and dryrun.go
 // is a store that keeps nothing.
 package importing
 
@@ -56,7 +56,7 @@ func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
 	if err := relay.login(ctx, o.Secret); err != nil {
 		return i.report, err
 	}
-	w := walk{relay: relay, authors: o.Authors, importer: i}
+	w := scan{relay: relay, authors: o.Authors, importer: i}
 	for {
 		more, err := w.page(ctx)
 		if err != nil || !more {

@@ -179,7 +179,7 @@ func TestWhatIsInStockAlreadyBecomesShared(t *testing.T) {
 
 func TestADryRunCountsAsTheImportDoes(t *testing.T) {
 	w := newWorld(t)
-	w.MaxStock = 3
+	w.Gateway.MaxStock = 3
 	owner, now := actors.NewKey(), nostr.Now()
 	for i := range 3 {
 		w.version(owner, now-nostr.Timestamp(i))

@@ -1,0 +1,192 @@
+// Package page shows a running suite in a browser, live, and lets people play with it: who has what in stock, how each request
+// moves, what waits, what the functions do. It shows no content of packages.
+//
+// page.go serves it, state.go and requests.go read what it shows from Firestore, logs.go from what the functions write, and
+// play.go is what its buttons do. index.html is all that the browser gets.
+//
+// Everything that comes out of documents and logs may be a stranger's: the browser only ever makes text of it.
+package page
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
+)
+
+//go:embed index.html
+var index string
+
+// System is the running suite as the page sees it.
+type System interface {
+	Addresses() suite.Addresses
+	Config() config.Config
+	Documents(ctx context.Context) (*firestore.Client, error)
+	LogFile(name string) string
+	PID(name string) int
+	Restart(ctx context.Context, name string) error
+}
+
+// refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs the emulator
+// some reads.
+const refresh = 300 * time.Millisecond
+
+// patience bounds what a button does; the slowest is the start of a process on a busy machine.
+const patience = 30 * time.Second
+
+// Page is the page of one suite. It is safe for concurrent use.
+type Page struct {
+	hosts  []string // by which browsers may call it
+	system System
+	client *firestore.Client
+	store  *store.Store
+	watch  *watch
+	cast   *cast
+	server *http.Server
+}
+
+// Start serves the page on a port of 127.0.0.1; 0 is any. The caller must call Stop before the suite's.
+func Start(ctx context.Context, port int, system System) (*Page, error) {
+	client, err := system.Documents(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("page: %w", err)
+	}
+	listener, err := net.Listen("tcp", process.Addr(port))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("page: %w", err), client.Close())
+	}
+	address := listener.Addr().(*net.TCPAddr)
+	settings := system.Config()
+	p := &Page{
+		hosts:  []string{address.String(), fmt.Sprintf("localhost:%d", address.Port)},
+		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
+		cast: newCast(system.Addresses().Relay),
+	}
+	p.watch = newWatch(p)
+	p.server = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = p.server.Serve(listener) }()
+	return p, nil
+}
+
+// URL is where the page is.
+func (p *Page) URL() string { return "http://" + p.hosts[0] + "/" }
+
+// Stop ends it.
+func (p *Page) Stop() error {
+	return errors.Join(p.server.Close(), p.client.Close())
+}
+
+func (p *Page) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.serveIndex)
+	mux.HandleFunc("GET /events", p.serveEvents)
+	mux.HandleFunc("GET /story/{request}", p.serveStory)
+	mux.HandleFunc("POST /play/{scene}", func(w http.ResponseWriter, r *http.Request) {
+		p.act(w, r, func(ctx context.Context) (string, error) { return p.cast.play(ctx, r.PathValue("scene")) })
+	})
+	mux.HandleFunc("POST /crash/{name}", func(w http.ResponseWriter, r *http.Request) {
+		p.act(w, r, func(ctx context.Context) (string, error) { return p.crash(ctx, r.PathValue("name")) })
+	})
+	return p.ownHostOnly(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// ownHostOnly refuses what was sent to another name: a site may have its own name point here, and would be the same origin.
+func (p *Page) ownHostOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(p.hosts, r.Host) {
+			http.Error(w, "this page answers at "+p.URL()+" only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveIndex lets the browser run the script and the style of the page itself and nothing else, whatever is shown.
+func (p *Page) serveIndex(w http.ResponseWriter, _ *http.Request) {
+	nonce := rand.Text()
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", fmt.Sprintf("default-src 'none'; connect-src 'self'; img-src data:; "+
+		"script-src 'nonce-%s'; style-src 'nonce-%[1]s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nonce))
+	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, index)
+}
+
+// serveEvents sends the state whenever it has changed, as server-sent events, until the browser leaves.
+func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	tick := time.NewTicker(refresh)
+	defer tick.Stop()
+	for last := ""; ; {
+		event, data := "state", p.watch.look(r.Context())
+		if data == nil {
+			event, data = "trouble", []byte("the documents cannot be read")
+		}
+		if now := fmt.Sprintf("event: %s\ndata: %s\n\n", event, data); now != last {
+			if _, err := w.Write([]byte(now)); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			last = now
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// serveStory tells what became of a request.
+func (p *Page) serveStory(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("request")
+	if strings.Contains(id, "/") {
+		http.NotFound(w, r)
+		return
+	}
+	history, err := p.store.History(r.Context(), id)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(trace.New(id, history, time.Now()))
+}
+
+// act does what a button says and tells how it went.
+func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(context.Context) (string, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	told, err := do(ctx)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		told = err.Error()
+	}
+	_, _ = w.Write([]byte(told))
+}
+
+func (p *Page) crash(ctx context.Context, name string) (string, error) {
+	if !slices.Contains(entryPoints, name) {
+		return "", fmt.Errorf("%q is no function", name)
+	}
+	if err := p.system.Restart(ctx, name); err != nil {
+		return "", err
+	}
+	return name + " was killed and runs again", nil
+}

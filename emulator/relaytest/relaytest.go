@@ -1,0 +1,113 @@
+// Package relaytest gives the tests of programs that talk to relays a gateway before an ordinary relay, in their own process and
+// without functions behind it.
+package relaytest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/firestore"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/upstream"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+)
+
+// Relay is a running gateway with a Firestore project of its own.
+type Relay struct {
+	URL      string // for Nostr clients
+	Origin   string // the audience of its caller's tokens
+	Endpoint string
+
+	Documents   *firestore.Client
+	Collections config.Collections
+
+	t      testing.TB
+	issuer *identity.Issuer
+}
+
+// Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls
+// emutest.Main.
+func Serve(t testing.TB, settings map[string]string) *Relay {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	project := emutest.Project(t)
+	documents, err := firestore.NewClient(t.Context(), project)
+	must(err)
+	t.Cleanup(func() { _ = documents.Close() })
+	issuer, err := identity.Start(project)
+	must(err)
+	t.Cleanup(func() { _ = issuer.Stop() })
+	behind := httptest.NewServer(upstream.New())
+	t.Cleanup(behind.Close)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	address := listener.Addr().String()
+	r := &Relay{
+		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
+		Documents: documents, t: t, issuer: issuer,
+	}
+	cfg, err := config.Load(func(name string) (string, bool) {
+		if value, ok := settings[name]; ok {
+			return value, true
+		}
+		value, ok := map[string]string{
+			config.Project: project, config.RelayAudience: r.Origin, config.RelayDeliveryURL: r.Endpoint,
+			config.DeliveryCaller:   issuer.FunctionAccount(),
+			config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
+		}[name]
+		return value, ok
+	})
+	must(err)
+	r.Collections = cfg.Collections
+	gateway, err := assembly.NewGateway(t.Context(), cfg, assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}, slog.New(slog.DiscardHandler))
+	must(err)
+	r.run(gateway, listener)
+	return r
+}
+
+// closeWithin bounds the end of a gateway; nothing waits for it to pass.
+const closeWithin = time.Minute
+
+func (r *Relay) run(gateway *assembly.Gateway, listener net.Listener) {
+	server := &http.Server{Handler: gateway, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }()
+	r.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+		defer cancel()
+		gateway.Close(ctx)
+		_ = server.Close()
+	})
+}
+
+// Token is an ID token of the endpoint's caller for this relay.
+func (r *Relay) Token() string { return r.mint(r.Origin, r.issuer.FunctionAccount()) }
+
+// TokenFor is an ID token of the endpoint's caller for another audience.
+func (r *Relay) TokenFor(audience string) string { return r.mint(audience, r.issuer.FunctionAccount()) }
+
+// StrangersToken is a good ID token for this relay, of another account.
+func (r *Relay) StrangersToken() string { return r.mint(r.Origin, r.issuer.Account("somebody-else")) }
+
+func (r *Relay) mint(audience, account string) string {
+	r.t.Helper()
+	token, err := r.issuer.Mint(audience, account)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return token
+}

@@ -1,0 +1,134 @@
+package relayapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+const (
+	// answerWithin is what a push may take, of the 5 s that a relay promises. What is not written by then is dropped or
+	// unknown.
+	answerWithin = 4 * time.Second
+	// readTimeout bounds the receipt of a request. It is a second at most that the rest of the answer takes.
+	readTimeout = 3 * time.Second
+	// maxPushes is how many pushes are worked on at a time; each may hold a body of [MaxRequestBytes].
+	maxPushes = 16
+)
+
+// Endpoint is the relay's side of the delivery endpoint: it takes pushes in and makes them to sessions of this process. It is
+// safe for concurrent use.
+type Endpoint struct {
+	guard    *Guard
+	sessions delivering.Relay
+	pushes   chan struct{} // one for each push in progress
+	log      *slog.Logger
+}
+
+var _ http.Handler = (*Endpoint)(nil)
+
+// NewEndpoint returns the endpoint that the guard guards.
+func NewEndpoint(guard *Guard, sessions delivering.Relay, log *slog.Logger) *Endpoint {
+	return &Endpoint{guard, sessions, make(chan struct{}, maxPushes), log}
+}
+
+// ServeHTTP implements http.Handler. Whatever it refuses it has not begun. It reads nothing of who is not the caller.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerWithin)
+	defer cancel()
+	refuse := func(status int, err error) {
+		e.log.Warn("push refused", "status", status, "error", err)
+		w.Header().Set("Connection", "close") // or the server would read the rest of the body, however long it is
+		http.Error(w, http.StatusText(status), status)
+	}
+	if r.Method != http.MethodPost {
+		refuse(http.StatusMethodNotAllowed, errors.New("not a POST"))
+		return
+	}
+	if status, err := e.guard.Check(r.WithContext(ctx)); err != nil {
+		refuse(status, err)
+		return
+	}
+	select {
+	case e.pushes <- struct{}{}:
+		defer func() { <-e.pushes }()
+	default:
+		refuse(http.StatusTooManyRequests, errors.New("too many pushes at a time"))
+		return
+	}
+	request, status, err := readRequest(w, r)
+	if err != nil {
+		refuse(status, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(e.push(ctx, request)) // a caller that has gone asks again
+}
+
+func readRequest(w http.ResponseWriter, r *http.Request) (request DeliveryRequest, status int, err error) {
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(readTimeout)) // cannot fail on net/http's server
+	defer func() { _ = connection.SetReadDeadline(time.Time{}) }()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxRequestBytes))
+	switch tooLarge := new(http.MaxBytesError); {
+	case errors.As(err, &tooLarge):
+		return request, http.StatusRequestEntityTooLarge, errors.New("the body is too large")
+	case err != nil:
+		return request, http.StatusRequestTimeout, errors.New("the body did not arrive")
+	case json.Unmarshal(body, &request) != nil || !wellFormed(request):
+		return request, http.StatusBadRequest, errors.New("the body is not a DeliveryRequest")
+	}
+	return request, http.StatusOK, nil
+}
+
+func wellFormed(r DeliveryRequest) bool {
+	hasNoID := func(d Delivery) bool { return d.ID == "" }
+	return keypackage.IsEventID(r.RequestEventID) && keypackage.IsPubkey(r.RequesterPubkey) &&
+		r.Deliveries != nil && !slices.ContainsFunc(r.Deliveries, hasNoID)
+}
+
+func (e *Endpoint) push(ctx context.Context, r DeliveryRequest) DeliveryResponse {
+	push := r.push()
+	results := e.sessions.Push(ctx, push)
+	answer := DeliveryResponse{Results: make([]Result, len(push.Deliveries))}
+	for i, d := range push.Deliveries {
+		answer.Results[i] = Result{ID: d.ID, Status: Status(results.Of(d.ID))}
+	}
+	return answer
+}
+
+// push is what message made the request of.
+func (r DeliveryRequest) push() delivering.Push {
+	push := delivering.Push{RequestID: r.RequestEventID, Requester: r.RequesterPubkey, ExpiresAt: time.Unix(r.ExpiresAt, 0)}
+	for _, row := range r.Outcome.Rows {
+		push.Outcome = append(push.Outcome, row.row())
+	}
+	for _, d := range r.Deliveries {
+		push.Deliveries = append(push.Deliveries, &keypackage.Delivery{
+			ID: d.ID, PackageID: d.KeyPackageEventID, Owner: d.OwnerPubkey, Requester: r.RequesterPubkey,
+			Package: keypackage.Document{keypackage.FieldEvent: d.Event}, ExpiresAt: push.ExpiresAt,
+		})
+	}
+	return push
+}
+
+func (r OutcomeRow) row() keypackage.Row {
+	row := keypackage.Row{
+		Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.LastResort, Reason: r.Reason,
+	}
+	if r.RetryAt != 0 {
+		row.RetryAt = time.Unix(r.RetryAt, 0)
+	}
+	for _, k := range r.KeyPackages {
+		row.Packages = append(row.Packages, keypackage.Granted{ID: k.ID, Reserve: k.LastResort})
+	}
+	return row
+}

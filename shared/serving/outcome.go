@@ -1,0 +1,147 @@
+package serving
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/outbox"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// maxOutcomes bounds, in bytes, the outcomes that are remembered: some 20,000 of one owner, or 400 of the largest. What is
+// beyond is not told.
+const maxOutcomes = 32 << 20
+
+// outcomes tells requesters how their requests ended (kind 20447), once, as soon as a session of theirs has a subscription for
+// it. It is best effort: what waits is lost with the process.
+type outcomes struct {
+	gateway *gateway.Gateway
+	signer  signer
+	content func([]keypackage.Row) (string, error)
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	waiting map[string][]*outcome // by requester
+	round   int                   // of outcomes heard
+	size    int                   // of those that are remembered, in bytes
+}
+
+type outcome struct {
+	request string
+	parcel  gateway.Parcel // its event is signed only when somebody has subscribed to it
+	result  func(context.Context) outbox.Status
+}
+
+// size is what is held in memory: the content twice, once in the signed event, and what every event has.
+func (o *outcome) size() int { return 2*len(o.parcel.Event.Content) + 1<<10 }
+
+// hear takes up the outcome that a push carries, unless that is known, and tells it if it can.
+func (o *outcomes) hear(push delivering.Push) {
+	content, err := o.content(push.Outcome)
+	if err != nil {
+		o.log.Error("an outcome is not told", "request_event_id", push.RequestID, "error", err)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	of := o.waiting[push.Requester]
+	i := slices.IndexFunc(of, func(known *outcome) bool { return known.request == push.RequestID })
+	if i < 0 {
+		if o.size >= maxOutcomes {
+			return
+		}
+		of = append(of, o.newOutcome(push, content))
+		i = len(of) - 1
+		o.waiting[push.Requester] = of
+		o.size += of[i].size()
+	}
+	o.try(of[i])
+}
+
+func (o *outcomes) newOutcome(push delivering.Push, content string) *outcome {
+	now := time.Now()
+	tags := nostr.Tags{{"e", push.RequestID}, {"p", push.Requester}}
+	o.round++
+	return &outcome{request: push.RequestID, parcel: gateway.Parcel{
+		ID:        fmt.Sprintf("outcome %d of %s", o.round, push.RequestID),
+		Recipient: push.Requester, Requests: []string{push.RequestID},
+		Event: o.signer.unsigned(keypackage.KindOutcome, content, now, tags), Expires: now.Add(delivering.OutcomeAge),
+	}}
+}
+
+// again lets the outcome of a request be told once more, because the requester has published it again.
+func (o *outcomes) again(requester, request string) {
+	o.forget(requester, func(known *outcome) bool { return known.request == request })
+}
+
+// sweep forgets what is told no more.
+func (o *outcomes) sweep(now time.Time) {
+	for _, requester := range o.requesters() {
+		o.forget(requester, func(known *outcome) bool { return !now.Before(known.parcel.Expires) })
+	}
+}
+
+func (o *outcomes) requesters() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Keys(o.waiting))
+}
+
+func (o *outcomes) forget(requester string, over func(*outcome) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	left := slices.DeleteFunc(o.waiting[requester], func(known *outcome) bool {
+		gone := over(known)
+		if gone {
+			o.size -= known.size()
+		}
+		return gone
+	})
+	if o.waiting[requester] = left; len(left) == 0 {
+		delete(o.waiting, requester)
+	}
+}
+
+// tell tells the requester every outcome that it has not been told, and does not wait for its sessions.
+func (o *outcomes) tell(requester string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range o.waiting[requester] {
+		o.try(known)
+	}
+}
+
+// try sends an outcome, if somebody has subscribed to it and it has not been sent. The caller holds the lock.
+func (o *outcomes) try(known *outcome) {
+	if known.delivered() || !o.gateway.Awaits(known.parcel.Recipient, known.parcel.Event) {
+		return
+	}
+	if known.parcel.Event.Raw == "" {
+		event, err := o.signer.sign(known.parcel.Event)
+		if err != nil {
+			o.log.Error("an outcome is not told", "error", err)
+			return
+		}
+		known.parcel.Event = event
+	}
+	known.result = o.gateway.Deliver(known.parcel)
+}
+
+// delivered reports whether the outcome has been sent. One that still waits in a session's queue is taken out of it.
+func (o *outcome) delivered() bool {
+	if o.result == nil {
+		return false
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	return o.result(over) == outbox.Delivered
+}

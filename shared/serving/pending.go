@@ -1,0 +1,60 @@
+package serving
+
+import (
+	"context"
+	"slices"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
+
+// Attend implements gateway.Requests.
+func (s *Service) Attend(ctx context.Context, requester string) error {
+	s.outcomes.tell(requester)
+	if !s.here() {
+		return s.Nudge(ctx, requester)
+	}
+	_, err := s.push.ForRequester(ctx, requester)
+	return err
+}
+
+// Granted implements gateway.Requests.
+func (s *Service) Granted(ctx context.Context, requester string, requests []string) ([]gateway.Event, error) {
+	var refs []keypackage.DeliveryRef
+	for _, id := range requests {
+		if !keypackage.IsEventID(id) {
+			continue
+		}
+		answer, err := s.Store.Answer(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if answer.Requester() == requester && answer.Authentic() {
+			refs = append(refs, answer.Deliveries()...)
+		}
+	}
+	return s.delivered(ctx, refs)
+}
+
+// maxGranted bounds what is read for one REQ: a request for 32 owners is granted some hundred packages at most.
+const maxGranted = 320
+
+// delivered returns the events of those deliveries that may be sent to their requester again.
+func (s *Service) delivered(ctx context.Context, refs []keypackage.DeliveryRef) ([]gateway.Event, error) {
+	found, err := s.Store.Deliveries(ctx, refs[:min(len(refs), maxGranted)])
+	if err != nil {
+		return nil, err
+	}
+	var events []gateway.Event
+	for i := range found {
+		d := &found[i]
+		if d.Tombstoned || !d.Repeatable(s.now()) {
+			continue
+		}
+		if event, refused := verified(&d.Delivery); refused == "" {
+			events = append(events, event)
+		}
+	}
+	slices.SortFunc(events, func(a, b gateway.Event) int { return b.CreatedAt.Time().Compare(a.CreatedAt.Time()) })
+	return events, nil
+}

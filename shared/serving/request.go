@@ -1,0 +1,170 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+)
+
+// Take implements gateway.Requests.
+func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
+	received := s.now()
+	answer, err := s.Publisher.Request(ctx, publishing.Event(e), received)
+	if err != nil || !answer.Accepted || !s.here() || !s.Serving() {
+		return gateway.Answer(answer), nil, err
+	}
+	repeated := answer.Reason != "" // it was published before
+	if repeated {
+		s.outcomes.again(e.PubKey, e.ID)
+	}
+	doc := keypackage.RequestDocument{
+		ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
+	}
+	return gateway.Answer(answer), func(ctx context.Context) {
+		if s.serve(ctx, doc, repeated) != nil {
+			s.follow(doc)
+		}
+	}, nil
+}
+
+// serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
+// published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
+func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
+	line := s.begin()
+	var given gathered
+	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
+		given.add(s.give(ctx, g, repeated))
+	})
+	isOneUnit := len(answer.Claims) == 1 // which has told the outcome
+	if err = errors.Join(err, given.err); err == nil && !answer.Empty() && !isOneUnit {
+		given.add(s.push.Begun(ctx, "", answer, nil)) // the outcome alone
+		err = given.err
+	}
+	if err == nil && result.Outcome != "" {
+		err = s.Claimer.Told(ctx, doc, answer)
+	}
+	s.end(ctx, line, result, given.result, err)
+	s.crossed(answer)
+	return err
+}
+
+// gathered adds up pushes of one request. It is safe for concurrent use until its fields are read.
+type gathered struct {
+	mu     sync.Mutex
+	result delivering.Result
+	err    error
+}
+
+func (g *gathered) add(result delivering.Result, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.result.Add(result)
+	g.err = errors.Join(g.err, err)
+}
+
+// ownersAtOnce bounds how many owners of one REQ are claimed from at the same time, as it does for a 447.
+const ownersAtOnce = 8
+
+// Claim implements gateway.Requests.
+func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
+	var group errgroup.Group
+	group.SetLimit(ownersAtOnce)
+	for _, owner := range c.Owners {
+		group.Go(func() error {
+			line := s.begin()
+			granted, result, err := s.Claimer.ClaimForREQ(ctx, c.Requester, owner, c.Addressable)
+			var pushed delivering.Result
+			if err == nil {
+				pushed, err = s.give(ctx, granted, true)
+			}
+			s.end(ctx, line, result, pushed, err)
+			s.crossed(granted.Answer)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// give pushes what a unit was granted to the requester's sessions. What was delivered before is sent to those that do not have
+// it, and with again to all: it is the same requester who sees it, and it has asked.
+func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool) (delivering.Result, error) {
+	if granted.Answer.Empty() {
+		return delivering.Result{}, nil
+	}
+	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
+	rest := others(granted)
+	if err != nil || len(rest) == 0 {
+		return result, err
+	}
+	pushed, err := s.giveOthers(ctx, granted.Answer, rest, again)
+	result.Add(pushed)
+	return result, err
+}
+
+// giveOthers pushes what was granted and not created by this claim: it may be on its way by another session or instance, which
+// is waited for, or have been delivered.
+func (s *Service) giveOthers(
+	ctx context.Context, answer keypackage.Answer, rest []keypackage.DeliveryRef, again bool,
+) (delivering.Result, error) {
+	found, err := s.Store.Deliveries(ctx, rest)
+	if err != nil {
+		return delivering.Result{}, err
+	}
+	var open, delivered []keypackage.DeliveryRef
+	for i := range found {
+		if found[i].Open() {
+			open = append(open, found[i].Ref())
+		} else {
+			delivered = append(delivered, found[i].Ref())
+		}
+	}
+	repeater := s.push
+	if again {
+		repeater = s.again
+	}
+	result, err := repeater.Repeat(ctx, delivered)
+	if err != nil || len(open) == 0 {
+		return result, err
+	}
+	pending, err := s.push.ForRequest(ctx, keypackage.NewAnnouncement(answer))
+	result.Add(pending)
+	if err != nil {
+		return result, err
+	}
+	elsewhere, err := s.push.Repeat(ctx, open) // what was pushed from here is not sent twice
+	result.Add(elsewhere)
+	return result, err
+}
+
+// others names what a unit was granted and its claim has not begun to push: joined, or of an answer that is repeated.
+func others(granted claiming.Granted) []keypackage.DeliveryRef {
+	return slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
+		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
+	})
+}
+
+// begin begins the log line of a request.
+func (s *Service) begin() *logging.Line {
+	line := logging.Begin(s.Log)
+	line.Set(logging.About, logging.AboutRequest)
+	return line
+}
+
+// end writes it.
+func (s *Service) end(
+	ctx context.Context, line *logging.Line, result claiming.Result, pushed delivering.Result, err error,
+) {
+	result.Describe(line)
+	pushed.Describe(line)
+	line.End(ctx, result.Label(), err)
+}

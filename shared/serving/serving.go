@@ -1,0 +1,165 @@
+// Package serving is the use case of RelayGateway: what stands behind the ports of package gateway. It stores what clients
+// publish, claims what they ask for, and pushes it into their sessions, all in the process that holds them.
+//
+// In reading order: serving.go is what it is made of, publish.go takes in what owners publish, request.go serves 447s and REQs,
+// follow.go goes on with those that failed, pending.go pushes and repeats what was claimed before, sessions.go brings pushes into sessions, outcome.go and
+// level.go are the notices that the gateway signs, background.go is what happens now and then.
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
+)
+
+// Store reads what requests were granted, and what is known of owners' stock. It may be called concurrently.
+type Store interface {
+	// Answer returns what is recorded of the answer to a request.
+	Answer(ctx context.Context, requestID string) (keypackage.Answer, error)
+
+	// Deliveries returns those of the deliveries that exist, in any order.
+	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
+
+	// Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
+	Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error)
+}
+
+// Config is what a Service needs. All is required but Nudge and Log.
+type Config struct {
+	Gateway   gateway.Config // without Pubkey, Ports and Log
+	SecretKey string         // signs outcomes and notices; hex
+
+	Store     Store
+	Publisher *publishing.Publisher
+	Claimer   *claiming.Claimer
+	// Deliverer returns a Deliverer that pushes into these sessions.
+	Deliverer func(sessions delivering.Relay) *delivering.Deliverer
+	// OutcomeContent is the content of the event that tells an outcome.
+	OutcomeContent func(rows []keypackage.Row) (string, error)
+	Mode           rollout.Mode
+
+	// Nudge tells the functions that something could be delivered to a requester. If it is set, they serve the requests, and
+	// nothing is claimed here.
+	Nudge func(ctx context.Context, requester string) error
+	Log   *slog.Logger // nil: slog.Default()
+}
+
+// Service is a gateway with everything behind it. It is an http.Handler for Nostr clients, and safe for concurrent use.
+type Service struct {
+	Config
+	gateway  *gateway.Gateway
+	sessions *sessions             // to which each parcel goes once
+	push     *delivering.Deliverer // into these
+	again    *delivering.Deliverer // also into sessions that have it
+	outcomes *outcomes
+	levels   levels
+	serving  atomic.Bool
+	now      func() time.Time
+
+	background sync.WaitGroup
+	follows    chan struct{} // one for each request that is followed
+	done       context.Context
+	stop       context.CancelFunc
+}
+
+var (
+	_ http.Handler   = (*Service)(nil)
+	_ gateway.Switch = (*Service)(nil)
+)
+
+// New returns a Service. It does no I/O. Start must be called, and Close in the end.
+func New(c Config) (*Service, error) {
+	if c.Store == nil || c.Publisher == nil || c.Claimer == nil || c.Deliverer == nil || c.OutcomeContent == nil || c.Mode == nil {
+		return nil, errors.New("serving: something is missing behind the gateway")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	pubkey, err := nostr.GetPublicKey(c.SecretKey)
+	if err != nil {
+		return nil, errors.New("serving: the gateway's key is not a secret key in hex") // not what it is
+	}
+	s := &Service{Config: c, now: time.Now, follows: make(chan struct{}, maxFollowed)}
+	s.done, s.stop = context.WithCancel(context.Background())
+	signer := signer{c.SecretKey, pubkey}
+	settings := c.Gateway
+	settings.Pubkey, settings.Log, settings.ReqClaims = pubkey, c.Log, settings.ReqClaims && s.here()
+	settings.Ports = gateway.Ports{Publisher: s, Stock: s, Requests: s, Levels: s, Switch: s}
+	if s.gateway, err = gateway.New(settings); err != nil {
+		return nil, err
+	}
+	s.outcomes = &outcomes{gateway: s.gateway, signer: signer, content: c.OutcomeContent, log: c.Log, waiting: map[string][]*outcome{}}
+	s.levels = levels{signer: signer}
+	s.sessions = &sessions{gateway: s.gateway, outcomes: s.outcomes}
+	s.push = c.Deliverer(s.sessions)
+	s.again = c.Deliverer(&sessions{gateway: s.gateway, outcomes: s.outcomes, repeats: true})
+	return s, nil
+}
+
+// here reports whether requests are served in this process.
+func (s *Service) here() bool { return s.Nudge == nil }
+
+// ServeHTTP implements http.Handler.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.gateway.ServeHTTP(w, r) }
+
+// Sessions is how the delivery endpoint pushes into the sessions of this process.
+func (s *Service) Sessions() delivering.Relay { return s.sessions }
+
+// Serving implements gateway.Switch.
+func (s *Service) Serving() bool { return s.serving.Load() }
+
+// Start reads the mode and begins what happens in the background. An error says that the mode could not be read.
+func (s *Service) Start(ctx context.Context) error {
+	if err := s.readMode(ctx); err != nil {
+		return fmt.Errorf("read the mode: %w", err)
+	}
+	s.background.Go(s.tend)
+	return nil
+}
+
+// Close ends all sessions and everything else, and returns when what was begun is recorded, or ctx ends.
+func (s *Service) Close(ctx context.Context) {
+	s.gateway.Close(ctx)
+	s.stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.background.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// signer signs what the gateway tells.
+type signer struct{ secretKey, pubkey string }
+
+// unsigned returns an event for its recipient, without a signature.
+func (s signer) unsigned(kind int, content string, now time.Time, tags nostr.Tags) gateway.Event {
+	return gateway.Event{Event: &nostr.Event{
+		PubKey: s.pubkey, Kind: kind, CreatedAt: nostr.Timestamp(now.Unix()), Tags: tags, Content: content,
+	}}
+}
+
+func (s signer) sign(e gateway.Event) (gateway.Event, error) {
+	if err := e.Sign(s.secretKey); err != nil {
+		return e, errors.New("an event could not be signed") // not with which key
+	}
+	e.Raw = e.String()
+	return e, nil
+}
