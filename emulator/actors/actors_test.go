@@ -22,11 +22,18 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
+// speaker is who speaks for stooges.
+var speaker = actors.NewKey()
+
 // stooge is a relay that does what a test tells it: it accepts every authentication, and answers each further message
 // with the frames that answer returns. What a relay should do is tested with the gateway.
 func stooge(t *testing.T, answer func(label string, parts []json.RawMessage) []string) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			fmt.Fprintf(w, `{"keypackages":{"pubkey":%q,"outcome_kind":%d,"notice_kind":%d}}`, speaker.Pubkey, keypackage.KindOutcome, keypackage.KindLevel)
+			return
+		}
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			t.Errorf("accept: %v", err)
@@ -169,12 +176,14 @@ func TestOutcome(t *testing.T) {
 		Kind: keypackage.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
 		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial","keypackages":[{"id":"k","last_resort":true}]}]}`,
 	}
-	if err := actors.NewKey().Sign(notice); err != nil {
+	forged := *notice
+	forged.Content = `{"rows":[]}`
+	if err := errors.Join(speaker.Sign(notice), actors.NewKey().Sign(&forged)); err != nil {
 		t.Fatal(err)
 	}
 	alice := actors.NewRequester(stooge(t, func(label string, parts []json.RawMessage) []string {
 		if label == "REQ" && string(parts[1]) == `"outcomes"` {
-			return serving(notice.String())(label, parts)
+			return serving(forged.String(), notice.String())(label, parts)
 		}
 		return serving()(label, parts)
 	}), actors.NewKey())
@@ -188,6 +197,9 @@ func TestOutcome(t *testing.T) {
 	outcome, err := alice.AwaitOutcome(deadline(t), "request")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(outcome.Rows) != 1 {
+		t.Fatal("believed what a stranger has signed")
 	}
 	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" ||
 		!slices.Equal(row.KeyPackages, []relayapi.Granted{{ID: "k", LastResort: true}}) {

@@ -23,11 +23,15 @@ const (
 // function has 60 s, the scheduled one 50, and an owner's turn must not be held by a database that does not answer.
 const leadTime = 20 * time.Second
 
+// answerAll answers units of one owner, in their order. Before it tries again it asks for those who have come meanwhile: more
+// returns all units, old and new, and the answers are to all of them.
+type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error)
+
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error)
+	answerAll answerAll
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -47,8 +51,8 @@ type waiter struct {
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]unitAnswer, error)) *combiner {
-	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
+func newCombiner(do answerAll) *combiner {
+	return &combiner{answerAll: do, owners: make(map[string]*queue)}
 }
 
 // answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
@@ -103,30 +107,35 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTime)
 	defer cancel()
 	for !leader.answered() && ctx.Err() == nil {
-		batch := c.nextBatch(q)
+		batch := c.nextBatch(q, nil)
 		units, index := distinctUnits(batch)
-		answers, errs := c.answerEach(ctx, leader.unit.Owner, units)
+		answers, err := c.answerAll(ctx, leader.unit.Owner, units, func() []Unit {
+			batch = c.nextBatch(q, batch)
+			units, index = distinctUnits(batch)
+			return units
+		})
+		errs := slices.Repeat([]error{err}, len(units))
+		if errors.Is(err, keypackage.ErrUnreadable) {
+			answers, errs = c.oneByOne(ctx, leader.unit.Owner, units)
+		}
 		for i, w := range batch {
-			w.answer, w.err = answers[index[i]], errs[index[i]]
+			if w.err = errs[index[i]]; w.err == nil {
+				w.answer = answers[index[i]]
+			}
 			close(w.done)
 		}
 	}
 }
 
-// answerEach answers units together, or one after another if a document cannot be read, which may concern one of them only.
-func (c *combiner) answerEach(ctx context.Context, owner string, units []Unit) ([]unitAnswer, []error) {
-	errs := make([]error, len(units))
-	answers, err := c.answerAll(ctx, owner, units)
-	if err == nil {
-		return answers, errs
-	}
-	answers = make([]unitAnswer, len(units))
-	if len(units) == 1 || !errors.Is(err, keypackage.ErrUnreadable) {
-		return answers, slices.Repeat([]error{err}, len(units))
-	}
+// oneByOne answers units after a document could not be read, which may concern one of them only.
+func (c *combiner) oneByOne(ctx context.Context, owner string, units []Unit) ([]unitAnswer, []error) {
+	answers, errs := make([]unitAnswer, len(units)), make([]error, len(units))
 	for i := range units {
-		one, err := c.answerEach(ctx, owner, units[i:i+1])
-		answers[i], errs[i] = one[0], err[0]
+		alone := units[i : i+1]
+		found, err := c.answerAll(ctx, owner, alone, func() []Unit { return alone })
+		if errs[i] = err; err == nil {
+			answers[i] = found[0]
+		}
 	}
 	return answers, errs
 }
@@ -140,19 +149,21 @@ func (w *waiter) answered() bool {
 	}
 }
 
-func (c *combiner) nextBatch(q *queue) []*waiter {
+// nextBatch adds to a batch those who wait, as far as one transaction allows.
+func (c *combiner) nextBatch(q *queue, batch []*waiter) []*waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, packages := 0, 0
-	for n < min(len(q.waiting), combineUnits) {
-		packages += q.waiting[n].unit.Request.Min
-		if n > 0 && packages > combinePackages {
+	packages := 0
+	for _, w := range batch {
+		packages += w.unit.Request.Min
+	}
+	for len(q.waiting) > 0 && len(batch) < combineUnits {
+		packages += q.waiting[0].unit.Request.Min
+		if len(batch) > 0 && packages > combinePackages {
 			break
 		}
-		n++
+		batch, q.waiting = append(batch, q.waiting[0]), q.waiting[1:]
 	}
-	batch := q.waiting[:n:n]
-	q.waiting = q.waiting[n:]
 	return batch
 }
 

@@ -15,23 +15,44 @@ var _ delivering.Store = (*Store)(nil)
 // openStates are the states of deliveries that have not ended.
 var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
 
-// Announced implements delivering.Store. It costs one round trip, and no query.
+// Announced implements delivering.Store. It costs one round trip, and no query. The claim of a request for one owner stands on
+// its deliveries as well.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
 ) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
-	for owner := range a.Granted {
-		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+	named := a.Deliveries()
+	if len(a.Granted) > 1 || len(named) == 0 {
+		for owner := range a.Granted {
+			refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+		}
 	}
-	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
+	claims := len(refs)
+	for _, ref := range named {
+		refs = append(refs, s.deliveries.Doc(ref.ID))
+	}
+	snaps, err := s.get(ctx, refs)
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
-	answers, err := DecodeAnswers(snaps[:len(refs)])
+	answers, err := DecodeAnswers(snaps[:claims])
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
-	return answers[a.RequestID], readStored(snaps[len(refs):]), nil
+	answer := answers[a.RequestID]
+	var found []keypackage.StoredDelivery
+	for _, snap := range snaps[claims:] {
+		if !snap.Exists() {
+			continue
+		}
+		if d, err := readDelivery(snap); err == nil { // see readStored
+			found = append(found, keypackage.StoredDelivery{Delivery: d})
+			if claims == 0 {
+				answer = d.AnswerTo(a.RequestID)
+			}
+		}
+	}
+	return answer, found, nil
 }
 
 // Answer implements delivering.Store.
@@ -81,7 +102,7 @@ func readStored(snaps []*firestore.DocumentSnapshot) []keypackage.StoredDelivery
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
 	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		OrderBy(firestore.DocumentID, firestore.Asc)
-	var found []keypackage.Delivery
+	var found []keypackage.StoredDelivery
 	for wanted := limit; wanted > 0; wanted = limit - len(found) {
 		query := open.Limit(wanted)
 		if after != "" {
@@ -93,7 +114,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 		}
 		for _, snap := range snaps {
 			if d, err := readDelivery(snap); err == nil {
-				found = append(found, d)
+				found = append(found, keypackage.StoredDelivery{Delivery: d})
 			}
 			after = snap.Ref.ID
 		}
@@ -101,7 +122,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 			break
 		}
 	}
-	return s.withTombstones(ctx, found)
+	return found, nil
 }
 
 // withTombstones reads by id whether the packages of deliveries were deleted.
