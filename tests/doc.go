@@ -20,11 +20,12 @@
 //   - bench: how long it takes, what it costs, and where it ends
 //
 // `go test ./...` covers all of it in small: after each call what leaves the caller in the dark, 128 histories, a soak of
-// 12 s. `.ci/run` adds the race detector, the model, every call failing in every way, and 1,000 histories.
+// 12 s. `.ci/run` adds the race detector, the model, every call failing in every way, 1,000 histories, and the relays of upstreams.
 //
 // What these share:
 //
 //   - invariants: the promises as checks on what a run has left behind
 //   - faults: external calls that go wrong in every way
 //   - fixture: a database as the relay leaves it
+//   - upstreams: ordinary relays for the gateway to stand before, whose dependencies only they have, as modules of their own
 package tests

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +19,21 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
+
+// speaker is who speaks for stooges.
+var speaker = actors.NewKey()
 
 // stooge is a relay that does what a test tells it: it accepts every authentication, and answers each further message
 // with the frames that answer returns. What a relay should do is tested with the gateway.
 func stooge(t *testing.T, answer func(label string, parts []json.RawMessage) []string) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			fmt.Fprintf(w, `{"keypackages":{"pubkey":%q,"outcome_kind":%d,"notice_kind":%d}}`, speaker.Pubkey, keypackage.KindOutcome, keypackage.KindLevel)
+			return
+		}
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			t.Errorf("accept: %v", err)
@@ -165,14 +174,16 @@ func TestOutcome(t *testing.T) {
 	t.Parallel()
 	notice := &nostr.Event{
 		Kind: keypackage.KindOutcome, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", "request"}},
-		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial"}]}`,
+		Content: `{"rows":[{"owner":"bob","requested":2,"granted":1,"last_resort":true,"reason":"partial","keypackages":[{"id":"k","last_resort":true}]}]}`,
 	}
-	if err := actors.NewKey().Sign(notice); err != nil {
+	forged := *notice
+	forged.Content = `{"rows":[]}`
+	if err := errors.Join(speaker.Sign(notice), actors.NewKey().Sign(&forged)); err != nil {
 		t.Fatal(err)
 	}
 	alice := actors.NewRequester(stooge(t, func(label string, parts []json.RawMessage) []string {
 		if label == "REQ" && string(parts[1]) == `"outcomes"` {
-			return serving(notice.String())(label, parts)
+			return serving(forged.String(), notice.String())(label, parts)
 		}
 		return serving()(label, parts)
 	}), actors.NewKey())
@@ -187,7 +198,11 @@ func TestOutcome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" {
+	if len(outcome.Rows) != 1 {
+		t.Fatal("believed what a stranger has signed")
+	}
+	if row := outcome.Rows[0]; row.Owner != "bob" || row.Granted != 1 || !row.LastResort || row.Reason != "partial" ||
+		!slices.Equal(row.KeyPackages, []relayapi.Granted{{ID: "k", LastResort: true}}) {
 		t.Errorf("outcome %+v", outcome)
 	}
 }

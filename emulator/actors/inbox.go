@@ -52,8 +52,12 @@ func (in *inbox) keyPackage(raw string) {
 	})
 }
 
-func (in *inbox) outcome(raw string) {
-	outcome, err := readOutcome(raw)
+// outcome takes a notice in, unless it is signed by somebody else than who speaks for the relay.
+func (in *inbox) outcome(raw, speaker string) {
+	outcome, author, err := readOutcome(raw)
+	if err == nil && author != speaker {
+		return
+	}
 	in.arrive(func() {
 		if err != nil {
 			in.faults = append(in.faults, fmt.Errorf("received a bad outcome: %w", err))
@@ -63,20 +67,20 @@ func (in *inbox) outcome(raw string) {
 	})
 }
 
-func readOutcome(raw string) (Outcome, error) {
+func readOutcome(raw string) (outcome Outcome, author string, err error) {
 	event, err := keypackage.VerifyEvent(raw)
 	if err != nil {
-		return Outcome{}, err
+		return Outcome{}, "", err
 	}
 	request := event.Tags.Find("e")
 	if request == nil {
-		return Outcome{}, errors.New("it names no request")
+		return Outcome{}, "", errors.New("it names no request")
 	}
 	var content relayapi.Outcome
 	if err := json.Unmarshal([]byte(event.Content), &content); err != nil {
-		return Outcome{}, fmt.Errorf("its content: %w", err)
+		return Outcome{}, "", fmt.Errorf("its content: %w", err)
 	}
-	return Outcome{request[1], content.Rows, time.Now()}, nil
+	return Outcome{request[1], content.Rows, time.Now()}, event.PubKey, nil
 }
 
 func (in *inbox) arrive(record func()) {

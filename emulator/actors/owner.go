@@ -77,16 +77,20 @@ type Level struct {
 	Level       keypackage.Level `json:"level"`
 }
 
-// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that verifies, from the goroutine
+// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that the key of the relay's NIP-11 document has signed, from the goroutine
 // that reads; it must not wait. Subscribing again replaces the subscription, and the state is told anew.
 func (o *Owner) SubscribeLevels(ctx context.Context, told func([]Level)) error {
-	filter := nostr.Filter{Kinds: []int{keypackage.KindLevel}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
+	said, err := ReadAnnouncement(ctx, o.url)
+	if err != nil {
+		return err
+	}
+	filter := nostr.Filter{Kinds: []int{said.Notice}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
 	return o.session.subscribe(ctx, "stock", func(raw string) {
 		var notice struct {
 			Rows []Level `json:"rows"`
 		}
 		event, err := keypackage.VerifyEvent(raw)
-		if err == nil && json.Unmarshal([]byte(event.Content), &notice) == nil {
+		if err == nil && event.PubKey == said.Pubkey && json.Unmarshal([]byte(event.Content), &notice) == nil {
 			told(notice.Rows)
 		}
 	}, filter)

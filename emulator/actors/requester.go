@@ -60,14 +60,19 @@ func (r *Requester) online() (*session, error) {
 }
 
 // Listen subscribes to the outcomes of the requester's requests and to the owners' KeyPackages, and returns when both
-// subscriptions are open. Their limit is 0: without one, a relay may take the subscription itself for a request.
+// subscriptions are open. Outcomes are believed if the key of the relay's NIP-11 document has signed them. The limit for KeyPackages
+// is 0: without one, a relay may take the subscription itself for a request.
 func (r *Requester) Listen(ctx context.Context, owners ...string) error {
 	session, err := r.online()
 	if err != nil {
 		return err
 	}
-	outcomes := nostr.Filter{Kinds: []int{keypackage.KindOutcome}, Tags: nostr.TagMap{"p": {r.Pubkey}}}
-	if err := session.subscribe(ctx, "outcomes", r.inbox.outcome, outcomes); err != nil {
+	said, err := ReadAnnouncement(ctx, r.url)
+	if err != nil {
+		return err
+	}
+	outcomes := nostr.Filter{Kinds: []int{said.Outcome}, Tags: nostr.TagMap{"p": {r.Pubkey}}}
+	if err := session.subscribe(ctx, "outcomes", func(raw string) { r.inbox.outcome(raw, said.Pubkey) }, outcomes); err != nil {
 		return err
 	}
 	keyPackages := nostr.Filter{

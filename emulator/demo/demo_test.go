@@ -129,24 +129,37 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 
 func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
 	t.Parallel()
-	two := answer{keyPackages: make([]*nostr.Event, 2)}
-	reserve := answer{keyPackages: make([]*nostr.Event, 1), lastResort: true}
+	one, other := &nostr.Event{ID: "one"}, &nostr.Event{ID: "other"}
+	two, reserve := answer{keyPackages: []*nostr.Event{one, other}}, answer{keyPackages: []*nostr.Event{one}, lastResort: true}
 	tests := map[string]struct {
-		rows  []relayapi.OutcomeRow
+		row   relayapi.OutcomeRow
 		want  answer
 		fails bool
 	}{
-		"granted":              {[]relayapi.OutcomeRow{{Requested: 2, Granted: 2}}, two, false},
-		"reserve":              {[]relayapi.OutcomeRow{{Requested: 1, Granted: 1, LastResort: true}}, reserve, false},
-		"no rows":              {nil, two, true},
-		"fewer granted":        {[]relayapi.OutcomeRow{{Requested: 2, Granted: 1}}, two, true},
-		"reserve not marked":   {[]relayapi.OutcomeRow{{Requested: 1, Granted: 1}}, reserve, true},
-		"marked without cause": {[]relayapi.OutcomeRow{{Requested: 2, Granted: 2, LastResort: true}}, two, true},
+		"granted":              {told(2, false, "one", "other"), two, false},
+		"reserve":              {told(1, true, "one"), reserve, false},
+		"fewer granted":        {told(1, false, "one"), two, true},
+		"reserve not marked":   {told(1, false, "one"), reserve, true},
+		"marked without cause": {told(2, true, "one", "other"), two, true},
+		"one not named":        {told(2, false, "one"), two, true},
+		"another named":        {told(2, false, "one", "third"), two, true},
+		"one too many named":   {told(2, false, "one", "other", "third"), two, true},
 	}
 	for name, test := range tests {
-		err := newAct(new(bytes.Buffer)).compareOutcome(test.rows, test.want)
+		err := newAct(new(bytes.Buffer)).compareOutcome([]relayapi.OutcomeRow{test.row}, test.want)
 		if (err != nil) != test.fails {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := newAct(new(bytes.Buffer)).compareOutcome(nil, two); err == nil {
+		t.Error("no rows will do")
+	}
+}
+
+func told(granted int, lastResort bool, ids ...string) relayapi.OutcomeRow {
+	row := relayapi.OutcomeRow{Requested: granted, Granted: granted, LastResort: lastResort}
+	for _, id := range ids {
+		row.KeyPackages = append(row.KeyPackages, relayapi.Granted{ID: id, LastResort: lastResort})
+	}
+	return row
 }

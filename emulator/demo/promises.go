@@ -92,6 +92,12 @@ func (a *act) compareOutcome(rows []relayapi.OutcomeRow, want answer) error {
 	if len(rows) != 1 || rows[0].Granted != granted || rows[0].LastResort != want.lastResort {
 		return fmt.Errorf("the outcome should be %d granted, last resort %v, and is %+v", granted, want.lastResort, rows)
 	}
+	for _, event := range want.keyPackages {
+		named := relayapi.Granted{ID: event.ID, LastResort: want.lastResort}
+		if len(rows[0].KeyPackages) != granted || !slices.Contains(rows[0].KeyPackages, named) {
+			return fmt.Errorf("the outcome should name %s among %d, and is %+v", event.ID, granted, rows)
+		}
+	}
 	if want.lastResort {
 		a.log.saw("the outcome says %d granted, as the last resort", granted)
 		return nil

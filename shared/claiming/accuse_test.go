@@ -50,14 +50,19 @@ func accuseClaims(a accuser, plan *Plan) {
 		if full := r.Status == keypackage.StatusFull; full != (r.Granted == r.Requested) {
 			a.Errorf("%s with %d of %d", r.Status, r.Granted, r.Requested)
 		}
-		reserves := 0
-		for _, id := range r.DeliveryIDs {
+		reserves, named := 0, r.Row().Packages
+		for i, id := range r.DeliveryIDs {
 			d := deliveries[id]
 			late := slices.Contains(plan.JoinedLate, d)
 			if d == nil || slices.Contains(d.RequestIDs, r.RequestID) == late || d.Requester != r.Requester {
 				a.Errorf("claim of %s names the delivery %s, which does not name it", r.RequestID, id)
-			} else if d.Reserve {
+				continue
+			}
+			if d.Reserve {
 				reserves++
+			}
+			if len(named) != len(r.DeliveryIDs) || named[i] != (keypackage.Granted{ID: d.PackageID, Reserve: d.Reserve}) {
+				a.Errorf("the row of %s names %+v, not %s", r.RequestID, named, id)
 			}
 		}
 		if reserves > 1 || r.Reserve != (reserves == 1) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -322,9 +323,12 @@ func TestObserve(t *testing.T) {
 	}
 	answer := d.answerOf(doc.ID)
 	want := []keypackage.Row{
-		{Owner: bob, Requested: 3, Granted: 2, Reserve: true, Reason: "partial"}, {Owner: dave, Requested: 3, Reason: "none"},
+		{Owner: bob, Requested: 3, Granted: 2, Reserve: true, Reason: "partial", Packages: []keypackage.Granted{
+			{ID: "k1"}, {ID: "k2", Reserve: true},
+		}},
+		{Owner: dave, Requested: 3, Reason: "none"},
 	}
-	if !answer.Observed() || !slices.Equal(answer.Dismissal.Observed, want) {
+	if !answer.Observed() || !reflect.DeepEqual(answer.Dismissal.Observed, want) {
 		t.Errorf("recorded %+v", answer)
 	}
 	if d.commits > 0 || len(d.stock) != 2 || len(d.deliveries) > 0 || len(d.published) > 0 {

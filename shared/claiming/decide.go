@@ -117,8 +117,18 @@ func (d *decision) answer(u Unit) error {
 	d.plan.Answers = append(d.plan.Answers, claim)
 	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
 		d.plan.Claims = append(d.plan.Claims, claim)
+		d.copyClaim(&claim)
 	}
 	return nil
+}
+
+// copyClaim gives the deliveries of a request for one owner the answer that goes with them.
+func (d *decision) copyClaim(claim *keypackage.Claim) {
+	for _, delivery := range d.plan.Created {
+		if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 {
+			delivery.Claim = claim
+		}
+	}
 }
 
 func newClaim(u Unit, now time.Time) keypackage.Claim {
@@ -204,13 +214,7 @@ func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Deliver
 	if !created && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
-	count(claim, delivery)
-}
-
-func count(claim *keypackage.Claim, delivery *keypackage.Delivery) {
-	claim.Granted++
-	claim.Reserve = claim.Reserve || delivery.Reserve
-	claim.DeliveryIDs = append(claim.DeliveryIDs, delivery.ID)
+	claim.Grant(delivery)
 }
 
 // handOut turns what was selected into deliveries, ledger entries and counts.
@@ -251,7 +255,7 @@ func (d *decision) deliver(
 	d.plan.Created = append(d.plan.Created, delivery)
 	d.open[delivery.ID] = joinable{delivery: delivery}
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
-	count(claim, delivery)
+	claim.Grant(delivery)
 	return delivery
 }
 
@@ -291,11 +295,17 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
 		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
+		if slices.ContainsFunc(d.stock.documents, d.stays) {
+			claim.Reason = keypackage.ReasonUnusable
+		}
 	}
 	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
 		claim.Reason = keypackage.ReasonScanLimit
 	}
 }
+
+// stays reports whether the document is still one of the stock after this claim, or after one that finds the time for it.
+func (d *decision) stays(c *keypackage.Candidate) bool { return !c.Removable(d.now) }
 
 // remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.

@@ -65,7 +65,14 @@ func TestOneUnit(t *testing.T) {
 		"unknown suite":     {fresh(3), ask("r", 1, ofSuite(0)), nil, nil, keypackage.StatusNoMatch, ""},
 		"nothing valid": {
 			[]*keypackage.Candidate{candidate("a", 1, expired), candidate("b", 1, used), candidate("c", 1, tombstoned), candidate("d", 1, flawed), candidate("e", 1, unborn)},
-			ask("r", 1, ofSuite(1)), nil, nil, keypackage.StatusNone, "",
+			ask("r", 1, ofSuite(1)), nil, nil, keypackage.StatusNone, keypackage.ReasonUnusable,
+		},
+		"nothing valid, and the lifetime of one has not begun": {
+			[]*keypackage.Candidate{candidate("a", 1, unborn)}, ask("r", 1), nil, nil, keypackage.StatusNone, keypackage.ReasonUnusable,
+		},
+		"nothing that stays": {
+			[]*keypackage.Candidate{candidate("a", 1, expired), candidate("b", 1, used), candidate("c", 1, tombstoned)},
+			ask("r", 1), nil, nil, keypackage.StatusNone, "",
 		},
 		"twins are one package": {
 			[]*keypackage.Candidate{candidate("a", 1, bytes("x")), candidate("b", 2, bytes("x"))}, ask("r", 2),

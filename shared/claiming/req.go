@@ -98,7 +98,7 @@ func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request,
 		d.joinOne(claim, delivery)
 	case delivery.State == keypackage.StateDelivered:
 		d.plan.JoinedLate = append(d.plan.JoinedLate, delivery)
-		count(claim, delivery)
+		claim.Grant(delivery)
 	default:
 		return false
 	}

@@ -47,7 +47,7 @@ func (r *Result) fill(answer keypackage.Answer) {
 		}
 		r.count(claim)
 	}
-	if r.Reason == "" && r.OutOfStock > 0 && r.Owners == 0 {
+	if r.OutOfStock > 0 && r.Owners == 0 {
 		r.Reason = ReasonOutOfStock
 	}
 }
@@ -62,7 +62,7 @@ func (r *Result) count(claim keypackage.Claim) {
 	if claim.Reserve {
 		r.Reserves++
 	}
-	if claim.Status == keypackage.StatusNone && claim.Reason == "" && !claim.OutOfStock {
+	if claim.Status == keypackage.StatusNone && claim.Reason != keypackage.ReasonStale && !claim.OutOfStock {
 		r.Empty++
 	}
 }

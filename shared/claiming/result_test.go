@@ -30,6 +30,13 @@ func TestStrangersDoNotCountAsEmptyOwners(t *testing.T) {
 	delete(d.stock, "k2")
 	ask(5, "", counts{owners: 1, empty: 1})
 
+	d.put(*candidate("flawed", 1, flawed))
+	ask(6, ReasonOutOfStock, counts{outOfStock: 1})
+	d.put(*candidate("k3", 3))
+	ask(7, "", counts{owners: 1})
+	delete(d.stock, "k3")
+	ask(8, keypackage.ReasonUnusable, counts{owners: 1, empty: 1})
+
 	d = newDesk(t)
 	ask(1, ReasonOutOfStock, counts{outOfStock: 1})
 	if d.owners[bob].Pubkey != "" {

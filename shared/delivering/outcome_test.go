@@ -1,7 +1,7 @@
 package delivering
 
 import (
-	"slices"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +34,7 @@ func TestOutcomeWithoutPackages(t *testing.T) {
 		}
 		push := s.relay.pushes[0]
 		want := []keypackage.Row{{Owner: "bob", Requested: 2, Reason: "no_match"}, {Owner: "dave", Requested: 2, Reason: "no_match"}}
-		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 0 || !slices.Equal(push.Outcome, want) {
+		if push.RequestID != "r" || push.Requester != "alice" || len(push.Deliveries) != 0 || !reflect.DeepEqual(push.Outcome, want) {
 			s.Errorf("told %+v", push)
 		}
 		if !push.ExpiresAt.Equal(created.Add(OutcomeAge)) {

@@ -2,6 +2,7 @@ package keypackage_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestDismissal(t *testing.T) {
 		if d.Reason == "" {
 			want.Reason = "observed"
 		}
-		if rows := a.Rows(); len(rows) != 1 || rows[0] != want || a.Granted() != 0 || len(a.Deliveries()) != 0 {
+		if rows := a.Rows(); len(rows) != 1 || !reflect.DeepEqual(rows[0], want) || a.Granted() != 0 || len(a.Deliveries()) != 0 {
 			t.Errorf("%s: rows %+v, want %+v", d.Outcome, rows, want)
 		}
 		if a.RequestID() != "r" || a.Requester() != alice.pubkey || !a.Authentic() || !a.CreatedAt().Equal(now) || !a.KeepUntil().Equal(now.Add(time.Hour)) {

@@ -20,6 +20,7 @@ const (
 	ReasonPairLimit = "pair_limit" // with StatusLimited
 	ReasonScanLimit = "scan_limit" // with StatusNoMatch: the stock was not read to its end
 	ReasonStale     = "stale"      // with StatusNone: the request ended before all its owners were taken up
+	ReasonUnusable  = "unusable"   // with StatusNone: there are documents in stock, and none of them is valid
 
 	ReasonAddressable = "addressable" // with StatusNone, never recorded: a REQ that is answered by a 30443, which anybody may read
 )
@@ -35,8 +36,8 @@ type Claim struct {
 	Requested   int       `firestore:"requested"`
 	Granted     int       `firestore:"granted"` // packages, joined ones and the reserve included
 	Reserve     bool      `firestore:"last_resort"`
-	RetryAt     time.Time `firestore:"retry_at,omitempty"` // zero if trying again later would not help
-	DeliveryIDs []string  `firestore:"delivery_ids"`
+	RetryAt     time.Time `firestore:"retry_at,omitempty"`     // zero if trying again later would not help
+	DeliveryIDs []string  `firestore:"delivery_ids"`           // that of the reserve, if it is among them, is the last
 	OutOfStock  bool      `firestore:"out_of_stock,omitempty"` // with StatusNone: she had none when last asked for either, if ever
 	Authentic   bool      `firestore:"authentic"`              // the requester has signed this request, so the outcome is told
 	Gateway     bool      `firestore:"gateway"`                // made where the requester's session is: the gateway tells the outcome
@@ -49,6 +50,16 @@ func ClaimID(requestID, owner string) string { return requestID + "_" + owner }
 
 // ID returns the document id of the claim.
 func (c *Claim) ID() string { return ClaimID(c.RequestID, c.Owner) }
+
+// Grant adds a delivery to what was granted. At most one may be of a reserve.
+func (c *Claim) Grant(d *Delivery) {
+	c.Granted++
+	c.DeliveryIDs = append(c.DeliveryIDs, d.ID)
+	if last := len(c.DeliveryIDs) - 1; c.Reserve { // it stays the last
+		c.DeliveryIDs[last], c.DeliveryIDs[last-1] = c.DeliveryIDs[last-1], c.DeliveryIDs[last]
+	}
+	c.Reserve = c.Reserve || d.Reserve
+}
 
 // Deliveries names what was granted, joined deliveries included.
 func (c *Claim) Deliveries() []DeliveryRef {
@@ -73,6 +84,13 @@ type Row struct {
 	Reserve   bool      `firestore:"last_resort"`
 	Reason    string    `firestore:"reason"`
 	RetryAt   time.Time `firestore:"retry_at,omitempty"`
+	Packages  []Granted `firestore:"keypackages,omitempty"` // what was set aside: the requester may wait for these
+}
+
+// Granted names a package in a Row.
+type Granted struct {
+	ID      string `firestore:"id"`
+	Reserve bool   `firestore:"last_resort"` // the owner's reserve, which others may be given, too
 }
 
 // Row returns the claim as a line of the outcome.
@@ -83,6 +101,13 @@ func (c *Claim) Row() Row {
 	}
 	return Row{
 		Owner: c.Owner, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve,
-		Reason: reason, RetryAt: c.RetryAt,
+		Reason: reason, RetryAt: c.RetryAt, Packages: c.packages(),
 	}
+}
+
+func (c *Claim) packages() (all []Granted) {
+	for i, id := range c.DeliveryIDs {
+		all = append(all, Granted{ID: PackageOf(id), Reserve: c.Reserve && i == len(c.DeliveryIDs)-1})
+	}
+	return all
 }

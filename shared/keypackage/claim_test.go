@@ -2,6 +2,8 @@ package keypackage_test
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ func TestRow(t *testing.T) {
 		{keypackage.StatusPartial, "", "partial"},
 		{keypackage.StatusNone, "", "none"},
 		{keypackage.StatusNone, keypackage.ReasonStale, "stale"},
+		{keypackage.StatusNone, keypackage.ReasonUnusable, "unusable"},
 		{keypackage.StatusNoMatch, keypackage.ReasonScanLimit, "scan_limit"},
 		{keypackage.StatusLimited, keypackage.ReasonPairLimit, "pair_limit"},
 	} {
@@ -29,8 +32,28 @@ func TestRow(t *testing.T) {
 			Owner: bob.pubkey, Status: tt.status, Reason: tt.reason, Requested: 3, Granted: 1, Reserve: true, RetryAt: retry,
 		}
 		want := keypackage.Row{Owner: bob.pubkey, Requested: 3, Granted: 1, Reserve: true, Reason: tt.want, RetryAt: retry}
-		if got := claim.Row(); got != want {
+		if got := claim.Row(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v", tt.status, got)
+		}
+	}
+}
+
+// A row names the packages of all deliveries, joined ones too, and says which is the reserve, whenever it was granted.
+func TestRowNamesThePackages(t *testing.T) {
+	t.Parallel()
+	for _, reserve := range []int{-1, 0, 1, 2} {
+		claim := keypackage.Claim{RequestID: "r"}
+		want := make(map[string]bool)
+		for i, id := range []string{"earlier_a", "r_b", "r_c"} {
+			claim.Grant(&keypackage.Delivery{ID: id, Reserve: i == reserve})
+			want[keypackage.PackageOf(id)] = i == reserve
+		}
+		got := make(map[string]bool)
+		for _, p := range claim.Row().Packages {
+			got[p.ID] = p.Reserve
+		}
+		if !maps.Equal(got, want) || claim.Granted != 3 || len(claim.DeliveryIDs) != 3 || claim.Reserve != (reserve >= 0) {
+			t.Errorf("named %v, want %v, of %+v", got, want, claim)
 		}
 	}
 }

@@ -45,6 +45,14 @@ type OutcomeRow struct {
 	LastResort bool   `json:"last_resort"`        // one of them is the owner's reserve
 	Reason     string `json:"reason,omitempty"`   // why fewer than requested, a constant word
 	RetryAt    int64  `json:"retry_at,omitempty"` // Unix seconds from which asking again makes sense
+
+	KeyPackages []Granted `json:"keypackages"` // what was set aside; may be empty
+}
+
+// Granted names a KeyPackage that was set aside for the requester.
+type Granted struct {
+	ID         string `json:"id"`          // of its event, hex
+	LastResort bool   `json:"last_resort"` // it is the owner's reserve
 }
 
 // DeliveryResponse is the body of a 200.

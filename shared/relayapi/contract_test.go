@@ -71,7 +71,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	schemas := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
-	for _, message := range []any{DeliveryRequest{}, Delivery{}, Outcome{}, OutcomeRow{}, DeliveryResponse{}, Result{}} {
+	for _, message := range []any{DeliveryRequest{}, Delivery{}, Outcome{}, OutcomeRow{}, Granted{}, DeliveryResponse{}, Result{}} {
 		kind := reflect.TypeOf(message)
 		described := schemas[kind.Name()].(map[string]any)
 		var required []string

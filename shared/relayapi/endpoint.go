@@ -127,5 +127,8 @@ func (r OutcomeRow) row() keypackage.Row {
 	if r.RetryAt != 0 {
 		row.RetryAt = time.Unix(r.RetryAt, 0)
 	}
+	for _, k := range r.KeyPackages {
+		row.Packages = append(row.Packages, keypackage.Granted{ID: k.ID, Reserve: k.LastResort})
+	}
 	return row
 }

@@ -140,7 +140,8 @@ func TestAPushGoesThereAndBack(t *testing.T) {
 	}
 	sent.Outcome = []keypackage.Row{{
 		Owner: owner, Requested: 2, Granted: 1, Reserve: true, Reason: "partial", RetryAt: time.Unix(1795415479, 0),
-	}}
+		Packages: []keypackage.Granted{{ID: strings.Repeat("0", 64)}, {ID: strings.Repeat("1", 64), Reserve: true}},
+	}, {Owner: owner, Requested: 1, Reason: "unusable"}}
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		validate(t, "DeliveryRequest", body)

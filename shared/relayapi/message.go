@@ -20,6 +20,10 @@ func outcomeRows(rows []keypackage.Row) []OutcomeRow {
 	for _, row := range rows {
 		r := OutcomeRow{
 			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.Reserve, Reason: row.Reason,
+			KeyPackages: make([]Granted, len(row.Packages)),
+		}
+		for i, p := range row.Packages {
+			r.KeyPackages[i] = Granted{ID: p.ID, LastResort: p.Reserve}
 		}
 		if !row.RetryAt.IsZero() {
 			r.RetryAt = row.RetryAt.Unix()

@@ -17,8 +17,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// maxOutcomes bounds the outcomes that wait for their requester, each with some hundred bytes. What is beyond is not told.
-const maxOutcomes = 20_000
+// maxOutcomes bounds, in bytes, the outcomes that are remembered: some 20,000 of one owner, or 400 of the largest. What is
+// beyond is not told.
+const maxOutcomes = 32 << 20
 
 // outcomes tells requesters how their requests ended (kind 20447), once, as soon as a session of theirs has a subscription for
 // it. It is best effort: what waits is lost with the process.
@@ -31,7 +32,7 @@ type outcomes struct {
 	mu      sync.Mutex
 	waiting map[string][]*outcome // by requester
 	round   int                   // of outcomes heard
-	known   int                   // of those that are remembered
+	size    int                   // of those that are remembered, in bytes
 }
 
 type outcome struct {
@@ -39,6 +40,9 @@ type outcome struct {
 	parcel  gateway.Parcel // its event is signed only when somebody has subscribed to it
 	result  func(context.Context) outbox.Status
 }
+
+// size is what is held in memory: the content twice, once in the signed event, and what every event has.
+func (o *outcome) size() int { return 2*len(o.parcel.Event.Content) + 1<<10 }
 
 // hear takes up the outcome that a push carries, unless that is known, and tells it if it can.
 func (o *outcomes) hear(push delivering.Push) {
@@ -52,13 +56,13 @@ func (o *outcomes) hear(push delivering.Push) {
 	of := o.waiting[push.Requester]
 	i := slices.IndexFunc(of, func(known *outcome) bool { return known.request == push.RequestID })
 	if i < 0 {
-		if o.known >= maxOutcomes {
+		if o.size >= maxOutcomes {
 			return
 		}
 		of = append(of, o.newOutcome(push, content))
 		i = len(of) - 1
 		o.waiting[push.Requester] = of
-		o.known++
+		o.size += of[i].size()
 	}
 	o.try(of[i])
 }
@@ -95,9 +99,13 @@ func (o *outcomes) requesters() []string {
 func (o *outcomes) forget(requester string, over func(*outcome) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	before := len(o.waiting[requester])
-	left := slices.DeleteFunc(o.waiting[requester], over)
-	o.known -= before - len(left)
+	left := slices.DeleteFunc(o.waiting[requester], func(known *outcome) bool {
+		gone := over(known)
+		if gone {
+			o.size -= known.size()
+		}
+		return gone
+	})
 	if o.waiting[requester] = left; len(left) == 0 {
 		delete(o.waiting, requester)
 	}

@@ -1,6 +1,7 @@
 package serving_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ func TestPipelined(t *testing.T) {
 	if got := alice.keyPackage("b"); got != stock[0] {
 		t.Errorf("got %s, want the oldest, %s", got, stock[0])
 	}
-	if rows := alice.outcome(request.ID); len(rows) != 1 || rows[0]["granted"] != 1.0 || rows[0]["owner"] != bob.Pubkey {
+	if rows := alice.outcome(request.ID); len(rows) != 1 || rows[0]["granted"] != 1.0 || rows[0]["owner"] != bob.Pubkey ||
+		!reflect.DeepEqual(rows[0]["keypackages"], []any{map[string]any{"id": stock[0], "last_resort": false}}) {
 		t.Errorf("outcome %v", rows)
 	}
 	w.eventually("it is finished", func() bool { return len(gateway.log.about(t, "request")) > 0 })

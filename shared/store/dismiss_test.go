@@ -113,13 +113,14 @@ func TestNoteOutcome(t *testing.T) {
 	retryAt := s.now.Add(time.Hour)
 	answer := keypackage.Answer{Claims: []keypackage.Claim{{
 		RequestID: s.fromAlice.ID, Owner: s.bob.Pubkey, Owners: []string{s.bob.Pubkey}, Status: keypackage.StatusPartial, Requested: 2,
-		Granted: 1, Reason: keypackage.ReasonBudget, RetryAt: retryAt, KeepUntil: retryAt,
+		Granted: 1, Reserve: true, Reason: keypackage.ReasonBudget, RetryAt: retryAt, KeepUntil: retryAt, DeliveryIDs: []string{"earlier_k"},
 	}}}
 	s.must(s.store.NoteOutcome(t.Context(), s.fromAlice.ID, answer))
 	fields := s.In(s.Collections.Requests)[s.fromAlice.ID].Fields
 	equal(t, "the relay's field", fields[keypackage.FieldEvent], any(s.fromAlice.Event))
 	equal(t, "outcome", fields["outcome"], any(map[string]any{"status": "partial", "rows": []any{map[string]any{
-		"owner": s.bob.Pubkey, "requested": int64(2), "granted": int64(1), "last_resort": false, "reason": "budget", "retry_at": retryAt,
+		"owner": s.bob.Pubkey, "requested": int64(2), "granted": int64(1), "last_resort": true, "reason": "budget", "retry_at": retryAt,
+		"keypackages": []any{map[string]any{"id": "k", "last_resort": true}},
 	}}}))
 	equal(t, "kept until", fields[keypackage.FieldKeepUntil], any(retryAt))
 	if open, ok := fields[keypackage.FieldOpen]; ok {

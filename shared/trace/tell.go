@@ -155,6 +155,8 @@ func tellEmpty(c keypackage.Claim) finding {
 		return tell(" has more documents in stock than a claim reads, and none of those read would do: she has to delete what is of no use" + stock)
 	case c.Status == keypackage.StatusNoMatch:
 		return tell(" has valid KeyPackages, but none of the ciphersuite asked for: she has to publish some, or the requester asks without `cs`" + stock)
+	case c.Reason == keypackage.ReasonUnusable:
+		return tell(" has KeyPackages in stock, and none of them is valid: her client has to publish correct ones" + stock)
 	case c.Reason == keypackage.ReasonStale:
 		return tell(" was not taken up before the request was over: see in the logs (-logs) why, and the requester has to ask anew")
 	}

@@ -103,6 +103,7 @@ func TestTell(t *testing.T) {
 		{"no_match", claimed(claim(keypackage.StatusNoMatch, "")), "none of the ciphersuite", "operate stock -owner " + bob},
 		{"scan_limit", claimed(claim(keypackage.StatusNoMatch, keypackage.ReasonScanLimit)), "more documents in stock", "delete"},
 		{"none", claimed(claim(keypackage.StatusNone, "")), "no valid KeyPackage in stock", "operate stock -owner " + bob},
+		{"none: unusable", claimed(claim(keypackage.StatusNone, keypackage.ReasonUnusable)), "none of them is valid", "publish correct ones"},
 		{"none: stale", claimed(claim(keypackage.StatusNone, keypackage.ReasonStale)), "before the request was over", "ask anew"},
 		{"damaged", claimed(keypackage.Claim{Owner: bob, Owners: []string{bob}, Status: keypackage.StatusFull, Granted: 1}), "no delivery", "changed"},
 		{"never pushed", pending(""), "no push was begun", "DeliverKeyPackages"},

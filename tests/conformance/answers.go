@@ -94,15 +94,3 @@ func altered(d relayapi.Delivery, change func(*relayapi.Delivery)) relayapi.Deli
 	change(&d)
 	return d
 }
-
-func deleted(ctx context.Context, p *probe) error {
-	owner := actors.NewKey()
-	event, err := p.publishKeyPackage(ctx, owner)
-	if err != nil {
-		return err
-	}
-	if err := p.withdraw(ctx, owner, event); err != nil {
-		return err
-	}
-	return p.reads(ctx, &owner, event.ID, false, []nostr.Filter{keyPackagesOf(owner)})
-}

@@ -25,7 +25,7 @@ import (
 // if it has been answered.
 func broken(t *testing.T, change func(http.ResponseWriter, *http.Request, []byte) []byte) Target {
 	t.Helper()
-	target := serve(t, config.ServedByFunctions) // so that everything comes through the endpoint
+	target := serve(t, map[string]string{config.RequestsServedBy: string(config.ServedByFunctions)}) // so that everything comes through the endpoint
 	behind := target.Endpoint
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -130,6 +130,15 @@ func TestAMissingOutcomeIsNamed(t *testing.T) {
 	t.Parallel()
 	target := broken(t, rewritten(func(push *relayapi.DeliveryRequest) { push.Outcome.Rows = nil }))
 	target.Slack = 0
+	if fails := judge(t, target, "outcome"); !slices.Equal(fails, []string{"outcome"}) {
+		t.Errorf("named were %v", fails)
+	}
+}
+
+// A relay tells what it was given to tell.
+func TestAnotherOutcomeIsNamed(t *testing.T) {
+	t.Parallel()
+	target := broken(t, rewritten(func(push *relayapi.DeliveryRequest) { push.Outcome.Rows[0].Reason = "" }))
 	if fails := judge(t, target, "outcome"); !slices.Equal(fails, []string{"outcome"}) {
 		t.Errorf("named were %v", fails)
 	}
@@ -249,7 +258,7 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 	t.Parallel()
 	target := serveGossip(t, "")
-	want := []string{"stored-443", "new-443", "token", "direct-answer", "announced", "auth-required", "req"}
+	want := []string{"stored-443", "new-443", "token", "direct-answer", "stored-447", "deleted", "outcome", "announced", "auth-required", "several-keys", "order", "answered", "req"}
 	if fails := judge(t, target, want...); !slices.Equal(fails, want) {
 		t.Errorf("named were %v, broken are %v", fails, want)
 	}

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"time"
 
+	"cloud.google.com/go/firestore"
+
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // Target is the relay to be checked.
@@ -18,6 +21,9 @@ type Target struct {
 	Token         string // ID token of the endpoint's caller
 	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
 	OtherCaller   string // good ID token of somebody else; "" leaves that check out
+
+	Documents   *firestore.Client // of the relay; nil leaves the checks of what it writes out
+	Collections config.Collections
 
 	// Quiet is how long a session is listened to before it is believed that nothing more arrives: longer than a frame
 	// travels.
@@ -54,7 +60,7 @@ type rule struct {
 }
 
 var rules = []rule{
-	{"stored-443", "a stored 443 is served to sessions authenticated as its author, and to nobody else", stored443},
+	{"stored-443", "a stored 443 is served to sessions authenticated as its author, and to nobody else, nor counted or synchronised", stored443},
 	{"new-443", "a new 443 is broadcast to sessions authenticated as its author, and to nobody else", new443},
 	{"token", "the endpoint answers 401 to a token that is missing or wrong", wrongTokens},
 	{"caller", "the endpoint answers 403 to a good token of somebody else", otherCaller},
@@ -71,17 +77,21 @@ var rules = []rule{
 	{"no-subscription", "no_subscription is the answer when no open subscription matches", noSubscription},
 	{"unknown-event", "unknown_event is the answer when neither the push nor the relay has the event", unknownEvent},
 	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
-	{"deleted", "a KeyPackage that its owner has deleted (kind 5) is not served to the owner any more", deleted},
+	{"stored-447", "a 447 is served to nobody", stored447},
+	{"stored-30443", "a 30443 is served to everybody", addressable},
+	{"deleted", "a KeyPackage that its owner has deleted (kind 5), however soon, is gone and does not come back", deleted},
 	{"expired", "a delivery that is not begun at expires_at is dropped", expired},
 	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
 	{"outcome", "an outcome is told once: an ephemeral event with an e tag that names the request", outcomeOnce},
 	{"outcome-forged", "no outcome is told of a request whose signature is wrong", outcomeOfForgery},
-	{"announced", "the NIP-11 document names the key and kinds of outcomes and notices, and others' events of these kinds are refused", announced},
-	{"auth-required", "auth-required: is the answer to a REQ for kind 443 and to a 447 of a session that is not authenticated", authRequired},
-	{"addressable", "a stored 30443 is served to everybody", addressable},
+	{"announced", "the NIP-11 document names the key and kinds of outcomes and notices, and a stranger's event of these kinds is refused", announced},
+	{"auth-required", "auth-required: is the answer to a REQ for nothing but 443, 20447 or 20448, and to a 447, of who has not authenticated", authRequired},
 	{"several-keys", "all keys that authenticate on a connection are served", severalKeys},
-	{"closed", "nothing is written on a subscription that was closed before", closedSubscription},
+	{"order", "what a client sends without waiting is dealt with in its order: REQ a, CLOSE a, REQ b, 447 brings the KeyPackage on b", pipelined},
+	{"answered", "a message whose id can be read is answered by OK or CLOSED, whatever else is wrong with it", answered},
 	{"req", "a REQ for an owner's KeyPackages brings one before EOSE, if the NIP-11 document says so", reqIsARequest},
+	{"documents", "KeyPackages and their deletions become documents: created_at is an integer, a tombstone is named after id and author", documents},
+	{"open", "a request's document has the mark by which it is found if its trigger is lost", openMark},
 	{"nudge", "a nudge is published when a requester opens a matching subscription", outOfSight("it goes to the delivery topic: see its message count, or the demo's second act")},
 }
 

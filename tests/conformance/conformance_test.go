@@ -1,60 +1,109 @@
 package main
 
 import (
+	"flag"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/relaytest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
+// upstreams are modules of their own, with dependencies that only they have.
+var upstreams = flag.Bool("upstreams", false, "also judge the gateway before each relay of tests/upstreams")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(emutest.Main(m))
+}
 
 const (
 	quiet = 200 * time.Millisecond // enough on one machine
 	slack = 2 * time.Minute        // the machine may be busy; nothing waits for it to pass
 )
 
-// serve starts a gateway and returns it as a target with all tokens.
-func serve(t *testing.T, servedBy config.ServedBy) Target {
+// serve starts a gateway and returns it as a target with all that can be known of it.
+func serve(t *testing.T, settings map[string]string) Target {
 	t.Helper()
-	r := relaytest.Serve(t, map[string]string{config.RequestsServedBy: string(servedBy)})
+	r := relaytest.Serve(t, settings)
 	return Target{
 		Relay: r.URL, Endpoint: r.Endpoint,
 		Token: r.Token(), OtherAudience: r.TokenFor("https://elsewhere.example"), OtherCaller: r.StrangersToken(),
-		Quiet: quiet, Slack: slack,
+		Documents: r.Documents, Collections: r.Collections, Quiet: quiet, Slack: slack,
 	}
 }
 
 func TestTheGatewayConforms(t *testing.T) {
 	t.Parallel()
-	for _, servedBy := range []config.ServedBy{config.ServedByGateway, config.ServedByFunctions} {
-		t.Run(string(servedBy), func(t *testing.T) {
+	gateways := map[string]map[string]string{
+		"before khatru":     nil,
+		"with functions":    {config.RequestsServedBy: string(config.ServedByFunctions)},
+		"without a request": {"REQ_CLAIMS": "off"},
+		"alone":             {config.UpstreamRelayURL: ""},
+	}
+	if *upstreams {
+		for _, name := range []string{"rely", "relayer"} {
+			gateways["before "+name] = map[string]string{config.UpstreamRelayURL: startUpstream(t, name)}
+		}
+	}
+	for name, settings := range gateways {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			told := 0
-			_, err := Run(t.Context(), serve(t, servedBy), func(r Result) {
-				told++
-				expected := r.Verdict == Pass
-				switch r.Rule {
-				case "nudge":
-					expected = r.Verdict == NotChecked
-				case "req":
-					expected = r.Verdict == Pass || servedBy == config.ServedByFunctions && r.Verdict == NotChecked
-				case "five-seconds": // a session that a busy machine keeps from reading is ended at last
-					expected = r.Verdict != Fail
-				}
-				if !expected {
-					t.Errorf("%s: %s: %s", r.Rule, r.Verdict, r.Detail)
-				}
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if told != len(rules) {
-				t.Errorf("%d of %d rules were judged", told, len(rules))
-			}
+			conforms(t, serve(t, settings), len(settings) == 0 || settings[config.UpstreamRelayURL] != "" || name == "alone")
 		})
 	}
+}
+
+// conforms fails for each rule that is broken, or not checked although it could be.
+func conforms(t *testing.T, target Target, reqIsRequest bool) {
+	t.Helper()
+	told := 0
+	_, err := Run(t.Context(), target, func(r Result) {
+		told++
+		expected := r.Verdict == Pass
+		switch {
+		case r.Rule == "nudge", r.Rule == "req" && !reqIsRequest:
+			expected = r.Verdict == NotChecked
+		case r.Rule == "five-seconds": // a session that a busy machine keeps from reading is ended at last
+			expected = r.Verdict != Fail
+		}
+		if !expected {
+			t.Errorf("%s: %s: %s", r.Rule, r.Verdict, r.Detail)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told != len(rules) {
+		t.Errorf("%d of %d rules were judged", told, len(rules))
+	}
+}
+
+// startUpstream builds and runs a relay of tests/upstreams, and returns its websocket URL.
+func startUpstream(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join("..", "upstreams", name)
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, output)
+	}
+	port, err := process.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay, err := process.Start(process.Spec{Name: name, Path: program, Args: []string{process.Addr(port)}, LogFile: program + ".log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = relay.Kill() })
+	if err := relay.AwaitReady(t.Context(), process.Listens(process.Addr(port))); err != nil {
+		t.Fatal(err)
+	}
+	return "ws://" + process.Addr(port)
 }

@@ -2,8 +2,8 @@
 // websocket, and as the function on its delivery endpoint. Each rule is checked with people of its own who are made up for
 // it, so a relay in use is not disturbed, and what they publish they delete again.
 //
-// One promise of the contract cannot be seen from there, and is reported as not checked: that a nudge is published when a
-// requester turns up.
+// Two promises of the contract cannot be seen from there, and are reported as not checked: what documents it writes, unless -project
+// lets Firestore be read, and that a nudge is published when a requester turns up.
 //
 //	go run ./tests/conformance -relay wss://relay.example
 package main
@@ -63,6 +63,7 @@ func conformanceTarget(ctx context.Context, args []string) (target Target, asJSO
 	flags.StringVar(&target.Token, "token", "", "ID `token` of the endpoint's caller (default: as the function gets it, from the metadata server or the credentials of this environment)")
 	flags.StringVar(&target.OtherCaller, "other-token", "", "good ID `token` of another account, to see it refused")
 	audience := flags.String("audience", "", "audience of the token (default: origin of the endpoint)")
+	project := flags.String("project", "", "Google Cloud `project` of the relay's Firestore, to look at its documents, too")
 	flags.DurationVar(&target.Quiet, "quiet", 500*time.Millisecond, "how long to listen for what must not arrive")
 	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the time that anything has to arrive")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document on standard output, and the lines on standard error")
@@ -75,7 +76,10 @@ func conformanceTarget(ctx context.Context, args []string) (target Target, asJSO
 	if err := completeEndpoint(&target, audience); err != nil {
 		return target, asJSON, err
 	}
-	if target.Token == "" {
+	if *project != "" {
+		err = target.OpenDocuments(ctx, *project)
+	}
+	if err == nil && target.Token == "" {
 		err = target.FetchTokens(ctx, *audience)
 	}
 	return target, asJSON, err

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/nbd-wtf/go-nostr"
 
@@ -35,7 +37,11 @@ func outcomeOnce(ctx context.Context, p *probe) error {
 	if len(told) != 1 {
 		return fmt.Errorf("the requester was told %d times", len(told))
 	}
-	return isNotice(told[0], request)
+	said, err := actors.ReadAnnouncement(ctx, p.Relay)
+	if err != nil {
+		return err
+	}
+	return isNotice(told[0], request, said)
 }
 
 // asker returns a signed request and a session of its author's that listens to whatever names the request.
@@ -60,20 +66,33 @@ func (p *probe) tellOutcome(ctx context.Context, request *nostr.Event) error {
 	push := pushOf(request.PubKey)
 	push.RequestEventID = request.ID
 	owner := request.Tags.Find("p")[1]
-	push.Outcome.Rows = []relayapi.OutcomeRow{{Owner: owner, Requested: 1, Reason: string(keypackage.StatusNone)}}
+	push.Outcome.Rows = noneOf(owner)
 	_, err := p.push(ctx, push)
 	return err
 }
 
-func isNotice(raw string, request *nostr.Event) error {
+func noneOf(owner string) []relayapi.OutcomeRow {
+	return []relayapi.OutcomeRow{{
+		Owner: owner, Requested: 1, Reason: string(keypackage.StatusNone), KeyPackages: []relayapi.Granted{},
+	}}
+}
+
+func isNotice(raw string, request *nostr.Event, said actors.Announcement) error {
 	event, err := keypackage.VerifyEvent(raw)
 	switch {
 	case err != nil:
 		return fmt.Errorf("the notice: %w", err)
-	case !nostr.IsEphemeralKind(event.Kind):
-		return fmt.Errorf("the notice is of kind %d, which is not ephemeral", event.Kind)
-	case event.PubKey == request.PubKey:
-		return errors.New("the notice is not signed by the relay")
+	case event.Kind != said.Outcome || !nostr.IsEphemeralKind(event.Kind):
+		return fmt.Errorf("the notice is of kind %d, which is not ephemeral or not what the NIP-11 document says", event.Kind)
+	case event.PubKey != said.Pubkey:
+		return errors.New("the notice is not signed with the key of the NIP-11 document, so that no client believes it")
+	}
+	var content relayapi.Outcome
+	if err := json.Unmarshal([]byte(event.Content), &content); err != nil {
+		return fmt.Errorf("the notice: %w", err)
+	}
+	if want := noneOf(request.Tags.Find("p")[1]); !reflect.DeepEqual(content.Rows, want) {
+		return fmt.Errorf("the notice says %+v instead of %+v", content.Rows, want)
 	}
 	for tag := range event.Tags.FindAll("e") {
 		if tag[1] == request.ID {
@@ -93,4 +112,35 @@ func outcomeOfForgery(ctx context.Context, p *probe) error {
 	forged.Sig = randomID() + randomID()
 	_ = s.publish(ctx, &forged) // a relay refuses it, or stores it for others to judge
 	return s.got(ctx, "the alleged requester")
+}
+
+// announced checks the document, and that nobody else can speak in the relay's name.
+func announced(ctx context.Context, p *probe) error {
+	said, err := actors.ReadAnnouncement(ctx, p.Relay)
+	if err != nil {
+		return err
+	}
+	request, listener, err := p.asker(ctx)
+	if err != nil {
+		return err
+	}
+	defer listener.leave()
+	stranger := actors.NewKey()
+	s, err := p.join(ctx, stranger)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	for _, kind := range []int{said.Outcome, said.Notice} {
+		forged := &nostr.Event{
+			Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`, Tags: nostr.Tags{{"e", request.ID}, {"p", request.PubKey}},
+		}
+		if err := stranger.Sign(forged); err != nil {
+			return err
+		}
+		if !nostr.IsEphemeralKind(kind) || s.submit(ctx, "EVENT", forged) == nil {
+			return fmt.Errorf("the kind %d of the NIP-11 document is not ephemeral, or a stranger's event of it was accepted", kind)
+		}
+	}
+	return listener.got(ctx, "who was to be deceived")
 }

@@ -2,111 +2,193 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
-// information is what the NIP-11 document says of KeyPackages.
-type information struct {
-	Pubkey   string   `json:"pubkey"`
-	Outcome  int      `json:"outcome_kind"`
-	Notice   int      `json:"notice_kind"`
-	Requests []string `json:"requests"`
-}
-
-func (p *probe) information(ctx context.Context) (information, error) {
-	var document struct {
-		KeyPackages information `json:"keypackages"`
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(p.Relay, "ws", "http", 1), nil)
-	if err != nil {
-		return information{}, err
-	}
-	request.Header.Set("Accept", "application/nostr+json")
-	response, err := p.http.Do(request)
-	if err != nil {
-		return information{}, fmt.Errorf("the NIP-11 document: %w", err)
-	}
-	defer response.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&document); err != nil {
-		return information{}, fmt.Errorf("the NIP-11 document: %w", err)
-	}
-	if !keypackage.IsPubkey(document.KeyPackages.Pubkey) {
-		return information{}, errors.New("the NIP-11 document names no key that outcomes and notices are signed with")
-	}
-	return document.KeyPackages, nil
-}
-
-// announced checks the document and that nobody else can speak in the relay's name.
-func announced(ctx context.Context, p *probe) error {
-	said, err := p.information(ctx)
-	if err != nil {
-		return err
-	}
-	key := actors.NewKey()
-	s, err := p.join(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer s.leave()
-	for _, kind := range []int{said.Outcome, said.Notice} {
-		if !nostr.IsEphemeralKind(kind) {
-			return fmt.Errorf("the NIP-11 document names the kind %d, which is not ephemeral", kind)
-		}
-		forged := &nostr.Event{Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`}
-		if err := key.Sign(forged); err != nil {
-			return err
-		}
-		if s.submit(ctx, "EVENT", forged) == nil {
-			return fmt.Errorf("an event of kind %d of somebody else was accepted", kind)
-		}
-	}
-	return nil
-}
-
+// authRequired asks for what only who has authenticated gets, and then does what ordinary clients do at that word.
 func authRequired(ctx context.Context, p *probe) error {
 	s, err := p.visit(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
-	reason, err := s.ask(ctx, "anonymous", keyPackagesOf(actors.NewKey()))
-	if err != nil {
+	key := actors.NewKey()
+	filters := []nostr.Filter{keyPackagesOf(actors.NewKey())}
+	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel} {
+		filters = append(filters, nostr.Filter{Kinds: []int{kind}})
+	}
+	for _, filter := range filters {
+		if reason, err := s.ask(ctx, "anonymous", filter); err != nil || !strings.HasPrefix(reason, "auth-required:") {
+			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, orElse(err, "not auth-required:"))
+		}
+	}
+	if err := s.refusesRequest(ctx, key); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(reason, "auth-required:") {
-		return fmt.Errorf("a REQ for kind 443 ended with %q", reason)
+	if err := s.authenticate(ctx, key); err != nil {
+		return err
 	}
+	if reason, err := s.ask(ctx, "known", filters[0]); err != nil || reason != "" {
+		return fmt.Errorf("a REQ after authenticating ended with %q: %w", reason, orElse(err, "it was closed"))
+	}
+	return s.refusesRequest(ctx, actors.NewKey())
+}
+
+// refusesRequest fails unless the key's 447 is answered by what makes clients authenticate.
+func (s *session) refusesRequest(ctx context.Context, key actors.Key) error {
 	request := actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}})
-	if err := actors.NewKey().Sign(request); err != nil {
+	if err := key.Sign(request); err != nil {
 		return err
 	}
 	if err := s.submit(ctx, "EVENT", request); err == nil || !strings.Contains(err.Error(), "auth-required:") {
-		return fmt.Errorf("a 447 was answered: %w", errors.Join(errors.New("not auth-required"), err))
+		return fmt.Errorf("a 447 whose author has not authenticated: %w", orElse(err, "it was accepted"))
 	}
 	return nil
 }
 
-// addressable has everybody read a kind 30443.
-func addressable(ctx context.Context, p *probe) (err error) {
-	owner, stranger := actors.NewKey(), actors.NewKey()
-	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey})
+func orElse(err error, what string) error {
+	if err == nil {
+		err = errors.New(what)
+	}
+	return err
+}
+
+// severalKeys authenticates twice on one connection, asks for both owners' stock, and has both given something.
+func severalKeys(ctx context.Context, p *probe) (err error) {
+	keys := []actors.Key{actors.NewKey(), actors.NewKey()}
+	s, err := p.join(ctx, keys[0])
 	if err != nil {
 		return err
 	}
-	event, err := actors.MDK.Publish(owner, encoded, p.Relay, nostr.Now())
+	defer s.leave()
+	if err := s.authenticate(ctx, keys[1]); err != nil {
+		return fmt.Errorf("authenticate a second key: %w", err)
+	}
+	for _, key := range keys {
+		event, err := p.publishKeyPackage(ctx, key)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(s.serves(ctx, keyPackagesOf(key), event.ID, true), p.withdraw(ctx, key, event))
+		if err != nil {
+			return fmt.Errorf("one of two authenticated keys %w", err)
+		}
+	}
+	owner := actors.NewKey()
+	deliveries, err := p.deliveries(owner, len(keys))
 	if err != nil {
+		return err
+	}
+	s.forget()
+	if err := s.subscribe(ctx, "keypackages", listening(owner)); err != nil {
+		return err
+	}
+	for i, key := range keys {
+		if err := p.expect(ctx, relayapi.Delivered, key.Pubkey, deliveries[i]); err != nil {
+			return fmt.Errorf("the delivery to one of two authenticated keys: %w", err)
+		}
+	}
+	return s.got(ctx, "a session of two keys", deliveries[0].Event, deliveries[1].Event)
+}
+
+// listening is a filter for what is yet to come, which is no request.
+func listening(owner actors.Key) nostr.Filter {
+	filter := keyPackagesOf(owner)
+	filter.LimitZero = true
+	return filter
+}
+
+// pipelined sends subscriptions and a request without waiting for anything, as clients do. The owner has stock, so that whoever
+// serves requests has something to deliver; the delivery that is certain to come is pushed here.
+func pipelined(ctx context.Context, p *probe) (err error) {
+	owner, requester := actors.NewKey(), actors.NewKey()
+	stock, err := p.publishKeyPackage(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, stock)) }()
+	deliveries, err := p.deliveries(owner, 1)
+	if err != nil {
+		return err
+	}
+	s, err := p.join(ctx, requester)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.pipeline(ctx, requester, owner); err != nil {
+		return err
+	}
+	if err := p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries...); err != nil {
+		return fmt.Errorf("with a subscription that was closed before the request: %w", err)
+	}
+	if err := s.pipeline(ctx, requester, owner, "second"); err != nil {
+		return err
+	}
+	if err := p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...); err != nil {
+		return fmt.Errorf("with another subscription, opened before the request: %w", err)
+	}
+	received, err := s.all(ctx, 1)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(s.on, func(id string) bool { return id != "second" }); i >= 0 {
+		return fmt.Errorf("an event came on the subscription %q, which was not open", s.on[i])
+	}
+	if !slices.Contains(received, deliveries[0].Event) {
+		return errors.New("the delivery did not come")
+	}
+	return nil
+}
+
+// pipeline opens and closes a subscription, opens others and asks, all in one breath.
+func (s *session) pipeline(ctx context.Context, requester, owner actors.Key, open ...string) error {
+	request := actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life})
+	if err := requester.Sign(request); err != nil {
+		return err
+	}
+	if err := errors.Join(s.send(ctx, "REQ", "first", listening(owner)), s.send(ctx, "CLOSE", "first")); err != nil {
+		return err
+	}
+	for _, id := range open {
+		if err := s.send(ctx, "REQ", id, listening(owner)); err != nil {
+			return err
+		}
+	}
+	return s.publish(ctx, request)
+}
+
+// deleted publishes a KeyPackage and its deletion, one after another and in one breath, and then the KeyPackage once more.
+func deleted(ctx context.Context, p *probe) error {
+	for what, send := range map[string]func(*session, *nostr.Event) error{
+		"a KeyPackage that is deleted later":   func(s *session, e *nostr.Event) error { return s.publish(ctx, e) },
+		"a KeyPackage that is deleted at once": func(s *session, e *nostr.Event) error { return s.send(ctx, "EVENT", e) },
+	} {
+		if err := p.staysAway(ctx, send); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+func (p *probe) staysAway(ctx context.Context, send func(*session, *nostr.Event) error) error {
+	owner := actors.NewKey()
+	event, err := p.keyPackage(owner)
+	if err != nil {
+		return err
+	}
+	deletion := &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}}
+	if err := owner.Sign(deletion); err != nil {
 		return err
 	}
 	s, err := p.join(ctx, owner)
@@ -114,77 +196,67 @@ func addressable(ctx context.Context, p *probe) (err error) {
 		return err
 	}
 	defer s.leave()
-	if err := s.publish(ctx, event); err != nil {
+	if err := errors.Join(send(s, event), s.publish(ctx, deletion), s.serves(ctx, keyPackagesOf(owner), event.ID, false)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
-	ways := []nostr.Filter{{Kinds: []int{keypackage.KindAddressableKeyPackage}, Authors: []string{owner.Pubkey}}}
-	for who, key := range map[string]*actors.Key{"somebody else": &stranger, "a session that is not authenticated": nil} {
-		if err := p.reads(ctx, key, event.ID, true, ways); err != nil {
-			return fmt.Errorf("%s %w", who, err)
+	_ = s.submit(ctx, "EVENT", event) // a relay may refuse it, or say that it knows it
+	return s.serves(ctx, keyPackagesOf(owner), event.ID, false)
+}
+
+// answered sends messages of which nothing can be used but the id.
+func answered(ctx context.Context, p *probe) error {
+	key := actors.NewKey()
+	s, err := p.join(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	for _, fields := range []string{
+		`"kind":443`,
+		`"kind":"443"`,
+		`"kind":443.5`,
+		`"kind":443,"pubkey":"KEY","created_at":1.5,"tags":[],"content":"","sig":"IDID"`,
+		`"kind":443,"pubkey":"KEY","created_at":"1","tags":[],"content":"","sig":"IDID"`,
+		`"kind":447,"pubkey":"KEY","created_at":1,"tags":{},"content":"","sig":"IDID"`,
+	} {
+		id := randomID()
+		frame := strings.NewReplacer("ID", id, "KEY", key.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
+		if err := s.isAnswered(ctx, `["EVENT",`+frame+`]`, "OK", id); err != nil {
+			return err
+		}
+	}
+	for _, frame := range []string{
+		`["REQ","id"]`, `["REQ","id",7]`, `["REQ","id",{"kinds":["443"]}]`, `["REQ","id",{"kinds":[443.5]}]`,
+		`["REQ","id",{"kinds":[443],"authors":"bob"}]`, `["COUNT","id",{"kinds":["443"]}]`,
+	} {
+		if err := s.isAnswered(ctx, frame, "CLOSED", "id"); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// severalKeys authenticates twice on one connection and asks for both owners' stock.
-func severalKeys(ctx context.Context, p *probe) (err error) {
-	first, second := actors.NewKey(), actors.NewKey()
-	s, err := p.join(ctx, first)
-	if err != nil {
+func (s *session) isAnswered(ctx context.Context, frame, label, id string) error {
+	if err := s.conn.Write(ctx, websocket.MessageText, []byte(frame)); err != nil {
 		return err
 	}
-	defer s.leave()
-	if err := s.prove(ctx, second); err != nil {
-		return fmt.Errorf("authenticate a second key: %w", err)
+	answer, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == label && m.text(1) == id })
+	if err != nil {
+		return fmt.Errorf("%s: wait for %s: %w", frame, label, err)
 	}
-	for _, key := range []actors.Key{first, second} {
-		event, err := p.publishKeyPackage(ctx, key)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, p.withdraw(ctx, key, event)) }()
-		s.events = nil
-		if err := s.subscribe(ctx, "own", keyPackagesOf(key)); err != nil {
-			return err
-		}
-		if !contains(s.events, event.ID) {
-			return errors.New("one of two authenticated keys is not served its own KeyPackage")
-		}
+	if label == "OK" && (len(answer) < 3 || string(answer[2]) != "false") {
+		return fmt.Errorf("%s was accepted", frame)
 	}
 	return nil
-}
-
-// closedSubscription closes a subscription in the same breath in which it opens it.
-func closedSubscription(ctx context.Context, p *probe) error {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	s, err := p.join(ctx, requester)
-	if err != nil {
-		return err
-	}
-	defer s.leave()
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
-		return err
-	}
-	filter := keyPackagesOf(owner)
-	filter.LimitZero = true // it asks for nothing
-	if err := errors.Join(s.send(ctx, "REQ", "short", filter), s.send(ctx, "CLOSE", "short")); err != nil {
-		return err
-	}
-	if err := s.subscribe(ctx, "other", nostr.Filter{Kinds: []int{nostr.KindTextNote}, LimitZero: true}); err != nil {
-		return err
-	}
-	return p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries...)
 }
 
 // reqIsARequest has an ordinary client read an owner's KeyPackages.
 func reqIsARequest(ctx context.Context, p *probe) (err error) {
-	said, err := p.information(ctx)
+	said, err := actors.ReadAnnouncement(ctx, p.Relay)
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(strings.Join(said.Requests, " "), "REQ") {
+	if !slices.Contains(said.Requests, "REQ") {
 		return notChecked("the NIP-11 document does not say that a REQ is a request")
 	}
 	owner := actors.NewKey()

@@ -33,8 +33,9 @@ func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 type session struct {
 	probe     *probe
 	conn      *websocket.Conn
-	challenge string   // NIP-42
+	challenge string   // NIP-42; "" until the relay has sent one
 	events    []string // received so far, as the relay wrote them
+	on        []string // the subscription of each
 }
 
 // visit opens a session that is nobody's.
@@ -74,10 +75,12 @@ func (s *session) leave() { _ = s.conn.CloseNow() }
 // authenticate answers the relay's challenge. NIP-42 lets a relay send it when it likes: one that has sent none is asked for
 // what it serves to the author only.
 func (s *session) authenticate(ctx context.Context, key actors.Key) error {
+	if s.challenge != "" {
+		return s.prove(ctx, key)
+	}
 	const asking = "authenticate"
 	ask := time.AfterFunc(s.probe.Quiet, func() { _ = s.send(ctx, "REQ", asking, keyPackagesOf(key)) })
-	message, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == "AUTH" })
-	if err != nil {
+	if _, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == "AUTH" }); err != nil {
 		ask.Stop()
 		return fmt.Errorf("wait for the challenge: %w", err)
 	}
@@ -86,7 +89,6 @@ func (s *session) authenticate(ctx context.Context, key actors.Key) error {
 			return err
 		}
 	}
-	s.challenge = message.text(1)
 	return s.prove(ctx, key)
 }
 
@@ -145,6 +147,18 @@ func (s *session) ask(ctx context.Context, id string, filters ...nostr.Filter) (
 	return end.text(2), nil
 }
 
+// serves fails unless the answer to the filter has the KeyPackage, or has it not.
+func (s *session) serves(ctx context.Context, filter nostr.Filter, id string, wanted bool) error {
+	s.forget()
+	if err := s.subscribe(ctx, "read", filter); err != nil {
+		return fmt.Errorf("could not ask for %v: %w", filter, err)
+	}
+	if saw := contains(s.events, id); saw != wanted {
+		return fmt.Errorf("asked for %v: the event was served: %v", filter, saw)
+	}
+	return nil
+}
+
 // all returns the events that have arrived since the session was opened, when at least n have and then nothing more does for
 // the quiet time, or when n do not arrive in time. It is the last thing to ask of a session: it may be closed then.
 func (s *session) all(ctx context.Context, n int) ([]string, error) {
@@ -167,6 +181,9 @@ func (s *session) await(ctx context.Context, n int, patience time.Duration) erro
 	_, err := s.until(ctx, patience, func(message) bool { return len(s.events) >= n })
 	return err
 }
+
+// forget leaves aside what has arrived so far.
+func (s *session) forget() { s.events, s.on = nil, nil }
 
 // notOver makes nothing of an error that only says that nothing more came.
 func notOver(ctx context.Context, err error) error {
@@ -201,8 +218,11 @@ func (s *session) until(ctx context.Context, patience time.Duration, found func(
 		if json.Unmarshal(frame, &m) != nil {
 			return nil, errors.New("the relay sent a frame that is not a JSON array")
 		}
-		if m.label() == "EVENT" && len(m) == 3 {
-			s.events = append(s.events, string(m[2]))
+		switch {
+		case m.label() == "EVENT" && len(m) == 3:
+			s.events, s.on = append(s.events, string(m[2])), append(s.on, m.text(1))
+		case m.label() == "AUTH":
+			s.challenge = m.text(1)
 		}
 		if found(m) {
 			return m, nil

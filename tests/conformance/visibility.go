@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -54,7 +57,7 @@ func (p *probe) publishKeyPackage(ctx context.Context, owner actors.Key) (*nostr
 	return event, s.publish(ctx, event)
 }
 
-// reads fails unless a session that asks in these ways, one after another, sees the KeyPackage each time, or never.
+// reads fails unless a session that asks in these ways, one after another, sees the event each time, or never.
 func (p *probe) reads(ctx context.Context, key *actors.Key, id string, allowed bool, ways []nostr.Filter) error {
 	s, err := p.member(ctx, key)
 	if err != nil {
@@ -62,13 +65,57 @@ func (p *probe) reads(ctx context.Context, key *actors.Key, id string, allowed b
 	}
 	defer s.leave()
 	for _, filter := range ways {
-		s.events = nil
-		if err := s.subscribe(ctx, "read", filter); err != nil {
-			return fmt.Errorf("could not ask for %v: %w", filter, err)
+		if err := s.serves(ctx, filter, id, allowed); err != nil {
+			return err
 		}
-		if saw := contains(s.events, id); saw != allowed {
-			return fmt.Errorf("asked for %v: the KeyPackage was served: %v", filter, saw)
+	}
+	if allowed {
+		return nil
+	}
+	return s.toldNothing(ctx, id, ways)
+}
+
+// toldNothing fails if the relay tells of the event without sending it: by its count (NIP-45), or its id (NIP-77).
+func (s *session) toldNothing(ctx context.Context, id string, ways []nostr.Filter) error {
+	const nothingYet = "6100000200" // a client that has nothing and wants to know of everything
+	for i, filter := range ways {
+		name := fmt.Sprint("secret", i)
+		if err := errors.Join(s.send(ctx, "COUNT", name, filter), s.send(ctx, "NEG-OPEN", name, filter, nothingYet)); err != nil {
+			return err
 		}
+	}
+	found, err := s.until(ctx, s.probe.Quiet, func(m message) bool { return m.counts() || m.label() == "NEG-MSG" && strings.Contains(m.text(2), id) })
+	if err == nil {
+		return fmt.Errorf("was told of the event by a %s", found.label())
+	}
+	return notOver(ctx, err)
+}
+
+// counts reports whether this says that there are events.
+func (m message) counts() bool {
+	var answer struct{ Count int }
+	return m.label() == "COUNT" && len(m) > 2 && json.Unmarshal(m[2], &answer) == nil && answer.Count > 0
+}
+
+// stored447 asks for a request, in its author's name, too.
+func stored447(ctx context.Context, p *probe) error {
+	request, s, err := p.asker(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.publish(ctx, request); err != nil {
+		return err
+	}
+	ways := []nostr.Filter{{Kinds: []int{keypackage.KindRequest}, Authors: []string{request.PubKey}}, {IDs: []string{request.ID}}}
+	for _, filter := range ways {
+		if err := s.serves(ctx, filter, request.ID, false); err != nil {
+			return fmt.Errorf("its author %w", err)
+		}
+	}
+	stranger := actors.NewKey()
+	if err := p.reads(ctx, &stranger, request.ID, false, ways); err != nil {
+		return fmt.Errorf("somebody else %w", err)
 	}
 	return nil
 }
@@ -101,4 +148,33 @@ func new443(ctx context.Context, p *probe) (err error) {
 		open[1].got(ctx, "somebody else"),
 		open[2].got(ctx, "a session that is not authenticated"),
 	)
+}
+
+// addressable has everybody read a kind 30443.
+func addressable(ctx context.Context, p *probe) (err error) {
+	owner, stranger := actors.NewKey(), actors.NewKey()
+	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey})
+	if err != nil {
+		return err
+	}
+	event, err := actors.MDK.Publish(owner, encoded, p.Relay, nostr.Now())
+	if err != nil {
+		return err
+	}
+	s, err := p.join(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.publish(ctx, event); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
+	ways := []nostr.Filter{{Kinds: []int{keypackage.KindAddressableKeyPackage}, Authors: []string{owner.Pubkey}}}
+	for who, key := range map[string]*actors.Key{"its author": &owner, "somebody else": &stranger, "a session that is not authenticated": nil} {
+		if err := p.reads(ctx, key, event.ID, true, ways); err != nil {
+			return fmt.Errorf("%s %w", who, err)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 const clientGuide = "shared/keypackage/README.md"
@@ -36,6 +38,13 @@ func TestExamplesAreReal(t *testing.T) {
 			document := keypackage.RequestDocument{ID: event.ID, Event: text[1], Kind: keypackage.KindRequest, HasKind: true}
 			if _, err := keypackage.ParseRequest(document, 10); err != nil {
 				t.Error(err)
+			}
+		case keypackage.KindOutcome:
+			var outcome relayapi.Outcome
+			if err := json.Unmarshal([]byte(event.Content), &outcome); err != nil {
+				t.Error(err)
+			} else if again, _ := json.Marshal(outcome); string(again) != event.Content {
+				t.Errorf("the gateway would write the outcome of the example as %s", again)
 			}
 		}
 	}

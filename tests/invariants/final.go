@@ -113,7 +113,7 @@ func (c *final) checkAnswer(request Request, answer keypackage.Answer) {
 }
 
 func (c *final) checkClaim(r keypackage.Claim) {
-	reserves := 0
+	reserves, told := 0, r.Row().Packages
 	for _, id := range r.DeliveryIDs {
 		d, ok := c.Deliveries[id]
 		joined := slices.Contains(d.RequestIDs, r.RequestID) || d.State == keypackage.StateDelivered // after a REQ
@@ -123,6 +123,12 @@ func (c *final) checkClaim(r keypackage.Claim) {
 		if d.Reserve {
 			reserves++
 		}
+		if !slices.Contains(told, keypackage.Granted{ID: d.PackageID, Reserve: d.Reserve}) {
+			c.add("I3", "the requester of %s was not told of the package %s as it was granted", short(r.RequestID), short(d.PackageID))
+		}
+	}
+	if len(told) != len(r.DeliveryIDs) {
+		c.add("I3", "the requester of %s was told of %d packages, not %d", short(r.RequestID), len(told), len(r.DeliveryIDs))
 	}
 	if r.Granted != len(r.DeliveryIDs) || r.Granted > r.Requested || reserves > 1 {
 		c.add("I4", "request %s asked for %d, was granted %d by %d deliveries, %d of them reserves",

@@ -133,6 +133,11 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			a.Dismissal = &keypackage.Dismissal{RequestID: "request", Outcome: keypackage.OutcomeRejected}
 			s.Answers["request"] = a
 		}, "I3: request request has an outcome as a whole"},
+		"a reserve that the requester is told of as one-time": {func(_ *Run, s *State) {
+			d := s.Deliveries["request_two"]
+			d.Reserve = true
+			s.Deliveries[d.ID] = d
+		}, "I3: the requester of request was not told of the package two as"},
 		"a mark that stays": {func(_ *Run, s *State) { s.Marked = []string{"request"} }, "I3: request request is still looked for"},
 		"an open delivery":  {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
 		"a package vanishes": {func(r *Run, s *State) {

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -110,14 +111,34 @@ func (s *world) holds(requester *actors.Requester, want ...*nostr.Event) {
 	}
 }
 
-// told waits for the notice of how a request ended and compares it.
+// told waits for the notice of how a request ended and compares it. The KeyPackages that it names are compared with the
+// deliveries.
 func (s *world) told(requester *actors.Requester, request string, want ...relayapi.OutcomeRow) {
 	s.t.Helper()
 	outcome, err := requester.AwaitOutcome(s.ctx, request)
 	s.must(err)
-	if !slices.Equal(outcome.Rows, want) {
+	granted := s.granted(request)
+	for i := range want {
+		want[i].KeyPackages = append([]relayapi.Granted{}, granted[want[i].Owner]...)
+	}
+	if !reflect.DeepEqual(outcome.Rows, want) {
 		s.t.Errorf("the requester was told %+v, want %+v", outcome.Rows, want)
 	}
+}
+
+// granted names, by owner, the KeyPackages of the deliveries that a request was granted.
+func (s *world) granted(request string) map[string][]relayapi.Granted {
+	s.t.Helper()
+	named := make(map[string][]relayapi.Granted)
+	for _, claim := range s.answer(request).Claims {
+		for _, id := range claim.DeliveryIDs {
+			delivery := s.read(s.names.Deliveries, id)
+			keyPackage, _ := delivery["keypackage_event_id"].(string)
+			reserve, _ := delivery["last_resort"].(bool)
+			named[claim.Owner] = append(named[claim.Owner], relayapi.Granted{ID: keyPackage, LastResort: reserve})
+		}
+	}
+	return named
 }
 
 func ids(events []*nostr.Event) []string {

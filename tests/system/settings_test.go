@@ -3,6 +3,7 @@ package system
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func TestKillSwitch(t *testing.T) {
 	s.create(s.names.Claims, "mode", fields{"mode": "observe"})
 	event := s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}, Min: 2})
 	s.takenUpAtLast(event)
-	s.observed(event.ID, bob, 2)
+	s.observed(event.ID, bob, published[:2]...)
 	s.left(bob, published...)
 
 	s.remove(s.names.Claims, "mode")
@@ -97,7 +98,7 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 	alice := observing.requester(bob)
 	request := observing.askFor(alice, bob, 2)
 	observing.acknowledgedAtOnce(request)
-	observing.observed(request, bob, 2)
+	observing.observed(request, bob, published[:2]...)
 	observing.left(bob, published...)
 	observing.holds(alice)
 
@@ -109,7 +110,7 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 	delivering.create(delivering.names.Requests, request, again)
 	delivering.acknowledgedAtOnce(request)
 	delivering.tick()
-	delivering.observed(request, bob, 2)
+	delivering.observed(request, bob, published[:2]...)
 	delivering.left(bob, published...)
 
 	carol := delivering.requester(bob)
@@ -118,8 +119,8 @@ func TestModeObserveAndThenDeliver(t *testing.T) {
 	delivering.left(bob, published[2])
 }
 
-// observed fails unless the request ended as observed, with that many KeyPackages of the owner.
-func (s *world) observed(request string, owner actors.Key, n int) {
+// observed fails unless the request ended as observed, with these KeyPackages of the owner.
+func (s *world) observed(request string, owner actors.Key, keyPackages ...*nostr.Event) {
 	s.t.Helper()
 	s.answered(request, keypackage.OutcomeObserved)
 	s.reach(request, 0, nil)
@@ -129,8 +130,11 @@ func (s *world) observed(request string, owner actors.Key, n int) {
 	snap, err := s.firestore.Collection(s.names.Requests).Doc(request).Get(s.ctx)
 	s.must(err)
 	s.must(snap.DataTo(&document))
-	want := keypackage.Row{Owner: owner.Pubkey, Requested: n, Granted: n}
-	if len(document.Observed) != 1 || document.Observed[0] != want {
+	want := keypackage.Row{Owner: owner.Pubkey, Requested: len(keyPackages), Granted: len(keyPackages)}
+	for _, event := range keyPackages {
+		want.Packages = append(want.Packages, keypackage.Granted{ID: event.ID})
+	}
+	if len(document.Observed) != 1 || !reflect.DeepEqual(document.Observed[0], want) {
 		s.t.Errorf("observed %+v, want %+v", document.Observed, want)
 	}
 }
