@@ -133,11 +133,13 @@ func Run(ctx context.Context, target Target, tell func(Result)) ([]Result, error
 func (p *probe) isReachable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
-	s, err := p.visit(ctx)
+	err := p.play(ctx, func(ctx context.Context, p *probe) error {
+		_, err := p.visit(ctx)
+		return err
+	})
 	if err != nil {
 		return actors.ExplainUnreachable(err)
 	}
-	s.leave()
 	return nil
 }
 
@@ -146,7 +148,7 @@ func (r rule) judge(ctx context.Context, p *probe) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
 	defer cancel()
 	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
-	if err := r.check(ctx, p); err != nil {
+	if err := p.play(ctx, r.check); err != nil {
 		result.Verdict, result.Detail = Fail, err.Error()
 		if errors.As(err, new(notChecked)) {
 			result.Verdict = NotChecked
@@ -165,8 +167,24 @@ func Broken(results []Result) (n int) {
 	return n
 }
 
-// probe is what all checks use.
+// probe is what a check uses, and what it leaves behind.
 type probe struct {
 	Target
-	http *http.Client
+	http      *http.Client
+	open      []*session
+	published []published
+}
+
+type published struct {
+	author actors.Key
+	id     string
+}
+
+// play makes a check with a probe of its own, and cleans up after it.
+func (p probe) play(ctx context.Context, check func(context.Context, *probe) error) error {
+	err := check(ctx, &p)
+	for _, s := range p.open {
+		_ = s.conn.CloseNow()
+	}
+	return errors.Join(err, p.withdraw(ctx))
 }
