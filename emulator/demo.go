@@ -12,6 +12,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/demo"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/page"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -24,6 +25,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print one JSON document on standard output, and the story on standard error")
 	patience := flags.Duration("patience", 20*time.Second, "how long an act may take")
+	pages := flags.Bool("page", false, "serve live pages to watch it in a browser, and leave everything running at the end, until Ctrl-C")
 	logs := flags.String("logs", "", "existing directory in which the logs of all processes stay")
 	if err := command.Parse(flags, args); err != nil {
 		return err
@@ -40,7 +42,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 		story = os.Stderr
 	}
 	printer := demo.NewPrinter(story, isTerminal(story))
-	report, err := playOn(ctx, suite.Options{FunctionEnv: env, Dir: *logs, Progress: printer.Progress}, printer, *patience)
+	report, err := playOn(ctx, suite.Options{FunctionEnv: env, Dir: *logs, Progress: printer.Progress}, printer, *patience, *pages)
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func playDemo(ctx context.Context, args []string) (err error) {
 }
 
 // playOn starts two suites on the same emulators: in one the gateway serves the requests, in the other the functions alone do.
-func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, patience time.Duration) (report *demo.Report, err error) {
+func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, patience time.Duration, pages bool) (report *demo.Report, err error) {
 	opts.RequestsServedBy = config.ServedByGateway
 	gateway, err := suite.Start(ctx, opts)
 	if err != nil {
@@ -86,7 +88,34 @@ func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, pati
 		case <-ctx.Done():
 		}
 	}()
-	return play(ctx, gateway, functions, printer, patience)
+	if !pages {
+		return play(ctx, gateway, functions, printer, patience)
+	}
+	stop, err := servePages(ctx, printer, gateway, functions)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if report, err = play(ctx, gateway, functions, printer, patience); err == nil {
+		printer.Progress("the pages stay until Ctrl-C")
+		<-ctx.Done()
+	}
+	return report, err
+}
+
+// servePages serves a page for each suite, says where, and returns what ends them.
+func servePages(ctx context.Context, printer *demo.Printer, gateway, functions *suite.Suite) (stop func() error, err error) {
+	first, err := page.Start(ctx, 0, gateway)
+	if err != nil {
+		return nil, err
+	}
+	second, err := page.Start(ctx, 0, functions)
+	if err != nil {
+		return nil, errors.Join(err, first.Stop())
+	}
+	printer.Progress("live page where the gateway serves:          " + first.URL())
+	printer.Progress("live page where the functions serve alone:   " + second.URL())
+	return func() error { return errors.Join(first.Stop(), second.Stop()) }, nil
 }
 
 func play(ctx context.Context, gateway, functions *suite.Suite, printer *demo.Printer, patience time.Duration) (*demo.Report, error) {

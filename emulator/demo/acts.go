@@ -14,7 +14,7 @@ import (
 
 // ordinaryClient shows what every Nostr client does: it subscribes to somebody's KeyPackages, and leaves at EOSE.
 func ordinaryClient(ctx context.Context, a *act) error {
-	const stocked = 3
+	const name, stocked = "Alice", 3
 	bob, published, err := a.owner(ctx, "Bob", stocked)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func ordinaryClient(ctx context.Context, a *act) error {
 		return err
 	}
 	defer alice.Disconnect()
-	a.log.clock("Alice reads Bob's KeyPackages (REQ, kind 443)")
+	a.log.clock(name + " reads Bob's KeyPackages (REQ, kind 443)")
 	everything := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}}
 	if err := alice.Subscribe(ctx, "bob", everything); err != nil {
 		return err
@@ -36,9 +36,9 @@ func ordinaryClient(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	a.tell("Alice", []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}, end})
+	a.tell(name, []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}, end})
 	if err := a.compare(received, published[:1]); err != nil {
-		return fmt.Errorf("Alice %w", err)
+		return fmt.Errorf("%s %w", name, err)
 	}
 	return a.stock(ctx, "Bob", bob.Key, published[1:])
 }

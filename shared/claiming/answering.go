@@ -52,8 +52,20 @@ func (a *answering) unitIDs() []string {
 }
 
 // recorded reads what is recorded of the request.
-func (a *answering) recorded(ctx context.Context) (known keypackage.Answer, err error) {
-	ids := append(a.unitIDs(), keypackage.DismissalID(a.doc.ID))
+func (a *answering) recorded(ctx context.Context) (keypackage.Answer, error) {
+	return a.read(ctx, append(a.unitIDs(), keypackage.DismissalID(a.doc.ID)))
+}
+
+// recordedFirst reads what may be recorded of the request as it stands now. One that would be claimed was hardly dismissed
+// before; if it was, its claim loses against the dismissal.
+func (a *answering) recordedFirst(ctx context.Context) (keypackage.Answer, error) {
+	if a.parsed == nil && a.mode == keypackage.ModeDeliver && a.req.Untimely(a.now(), a.settings.RequestMaxAge) == "" {
+		return a.read(ctx, a.unitIDs())
+	}
+	return a.recorded(ctx)
+}
+
+func (a *answering) read(ctx context.Context, ids []string) (known keypackage.Answer, err error) {
 	err = retryTransient(ctx, func() error {
 		answers, err := a.store.Answers(ctx, ids)
 		known = answers[a.doc.ID]

@@ -15,6 +15,7 @@ import (
 const (
 	transientAttempts = 3
 	transientPause    = 100 * time.Millisecond
+	longestBackoff    = 500 * time.Millisecond
 	commitAttempts    = 16 // lost races before the event is handed back to the platform
 )
 
@@ -36,7 +37,9 @@ func worthAnotherAttempt(attempt int, err error) bool {
 	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts
 }
 
-// backoff is random, so that losers of the same race do not meet again, and grows to 100 ms.
-func backoff(attempt int) time.Duration {
-	return time.Duration(rand.Int64N(int64(min(attempt, 10)) * int64(10*time.Millisecond)))
+// backoff is random, so that losers of the same race do not meet again. Whoever lost may as well let the others finish: it
+// grows with what the attempt took, which is long where many instances want the same owner.
+func backoff(attempt int, took time.Duration) time.Duration {
+	most := max(took, 10*time.Millisecond) << min(attempt-1, 2)
+	return rand.N(min(most, longestBackoff))
 }

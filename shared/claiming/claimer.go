@@ -97,7 +97,7 @@ func (c *Claimer) serve(
 		return result, err
 	}
 	result.Unmarked = !doc.Marked
-	known, err := a.recorded(ctx)
+	known, err := a.recordedFirst(ctx)
 	if err != nil {
 		return result, err
 	}

@@ -21,11 +21,15 @@ const (
 // function has 60 s, the scheduled one 50, and an owner's turn must not be held by a database that does not answer.
 const leadTime = 20 * time.Second
 
+// answerAll answers units of one owner, in their order. Before it tries again it asks for those who have come meanwhile: more
+// returns all units, old and new, and the answers are to all of them.
+type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error)
+
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
 // after another is all they could do anyway; together they need one transaction instead of many lost races.
 type combiner struct {
-	answerAll func(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error)
+	answerAll answerAll
 
 	mu     sync.Mutex
 	owners map[string]*queue
@@ -45,8 +49,8 @@ type waiter struct {
 	err    error
 }
 
-func newCombiner(answerAll func(context.Context, string, []Unit) ([]unitAnswer, error)) *combiner {
-	return &combiner{answerAll: answerAll, owners: make(map[string]*queue)}
+func newCombiner(do answerAll) *combiner {
+	return &combiner{answerAll: do, owners: make(map[string]*queue)}
 }
 
 // answer returns once the unit's claim is committed, or has failed. Every caller waits for its own unit: no one
@@ -101,9 +105,13 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTime)
 	defer cancel()
 	for !leader.answered() && ctx.Err() == nil {
-		batch := c.nextBatch(q)
+		batch := c.nextBatch(q, nil)
 		units, index := distinctUnits(batch)
-		answers, err := c.answerAll(ctx, leader.unit.Owner, units)
+		answers, err := c.answerAll(ctx, leader.unit.Owner, units, func() []Unit {
+			batch = c.nextBatch(q, batch)
+			units, index = distinctUnits(batch)
+			return units
+		})
 		for i, w := range batch {
 			if w.err = err; err == nil {
 				w.answer = answers[index[i]]
@@ -122,19 +130,21 @@ func (w *waiter) answered() bool {
 	}
 }
 
-func (c *combiner) nextBatch(q *queue) []*waiter {
+// nextBatch adds to a batch those who wait, as far as one transaction allows.
+func (c *combiner) nextBatch(q *queue, batch []*waiter) []*waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, packages := 0, 0
-	for n < min(len(q.waiting), combineUnits) {
-		packages += q.waiting[n].unit.Request.Min
-		if n > 0 && packages > combinePackages {
+	packages := 0
+	for _, w := range batch {
+		packages += w.unit.Request.Min
+	}
+	for len(q.waiting) > 0 && len(batch) < combineUnits {
+		packages += q.waiting[0].unit.Request.Min
+		if len(batch) > 0 && packages > combinePackages {
 			break
 		}
-		n++
+		batch, q.waiting = append(batch, q.waiting[0]), q.waiting[1:]
 	}
-	batch := q.waiting[:n:n]
-	q.waiting = q.waiting[n:]
 	return batch
 }
 

@@ -25,7 +25,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -168,7 +168,7 @@ func TestLeaderHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var silent atomic.Bool
 		silent.Store(true)
-		c := newCombiner(func(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error) {
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
 			if silent.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -234,6 +234,45 @@ func TestErrorReachesTheWholeBatchOnly(t *testing.T) {
 		x.err, x.gate = nil, nil
 		if _, err := c.answer(t.Context(), ask("0", 1)); err != nil {
 			t.Errorf("a failure is remembered: %v", err)
+		}
+	})
+}
+
+// Whoever comes while a transaction loses its race is answered by the next attempt, as far as there is room.
+func TestLosersTakeOthersAlong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lost, calls := make(chan struct{}), 0
+		c := newCombiner(func(_ context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
+			calls++
+			if calls == 1 {
+				<-lost
+				units = more()
+			}
+			answers := make([]unitAnswer, len(units))
+			for i, u := range units {
+				answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner, Granted: len(units)}
+			}
+			return answers, nil
+		})
+		var together atomic.Int64
+		for i := range combineUnits + 10 {
+			u := ask(distinct(i), 1)
+			go func() {
+				a, err := c.answer(t.Context(), u)
+				if err != nil || a.claim.RequestID != u.Request.ID {
+					t.Errorf("%s: %+v, %v", u.ClaimID(), a, err)
+				}
+				if err == nil && a.claim.Granted == combineUnits {
+					together.Add(1)
+				}
+			}()
+			synctest.Wait()
+		}
+		close(lost)
+		synctest.Wait()
+		if n := together.Load(); n != combineUnits || calls != 2 {
+			t.Errorf("%d were answered together, in %d transactions", n, calls)
 		}
 	})
 }

@@ -117,8 +117,18 @@ func (d *decision) answer(u Unit) error {
 	d.plan.Answers = append(d.plan.Answers, claim)
 	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
 		d.plan.Claims = append(d.plan.Claims, claim)
+		d.copyClaim(&claim)
 	}
 	return nil
+}
+
+// copyClaim gives the deliveries of a request for one owner the answer that goes with them.
+func (d *decision) copyClaim(claim *keypackage.Claim) {
+	for _, delivery := range d.plan.Created {
+		if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 {
+			delivery.Claim = claim
+		}
+	}
 }
 
 func newClaim(u Unit, now time.Time) keypackage.Claim {

@@ -3,6 +3,7 @@ package claiming
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -27,6 +28,7 @@ func (a *answering) dismissal(outcome keypackage.Outcome, reason string) keypack
 // so are the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
 func (a *answering) dismiss(ctx context.Context, dismissal keypackage.Dismissal) (keypackage.Answer, error) {
 	for attempt := 1; ; attempt++ {
+		begun := time.Now()
 		err := retryTransient(ctx, func() error { return a.store.Dismiss(ctx, dismissal, a.unitIDs()) })
 		if err == nil {
 			return keypackage.Answer{Dismissal: &dismissal}, nil
@@ -40,7 +42,7 @@ func (a *answering) dismiss(ctx context.Context, dismissal keypackage.Dismissal)
 		case !known.Empty():
 			return a.claim(ctx, known)
 		}
-		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
 			return keypackage.Answer{}, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,11 +24,12 @@ type unitAnswer struct {
 }
 
 // answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
-// decided anew. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may
-// have been committed.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) ([]unitAnswer, error) {
+// decided anew, together with those who came meanwhile. That a unit was answered before shows only then, since a commit
+// creates its claim; and what ended unclear may have been committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
 	var known map[string]keypackage.Answer
 	for attempt := 1; ; attempt++ {
+		begun := time.Now()
 		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool {
 			_, answered := recorded(known, u)
 			return answered
@@ -39,9 +41,10 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit) (
 		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
 			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
 		}
-		if err := retry.Pause(ctx, backoff(attempt)); err != nil {
+		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
 			return nil, err
 		}
+		units = more()
 		if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
 			known = answers
 		}
@@ -80,7 +83,11 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	if limit := c.newestWanted(reader.units, view); limit > 0 {
+	limit := c.newestWanted(reader.units, view)
+	if !hope && !reader.complete { // others want the oldest, too: what stays behind is to be one that they do not take
+		limit = max(limit, 1)
+	}
+	if limit > 0 {
 		if err := reader.readNewest(ctx, limit); err != nil {
 			return nil, err
 		}

@@ -104,7 +104,15 @@ func (m *memory) Announced(
 		}
 		return nil
 	})
-	return answer, found, err
+	return answer, unaware(found), err
+}
+
+// unaware forgets what is not looked for.
+func unaware(found []keypackage.StoredDelivery) []keypackage.StoredDelivery {
+	for i := range found {
+		found[i].Tombstoned = false
+	}
+	return found
 }
 
 // refs names all deliveries.
@@ -158,7 +166,7 @@ func (m *memory) OpenFor(
 		m.read, m.largest = m.read+len(found), max(m.largest, len(found))
 		return nil
 	})
-	return found, err
+	return unaware(found), err
 }
 
 func (m *memory) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {

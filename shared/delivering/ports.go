@@ -9,7 +9,9 @@ import (
 
 // Store keeps the deliveries. All methods may be called concurrently, also from other processes.
 type Store interface {
-	// Announced returns those of the claims and deliveries that exist, of all that the announcement names, in any order.
+	// Announced returns those of the claims and deliveries that exist, of all that the announcement names, in any order. A
+	// claim that is not on the deliveries although it could be is left out; Answer finds it. Announced does not look for
+	// tombstones: BeginPush does, and what it refuses is read again by Deliveries.
 	Announced(ctx context.Context, a keypackage.Announcement) (keypackage.Answer, []keypackage.StoredDelivery, error)
 
 	// Answer returns what is recorded of the answer to a request, its claims in any order.
@@ -19,7 +21,7 @@ type Store interface {
 	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
 
 	// OpenFor returns up to limit open deliveries for the requester whose ids come after that one ("": from the first), in
-	// the order of their ids.
+	// the order of their ids, and like Announced does not look for tombstones.
 	OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error)
 
 	// BeginPush saves deliveries on which Delivery.BeginPush was called, all in one transaction, provided that none has

@@ -77,7 +77,7 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 		last := len(open) < page
 		after = open[len(open)-1].ID
 		for _, group := range byRequest(open) {
-			answer, err := w.store.Answer(ctx, group[0].LatestRequest())
+			answer, err := w.answerFor(ctx, &group[0].Delivery)
 			if err == nil {
 				err = w.push(ctx, "", answer, group, nil)
 			}
@@ -90,6 +90,14 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 		}
 	}
 	return nil
+}
+
+// answerFor returns the answer to the last request that asked for the delivery.
+func (w *work) answerFor(ctx context.Context, d *keypackage.Delivery) (keypackage.Answer, error) {
+	if answer := d.AnswerTo(d.LatestRequest()); !answer.Empty() {
+		return answer, nil
+	}
+	return w.store.Answer(ctx, d.LatestRequest())
 }
 
 // byRequest groups deliveries by the last request that asked for them, oldest first.

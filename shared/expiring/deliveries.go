@@ -17,19 +17,19 @@ const (
 // expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be
 // ended does not keep the others from it. What has changed meanwhile is looked at again, as long as that leads somewhere.
 func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
-	for {
-		met, ended, err := e.expireDue(ctx, report)
-		if ended == met || ended == 0 || ctx.Err() != nil {
+	for tombstones := false; ; tombstones = true {
+		met, ended, err := e.expireDue(ctx, tombstones, report)
+		if ended == met || (ended == 0 && tombstones) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
 // expireDue goes once through what is due. One query brings all of it, so that the time grows with what has expired and
-// the memory does not.
-func (e *Expirer) expireDue(ctx context.Context, report *Report) (met, ended int, err error) {
+// the memory does not. Tombstones are read only for what could not be returned without a look at them.
+func (e *Expirer) expireDue(ctx context.Context, tombstones bool, report *Report) (met, ended int, err error) {
 	var failures []error
-	for batch, err := range batches(e.store.Due(ctx, e.now().Add(-keypackage.Fence)), expireBatch, report) {
+	for batch, err := range batches(e.store.Due(ctx, e.now().Add(-keypackage.Fence), tombstones), expireBatch, report) {
 		if err != nil {
 			return met, 0, errors.Join(append(failures, err)...)
 		}

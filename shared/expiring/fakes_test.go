@@ -151,8 +151,14 @@ func going[T any](ctx context.Context, w *world, call string, find func() []T, i
 	}
 }
 
-func (w *world) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
-	return going(ctx, w, "Due", func() []keypackage.StoredDelivery { return w.open(time.Time{}, before) },
+func (w *world) Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error] {
+	return going(ctx, w, "Due", func() []keypackage.StoredDelivery {
+		found := w.open(time.Time{}, before)
+		for i := range found {
+			found[i].Tombstoned = found[i].Tombstoned && tombstones
+		}
+		return found
+	},
 		func(d keypackage.StoredDelivery) string { return d.ID })
 }
 

@@ -42,6 +42,7 @@ type Delivery struct {
 	PackageID       string     `firestore:"keypackage_event_id"`
 	RequestID       string     `firestore:"request_event_id"` // the request that claimed the package
 	RequestIDs      []string   `firestore:"request_ids"`      // and those that joined it later
+	Claim           *Claim     `firestore:"claim,omitempty"`  // a copy of RequestID's, if it asked one owner only
 	Hash            string     `firestore:"ledger_id"`        // key of the package's ledger entry
 	Suite           string     `firestore:"ciphersuite"`      // SuiteKey
 	Reserve         bool       `firestore:"last_resort"`      // the package is the owner's reserve and stays in stock
@@ -86,6 +87,15 @@ type DeliveryRef struct{ ID, Owner string }
 
 // Ref names the delivery.
 func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
+
+// AnswerTo returns the whole answer to a request if the delivery holds it, or none: a claim never changes, and came with the
+// delivery in one transaction, so that whoever has read the delivery need not read it.
+func (d *Delivery) AnswerTo(requestID string) Answer {
+	if d.Claim == nil || d.RequestID != requestID {
+		return Answer{}
+	}
+	return Answer{Claims: []Claim{*d.Claim}}
+}
 
 // NewDelivery returns the pending delivery of a package claimed now. It ends with the request, with the package, or after ttl.
 func NewDelivery(req *Request, p *Package, lastResort bool, ttl time.Duration, now time.Time) *Delivery {

@@ -2,6 +2,8 @@ package serving
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -13,6 +15,19 @@ const (
 	modeTimeout = 3 * time.Second
 	lineEvery   = time.Minute // metrics count by it
 )
+
+// begin does work beside the sessions, which Close waits for. A panic ends that work, not the instance. What it says is not
+// logged: it might repeat what a client has sent.
+func (s *Service) begin(work func()) {
+	s.background.Go(func() {
+		defer func() {
+			if fault := recover(); fault != nil {
+				s.Log.Error("panic", "type", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
+			}
+		}()
+		work()
+	})
+}
 
 // tend does what is to be done now and then, until Close.
 func (s *Service) tend() {

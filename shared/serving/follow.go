@@ -29,7 +29,7 @@ func (s *Service) follow(doc keypackage.RequestDocument) {
 	default:
 		return
 	}
-	s.background.Go(func() {
+	s.begin(func() {
 		defer func() { <-s.follows }()
 		for attempt := 1; s.now().Sub(doc.ReceivedAt) < followFor && retry.Pause(s.done, followPauses(attempt)) == nil; attempt++ {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.done), attemptTimeout)

@@ -252,6 +252,22 @@ func (c *client) untilEOSE(subscription string) (ids []string) {
 	}
 }
 
+// eoseWithin is how long an EOSE waits for what is claimed.
+const eoseWithin = 3 * time.Second
+
+// ask asks for the owner's KeyPackages and returns what comes with the answer: before the EOSE, unless that could not wait any
+// longer on this machine.
+func (c *client) ask(subscription string, owner actors.Key) (ids []string) {
+	c.t.Helper()
+	asked := time.Now()
+	c.send(asks(subscription, owner))
+	ids = c.untilEOSE(subscription)
+	if len(ids) == 0 && time.Since(asked) >= eoseWithin {
+		ids = append(ids, c.keyPackage(subscription))
+	}
+	return ids
+}
+
 // nothing fails if anything comes before the answer to what only the frames before can delay.
 func (c *client) nothing() {
 	c.t.Helper()

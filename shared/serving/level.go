@@ -99,7 +99,7 @@ func (s *Service) listeners() []string {
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
 func (s *Service) crossed(answer keypackage.Answer) {
 	for _, claim := range answer.Claims {
-		s.background.Go(func() { s.tellLevel(claim.Owner) })
+		s.begin(func() { s.tellLevel(claim.Owner) })
 	}
 }
 

@@ -63,8 +63,7 @@ func TestLevels(t *testing.T) {
 	w.stocked(bob, 5)
 	ask := func() {
 		alice := gateway.login(actors.NewKey())
-		alice.send(asks("a", bob))
-		if ids := alice.untilEOSE("a"); len(ids) != 1 {
+		if ids := alice.ask("a", bob); len(ids) != 1 {
 			t.Fatalf("given %v", ids)
 		}
 	}

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -55,6 +56,8 @@ func (s *Service) delivered(ctx context.Context, refs []keypackage.DeliveryRef) 
 			events = append(events, event)
 		}
 	}
-	slices.SortFunc(events, func(a, b gateway.Event) int { return b.CreatedAt.Time().Compare(a.CreatedAt.Time()) })
+	slices.SortFunc(events, func(a, b gateway.Event) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID)) // as relays serve events (NIP-01)
+	})
 	return events, nil
 }

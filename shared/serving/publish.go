@@ -11,7 +11,7 @@ import (
 func (s *Service) Publish(ctx context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
 	answer, err := s.Publisher.KeyPackage(ctx, publishing.Event(e), shared)
 	if err == nil && answer.Accepted {
-		s.background.Go(func() { s.tellLevel(e.PubKey) })
+		s.begin(func() { s.tellLevel(e.PubKey) })
 	}
 	return gateway.Answer(answer), err
 }

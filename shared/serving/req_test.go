@@ -21,8 +21,7 @@ func everybody(owner actors.Key, n int, instances ...*instance) [][]string {
 	given := make([][]string, n)
 	var all sync.WaitGroup
 	for i, c := range clients {
-		c.send(asks("a", owner))
-		all.Go(func() { given[i] = c.untilEOSE("a") })
+		all.Go(func() { given[i] = c.ask("a", owner) })
 	}
 	all.Wait()
 	return given
@@ -80,16 +79,13 @@ func TestAskingAgainBringsTheSame(t *testing.T) {
 	w.stocked(bob, 5)
 	here, there := w.start(), w.start()
 	first, second, third := here.login(alice), here.login(alice), there.login(alice)
-	first.send(asks("a", bob))
-	want := first.untilEOSE("a")
+	want := first.ask("a", bob)
 	if len(want) != 1 {
 		t.Fatalf("given %v", want)
 	}
-	first.send(`["CLOSE","a"]`, asks("b", bob))
-	second.send(asks("c", bob))
-	third.send(asks("d", bob))
+	first.send(`["CLOSE","a"]`)
 	for id, c := range map[string]*client{"b": first, "c": second, "d": third} {
-		if got := c.untilEOSE(id); !slices.Contains(got, want[0]) || len(slices.Compact(got)) != 1 {
+		if got := c.ask(id, bob); !slices.Contains(got, want[0]) || len(slices.Compact(got)) != 1 {
 			t.Errorf("%s was given %v, want %v", id, got, want)
 		}
 	}
@@ -107,8 +103,7 @@ func TestAskingAtTwoInstancesAtOnce(t *testing.T) {
 	given := make([][]string, 2)
 	var both sync.WaitGroup
 	for i, c := range clients {
-		c.send(asks("a", bob))
-		both.Go(func() { given[i] = c.untilEOSE("a") })
+		both.Go(func() { given[i] = c.ask("a", bob) })
 	}
 	both.Wait()
 	if len(given[0]) == 0 || len(given[1]) == 0 || given[0][0] != given[1][0] || len(w.inStock()) != 4 {
@@ -146,5 +141,33 @@ func TestNothingToGive(t *testing.T) {
 	stranger.send(asks("a", actors.NewKey()))
 	if closed := stranger.await("CLOSED"); closed[1] != "a" {
 		t.Errorf("got %v", closed)
+	}
+}
+
+// What was claimed for a subscription that is closed by then waits for the next, and nothing more is claimed.
+func TestTheNextREQBringsWhatTheLastOneMissed(t *testing.T) {
+	w := newWorld(t)
+	bob, gateway := actors.NewKey(), w.start()
+	w.stocked(bob, 5)
+	alice := gateway.login(actors.NewKey())
+	for range 5 {
+		alice.send(asks("a", bob), `["CLOSE","a"]`)
+	}
+	alice.send(asks("b", bob))
+	var got []string
+	for eose := false; !eose || len(got) == 0; {
+		switch parts := alice.next(); {
+		case parts[0] == "EVENT":
+			got = append(got, alice.verified(parts[2]).ID)
+		case parts[0] == "EOSE" && parts[1] == "b":
+			eose = true
+		}
+	}
+	w.eventually("it is recorded", func() bool {
+		d := w.deliveries()
+		return len(d) == 1 && d[0]["state"] == "delivered" && d[0]["exposure_unknown"] == false
+	})
+	if left := w.inStock(); len(left) != 4 {
+		t.Errorf("given %v, %d are left", got, len(left))
 	}
 }

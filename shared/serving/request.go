@@ -5,15 +5,18 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Take implements gateway.Requests.
@@ -40,7 +43,7 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 // serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
 // published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
 func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
-	line := s.begin()
+	line := s.newLine()
 	var given gathered
 	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
 		given.add(s.give(ctx, g, repeated))
@@ -81,7 +84,7 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 	group.SetLimit(ownersAtOnce)
 	for _, owner := range c.Owners {
 		group.Go(func() error {
-			line := s.begin()
+			line := s.newLine()
 			granted, result, err := s.Claimer.ClaimForREQ(ctx, c.Requester, owner, c.Addressable)
 			var pushed delivering.Result
 			if err == nil {
@@ -101,13 +104,35 @@ func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool
 	if granted.Answer.Empty() {
 		return delivering.Result{}, nil
 	}
-	result, err := s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
+	result, err := s.pushBegun(ctx, granted)
 	rest := others(granted)
 	if err != nil || len(rest) == 0 {
 		return result, err
 	}
 	pushed, err := s.giveOthers(ctx, granted.Answer, rest, again)
 	result.Add(pushed)
+	return result, err
+}
+
+// pushAttempts is how often a push is tried that could not be made: a lease that was too short after a slow commit, a store
+// that does not answer. Afterwards the requester has to ask again, or a 447 is followed.
+const pushAttempts = 3
+
+var pushPauses = retry.Doubling(50*time.Millisecond, time.Second)
+
+// pushBegun makes the pushes that a claim has begun. What could not be sent in time is pushed as anything else that is pending.
+func (s *Service) pushBegun(ctx context.Context, granted claiming.Granted) (result delivering.Result, err error) {
+	err = retry.Do(ctx, pushPauses, func(attempt int) (bool, error) {
+		var pushed delivering.Result
+		var err error
+		if attempt == 1 {
+			pushed, err = s.push.Begun(ctx, granted.Holder, granted.Answer, granted.Begun)
+		} else {
+			pushed, err = s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Answer))
+		}
+		result.Add(pushed)
+		return fault.IsRetryable(err) && attempt < pushAttempts, err
+	})
 	return result, err
 }
 
@@ -153,8 +178,8 @@ func others(granted claiming.Granted) []keypackage.DeliveryRef {
 	})
 }
 
-// begin begins the log line of a request.
-func (s *Service) begin() *logging.Line {
+// newLine begins the log line of a request.
+func (s *Service) newLine() *logging.Line {
 	line := logging.Begin(s.Log)
 	line.Set(logging.About, logging.AboutRequest)
 	return line

@@ -127,7 +127,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.readMode(ctx); err != nil {
 		return fmt.Errorf("read the mode: %w", err)
 	}
-	s.background.Go(s.tend)
+	s.begin(s.tend)
 	return nil
 }
 

@@ -17,10 +17,20 @@ const tombstonesAtOnce = 25
 var _ expiring.Store = (*Store)(nil)
 
 // Due implements expiring.Store.
-func (s *Store) Due(ctx context.Context, before time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
+func (s *Store) Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error] {
+	due := s.open(ctx, s.deliveries.Where("expires_at", "<=", before))
+	if !tombstones {
+		return func(yield func(keypackage.StoredDelivery, error) bool) {
+			for one, err := range due {
+				if !yield(keypackage.StoredDelivery{Delivery: one}, err) {
+					return
+				}
+			}
+		}
+	}
 	return func(yield func(keypackage.StoredDelivery, error) bool) {
 		var batch []keypackage.Delivery
-		for one, err := range s.open(ctx, s.deliveries.Where("expires_at", "<=", before)) {
+		for one, err := range due {
 			if err != nil {
 				if !yield(keypackage.StoredDelivery{}, err) {
 					return

@@ -34,7 +34,7 @@ func TestDue(t *testing.T) {
 	s.must(s.store.SaveResults(t.Context(), []*keypackage.Delivery{delivered}))
 	s.tombstone("sending")
 
-	due := all(t, s.store.Due(t.Context(), s.now))
+	due := all(t, s.store.Due(t.Context(), s.now, true))
 	equal(t, "due", sorted(deliveryIDs(due)...), sorted(early.ID, sending.ID, late.ID))
 	for _, d := range due {
 		equal(t, "tombstoned", d.Tombstoned, d.ID == sending.ID)
@@ -42,11 +42,14 @@ func TestDue(t *testing.T) {
 			equal(t, "delivery", d.Delivery, *sending)
 		}
 	}
-	equal(t, "due an hour ago", len(all(t, s.store.Due(t.Context(), s.now.Add(-time.Hour)))), 0)
+	for _, d := range all(t, s.store.Due(t.Context(), s.now, false)) {
+		equal(t, "tombstoned, without a look", d.Tombstoned, false)
+	}
+	equal(t, "due an hour ago", len(all(t, s.store.Due(t.Context(), s.now.Add(-time.Hour), true))), 0)
 	ended, end := context.WithCancel(t.Context())
 	end()
 	errs := 0
-	for _, err := range s.store.Due(ended, s.now) {
+	for _, err := range s.store.Due(ended, s.now, true) {
 		if errs++; err == nil || errors.Is(err, keypackage.ErrUnreadable) {
 			t.Errorf("an ended context leads to %v", err)
 		}
@@ -61,8 +64,8 @@ func TestDueOfMany(t *testing.T) {
 	for i := range 60 {
 		s.ending(fmt.Sprint(i), s.now)
 	}
-	equal(t, "due", len(all(t, s.store.Due(t.Context(), s.now))), 60)
-	for range s.store.Due(t.Context(), s.now) {
+	equal(t, "due", len(all(t, s.store.Due(t.Context(), s.now, true))), 60)
+	for range s.store.Due(t.Context(), s.now, true) {
 		break
 	}
 }
@@ -76,7 +79,7 @@ func TestDueBeginsAnywhere(t *testing.T) {
 	}
 	first := make(map[string]bool)
 	for range 30 { // a start that is always the same by chance is as good as impossible
-		for d, err := range s.store.Due(t.Context(), s.now) {
+		for d, err := range s.store.Due(t.Context(), s.now, true) {
 			s.must(err)
 			first[d.ID] = true
 			break
@@ -106,7 +109,7 @@ func TestUnreadableDeliveries(t *testing.T) {
 		_, err := s.Client.Doc(s.deliveryPath(d.ID)).Set(t.Context(), fields, firestore.MergeAll)
 		s.must(err)
 	}
-	due, unreadable := readable(t, s.store.Due(t.Context(), s.now))
+	due, unreadable := readable(t, s.store.Due(t.Context(), s.now, true))
 	equal(t, "due", deliveryIDs(due), []string{good.ID})
 	equal(t, "unreadable", unreadable, len(spoil))
 	open := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)

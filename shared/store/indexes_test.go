@@ -72,7 +72,7 @@ func askEverything(w *world) {
 	for _, err := range []error{oldest, newest, answer, open, addressable, slot} {
 		w.must(err)
 	}
-	all(w.t, w.store.Due(ctx, w.now))
+	all(w.t, w.store.Due(ctx, w.now, true))
 	all(w.t, w.store.Waiting(ctx, w.now))
 	all(w.t, w.store.Over(ctx, "", "80", w.now))
 	all(w.t, w.store.Retirable(ctx, w.now))

@@ -15,24 +15,44 @@ var _ delivering.Store = (*Store)(nil)
 // openStates are the states of deliveries that have not ended.
 var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
 
-// Announced implements delivering.Store. It costs one round trip, and no query.
+// Announced implements delivering.Store. It costs one round trip, and no query. The claim of a request for one owner stands on
+// its deliveries as well.
 func (s *Store) Announced(
 	ctx context.Context, a keypackage.Announcement,
 ) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
-	for owner := range a.Granted {
-		refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+	named := a.Deliveries()
+	if len(a.Granted) > 1 || len(named) == 0 {
+		for owner := range a.Granted {
+			refs = append(refs, s.claims.Doc(keypackage.ClaimID(a.RequestID, owner)))
+		}
 	}
-	snaps, err := s.get(ctx, append(refs, s.withTombstone(a.Deliveries())...))
+	claims := len(refs)
+	for _, ref := range named {
+		refs = append(refs, s.deliveries.Doc(ref.ID))
+	}
+	snaps, err := s.get(ctx, refs)
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
-	answers, err := DecodeAnswers(snaps[:len(refs)])
+	answers, err := DecodeAnswers(snaps[:claims])
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
-	found, err := decodeFound(snaps[len(refs):])
-	return answers[a.RequestID], found, err
+	answer := answers[a.RequestID]
+	var found []keypackage.StoredDelivery
+	for _, snap := range snaps[claims:] {
+		switch d, err := decodeDelivery(snap); {
+		case err != nil:
+			return keypackage.Answer{}, nil, err
+		case d != nil:
+			found = append(found, keypackage.StoredDelivery{Delivery: *d})
+			if claims == 0 {
+				answer = d.AnswerTo(a.RequestID)
+			}
+		}
+	}
+	return answer, found, nil
 }
 
 // Answer implements delivering.Store.
@@ -82,7 +102,7 @@ func decodeFound(snaps []*firestore.DocumentSnapshot) ([]keypackage.StoredDelive
 func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
 	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		OrderBy(firestore.DocumentID, firestore.Asc)
-	var found []keypackage.Delivery
+	var found []keypackage.StoredDelivery
 	for wanted := limit; wanted > 0; wanted = limit - len(found) {
 		query := open.Limit(wanted)
 		if after != "" {
@@ -94,7 +114,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 		}
 		for _, snap := range snaps {
 			if d, err := readOpen(snap); err == nil {
-				found = append(found, d)
+				found = append(found, keypackage.StoredDelivery{Delivery: d})
 			}
 			after = snap.Ref.ID
 		}
@@ -102,7 +122,7 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 			break
 		}
 	}
-	return s.withTombstones(ctx, found)
+	return found, nil
 }
 
 // withTombstones reads by id whether the packages of deliveries were deleted.

@@ -78,11 +78,35 @@ func TestAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "claims", claimIDs(answer), []string{want.RequestID + "_" + deliveryOwner})
-	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want, Tombstoned: true}})
+	equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *want}})
 	equal(t, "version", found[0].Version, s.All()[s.deliveryPath(want.ID)].Updated)
 
 	answer, found, err = s.store.Announced(t.Context(), keypackage.Announcement{RequestID: want.RequestID})
 	equal(t, "of no names", []any{answer.Empty(), len(found), err}, []any{true, 0, nil})
+}
+
+// The claim of a request for one owner comes with its deliveries; of one that has none there it is left out.
+func TestAnnouncedByOneOwner(t *testing.T) {
+	t.Parallel()
+	s := newDeliveries(t)
+	claim := keypackage.Claim{
+		Owner: deliveryOwner, Owners: []string{deliveryOwner}, Granted: 1, RetryAt: s.now, CreatedAt: s.now, KeepUntil: s.now,
+	}
+	with := s.deliver("with", func(d *keypackage.Delivery) { claim.RequestID = d.RequestID; d.Claim = &claim })
+	without := s.deliver("without", nil)
+	for _, c := range []struct {
+		delivery *keypackage.Delivery
+		claims   []keypackage.Claim
+	}{{with, []keypackage.Claim{claim}}, {without, nil}} {
+		answer, found, err := s.store.Announced(t.Context(), keypackage.Announcement{
+			RequestID: c.delivery.RequestID, Granted: map[string][]string{deliveryOwner: {c.delivery.PackageID}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "claims", answer.Claims, c.claims)
+		equal(t, "found", found, []keypackage.StoredDelivery{{Delivery: *c.delivery}})
+	}
 }
 
 // delivering.Store: Answer returns what is recorded of the answer to a request.
@@ -131,12 +155,10 @@ func TestOpenFor(t *testing.T) {
 		}
 	}
 	s.deliver("of another", func(d *keypackage.Delivery) { d.Requester = "another" })
-	s.tombstone("1")
 
 	found := must(s.store.OpenFor(t.Context(), s.requester, "", 10))(t)
 	equal(t, "open, by id", deliveryIDs(found), sorted(open...))
 	for _, f := range found {
-		equal(t, "tombstoned", f.Tombstoned, f.PackageID == "1")
 		equal(t, "delivery", f.Delivery, *s.read(f.ID))
 	}
 	first := must(s.store.OpenFor(t.Context(), s.requester, "", 1))(t)

@@ -94,7 +94,7 @@ func (t *transaction) commit(ctx context.Context, doing string) (time.Time, erro
 	}
 	var ready bool
 	var response firestore.CommitResponse
-	err := t.store.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
+	err := t.store.client.RunTransaction(withLateBegin(ctx), func(_ context.Context, tx *firestore.Transaction) error {
 		err := t.prepare(tx)
 		ready = err == nil
 		return err

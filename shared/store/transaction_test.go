@@ -3,11 +3,15 @@ package store
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
@@ -129,7 +133,12 @@ func testStore(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := firestore.NewClient(t.Context(), cfg.Project)
+	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"),
+		append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := firestore.NewClient(t.Context(), cfg.Project, option.WithGRPCConn(conn))
 	if err != nil {
 		t.Fatal(err)
 	}

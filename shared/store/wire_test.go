@@ -29,8 +29,8 @@ type wire func(method string) error
 // over returns a store of the same database over a connection with faults, made like the one in production.
 func (w *world) over(fails wire) *store.Store {
 	w.t.Helper()
-	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), store.LoseAtOnce(),
+	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"), append(store.DialOptions(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithChainUnaryInterceptor(func(
 			ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 		) error {
@@ -46,7 +46,7 @@ func (w *world) over(fails wire) *store.Store {
 				return nil, err
 			}
 			return open(ctx, desc, conn, method, opts...)
-		}))
+		}))...)
 	w.must(err)
 	client, err := firestore.NewClientWithDatabase(w.t.Context(), w.Project, w.Database, option.WithGRPCConn(conn))
 	w.must(err)
@@ -78,7 +78,6 @@ func TestReadsThatFailKeepTheirCause(t *testing.T) {
 			_, err := db.View(t.Context(), s.bob.Pubkey, s.units)
 			return err
 		},
-		"BeginTransaction": func(db *store.Store) error { return db.Commit(t.Context(), s.plan) },
 	}
 	for method, read := range reads {
 		for _, code := range []codes.Code{codes.FailedPrecondition, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied} {

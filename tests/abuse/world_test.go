@@ -178,7 +178,7 @@ func (w *world) tick() expiring.Report {
 // allReceived is a store in which no delivery is open.
 type allReceived struct{ *store.Store }
 
-func (allReceived) Due(context.Context, time.Time) iter.Seq2[keypackage.StoredDelivery, error] {
+func (allReceived) Due(context.Context, time.Time, bool) iter.Seq2[keypackage.StoredDelivery, error] {
 	return func(func(keypackage.StoredDelivery, error) bool) {}
 }
 

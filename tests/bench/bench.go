@@ -34,7 +34,6 @@ var sections = []section{
 	{"claims", (*bench).claims},
 	{"load", (*bench).load},
 	{"cost", (*bench).cost},
-	{"stock", (*bench).stock},
 	{"start", (*bench).start},
 }
 
@@ -49,13 +48,12 @@ func SectionIDs() []string {
 
 // bench is one run.
 type bench struct {
-	opts    Options
-	sizes   sizes
-	suite   *suite.Suite
-	wire    *wire
-	stamps  *stamps
-	polling gate // while open, the polling design delivers, not DeliverKeyPackages
-	report  *Report
+	opts   Options
+	sizes  sizes
+	suite  *suite.Suite
+	wire   *wire
+	stamps *stamps
+	report *Report
 }
 
 // Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment

@@ -59,9 +59,7 @@ func TestRoundTripsInARow(t *testing.T) {
 	t.Parallel()
 	m, start := newMeter(), time.Unix(1700000000, 0)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	for _, s := range []span{{at(0), at(10)}, {at(0), at(11)}, {at(12), at(22)}, {at(1), at(12)}, {at(23), at(33)}} {
-		m.spans = append(m.spans, s)
-	}
+	m.spans = []span{{at(0), at(10)}, {at(0), at(11)}, {at(12), at(22)}, {at(1), at(12)}, {at(23), at(33)}}
 	if _, trips := m.take(); trips != 3 {
 		t.Errorf("%d round trips in a row, want 3", trips)
 	}

@@ -13,14 +13,18 @@ import (
 type bill struct {
 	docs               map[operation]int
 	invocations, posts int
-	trips              int // calls to Firestore in a row, at least
+	trips              int // calls to Firestore in a row before what it does for the requester, at least
 }
 
 // on counts one invocation of a function.
 func (b *bill) on(c *costed, invocation func() error) error {
 	posts := c.relay.pushes.Load()
+	c.before.Store(0)
 	err := invocation()
 	docs, trips := c.meter.take()
+	if before := int(c.before.Load()); before > 0 {
+		trips = before
+	}
 	if b.docs == nil {
 		b.docs, b.trips = make(map[operation]int), trips
 	}
@@ -43,11 +47,12 @@ func (b bill) plus(other bill) bill {
 	return sum
 }
 
-// totals are reads, writes and deletes. Deletes include what TTL policies will remove of what was created.
-func (b bill) totals(expiring []string) (sums [3]float64) {
+// totals are reads, writes and deletes. Deletes include what TTL policies will remove: of what was created, and the requests,
+// which have their time from the outcome.
+func (b bill) totals(expiring []string, requests string) (sums [3]float64) {
 	for op, n := range b.docs {
 		sums[classOf(op.kind)] += float64(n)
-		if op.kind == create && slices.Contains(expiring, op.collection) {
+		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, requests}) {
 			sums[deletes] += float64(n)
 		}
 	}
@@ -63,7 +68,7 @@ const (
 
 func classOf(k kind) int {
 	switch k {
-	case query, read, readAgain:
+	case query, tally, read, readAgain:
 		return readings
 	case remove:
 		return deletes
@@ -99,5 +104,5 @@ func byKind(a, b operation) int {
 }
 
 func rank(k kind) string {
-	return fmt.Sprint(slices.Index([]kind{query, read, readAgain, create, update, remove}, k))
+	return fmt.Sprint(slices.Index([]kind{query, tally, read, readAgain, create, update, remove}, k))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
@@ -30,11 +33,11 @@ type database struct {
 }
 
 // newDatabase returns a database that is empty. Options are for the client, to look at what it sends.
-func newDatabase(ctx context.Context, options ...option.ClientOption) (*database, error) {
+func newDatabase(ctx context.Context, options ...grpc.DialOption) (*database, error) {
 	return openDatabase(ctx, "bench-"+strings.ToLower(rand.Text()[:20]), options...)
 }
 
-func openDatabase(ctx context.Context, project string, options ...option.ClientOption) (*database, error) {
+func openDatabase(ctx context.Context, project string, options ...grpc.DialOption) (*database, error) {
 	cfg, err := config.Load(func(name string) (string, bool) {
 		if name == config.Project {
 			return project, true
@@ -45,7 +48,12 @@ func openDatabase(ctx context.Context, project string, options ...option.ClientO
 	if err != nil {
 		return nil, err
 	}
-	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, options...)
+	options = slices.Concat(store.DialOptions(), options, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())})
+	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"), options...)
+	if err != nil {
+		return nil, err
+	}
+	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, option.WithGRPCConn(conn))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}

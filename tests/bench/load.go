@@ -78,12 +78,16 @@ func (d direct) PublishRequest(ctx context.Context, a keypackage.Announcement) e
 // answering is a relay that gives one answer to everything. Safe for concurrent use, unless the answer is changed.
 type answering struct {
 	result keypackage.PushResult
+	asked  func() // may be nil
 	pushes atomic.Int64
 }
 
 // Push implements delivering.Relay.
 func (a *answering) Push(_ context.Context, push delivering.Push) delivering.Results {
 	a.pushes.Add(1)
+	if a.asked != nil {
+		a.asked()
+	}
 	results := make(map[string]keypackage.PushResult, len(push.Deliveries))
 	for _, d := range push.Deliveries {
 		results[d.ID] = a.result

@@ -1,5 +1,4 @@
-// Command bench measures the system on the official emulators, next to the least that its promises need and next to a
-// design that polls.
+// Command bench measures the system on the official emulators, next to the least that its promises need.
 //
 // Everything is measured in one run, because figures of different runs on a shared machine cannot be compared; what is to
 // be compared is measured in turns. Between Firestore's clients and the emulator lies a wire whose round-trip time is
@@ -7,11 +6,10 @@
 //
 //	section     files                                  what it measures
 //	path        path.go system.go stamps.go            from a request's frame to the package's frame; beside it
-//	            baseline.go frames.go polling.go       the least possible and the polling design
+//	            baseline.go frames.go                  the least possible
 //	claims      claims.go                              claims a second, one hot owner at many instances
 //	load        load.go                                requests at a rate, up to where it cannot be kept
 //	cost        cost.go bill.go promises.go meter.go   what Firestore charges for a request, and why
-//	stock       stock.go                               a claim while the owner's stock grows
 //	start       start.go                               start, memory and CPU of the functions
 //
 // bench.go runs them, wire.go is the wire, database.go what they measure on, sizes.go how much, stats.go and report.go

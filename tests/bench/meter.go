@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
-	"google.golang.org/api/option"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // operation is one kind of what Firestore charges for.
@@ -21,10 +19,11 @@ type operation struct {
 
 type kind string
 
-// The kinds of operations. Firestore charges for the first three alike, for each document, and for a query that finds
-// nothing as for one document.
+// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing
+// as for one document, and for a count as for one of each 1,000 that it counts.
 const (
 	query     kind = "query"
+	tally     kind = "count"
 	read      kind = "read"
 	readAgain kind = "read in the transaction"
 	create    kind = "create"
@@ -44,17 +43,23 @@ type span struct{ begun, ended time.Time }
 
 func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
 
-// option makes a client's connection to an emulator one that is metered.
-func (m *meter) option(emulator string) (option.ClientOption, error) {
-	conn, err := grpc.NewClient(emulator,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream))
-	return option.WithGRPCConn(conn), err
+// options meter a connection. The last interceptor sees what is sent.
+func (m *meter) options() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream)}
 }
 
-// take returns what was counted since the last time, and how many calls were made one after another: as many as do not
-// overlap, which holds while all of them take about as long.
+// take returns what was counted since the last time, and how many calls were made one after another.
 func (m *meter) take() (docs map[operation]int, trips int) {
+	trips = m.trips()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
+	return docs, trips
+}
+
+// trips is how many calls were made one after another so far: as many as do not overlap, which holds while all of them take
+// about as long.
+func (m *meter) trips() (trips int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slices.SortFunc(m.spans, func(a, b span) int { return a.ended.Compare(b.ended) })
@@ -65,8 +70,7 @@ func (m *meter) take() (docs map[operation]int, trips int) {
 			last = s.ended
 		}
 	}
-	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
-	return docs, trips
+	return trips
 }
 
 func (m *meter) called(begun time.Time) {
@@ -137,11 +141,14 @@ type meteredStream struct {
 func (s *meteredStream) SendMsg(msg any) error {
 	switch request := msg.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if len(request.GetTransaction()) > 0 {
+		if request.GetNewTransaction() != nil {
 			s.kind = readAgain
 		}
 	case *firestorepb.RunQueryRequest:
 		s.collection = "/" + request.GetStructuredQuery().GetFrom()[0].GetCollectionId() + "/"
+	case *firestorepb.RunAggregationQueryRequest:
+		asked := request.GetStructuredAggregationQuery().GetStructuredQuery()
+		s.meter.count(tally, "/"+asked.GetFrom()[0].GetCollectionId()+"/", 1)
 	}
 	return s.ClientStream.SendMsg(msg)
 }

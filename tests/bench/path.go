@@ -17,7 +17,7 @@ type design interface {
 	request(ctx context.Context, requester int) (journey, error)
 }
 
-// path measures the way of a request: the system, the least possible, and the design that polls.
+// path measures the way of a request: the system, and the least possible.
 func (b *bench) path(ctx context.Context) error {
 	most := b.sizes.levels[len(b.sizes.levels)-1]
 	system, err := b.newSystem(ctx, most)
@@ -36,7 +36,7 @@ func (b *bench) path(ctx context.Context) error {
 		}
 	}
 	whole, share := b.pathTables()
-	err = b.atEachDistance(func(distance string) error {
+	return b.atEachDistance(func(distance string) error {
 		for i, level := range b.sizes.levels {
 			ours, least, err := b.inTurns(ctx, system, baseline, level, b.sizes.requests[i])
 			if err != nil {
@@ -46,10 +46,6 @@ func (b *bench) path(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return b.polled(ctx, system)
 }
 
 // inTurns measures both designs, so that what else the machine does meets both.

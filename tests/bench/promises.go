@@ -30,12 +30,13 @@ func owners(c config.Collections) string     { return c.Owners }
 // reasons names the promise behind every operation of a request for available packages. An operation that is not in the
 // list is one that nobody needs.
 var reasons = []reason{
-	{phaseClaim, query, packages, 2, "oldest first; one remains (I2); further ones show that the owner need not be told about her stock"},
+	{phaseClaim, query, packages, 2, "oldest first; one remains (I2)"},
+	{phaseClaim, tally, packages, 0, "whether the owner is to be told about her stock"},
 	{phaseClaim, read, ledger, 2, "a package is its bytes: used once, whatever document they come in (I1)"},
 	{phaseClaim, read, tombstones, 2, "what the owner deleted is not handed out"},
 	{phaseClaim, read, pairs, 1, "limit of the requester, joining an open delivery"},
 	{phaseClaim, read, owners, 1, "the owner's budget and the levels of her stock"},
-	{phaseClaim, read, claims, 2, "answered before, as a unit or as a whole: the same answer (I4)"},
+	{phaseClaim, read, claims, 1, "answered before: the same answer (I4)"},
 	{phaseClaim, readAgain, claims, 0, "one outcome: nobody rejected the whole request meanwhile (I3)"},
 	{phaseClaim, readAgain, tombstones, 0, "not deleted meanwhile: neither what is handed out nor what stays"},
 	{phaseClaim, readAgain, packages, 0, "what remains is still there (I2)"},
@@ -49,9 +50,7 @@ var reasons = []reason{
 	{phaseClaim, update, owners, 1, "the owner's budget"},
 	{phaseClaim, remove, packages, 1, "consumed: exposed to one requester only (I1)"},
 	{phaseClaim, update, requests, 1, "the outcome on the relay's document, for the relay and for people"},
-	{phaseDeliver, read, claims, 1, "what the request was granted, and the outcome to tell (I3)"},
-	{phaseDeliver, read, deliveries, 1, "what is pending, and whether somebody else is pushing it (I4)"},
-	{phaseDeliver, read, tombstones, 0, "what the owner deleted is not pushed"},
+	{phaseDeliver, read, deliveries, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
 	{phaseDeliver, readAgain, tombstones, 1, "not deleted meanwhile"},
 	{phaseDeliver, update, deliveries, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"path"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
@@ -77,10 +76,7 @@ func (j journey) second() time.Duration  { return j.arrived.Sub(j.pushed) }
 // share is what is left without the trigger's and Pub/Sub's own time.
 func (j journey) share() time.Duration { return j.first() + j.second() }
 
-// gate is open or closed.
-type gate struct{ open atomic.Bool }
-
-// middleware stamps what reaches the functions. While the polling design has its turn, messages end here.
+// middleware stamps what reaches the functions.
 func (b *bench) middleware(entryPoint string, function http.Handler) http.Handler {
 	switch entryPoint {
 	case suite.Claim:
@@ -98,10 +94,6 @@ func (b *bench) middleware(entryPoint string, function http.Handler) http.Handle
 			}
 			if id, published := readPush(body); id != "" {
 				b.stamps.pushed(id, published, at)
-			}
-			if b.polling.open.Load() {
-				w.WriteHeader(http.StatusNoContent)
-				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			function.ServeHTTP(w, r)

@@ -44,6 +44,3 @@ func timed(f func() error) (time.Duration, error) {
 	err := f()
 	return time.Since(begun), err
 }
-
-// nan stands where there is nothing to say.
-var nan = math.NaN()

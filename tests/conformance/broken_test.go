@@ -135,6 +135,15 @@ func TestAMissingOutcomeIsNamed(t *testing.T) {
 	}
 }
 
+// A relay tells what it was given to tell.
+func TestAnotherOutcomeIsNamed(t *testing.T) {
+	t.Parallel()
+	target := broken(t, rewritten(func(push *relayapi.DeliveryRequest) { push.Outcome.Rows[0].Reason = "" }))
+	if fails := judge(t, target, "outcome"); !slices.Equal(fails, []string{"outcome"}) {
+		t.Errorf("named were %v", fails)
+	}
+}
+
 // gossip is a relay that tells everybody everything: what an ordinary relay does that knows nothing of the contract.
 type gossip struct {
 	mu            sync.Mutex

@@ -43,14 +43,14 @@ func unary(committed Committed) grpc.UnaryClientInterceptor {
 		}
 		return i.call(nameOf(method, req), databaseTimeout, func() error {
 			err := do()
-			i.follow(ctx, cc, req, reply, err)
+			i.follow(req, err)
 			return err
 		})
 	}
 }
 
-// follow keeps the list of the invocation's open transactions.
-func (i *Invocation) follow(ctx context.Context, cc *grpc.ClientConn, req, reply any, err error) {
+// follow takes from the list of the invocation's open transactions what has ended.
+func (i *Invocation) follow(req any, err error) {
 	if err != nil {
 		return
 	}
@@ -61,15 +61,18 @@ func (i *Invocation) follow(ctx context.Context, cc *grpc.ClientConn, req, reply
 		delete(i.transactions, string(r.GetTransaction()))
 	case *firestorepb.RollbackRequest:
 		delete(i.transactions, string(r.GetTransaction()))
-	case *firestorepb.BeginTransactionRequest:
-		id := reply.(*firestorepb.BeginTransactionResponse).GetTransaction()
-		undo := func() { rollback(ctx, cc, r.GetDatabase(), id) }
-		if i.transactions == nil { // the caller crashed meanwhile
-			undo()
-			return
-		}
-		i.transactions[string(id)] = undo
 	}
+}
+
+// opened adds to the list of the invocation's open transactions.
+func (i *Invocation) opened(id []byte, undo func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.transactions == nil { // the caller crashed meanwhile
+		undo()
+		return
+	}
+	i.transactions[string(id)] = undo
 }
 
 func rollback(ctx context.Context, cc *grpc.ClientConn, database string, id []byte) {
@@ -89,7 +92,7 @@ func stream(
 	if i == nil {
 		return open(ctx, desc, cc, method, opts...)
 	}
-	return &held{ctx: ctx, invocation: i, method: method, open: func() (grpc.ClientStream, error) {
+	return &held{ctx: ctx, conn: cc, invocation: i, method: method, open: func() (grpc.ClientStream, error) {
 		return open(ctx, desc, cc, method, opts...)
 	}}, nil
 }
@@ -98,6 +101,7 @@ func stream(
 type held struct {
 	grpc.ClientStream // nil: its other methods are not used by the Firestore client
 	ctx               context.Context
+	conn              *grpc.ClientConn
 	invocation        *Invocation
 	method            string
 	open              func() (grpc.ClientStream, error)
@@ -156,6 +160,10 @@ func (h *held) read(like proto.Message) error {
 			return err
 		}
 		h.answers = append(h.answers, answer)
+		if first, ok := answer.(*firestorepb.BatchGetDocumentsResponse); ok && len(first.GetTransaction()) > 0 {
+			database := h.request.(*firestorepb.BatchGetDocumentsRequest).GetDatabase()
+			h.invocation.opened(first.GetTransaction(), func() { rollback(h.ctx, h.conn, database, first.GetTransaction()) })
+		}
 	}
 }
 
@@ -171,7 +179,7 @@ func nameOf(method string, req any) string {
 func collectionOf(req any) string {
 	switch r := req.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if r.GetTransaction() != nil {
+		if r.GetNewTransaction() != nil {
 			return "in transaction"
 		}
 		return path.Base(path.Dir(r.GetDocuments()[0]))

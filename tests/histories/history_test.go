@@ -67,23 +67,23 @@ var (
 var (
 	fragile = map[action][]string{
 		claim: {
-			"Commit claims", "Publish", "Commit requests", "BeginTransaction", "BatchGetDocuments in transaction",
+			"Commit claims", "Publish", "Commit requests", "BatchGetDocuments in transaction",
 			"BatchGetDocuments owners", "RunQuery keypackages", "BatchGetDocuments ledger", "BatchGetDocuments deliveries",
 		},
 		deliver: {
-			"Commit deliveries", "Push", "BeginTransaction", "BatchGetDocuments deliveries", "RunQuery claims",
+			"Commit deliveries", "Push", "BatchGetDocuments deliveries", "RunQuery claims",
 			"BatchGetDocuments in transaction", "RunQuery deliveries",
 		},
 		tick: {
-			"Commit deliveries", "Publish", "Commit claims", "Commit ledger", "Commit keypackages", "BeginTransaction",
+			"Commit deliveries", "Publish", "Commit claims", "Commit ledger", "Commit keypackages",
 			"RunQuery deliveries", "RunQuery requests", "RunQuery ledger", "BatchGetDocuments in transaction",
 			"BatchGetDocuments claims", "BatchGetDocuments ledger",
 		},
 	}
 	interruptible = map[action][]string{
-		claim:   {"BeginTransaction", "BeginTransaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
-		deliver: {"BeginTransaction", "BeginTransaction", "Push", "BatchGetDocuments deliveries"},
-		tick:    {"BeginTransaction", "BeginTransaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
+		claim:   {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
+		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
+		tick:    {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
 	}
 	ordinals = []int{0, 0, 0, 1, 1, 2}
 )

@@ -18,6 +18,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
@@ -52,7 +53,7 @@ func NewBackends(t testing.TB, n int) *Backends {
 func connect(t testing.TB) *backend {
 	t.Helper()
 	b := &backend{base: emutest.Project(t)}
-	options := append(faults.Dial(committed),
+	options := append(append(store.DialOptions(), faults.Dial(committed)...),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(asOwner{}))
 	var err error
 	if b.conn, err = grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"), options...); err != nil {

@@ -88,8 +88,12 @@ func TestUnusableKeyPackages(t *testing.T) {
 		event.Content = "not a KeyPackage"
 	})
 	good := s.keyPackage(bob, 5*time.Second, mlsgen.Options{})
-	s.keep(over, early, foreign, broken, opaque, good) // the gateway would refuse most of them
+	s.keep(over, early, foreign, broken, opaque) // the gateway would refuse most of them
 
+	carol := s.requester(bob)
+	s.told(carol, s.askFor(carol, bob, 2), relayapi.OutcomeRow{Owner: bob.Pubkey, Requested: 2, Reason: keypackage.ReasonUnusable})
+
+	s.keep(good)
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 5)
 	s.holds(alice, good)

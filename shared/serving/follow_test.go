@@ -1,0 +1,123 @@
+package serving_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/serving"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+)
+
+// failing is a store that commits no claim while it is away, and claims after which the time to push is over while it is slow.
+type failing struct {
+	*store.Store
+	away, slow atomic.Bool
+}
+
+func (f *failing) Commit(ctx context.Context, plan *claiming.Plan) error {
+	if f.away.Load() {
+		return errors.New("away")
+	}
+	if f.slow.Load() {
+		for _, d := range plan.Created {
+			d.LeaseUntil = time.Now().Add(keypackage.LocalPushTimeout)
+		}
+	}
+	return f.Store.Commit(ctx, plan)
+}
+
+// A push whose lease is too short, because the claim took long to commit, is begun again: a REQ has nobody else who would.
+func TestSlowCommit(t *testing.T) {
+	w := newWorld(t)
+	bob := actors.NewKey()
+	stock := w.stocked(bob, 3)
+	gateway, documents := w.startFailing()
+	documents.slow.Store(true)
+	alice := gateway.login(actors.NewKey())
+	if ids := alice.ask("a", bob); len(ids) != 1 || ids[0] != stock[0] {
+		t.Errorf("given %v", ids)
+	}
+	w.eventually("it is recorded", func() bool {
+		d := w.deliveries()
+		return len(d) == 1 && d[0]["state"] == "delivered" && d[0]["exposure_unknown"] == false
+	})
+}
+
+// startFailing starts a gateway whose claims fail while the store is away.
+func (w *world) startFailing() (*instance, *failing) {
+	w.t.Helper()
+	documents := &failing{Store: w.Store()}
+	mode := keypackage.ModeDeliver
+	limits := claiming.Limits{DeliveryTTL: w.DeliveryTTL, PairLimitPerHour: w.PairLimitPerHour, OwnerBudgetPerHour: w.OwnerBudgetPerHour}
+	service, err := serving.New(serving.Config{
+		Gateway: gateway.Config{Hosts: []string{"127.0.0.1"}, ReqClaims: true}, SecretKey: nostr.GeneratePrivateKey(),
+		Store: documents, Mode: mode, OutcomeContent: relayapi.OutcomeContent, Log: slog.New(slog.DiscardHandler),
+		Publisher: publishing.New(documents, publishing.Settings{Policy: w.Policy, MaxStock: w.Gateway.MaxStock}, time.Now),
+		Claimer: claiming.New(documents, nil, claiming.Settings{
+			Limits: limits, Mode: mode, MaxPerOwner: w.MaxPerOwner, RequestMaxAge: w.RequestMaxAge,
+		}, time.Now),
+		Deliverer: func(sessions delivering.Relay) *delivering.Deliverer {
+			return delivering.NewLocal(documents, sessions, mode, time.Now)
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := service.Start(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	server := httptest.NewServer(service)
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		service.Close(ctx)
+		server.Close()
+	})
+	return &instance{w: w, http: server.URL, ws: "ws" + strings.TrimPrefix(server.URL, "http")}, documents
+}
+
+// A request whose claim fails is gone on with where its session is. A REQ whose claim fails ends in EOSE, and can be asked again.
+func TestClaimsThatFail(t *testing.T) {
+	w := newWorld(t)
+	bob := actors.NewKey()
+	stock := w.stocked(bob, 3)
+	gateway, documents := w.startFailing()
+	documents.away.Store(true)
+	alice, carol := gateway.login(actors.NewKey()), gateway.login(actors.NewKey())
+	carol.send(asks("a", bob))
+	if ids := carol.untilEOSE("a"); len(ids) != 0 {
+		t.Errorf("given %v", ids)
+	}
+	request := alice.question(actors.Question{Owners: []string{bob.Pubkey}})
+	alice.send(listens("a"), publish(request))
+	alice.await("EOSE")
+	alice.accepted(request.ID)
+	if !w.isMarked(request.ID) {
+		t.Error("if the instance dies now, nobody looks for the request")
+	}
+	documents.away.Store(false)
+	if got := alice.keyPackage("a"); got != stock[0] {
+		t.Errorf("got %s", got)
+	}
+	alice.outcome(request.ID)
+	w.eventually("the mark is removed", func() bool { return !w.isMarked(request.ID) })
+	carol.send(`["CLOSE","a"]`)
+	if ids := carol.ask("b", bob); len(ids) != 1 || ids[0] != stock[1] {
+		t.Errorf("given %v", ids)
+	}
+}
