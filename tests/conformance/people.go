@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -106,14 +107,8 @@ func (s *session) got(ctx context.Context, who string, want ...string) error {
 	if len(received) != len(want) {
 		return fmt.Errorf("%s received %d events instead of %d", who, len(received), len(want))
 	}
-	open := map[string]int{}
-	for _, raw := range want {
-		open[raw]++
-	}
-	for _, raw := range received {
-		if open[raw]--; open[raw] < 0 {
-			return fmt.Errorf("%s received something else than was sent", who)
-		}
+	if !slices.Equal(slices.Sorted(slices.Values(received)), slices.Sorted(slices.Values(want))) {
+		return fmt.Errorf("%s received something else than was sent", who)
 	}
 	return nil
 }
