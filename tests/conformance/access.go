@@ -104,13 +104,10 @@ func (p *probe) takesLargest(ctx context.Context, body []byte) error {
 }
 
 func directAnswer(ctx context.Context, p *probe) error {
-	deliveries, err := p.deliveries(actors.NewKey(), 3)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(actors.NewKey(), 3)
 	if _, err := p.push(ctx, pushOf(actors.NewKey().Pubkey)); err != nil {
 		return fmt.Errorf("without deliveries: %w", err)
 	}
-	_, err = p.push(ctx, pushOf(actors.NewKey().Pubkey, deliveries...))
+	_, err := p.push(ctx, pushOf(actors.NewKey().Pubkey, deliveries...))
 	return err
 }

@@ -11,18 +11,20 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
+// noSession has the requester come after a push, which is then made again.
 func noSession(ctx context.Context, p *probe) error {
 	owner, requester, stranger := actors.NewKey(), actors.NewKey(), actors.NewKey()
-	open, err := p.audience(ctx, owner, &stranger, nil)
-	if err != nil {
+	if _, err := p.audience(ctx, owner, &stranger, nil); err != nil {
 		return err
 	}
-	defer leave(open)
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
+	deliveries := p.deliveries(owner, 1)
+	if err := p.expect(ctx, relayapi.NoSession, requester.Pubkey, deliveries...); err != nil {
 		return err
 	}
-	return p.expect(ctx, relayapi.NoSession, requester.Pubkey, deliveries...)
+	if _, err := p.listener(ctx, &requester, listening(owner)); err != nil {
+		return err
+	}
+	return p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...)
 }
 
 // noSubscription has sessions with none, with others, and with one that is closed.
@@ -32,11 +34,7 @@ func noSubscription(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
-	deliveries, err := p.deliveries(owner, 3)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 3)
 	if err := p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries[0]); err != nil {
 		return fmt.Errorf("without subscriptions: %w", err)
 	}
@@ -53,24 +51,15 @@ func noSubscription(ctx context.Context, p *probe) error {
 
 func unknownEvent(ctx context.Context, p *probe) error {
 	owner := actors.NewKey()
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 1)
 	deliveries[0].Event = ""
-	return p.stayAway(ctx, actors.NewKey(), keyPackagesOf(owner), relayapi.UnknownEvent, deliveries...)
+	return p.stayAway(ctx, keyPackagesOf(owner), relayapi.UnknownEvent, deliveries...)
 }
 
 func rejected(ctx context.Context, p *probe) error {
 	owner := actors.NewKey()
-	other, err := p.keyPackage(owner)
-	if err != nil {
-		return err
-	}
-	note := &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"}
-	if err := owner.Sign(note); err != nil {
-		return err
-	}
+	other := p.keyPackage(owner)
+	note := signed(owner, &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"})
 	good := deliveryOf(other)
 	wrong := map[string]relayapi.Delivery{
 		"another id":         altered(good, func(d *relayapi.Delivery) { d.KeyPackageEventID = randomID() }),
@@ -83,7 +72,7 @@ func rejected(ctx context.Context, p *probe) error {
 	}
 	for what, d := range wrong {
 		filter := nostr.Filter{Authors: []string{owner.Pubkey}} // of any kind
-		if err := p.stayAway(ctx, actors.NewKey(), filter, relayapi.Rejected, d); err != nil {
+		if err := p.stayAway(ctx, filter, relayapi.Rejected, d); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}

@@ -235,7 +235,7 @@ func TestALazyRelayIsAskedForItsChallenge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.leave()
+	_ = s.conn.CloseNow()
 }
 
 // A relay that never challenges breaks what needs a challenge, and is judged by the rest all the same.

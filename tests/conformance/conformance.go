@@ -73,7 +73,7 @@ var rules = []rule{
 	{"verbatim", "the event string is the third element of the frame, byte for byte", verbatim},
 	{"limit", "the limit of a filter is ignored", limitIgnored},
 	{"since-until", "since and until of a filter are respected", sinceAndUntil},
-	{"no-session", "no_session is the answer when nobody is authenticated as the requester", noSession},
+	{"no-session", "no_session is the answer when nobody is authenticated as the requester, and the next push may be delivered", noSession},
 	{"no-subscription", "no_subscription is the answer when no open subscription matches", noSubscription},
 	{"unknown-event", "unknown_event is the answer when neither the push nor the relay has the event", unknownEvent},
 	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
@@ -115,7 +115,7 @@ func outOfSight(why string) func(context.Context, *probe) error {
 // error is not nil if nothing answers at the relay's URL, and then no rule was checked.
 func Run(ctx context.Context, target Target, tell func(Result)) ([]Result, error) {
 	p := &probe{Target: target, http: endpointClient(target.Slack)}
-	if err := p.isReachable(ctx); err != nil {
+	if err := p.play(ctx, isReachable); err != nil {
 		return nil, err
 	}
 	results := make([]Result, 0, len(rules))
@@ -130,14 +130,12 @@ func Run(ctx context.Context, target Target, tell func(Result)) ([]Result, error
 	return results, nil
 }
 
-func (p *probe) isReachable(ctx context.Context) error {
+func isReachable(ctx context.Context, p *probe) error {
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
-	s, err := p.visit(ctx)
-	if err != nil {
+	if _, err := p.visit(ctx); err != nil {
 		return actors.ExplainUnreachable(err)
 	}
-	s.leave()
 	return nil
 }
 
@@ -146,7 +144,7 @@ func (r rule) judge(ctx context.Context, p *probe) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
 	defer cancel()
 	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
-	if err := r.check(ctx, p); err != nil {
+	if err := p.play(ctx, r.check); err != nil {
 		result.Verdict, result.Detail = Fail, err.Error()
 		if errors.As(err, new(notChecked)) {
 			result.Verdict = NotChecked
@@ -165,8 +163,24 @@ func Broken(results []Result) (n int) {
 	return n
 }
 
-// probe is what all checks use.
+// probe is what a check uses, and what it leaves behind.
 type probe struct {
 	Target
-	http *http.Client
+	http      *http.Client
+	open      []*session
+	published []published
+}
+
+type published struct {
+	author actors.Key
+	id     string
+}
+
+// play makes a check with a probe of its own, and cleans up after it.
+func (p probe) play(ctx context.Context, check func(context.Context, *probe) error) error {
+	err := check(ctx, &p)
+	for _, s := range p.open {
+		_ = s.conn.CloseNow()
+	}
+	return errors.Join(err, p.withdraw(ctx))
 }

@@ -18,11 +18,7 @@ func requesterOnly(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer leave(open)
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 1)
 	if err := p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...); err != nil {
 		return err
 	}
@@ -41,16 +37,12 @@ func once(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer leave(open)
 	for _, s := range open {
 		if err := s.subscribe(ctx, "more", nostr.Filter{Authors: []string{owner.Pubkey}}); err != nil {
 			return err
 		}
 	}
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 1)
 	for _, attempt := range []string{"first", "second"} {
 		if err := p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...); err != nil {
 			return fmt.Errorf("%s push: %w", attempt, err)
@@ -63,90 +55,65 @@ func once(ctx context.Context, p *probe) error {
 }
 
 func verbatim(ctx context.Context, p *probe) error {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	event, err := p.keyPackage(owner)
-	if err != nil {
-		return err
-	}
+	owner := actors.NewKey()
+	event := p.keyPackage(owner)
 	delivery := deliveryOf(event)
-	if delivery.Event, err = spread(event); err != nil {
-		return err
-	}
-	return p.arrive(ctx, owner, requester, keyPackagesOf(owner), delivery)
+	delivery.Event = spread(event)
+	return p.arrive(ctx, keyPackagesOf(owner), delivery)
 }
 
 // spread is the event in an unusual but valid spelling.
-func spread(event *nostr.Event) (string, error) {
-	tags, err := json.MarshalIndent(event.Tags, "  ", "\t")
-	if err != nil {
-		return "", fmt.Errorf("encode tags: %w", err)
-	}
+func spread(event *nostr.Event) string {
+	tags := must(json.MarshalIndent(event.Tags, "  ", "\t"))
 	return fmt.Sprintf("{ \"sig\":%q,\n\"kind\" : %d, \"created_at\":%d,\"pubkey\":%q,\t\"id\":%q,\"tags\":%s, \"content\":%q }",
-		event.Sig, event.Kind, event.CreatedAt, event.PubKey, event.ID, tags, event.Content), nil
+		event.Sig, event.Kind, event.CreatedAt, event.PubKey, event.ID, tags, event.Content)
 }
 
 // arrive fails unless the deliveries reach a session of the requester's that has subscribed with the filter.
-func (p *probe) arrive(ctx context.Context, owner, requester actors.Key, filter nostr.Filter, deliveries ...relayapi.Delivery) error {
-	s, err := p.join(ctx, requester)
-	if err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := s.subscribe(ctx, "keypackages", filter); err != nil {
-		return err
-	}
-	if err := p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...); err != nil {
-		return err
-	}
+func (p *probe) arrive(ctx context.Context, filter nostr.Filter, deliveries ...relayapi.Delivery) error {
 	var want []string
 	for _, d := range deliveries {
 		want = append(want, d.Event)
 	}
-	return s.got(ctx, "the requester", want...)
+	return p.pushTo(ctx, filter, relayapi.Delivered, deliveries, want...)
 }
 
-func limitIgnored(ctx context.Context, p *probe) error {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	deliveries, err := p.deliveries(owner, 3)
+// stayAway fails unless the deliveries are answered with the status, and do not reach a session of the requester's that has
+// subscribed with the filter.
+func (p *probe) stayAway(ctx context.Context, filter nostr.Filter, status relayapi.Status, deliveries ...relayapi.Delivery) error {
+	return p.pushTo(ctx, filter, status, deliveries)
+}
+
+func (p *probe) pushTo(ctx context.Context, filter nostr.Filter, status relayapi.Status, deliveries []relayapi.Delivery, want ...string) error {
+	requester := actors.NewKey()
+	s, err := p.listener(ctx, &requester, filter)
 	if err != nil {
 		return err
 	}
+	return errors.Join(p.expect(ctx, status, requester.Pubkey, deliveries...), s.got(ctx, "the requester", want...))
+}
+
+func limitIgnored(ctx context.Context, p *probe) error {
+	owner := actors.NewKey()
+	deliveries := p.deliveries(owner, 3)
 	filter := keyPackagesOf(owner)
 	filter.Limit = 1
-	return p.arrive(ctx, owner, requester, filter, deliveries...)
+	return p.arrive(ctx, filter, deliveries...)
 }
 
 func sinceAndUntil(ctx context.Context, p *probe) error {
 	owner := actors.NewKey()
-	deliveries, err := p.deliveries(owner, 2)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 2)
 	later, earlier := nostr.Now()+3600, nostr.Now()-3600
 	filters := map[string]nostr.Filter{"since": keyPackagesOf(owner), "until": keyPackagesOf(owner)}
 	for name, filter := range filters {
 		if filter.Since = &later; name == "until" {
 			filter.Since, filter.Until = nil, &earlier
 		}
-		requester := actors.NewKey()
-		if err := p.stayAway(ctx, requester, filter, relayapi.NoSubscription, deliveries[0]); err != nil {
+		if err := p.stayAway(ctx, filter, relayapi.NoSubscription, deliveries[0]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		deliveries = deliveries[1:]
 	}
 	return nil
-}
-
-// stayAway fails unless the deliveries are answered with the status, and do not reach a session of the requester's that has
-// subscribed with the filter.
-func (p *probe) stayAway(ctx context.Context, requester actors.Key, filter nostr.Filter, want relayapi.Status, deliveries ...relayapi.Delivery) error {
-	s, err := p.join(ctx, requester)
-	if err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := s.subscribe(ctx, "keypackages", filter); err != nil {
-		return err
-	}
-	return errors.Join(p.expect(ctx, want, requester.Pubkey, deliveries...), s.got(ctx, "the requester"))
 }

@@ -32,6 +32,9 @@ func (t *Target) OpenDocuments(ctx context.Context, project string) error {
 
 // document returns the fields of what the relay has written.
 func (p *probe) document(ctx context.Context, collection, id string) (map[string]any, error) {
+	if p.Documents == nil {
+		return nil, notChecked("access to Firestore is needed (-project)")
+	}
 	found, err := p.Documents.Collection(collection).Doc(id).Get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the document of an event that was accepted: %w", err)
@@ -39,10 +42,7 @@ func (p *probe) document(ctx context.Context, collection, id string) (map[string
 	return found.Data(), nil
 }
 
-func documents(ctx context.Context, p *probe) (err error) {
-	if p.Documents == nil {
-		return notChecked("access to Firestore is needed (-project)")
-	}
+func documents(ctx context.Context, p *probe) error {
 	owner := actors.NewKey()
 	event, err := p.publishKeyPackage(ctx, owner)
 	if err != nil {
@@ -55,7 +55,7 @@ func documents(ctx context.Context, p *probe) (err error) {
 	if fields[keypackage.FieldCreatedAt] != int64(event.CreatedAt) {
 		return fmt.Errorf("created_at of a KeyPackage's document is no integer: %T", fields[keypackage.FieldCreatedAt])
 	}
-	if err := p.withdraw(ctx, owner, event); err != nil {
+	if err := p.withdraw(ctx); err != nil {
 		return err
 	}
 	_, err = p.document(ctx, p.Collections.Tombstones, keypackage.TombstoneID(event.ID, owner.Pubkey))
@@ -64,14 +64,10 @@ func documents(ctx context.Context, p *probe) (err error) {
 
 // openMark looks at a request's document. Once the request is answered, the mark has gone and keep_until has come.
 func openMark(ctx context.Context, p *probe) error {
-	if p.Documents == nil {
-		return notChecked("access to Firestore is needed (-project)")
-	}
 	request, s, err := p.asker(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := s.publish(ctx, request); err != nil {
 		return err
 	}

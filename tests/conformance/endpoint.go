@@ -104,10 +104,4 @@ func pushOf(requester string, deliveries ...relayapi.Delivery) relayapi.Delivery
 	}
 }
 
-func encode(push relayapi.DeliveryRequest) []byte {
-	body, err := json.Marshal(push)
-	if err != nil {
-		panic(fmt.Sprintf("encode a push: %v", err)) // cannot happen: strings and numbers
-	}
-	return body
-}
+func encode(push relayapi.DeliveryRequest) []byte { return must(json.Marshal(push)) }

@@ -21,7 +21,6 @@ func outcomeOnce(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := s.publish(ctx, request); err != nil {
 		return err
 	}
@@ -47,19 +46,9 @@ func outcomeOnce(ctx context.Context, p *probe) error {
 // asker returns a signed request and a session of its author's that listens to whatever names the request.
 func (p *probe) asker(ctx context.Context) (*nostr.Event, *session, error) {
 	key := actors.NewKey()
-	request := actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}, TTL: life})
-	if err := key.Sign(request); err != nil {
-		return nil, nil, err
-	}
-	s, err := p.join(ctx, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.subscribe(ctx, "outcome", nostr.Filter{Tags: nostr.TagMap{"e": {request.ID}}}); err != nil {
-		s.leave()
-		return nil, nil, err
-	}
-	return request, s, nil
+	request := signed(key, actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}, TTL: life}))
+	s, err := p.listener(ctx, &key, nostr.Filter{Tags: nostr.TagMap{"e": {request.ID}}})
+	return request, s, err
 }
 
 func (p *probe) tellOutcome(ctx context.Context, request *nostr.Event) error {
@@ -107,7 +96,6 @@ func outcomeOfForgery(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	forged := *request
 	forged.Sig = randomID() + randomID()
 	_ = s.publish(ctx, &forged) // a relay refuses it, or stores it for others to judge
@@ -124,20 +112,15 @@ func announced(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer listener.leave()
 	stranger := actors.NewKey()
 	s, err := p.join(ctx, stranger)
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	for _, kind := range []int{said.Outcome, said.Notice} {
-		forged := &nostr.Event{
+		forged := signed(stranger, &nostr.Event{
 			Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`, Tags: nostr.Tags{{"e", request.ID}, {"p", request.PubKey}},
-		}
-		if err := stranger.Sign(forged); err != nil {
-			return err
-		}
+		})
 		if !nostr.IsEphemeralKind(kind) || s.submit(ctx, "EVENT", forged) == nil {
 			return fmt.Errorf("the kind %d of the NIP-11 document is not ephemeral, or a stranger's event of it was accepted", kind)
 		}

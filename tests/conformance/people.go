@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -25,21 +26,30 @@ func randomID() string {
 	return hex.EncodeToString(id[:])
 }
 
-func (p *probe) keyPackage(owner actors.Key) (*nostr.Event, error) {
-	return actors.NewKeyPackage(owner, p.Relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)})
+// keyPackage is a new KeyPackage.
+func (p *probe) keyPackage(owner actors.Key) *nostr.Event {
+	event, err := actors.NewKeyPackage(owner, p.Relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)})
+	return must(event, err)
 }
 
+// must is for what only fails if this program is wrong.
+func must[T any](made T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return made
+}
+
+// signed is the event with the key's signature.
+func signed(key actors.Key, event *nostr.Event) *nostr.Event { return must(event, key.Sign(event)) }
+
 // deliveries are n deliveries of new KeyPackages that were never published.
-func (p *probe) deliveries(owner actors.Key, n int) ([]relayapi.Delivery, error) {
+func (p *probe) deliveries(owner actors.Key, n int) []relayapi.Delivery {
 	deliveries := make([]relayapi.Delivery, n)
 	for i := range deliveries {
-		event, err := p.keyPackage(owner)
-		if err != nil {
-			return nil, err
-		}
-		deliveries[i] = deliveryOf(event)
+		deliveries[i] = deliveryOf(p.keyPackage(owner))
 	}
-	return deliveries, nil
+	return deliveries
 }
 
 func deliveryOf(event *nostr.Event) relayapi.Delivery {
@@ -52,21 +62,33 @@ func keyPackagesOf(owner actors.Key) nostr.Filter {
 	return nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{owner.Pubkey}}
 }
 
+// listening is a filter for what is yet to come, which is no request.
+func listening(owner actors.Key) nostr.Filter {
+	filter := keyPackagesOf(owner)
+	filter.LimitZero = true
+	return filter
+}
+
 // audience opens sessions with a subscription to the owner's KeyPackages. The key of nobody is nil.
 func (p *probe) audience(ctx context.Context, owner actors.Key, keys ...*actors.Key) ([]*session, error) {
 	var open []*session
 	for _, key := range keys {
-		s, err := p.member(ctx, key)
-		if err == nil {
-			open = append(open, s)
-			err = s.subscribe(ctx, "keypackages", keyPackagesOf(owner))
-		}
+		s, err := p.listener(ctx, key, keyPackagesOf(owner))
 		if err != nil {
-			leave(open)
 			return nil, err
 		}
+		open = append(open, s)
 	}
 	return open, nil
+}
+
+// listener opens a session with a subscription.
+func (p *probe) listener(ctx context.Context, key *actors.Key, filter nostr.Filter) (*session, error) {
+	s, err := p.member(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.subscribe(ctx, "keypackages", filter)
 }
 
 func (p *probe) member(ctx context.Context, key *actors.Key) (*session, error) {
@@ -74,21 +96,6 @@ func (p *probe) member(ctx context.Context, key *actors.Key) (*session, error) {
 		return p.visit(ctx)
 	}
 	return p.join(ctx, *key)
-}
-
-// listener opens a session of the requester's that is subscribed to the owner's KeyPackages.
-func (p *probe) listener(ctx context.Context, requester, owner actors.Key) (*session, error) {
-	open, err := p.audience(ctx, owner, &requester)
-	if err != nil {
-		return nil, err
-	}
-	return open[0], nil
-}
-
-func leave(sessions []*session) {
-	for _, s := range sessions {
-		s.leave()
-	}
 }
 
 // got fails unless these events, in any order, are what the session has received.
@@ -100,14 +107,8 @@ func (s *session) got(ctx context.Context, who string, want ...string) error {
 	if len(received) != len(want) {
 		return fmt.Errorf("%s received %d events instead of %d", who, len(received), len(want))
 	}
-	open := map[string]int{}
-	for _, raw := range want {
-		open[raw]++
-	}
-	for _, raw := range received {
-		if open[raw]--; open[raw] < 0 {
-			return fmt.Errorf("%s received something else than was sent", who)
-		}
+	if !slices.Equal(slices.Sorted(slices.Values(received)), slices.Sorted(slices.Values(want))) {
+		return fmt.Errorf("%s received something else than was sent", who)
 	}
 	return nil
 }
@@ -128,17 +129,18 @@ func (s *session) gotEvent(ctx context.Context, who string, want *nostr.Event) e
 }
 
 // withdraw deletes what a check has published (NIP-09), also when its time is up.
-func (p *probe) withdraw(ctx context.Context, key actors.Key, events ...*nostr.Event) error {
+func (p *probe) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	owner, err := actors.ConnectOwner(ctx, p.Relay, key)
-	if err != nil {
-		return fmt.Errorf("delete a KeyPackage: %w", err)
-	}
-	defer owner.Disconnect()
 	var errs []error
-	for _, event := range events {
-		errs = append(errs, owner.Delete(ctx, event.ID))
+	for _, event := range p.published {
+		owner, err := actors.ConnectOwner(ctx, p.Relay, event.author)
+		if err == nil {
+			err = owner.Delete(ctx, event.id)
+			owner.Disconnect()
+		}
+		errs = append(errs, err)
 	}
+	p.published = nil
 	return errors.Join(errs...)
 }

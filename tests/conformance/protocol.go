@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,6 @@ func authRequired(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	key := actors.NewKey()
 	filters := []nostr.Filter{keyPackagesOf(actors.NewKey())}
 	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel} {
@@ -29,7 +29,7 @@ func authRequired(ctx context.Context, p *probe) error {
 	}
 	for _, filter := range filters {
 		if reason, err := s.ask(ctx, "anonymous", filter); err != nil || !strings.HasPrefix(reason, "auth-required:") {
-			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, orElse(err, "not auth-required:"))
+			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, cmp.Or(err, errors.New("not auth-required:")))
 		}
 	}
 	if err := s.refusesRequest(ctx, key); err != nil {
@@ -39,38 +39,27 @@ func authRequired(ctx context.Context, p *probe) error {
 		return err
 	}
 	if reason, err := s.ask(ctx, "known", filters[0]); err != nil || reason != "" {
-		return fmt.Errorf("a REQ after authenticating ended with %q: %w", reason, orElse(err, "it was closed"))
+		return fmt.Errorf("a REQ after authenticating ended with %q: %w", reason, cmp.Or(err, errors.New("it was closed")))
 	}
 	return s.refusesRequest(ctx, actors.NewKey())
 }
 
 // refusesRequest fails unless the key's 447 is answered by what makes clients authenticate.
 func (s *session) refusesRequest(ctx context.Context, key actors.Key) error {
-	request := actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}})
-	if err := key.Sign(request); err != nil {
-		return err
-	}
+	request := signed(key, actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}}))
 	if err := s.submit(ctx, "EVENT", request); err == nil || !strings.Contains(err.Error(), "auth-required:") {
-		return fmt.Errorf("a 447 whose author has not authenticated: %w", orElse(err, "it was accepted"))
+		return fmt.Errorf("a 447 whose author has not authenticated: %w", cmp.Or(err, errors.New("it was accepted")))
 	}
 	return nil
 }
 
-func orElse(err error, what string) error {
-	if err == nil {
-		err = errors.New(what)
-	}
-	return err
-}
-
 // severalKeys authenticates twice on one connection, asks for both owners' stock, and has both given something.
-func severalKeys(ctx context.Context, p *probe) (err error) {
+func severalKeys(ctx context.Context, p *probe) error {
 	keys := []actors.Key{actors.NewKey(), actors.NewKey()}
 	s, err := p.join(ctx, keys[0])
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := s.authenticate(ctx, keys[1]); err != nil {
 		return fmt.Errorf("authenticate a second key: %w", err)
 	}
@@ -79,16 +68,12 @@ func severalKeys(ctx context.Context, p *probe) (err error) {
 		if err != nil {
 			return err
 		}
-		err = errors.Join(s.serves(ctx, keyPackagesOf(key), event.ID, true), p.withdraw(ctx, key, event))
-		if err != nil {
+		if err := s.serves(ctx, keyPackagesOf(key), event.ID, true); err != nil {
 			return fmt.Errorf("one of two authenticated keys %w", err)
 		}
 	}
 	owner := actors.NewKey()
-	deliveries, err := p.deliveries(owner, len(keys))
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, len(keys))
 	s.forget()
 	if err := s.subscribe(ctx, "keypackages", listening(owner)); err != nil {
 		return err
@@ -101,31 +86,18 @@ func severalKeys(ctx context.Context, p *probe) (err error) {
 	return s.got(ctx, "a session of two keys", deliveries[0].Event, deliveries[1].Event)
 }
 
-// listening is a filter for what is yet to come, which is no request.
-func listening(owner actors.Key) nostr.Filter {
-	filter := keyPackagesOf(owner)
-	filter.LimitZero = true
-	return filter
-}
-
 // pipelined sends subscriptions and a request without waiting for anything, as clients do. The owner has stock, so that whoever
 // serves requests has something to deliver; the delivery that is certain to come is pushed here.
-func pipelined(ctx context.Context, p *probe) (err error) {
+func pipelined(ctx context.Context, p *probe) error {
 	owner, requester := actors.NewKey(), actors.NewKey()
-	stock, err := p.publishKeyPackage(ctx, owner)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, stock)) }()
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
+	deliveries := p.deliveries(owner, 1)
+	if _, err := p.publishKeyPackage(ctx, owner); err != nil {
 		return err
 	}
 	s, err := p.join(ctx, requester)
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := s.pipeline(ctx, requester, owner); err != nil {
 		return err
 	}
@@ -153,19 +125,12 @@ func pipelined(ctx context.Context, p *probe) (err error) {
 
 // pipeline opens and closes a subscription, opens others and asks, all in one breath.
 func (s *session) pipeline(ctx context.Context, requester, owner actors.Key, open ...string) error {
-	request := actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life})
-	if err := requester.Sign(request); err != nil {
-		return err
-	}
-	if err := errors.Join(s.send(ctx, "REQ", "first", listening(owner)), s.send(ctx, "CLOSE", "first")); err != nil {
-		return err
-	}
+	err := errors.Join(s.send(ctx, "REQ", "first", listening(owner)), s.send(ctx, "CLOSE", "first"))
 	for _, id := range open {
-		if err := s.send(ctx, "REQ", id, listening(owner)); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.send(ctx, "REQ", id, listening(owner)))
 	}
-	return s.publish(ctx, request)
+	request := signed(requester, actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life}))
+	return errors.Join(err, s.publish(ctx, request))
 }
 
 // deleted publishes a KeyPackage and its deletion, one after another and in one breath, and then the KeyPackage once more.
@@ -183,19 +148,12 @@ func deleted(ctx context.Context, p *probe) error {
 
 func (p *probe) staysAway(ctx context.Context, send func(*session, *nostr.Event) error) error {
 	owner := actors.NewKey()
-	event, err := p.keyPackage(owner)
-	if err != nil {
-		return err
-	}
-	deletion := &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}}
-	if err := owner.Sign(deletion); err != nil {
-		return err
-	}
+	event := p.keyPackage(owner)
+	deletion := signed(owner, &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}})
 	s, err := p.join(ctx, owner)
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := errors.Join(send(s, event), s.publish(ctx, deletion), s.serves(ctx, keyPackagesOf(owner), event.ID, false)); err != nil {
 		return err
 	}
@@ -210,7 +168,6 @@ func answered(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	for _, fields := range []string{
 		`"kind":443`,
 		`"kind":"443"`,
@@ -251,7 +208,7 @@ func (s *session) isAnswered(ctx context.Context, frame, label, id string) error
 }
 
 // reqIsARequest has an ordinary client read an owner's KeyPackages.
-func reqIsARequest(ctx context.Context, p *probe) (err error) {
+func reqIsARequest(ctx context.Context, p *probe) error {
 	said, err := actors.ReadAnnouncement(ctx, p.Relay)
 	if err != nil {
 		return err
@@ -264,13 +221,9 @@ func reqIsARequest(ctx context.Context, p *probe) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
-	s, err := p.join(ctx, actors.NewKey())
+	requester := actors.NewKey()
+	s, err := p.listener(ctx, &requester, keyPackagesOf(owner))
 	if err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := s.subscribe(ctx, "keypackages", keyPackagesOf(owner)); err != nil {
 		return err
 	}
 	if !contains(s.events, event.ID) {

@@ -46,7 +46,9 @@ func (p *probe) visit(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("connect to %s: %w", p.Relay, err)
 	}
 	conn.SetReadLimit(maxFrame)
-	return &session{probe: p, conn: conn}, nil
+	s := &session{probe: p, conn: conn}
+	p.open = append(p.open, s)
+	return s, nil
 }
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -64,13 +66,10 @@ func (p *probe) join(ctx context.Context, key actors.Key) (*session, error) {
 		return nil, err
 	}
 	if err := s.authenticate(ctx, key); err != nil {
-		s.leave()
 		return nil, fmt.Errorf("authenticate (NIP-42): %w", err)
 	}
 	return s, nil
 }
-
-func (s *session) leave() { _ = s.conn.CloseNow() }
 
 // authenticate answers the relay's challenge. NIP-42 lets a relay send it when it likes: one that has sent none is asked for
 // what it serves to the author only.
@@ -95,10 +94,7 @@ func (s *session) authenticate(ctx context.Context, key actors.Key) error {
 // prove answers the challenge of this connection for a key.
 func (s *session) prove(ctx context.Context, key actors.Key) error {
 	proof := nip42.CreateUnsignedAuthEvent(s.challenge, key.Pubkey, s.probe.Relay)
-	if err := key.Sign(&proof); err != nil {
-		return err
-	}
-	return s.submit(ctx, "AUTH", &proof)
+	return s.submit(ctx, "AUTH", signed(key, &proof))
 }
 
 // publish sends an event and fails unless the relay accepts it.

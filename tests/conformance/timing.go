@@ -18,15 +18,11 @@ import (
 
 func expired(ctx context.Context, p *probe) error {
 	owner, requester := actors.NewKey(), actors.NewKey()
-	s, err := p.listener(ctx, requester, owner)
+	s, err := p.listener(ctx, &requester, listening(owner))
 	if err != nil {
 		return err
 	}
-	defer s.leave()
-	deliveries, err := p.deliveries(owner, 1)
-	if err != nil {
-		return err
-	}
+	deliveries := p.deliveries(owner, 1)
 	push := pushOf(requester.Pubkey, deliveries...)
 	push.ExpiresAt = time.Now().Add(-time.Minute).Unix()
 	got, err := p.push(ctx, push)
@@ -52,18 +48,13 @@ const (
 // stuckSession has a client that stops reading, and later reads all that was left for it.
 func stuckSession(ctx context.Context, p *probe) error {
 	owner, requester := actors.NewKey(), actors.NewKey()
-	s, err := p.listener(ctx, requester, owner)
+	s, err := p.listener(ctx, &requester, listening(owner))
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	push := pushOf(requester.Pubkey)
 	for range bulk {
-		event, err := p.largeKeyPackage(owner)
-		if err != nil {
-			return err
-		}
-		push.Deliveries = append(push.Deliveries, deliveryOf(event))
+		push.Deliveries = append(push.Deliveries, deliveryOf(p.largeKeyPackage(owner)))
 	}
 	statuses, took, err := p.timed(ctx, push)
 	if err != nil {
@@ -86,13 +77,10 @@ func (p *probe) timed(ctx context.Context, push relayapi.DeliveryRequest) (map[s
 	return statuses, time.Since(began) - time.Duration(sent.Load()), err
 }
 
-func (p *probe) largeKeyPackage(owner actors.Key) (*nostr.Event, error) {
-	event, err := p.keyPackage(owner)
-	if err != nil {
-		return nil, err
-	}
+func (p *probe) largeKeyPackage(owner actors.Key) *nostr.Event {
+	event := p.keyPackage(owner)
 	event.Tags = append(event.Tags, nostr.Tag{"padding", strings.Repeat("A", bulkSize)})
-	return event, owner.Sign(event)
+	return signed(owner, event)
 }
 
 // deniedNothing fails if something arrives of which the relay has said that it was not written, or does not arrive of which

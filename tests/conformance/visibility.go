@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
@@ -16,13 +17,12 @@ import (
 )
 
 // stored443 asks for a stored KeyPackage in every way that could bring it.
-func stored443(ctx context.Context, p *probe) (err error) {
+func stored443(ctx context.Context, p *probe) error {
 	owner, stranger := actors.NewKey(), actors.NewKey()
 	event, err := p.publishKeyPackage(ctx, owner)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
 	since := keyPackagesOf(owner)
 	since.Since = new(nostr.Timestamp) // without it, this may be a request and no reading
 	named := []nostr.Filter{since, {Kinds: []int{keypackage.KindKeyPackage}, Limit: 500}}
@@ -43,18 +43,19 @@ func stored443(ctx context.Context, p *probe) (err error) {
 	return nil
 }
 
-// publishKeyPackage publishes a KeyPackage in a session that is closed again.
+// publishKeyPackage publishes a new KeyPackage, in a session of its own.
 func (p *probe) publishKeyPackage(ctx context.Context, owner actors.Key) (*nostr.Event, error) {
-	event, err := p.keyPackage(owner)
-	if err != nil {
-		return nil, err
-	}
+	event := p.keyPackage(owner)
+	return event, p.publish(ctx, owner, event)
+}
+
+func (p *probe) publish(ctx context.Context, owner actors.Key, event *nostr.Event) error {
 	s, err := p.join(ctx, owner)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer s.leave()
-	return event, s.publish(ctx, event)
+	p.published = append(p.published, published{owner, event.ID})
+	return s.publish(ctx, event)
 }
 
 // reads fails unless a session that asks in these ways, one after another, sees the event each time, or never.
@@ -63,7 +64,6 @@ func (p *probe) reads(ctx context.Context, key *actors.Key, id string, allowed b
 	if err != nil {
 		return fmt.Errorf("could not connect: %w", err)
 	}
-	defer s.leave()
 	for _, filter := range ways {
 		if err := s.serves(ctx, filter, id, allowed); err != nil {
 			return err
@@ -103,7 +103,6 @@ func stored447(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	defer s.leave()
 	if err := s.publish(ctx, request); err != nil {
 		return err
 	}
@@ -131,18 +130,16 @@ func contains(raws []string, id string) bool {
 	return false
 }
 
-func new443(ctx context.Context, p *probe) (err error) {
+func new443(ctx context.Context, p *probe) error {
 	owner, stranger := actors.NewKey(), actors.NewKey()
 	open, err := p.audience(ctx, owner, &owner, &stranger, nil)
 	if err != nil {
 		return err
 	}
-	defer leave(open)
 	event, err := p.publishKeyPackage(ctx, owner)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
 	return errors.Join(
 		open[0].gotEvent(ctx, "another session of the author", event),
 		open[1].got(ctx, "somebody else"),
@@ -151,25 +148,13 @@ func new443(ctx context.Context, p *probe) (err error) {
 }
 
 // addressable has everybody read a kind 30443.
-func addressable(ctx context.Context, p *probe) (err error) {
+func addressable(ctx context.Context, p *probe) error {
 	owner, stranger := actors.NewKey(), actors.NewKey()
-	encoded, err := mlsgen.New(mlsgen.Options{Owner: owner.Pubkey})
-	if err != nil {
+	encoded := must(mlsgen.New(mlsgen.Options{Owner: owner.Pubkey, NotAfter: time.Now().Add(packageLife)}))
+	event := must(actors.MDK.Publish(owner, encoded, p.Relay, nostr.Now()))
+	if err := p.publish(ctx, owner, event); err != nil {
 		return err
 	}
-	event, err := actors.MDK.Publish(owner, encoded, p.Relay, nostr.Now())
-	if err != nil {
-		return err
-	}
-	s, err := p.join(ctx, owner)
-	if err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := s.publish(ctx, event); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.withdraw(ctx, owner, event)) }()
 	ways := []nostr.Filter{{Kinds: []int{keypackage.KindAddressableKeyPackage}, Authors: []string{owner.Pubkey}}}
 	for who, key := range map[string]*actors.Key{"its author": &owner, "somebody else": &stranger, "a session that is not authenticated": nil} {
 		if err := p.reads(ctx, key, event.ID, true, ways); err != nil {
