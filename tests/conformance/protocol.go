@@ -29,7 +29,7 @@ func authRequired(ctx context.Context, p *probe) error {
 	}
 	for _, filter := range filters {
 		if reason, err := s.ask(ctx, "anonymous", filter); err != nil || !strings.HasPrefix(reason, "auth-required:") {
-			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, cmp.Or(err, errors.New("not auth-required:")))
+			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, cmp.Or(err, errors.New("not with auth-required")))
 		}
 	}
 	if err := s.refusesRequest(ctx, key); err != nil {
