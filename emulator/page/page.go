@@ -56,7 +56,7 @@ type Page struct {
 	client *firestore.Client
 	store  *store.Store
 	watch  *watch
-	cast   *cast
+	people *people
 	server *http.Server
 }
 
@@ -75,7 +75,7 @@ func Start(ctx context.Context, port int, system System) (*Page, error) {
 	p := &Page{
 		hosts:  []string{address.String(), fmt.Sprintf("localhost:%d", address.Port)},
 		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
-		cast: newCast(system.Addresses().Relay),
+		people: newPeople(system.Addresses().Relay),
 	}
 	p.watch = newWatch(p)
 	p.server = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second}
@@ -96,8 +96,8 @@ func (p *Page) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", p.serveIndex)
 	mux.HandleFunc("GET /events", p.serveEvents)
 	mux.HandleFunc("GET /story/{request}", p.serveStory)
-	mux.HandleFunc("POST /play/{scene}", func(w http.ResponseWriter, r *http.Request) {
-		p.act(w, r, func(ctx context.Context) (string, error) { return p.cast.play(ctx, r.PathValue("scene")) })
+	mux.HandleFunc("POST /play/{action}", func(w http.ResponseWriter, r *http.Request) {
+		p.act(w, r, func(ctx context.Context) (string, error) { return p.people.play(ctx, r.PathValue("action")) })
 	})
 	mux.HandleFunc("POST /crash/{name}", func(w http.ResponseWriter, r *http.Request) {
 		p.act(w, r, func(ctx context.Context) (string, error) { return p.crash(ctx, r.PathValue("name")) })

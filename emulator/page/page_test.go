@@ -60,7 +60,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 		"from a page of another port":   {"POST", "crash/ClaimKeyPackages", "", http.Header{"Origin": {"http://127.0.0.1:1"}}, 403},
 		"from no page":                  {"POST", "play/publish", "", http.Header{"Origin": {"null"}}, 403},
 		"by a link":                     {"GET", "play/publish", "", nil, 405},
-		"a scene that nobody knows":     {"POST", "play/murder", "", nil, 500},
+		"an action that nobody knows":   {"POST", "play/murder", "", nil, 500},
 		"a process that is not its own": {"POST", "crash/pubsub", "", nil, 500},
 		"a story of no document":        {"GET", "story/a%2Fb", "", nil, 404},
 	} {
@@ -79,7 +79,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", name, answer.StatusCode, body, c.want)
 		}
 	}
-	if names, _ := page.cast.known(); len(names) != 1 {
+	if names, _ := page.people.known(); len(names) != 1 {
 		t.Errorf("somebody has played: %v", names)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// cast is those whom the page plays: one Bob, and a new Alice for each request, because one who asks too often is limited.
-type cast struct {
+// people is those whom the page plays: one Bob, and a new Alice for each request, because one who asks too often is limited.
+type people struct {
 	relay string
 	bob   actors.Key
 
@@ -33,21 +33,21 @@ const (
 // maxOffline bounds who waits at a time.
 const maxOffline = 8
 
-func newCast(relay string) *cast {
+func newPeople(relay string) *people {
 	bob := actors.NewKey()
-	return &cast{relay: relay, bob: bob, names: map[string]string{bob.Pubkey: "Bob"}}
+	return &people{relay: relay, bob: bob, names: map[string]string{bob.Pubkey: "Bob"}}
 }
 
 // known returns who the page plays, and how many of them are offline.
-func (c *cast) known() (names map[string]string, offline int) {
+func (c *people) known() (names map[string]string, offline int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.names), len(c.offline)
 }
 
-// play plays a scene and tells what happened.
-func (c *cast) play(ctx context.Context, scene string) (string, error) {
-	switch scene {
+// play plays an action and tells what happened.
+func (c *people) play(ctx context.Context, action string) (string, error) {
+	switch action {
 	case "publish":
 		return c.publish(ctx)
 	case "ask":
@@ -59,10 +59,10 @@ func (c *cast) play(ctx context.Context, scene string) (string, error) {
 	case "return":
 		return c.comeBack(ctx)
 	}
-	return "", fmt.Errorf("nobody plays %q", scene)
+	return "", fmt.Errorf("nobody plays %q", action)
 }
 
-func (c *cast) publish(ctx context.Context) (string, error) {
+func (c *people) publish(ctx context.Context) (string, error) {
 	bob, err := actors.ConnectOwner(ctx, c.relay, c.bob)
 	if err != nil {
 		return "", err
@@ -74,7 +74,7 @@ func (c *cast) publish(ctx context.Context) (string, error) {
 	return fmt.Sprintf("Bob published %d KeyPackages and went offline", published), nil
 }
 
-func (c *cast) ask(ctx context.Context) (string, error) {
+func (c *people) ask(ctx context.Context) (string, error) {
 	alice, name, err := c.newAlice(ctx)
 	if err != nil {
 		return "", err
@@ -101,7 +101,7 @@ func (c *cast) ask(ctx context.Context) (string, error) {
 }
 
 // read is what every Nostr client does: it subscribes, and leaves at EOSE.
-func (c *cast) read(ctx context.Context) (string, error) {
+func (c *people) read(ctx context.Context) (string, error) {
 	alice, name, err := c.newAlice(ctx)
 	if err != nil {
 		return "", err
@@ -117,7 +117,7 @@ func (c *cast) read(ctx context.Context) (string, error) {
 }
 
 // askAndLeave asks without listening, and is gone: what she is granted waits for her.
-func (c *cast) askAndLeave(ctx context.Context) (string, error) {
+func (c *people) askAndLeave(ctx context.Context) (string, error) {
 	if _, offline := c.known(); offline >= maxOffline {
 		return "", errors.New("enough of them are offline: let one come back first")
 	}
@@ -136,7 +136,7 @@ func (c *cast) askAndLeave(ctx context.Context) (string, error) {
 }
 
 // comeBack brings the one back who has been away longest. She only listens.
-func (c *cast) comeBack(ctx context.Context) (string, error) {
+func (c *people) comeBack(ctx context.Context) (string, error) {
 	alice := c.longestAway()
 	if alice == nil {
 		return "", errors.New("nobody is offline")
@@ -152,7 +152,7 @@ func (c *cast) comeBack(ctx context.Context) (string, error) {
 	return names[alice.Pubkey] + " is back and listens for half a minute; she does not ask again", nil
 }
 
-func (c *cast) longestAway() *actors.Requester {
+func (c *people) longestAway() *actors.Requester {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.offline) == 0 {
@@ -163,7 +163,7 @@ func (c *cast) longestAway() *actors.Requester {
 	return alice
 }
 
-func (c *cast) newAlice(ctx context.Context) (*actors.Requester, string, error) {
+func (c *people) newAlice(ctx context.Context) (*actors.Requester, string, error) {
 	alice := actors.NewRequester(c.relay, actors.NewKey())
 	if err := alice.Connect(ctx); err != nil {
 		return nil, "", err
@@ -175,7 +175,7 @@ func (c *cast) newAlice(ctx context.Context) (*actors.Requester, string, error) 
 	return alice, name, nil
 }
 
-func (c *cast) got(name string, received []actors.KeyPackage, asked time.Time) string {
+func (c *people) got(name string, received []actors.KeyPackage, asked time.Time) string {
 	if len(received) == 0 {
 		return name + " was told that there is nothing for her"
 	}

@@ -98,7 +98,7 @@ func (w *watch) read(ctx context.Context) ([]byte, error) {
 	s := state{
 		People: w.people, Requests: documents.lines(), Deliveries: documents.states(), Waiting: documents.waiting(),
 	}
-	s.Names, s.Offline = w.page.cast.known()
+	s.Names, s.Offline = w.page.people.known()
 	for _, log := range w.logs {
 		s.Functions = append(s.Functions, log.function)
 	}
@@ -125,7 +125,7 @@ func (w *watch) readPeople(ctx context.Context, d *documents) error {
 
 // order puts those first who have a name, and leaves out who is too many.
 func (w *watch) order(owners map[string]int) []string {
-	names, _ := w.page.cast.known()
+	names, _ := w.page.people.known()
 	all := slices.SortedFunc(maps.Keys(owners), func(a, b string) int {
 		return cmp.Or(-cmp.Compare(names[a], names[b]), cmp.Compare(a, b))
 	})

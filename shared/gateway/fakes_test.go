@@ -149,7 +149,7 @@ func (s *store) grant(ctx context.Context, requester, owner, request string) {
 	if !ok {
 		return
 	}
-	wait := s.gateway.Deliver(gateway.Parcel{
+	wait := s.gateway.Deliver(gateway.DirectEvent{
 		ID: request + "_" + e.ID, Recipient: requester, Requests: []string{request}, Event: e, Expires: time.Now().Add(time.Minute),
 	})
 	status := wait(ctx)

@@ -5,7 +5,7 @@
 //
 //	gateway.go       what a gateway is made of; its end
 //	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
-//	http.go          the door: names, addresses, websockets, everything else
+//	http.go          HTTP: names, addresses, websockets, everything else
 //	information.go   the NIP-11 document
 //	session.go       one client: its frames are dealt with one after another, and slow work beside them
 //	frames.go        what each frame means: EVENT, COUNT, NEG-OPEN, CLOSE, and what only passes through

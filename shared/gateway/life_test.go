@@ -155,7 +155,7 @@ func TestAClientThatStopsReading(t *testing.T) {
 	e := signed(bob, 443, "x")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	wait := r.gateway.Deliver(gateway.Parcel{ID: "1", Recipient: pub(alice), Event: e, Expires: time.Now().Add(time.Minute)})
+	wait := r.gateway.Deliver(gateway.DirectEvent{ID: "1", Recipient: pub(alice), Event: e, Expires: time.Now().Add(time.Minute)})
 	if got := string(wait(ctx)); got != "no_session" {
 		t.Errorf("a delivery to it: %s", got)
 	}

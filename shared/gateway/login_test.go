@@ -142,7 +142,7 @@ func TestAParcelIsForItsRecipient(t *testing.T) {
 	r, alice := start(t, nil), newKey()
 	e := signed(newKey(), 443, "x")
 	deliver := func(id string, expires time.Time) string {
-		wait := r.gateway.Deliver(gateway.Parcel{ID: id, Recipient: pub(alice), Event: e, Expires: expires})
+		wait := r.gateway.Deliver(gateway.DirectEvent{ID: id, Recipient: pub(alice), Event: e, Expires: expires})
 		return string(wait(t.Context()))
 	}
 	soon := time.Now().Add(time.Minute)

@@ -174,7 +174,7 @@ func TestWhatAClientAskedBeforeItLeftIsNotDone(t *testing.T) {
 	c.send(publish(e), req("a", `{"kinds":[443],"authors":[%q]}`, pub(newKey())))
 	_ = c.conn.Close(websocket.StatusNormalClosure, "")
 	eventually(t, "the session has gone", func() bool {
-		wait := r.gateway.Deliver(gateway.Parcel{ID: "1", Recipient: pub(key), Event: e, Expires: time.Now().Add(time.Minute)})
+		wait := r.gateway.Deliver(gateway.DirectEvent{ID: "1", Recipient: pub(key), Event: e, Expires: time.Now().Add(time.Minute)})
 		return wait(t.Context()) == outbox.NoSession
 	})
 	close(r.hold)

@@ -58,7 +58,7 @@ type session struct {
 	mu            sync.Mutex
 	keys          []string // public keys that have authenticated
 	subscriptions map[string]*subscription
-	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by parcel id
+	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by id of the direct event
 	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
 }
 

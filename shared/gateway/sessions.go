@@ -12,8 +12,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Parcel is an event for one person: a KeyPackage or a notice.
-type Parcel struct {
+// DirectEvent is an event for one person: a KeyPackage or a notice.
+type DirectEvent struct {
 	ID        string   // a session is sent each id once
 	Recipient string   // only sessions that have authenticated as this key are sent it
 	Requests  []string // the 447s that were granted it, if any
@@ -21,15 +21,15 @@ type Parcel struct {
 	Expires   time.Time // nothing is written from then on
 }
 
-// parcelMemory is how long after its expiry a parcel's id is remembered. No push begins after the expiry, so this only has to
+// directMemory is how long after its expiry a direct event's id is remembered. No push begins after the expiry, so this only has to
 // outlast one that is under way and the difference of two clocks.
-const parcelMemory = 5 * time.Minute
+const directMemory = 5 * time.Minute
 
-// Deliver begins to send a parcel to every session of its recipient, each on one open subscription that the event satisfies, the
-// filter's limit left aside: that bounds what is read from a store, and a parcel does not come from there. The returned function
+// Deliver begins to send a direct event to every session of its recipient, each on one open subscription that the event satisfies, the
+// filter's limit left aside: that bounds what is read from a store, and a direct event does not come from there. The returned function
 // waits until that is done, or ctx ends, and says what came of it; what has not begun by then is dropped. A negative answer
-// speaks for this instance, at this moment. A parcel that was delivered before, to whichever session, is delivered.
-func (g *Gateway) Deliver(p Parcel) (result func(context.Context) outbox.Status) {
+// speaks for this instance, at this moment. A direct event that was delivered before, to whichever session, is delivered.
+func (g *Gateway) Deliver(p DirectEvent) (result func(context.Context) outbox.Status) {
 	var begun []*outbox.Delivery
 	for _, s := range g.sessions.of(p.Recipient) {
 		begun = append(begun, s.deliver(p))
@@ -53,7 +53,7 @@ func (g *Gateway) Awaits(recipient string, e Event) bool {
 	})
 }
 
-// better returns what is known of a parcel of which a and b are known: one session that has it is enough, and one that may have
+// better returns what is known of a direct event of which a and b are known: one session that has it is enough, and one that may have
 // it outweighs those that do not.
 func better(a, b outbox.Status) outbox.Status {
 	for _, status := range []outbox.Status{outbox.Delivered, outbox.Unknown, outbox.NoSubscription} {
@@ -64,10 +64,10 @@ func better(a, b outbox.Status) outbox.Status {
 	return outbox.NoSession
 }
 
-// deliver begins to send p, unless the session was sent this parcel before; then it returns that earlier delivery. The
+// deliver begins to send p, unless the session was sent this direct event before; then it returns that earlier delivery. The
 // subscription is chosen, and the clock looked at, when the frame's turn has come.
-func (s *session) deliver(p Parcel) *outbox.Delivery {
-	d := outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.parcelFrame(p) }, func() { s.sessions.remember(p) })
+func (s *session) deliver(p DirectEvent) *outbox.Delivery {
+	d := outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.directFrame(p) }, func() { s.sessions.remember(p) })
 	if len(s.subscribed(p.Event, p.Requests...)) == 0 {
 		d.Drop(outbox.NoSubscription) // now, because a session that is stuck has no turns
 	}
@@ -78,15 +78,15 @@ func (s *session) deliver(p Parcel) *outbox.Delivery {
 		return earlier
 	}
 	if !d.InVain() {
-		s.deliveries.put(p.ID, d, p.Expires.Add(parcelMemory), time.Now())
+		s.deliveries.put(p.ID, d, p.Expires.Add(directMemory), time.Now())
 	}
 	s.mu.Unlock()
 	s.out.Offer(d)
 	return d
 }
 
-// parcelFrame returns what to send for p now, or why nothing can be sent.
-func (s *session) parcelFrame(p Parcel) ([]byte, outbox.Status) {
+// directFrame returns what to send for p now, or why nothing can be sent.
+func (s *session) directFrame(p DirectEvent) ([]byte, outbox.Status) {
 	if !time.Now().Before(p.Expires) || s.ctx.Err() != nil {
 		return nil, outbox.NoSession
 	}
@@ -127,7 +127,7 @@ type sessions struct {
 	open      map[*session]bool
 	byKey     map[string]map[*session]bool
 	closed    bool
-	delivered recent[struct{}] // parcel ids
+	delivered recent[struct{}] // ids of direct events
 }
 
 // add reports whether there are sessions still.
@@ -193,8 +193,8 @@ func (ss *sessions) wasDelivered(id string) bool {
 	return ok
 }
 
-func (ss *sessions) remember(p Parcel) {
+func (ss *sessions) remember(p DirectEvent) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(parcelMemory), time.Now())
+	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(directMemory), time.Now())
 }

@@ -65,7 +65,7 @@ func (l *link) dial() {
 		if err != nil {
 			break
 		}
-		l.s.hear(frame)
+		l.s.fromUpstream(frame)
 	}
 	conn.Close()
 	if l.s.ctx.Err() == nil {
@@ -130,9 +130,9 @@ func (l *link) close() {
 	}
 }
 
-// hear deals with one frame of upstream: only what cannot be mistaken for something of ours goes on to the client. Whatever
+// fromUpstream deals with one frame of upstream: only what cannot be mistaken for something of ours goes on to the client. Whatever
 // carries no event and answers nothing of ours passes as it is.
-func (s *session) hear(frame []byte) {
+func (s *session) fromUpstream(frame []byte) {
 	label, err := wire.Label(frame)
 	if err != nil {
 		return

@@ -42,7 +42,7 @@ func (s *Service) tend() {
 				s.Log.Warn("the mode is not known, and stays", "error", err)
 			}
 		case <-lines.C:
-			s.outcomes.sweep(s.now())
+			s.outcomes.forgetEnded(s.now())
 			if s.gateway.Sessions() > 0 {
 				s.report()
 			}

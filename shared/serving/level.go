@@ -119,7 +119,7 @@ func (s *Service) tellLevel(owner string) {
 		s.Log.Error("a level is not told", "error", err)
 		return
 	}
-	s.gateway.Deliver(gateway.Parcel{
+	s.gateway.Deliver(gateway.DirectEvent{
 		ID: fmt.Sprintf("level of %s: %s", owner, content), Recipient: owner, Event: event, Expires: s.now().Add(levelEvery),
 	})
 }

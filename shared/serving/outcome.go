@@ -37,15 +37,15 @@ type outcomes struct {
 
 type outcome struct {
 	request string
-	parcel  gateway.Parcel // its event is signed only when somebody has subscribed to it
+	direct  gateway.DirectEvent // its event is signed only when somebody has subscribed to it
 	result  func(context.Context) outbox.Status
 }
 
 // size is what is held in memory: the content twice, once in the signed event, and what every event has.
-func (o *outcome) size() int { return 2*len(o.parcel.Event.Content) + 1<<10 }
+func (o *outcome) size() int { return 2*len(o.direct.Event.Content) + 1<<10 }
 
-// hear takes up the outcome that a push carries, unless that is known, and tells it if it can.
-func (o *outcomes) hear(push delivering.Push) {
+// add takes in the outcome that a push carries, unless that is known, and tells it if it can.
+func (o *outcomes) add(push delivering.Push) {
 	content, err := o.content(push.Outcome)
 	if err != nil {
 		o.log.Error("an outcome is not told", "request_event_id", push.RequestID, "error", err)
@@ -71,7 +71,7 @@ func (o *outcomes) newOutcome(push delivering.Push, content string) *outcome {
 	now := time.Now()
 	tags := nostr.Tags{{"e", push.RequestID}, {"p", push.Requester}}
 	o.round++
-	return &outcome{request: push.RequestID, parcel: gateway.Parcel{
+	return &outcome{request: push.RequestID, direct: gateway.DirectEvent{
 		ID:        fmt.Sprintf("outcome %d of %s", o.round, push.RequestID),
 		Recipient: push.Requester, Requests: []string{push.RequestID},
 		Event: o.signer.unsigned(keypackage.KindOutcome, content, now, tags), Expires: now.Add(delivering.OutcomeAge),
@@ -83,10 +83,10 @@ func (o *outcomes) again(requester, request string) {
 	o.forget(requester, func(known *outcome) bool { return known.request == request })
 }
 
-// sweep forgets what is told no more.
-func (o *outcomes) sweep(now time.Time) {
+// forgetEnded forgets what is told no more.
+func (o *outcomes) forgetEnded(now time.Time) {
 	for _, requester := range o.requesters() {
-		o.forget(requester, func(known *outcome) bool { return !now.Before(known.parcel.Expires) })
+		o.forget(requester, func(known *outcome) bool { return !now.Before(known.direct.Expires) })
 	}
 }
 
@@ -122,18 +122,18 @@ func (o *outcomes) tell(requester string) {
 
 // try sends an outcome, if somebody has subscribed to it and it has not been sent. The caller holds the lock.
 func (o *outcomes) try(known *outcome) {
-	if known.delivered() || !o.gateway.Awaits(known.parcel.Recipient, known.parcel.Event) {
+	if known.delivered() || !o.gateway.Awaits(known.direct.Recipient, known.direct.Event) {
 		return
 	}
-	if known.parcel.Event.Raw == "" {
-		event, err := o.signer.sign(known.parcel.Event)
+	if known.direct.Event.Raw == "" {
+		event, err := o.signer.sign(known.direct.Event)
 		if err != nil {
 			o.log.Error("an outcome is not told", "error", err)
 			return
 		}
-		known.parcel.Event = event
+		known.direct.Event = event
 	}
-	known.result = o.gateway.Deliver(known.parcel)
+	known.result = o.gateway.Deliver(known.direct)
 }
 
 // delivered reports whether the outcome has been sent. One that still waits in a session's queue is taken out of it.

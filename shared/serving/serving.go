@@ -62,7 +62,7 @@ type Config struct {
 type Service struct {
 	Config
 	gateway  *gateway.Gateway
-	sessions *sessions             // to which each parcel goes once
+	sessions *sessions             // to which each direct event goes once
 	push     *delivering.Deliverer // into these
 	again    *delivering.Deliverer // also into sessions that have it
 	outcomes *outcomes

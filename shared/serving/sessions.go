@@ -30,10 +30,10 @@ func (s *sessions) Push(ctx context.Context, push delivering.Push) delivering.Re
 			each[d.ID] = refused
 			continue
 		}
-		begun[d.ID] = s.gateway.Deliver(s.parcel(push, d, event))
+		begun[d.ID] = s.gateway.Deliver(s.direct(push, d, event))
 	}
 	if len(push.Outcome) > 0 {
-		s.outcomes.hear(push)
+		s.outcomes.add(push)
 	}
 	for id, wait := range begun {
 		each[id] = keypackage.PushResult(wait(ctx))
@@ -41,13 +41,13 @@ func (s *sessions) Push(ctx context.Context, push delivering.Push) delivering.Re
 	return delivering.Results{Each: each}
 }
 
-// parcel is a delivery as the gateway sends it.
-func (s *sessions) parcel(push delivering.Push, d *keypackage.Delivery, event gateway.Event) gateway.Parcel {
+// direct is a delivery as the gateway sends it.
+func (s *sessions) direct(push delivering.Push, d *keypackage.Delivery, event gateway.Event) gateway.DirectEvent {
 	id := d.ID
 	if s.repeats {
 		id += " " + rand.Text()
 	}
-	return gateway.Parcel{
+	return gateway.DirectEvent{
 		ID: id, Recipient: push.Requester, Requests: append([]string{push.RequestID}, d.RequestIDs...), Event: event, Expires: d.ExpiresAt,
 	}
 }

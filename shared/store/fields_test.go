@@ -85,7 +85,7 @@ var spread = map[string][]string{
 		"ledger_id", "delivery_id", "lease_by", "slot",
 	},
 	"shards":    {"open", "due_shard", "check_shard"},
-	"few words": {"ciphersuite", "extensions", "relays", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
+	"few words": {"ciphersuite", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
 	"yes or no": {"out_of_stock", "stocked", "last_resort", "exposure_unknown", "parked", "authentic", "gateway", "pending"},
 	"counts":    {"push_no", "attempts", "requested", "granted"},
 }

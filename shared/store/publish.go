@@ -102,28 +102,42 @@ func (s *Store) expose(t *transaction, entry keypackage.Ledger) {
 	})
 }
 
+// deletableAtOnce bounds the memory of a deletion: a document that another relay wrote may have 1 MiB, and anybody may name it.
+const deletableAtOnce = 10
+
 // Deletable implements publishing.Store.
 func (s *Store) Deletable(ctx context.Context, author string, ids, slots []string) (publishing.Deletable, error) {
 	met := publishing.Deletable{InStock: make(map[string]bool), Slots: make(map[string]publishing.Published)}
-	refs := make([]*firestore.DocumentRef, len(ids))
-	for i, id := range ids {
-		refs[i] = s.keyPackages.Doc(id)
-	}
-	snaps, err := s.get(ctx, refs)
-	if err != nil {
-		return met, err
-	}
-	for i, snap := range snaps {
-		if snap.Exists() {
-			met.InStock[ids[i]] = keypackage.Document(snap.Data()).Text(keypackage.FieldOwner) == author
+	for few := range slices.Chunk(ids, deletableAtOnce) {
+		if err := s.ownersOf(ctx, few, author, met.InStock); err != nil {
+			return met, err
 		}
 	}
+	var err error
 	for _, slot := range slots {
 		if met.Slots[slot], err = s.slot(ctx, author, slot); err != nil {
 			return met, err
 		}
 	}
 	return met, nil
+}
+
+// ownersOf notes which of the ids are in stock, and whether they are the author's.
+func (s *Store) ownersOf(ctx context.Context, ids []string, author string, inStock map[string]bool) error {
+	refs := make([]*firestore.DocumentRef, len(ids))
+	for i, id := range ids {
+		refs[i] = s.keyPackages.Doc(id)
+	}
+	snaps, err := s.get(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for i, snap := range snaps {
+		if snap.Exists() {
+			inStock[ids[i]] = keypackage.Document(snap.Data()).Text(keypackage.FieldOwner) == author
+		}
+	}
+	return nil
 }
 
 // tombstone is the document of a deletion, for people and for the TTL policy: readers look at its existence only. That of a slot

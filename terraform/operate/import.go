@@ -65,8 +65,8 @@ func runImport(ctx context.Context, settings config.Config, o importing.Options,
 
 func importOptions(from, authors, keyFile string) (o importing.Options, err error) {
 	relay, err := url.Parse(from)
-	if err != nil || relay.Hostname() == "" || relay.Scheme != "ws" && relay.Scheme != "wss" {
-		return o, errors.New("-from is not a relay's URL: wss:// (or ws://) and a host")
+	if err != nil || relay.Hostname() == "" || relay.User != nil || relay.Scheme != "ws" && relay.Scheme != "wss" {
+		return o, errors.New("-from is not a relay's URL: wss:// (or ws://) and a host, without a password, since it is printed")
 	}
 	o = importing.Options{From: from, Progress: progress}
 	for author := range strings.SplitSeq(authors, ",") {

@@ -16,7 +16,7 @@ func TestImportOptions(t *testing.T) {
 	if err != nil || len(o.Authors) != 2 || o.Authors[1] != key.Pubkey {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, from := range []string{"", "relay.example", "https://relay.example", "wss://"} {
+	for _, from := range []string{"", "wss://bob:secret@relay.example", "relay.example", "https://relay.example", "wss://"} {
 		if _, err := importOptions(from, "", ""); err == nil {
 			t.Errorf("%q is taken for a relay's URL", from)
 		}

@@ -47,7 +47,7 @@ func (a *Addresses) Admit(address string) (*Neighbour, Refusal) {
 	address = neighbourhood(address)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sweep()
+	a.forgetIdle()
 	n := a.known[address]
 	if n == nil {
 		n = &Neighbour{Limits: newLimits(perAddress)}
@@ -89,8 +89,8 @@ func (a *Addresses) Close() {
 // Wait returns when everybody has left. Close must have been called.
 func (a *Addresses) Wait() { a.inside.Wait() }
 
-// sweep forgets, once a minute, whom forgetting gives nothing.
-func (a *Addresses) sweep() {
+// forgetIdle forgets, once a minute, whom forgetting gives nothing.
+func (a *Addresses) forgetIdle() {
 	if time.Since(a.swept) < time.Minute {
 		return
 	}
