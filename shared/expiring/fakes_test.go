@@ -71,6 +71,8 @@ func (w *world) run(mode keypackage.Mode) Report {
 }
 
 func (w *world) expirer(mode keypackage.Mode) *Expirer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.mode = mode
 	return New(w, w, w, w, Settings{Mode: w, RequestMaxAge: maxAge}, time.Now)
 }
