@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
@@ -189,6 +190,17 @@ func TestCommitIgnoresWhatItDoesNotRelyOn(t *testing.T) {
 	s.must(s.store.Commit(t.Context(), s.plan))
 }
 
+// planOf copies a plan as far as a commit changes it.
+func planOf(plan *claiming.Plan) *claiming.Plan {
+	own := *plan
+	own.Created = nil
+	for _, d := range plan.Created {
+		delivery := *d
+		own.Created = append(own.Created, &delivery)
+	}
+	return &own
+}
+
 // "The store's methods may be called concurrently, also from other processes": of the same plan in several hands, one
 // is committed.
 func TestCommitOfOnePlanByManyInstances(t *testing.T) {
@@ -198,8 +210,8 @@ func TestCommitOfOnePlanByManyInstances(t *testing.T) {
 	errs := make([]error, instances)
 	var wait sync.WaitGroup
 	for i := range errs {
-		instance := s.Store()
-		wait.Go(func() { errs[i] = instance.Commit(t.Context(), s.plan) })
+		instance, plan := s.Store(), planOf(s.plan)
+		wait.Go(func() { errs[i] = instance.Commit(t.Context(), plan) })
 	}
 	wait.Wait()
 	committed := 0
