@@ -25,8 +25,9 @@ import (
 
 // Names of what the baseline has for itself.
 const (
-	baselineTopic    = "bench-baseline"
-	baselineRequests = "bench_baseline_requests"
+	baselineTopic       = "bench-baseline"
+	baselineRequests    = "bench_baseline_requests"
+	untriggeredRequests = "bench_untriggered_requests"
 )
 
 // baseline is the least that the promises need, on the same hops: the request is stored and triggers; one query reads the
@@ -48,7 +49,8 @@ type baseline struct {
 type leastRequest struct {
 	requester int
 	owner     string
-	event     []byte // of the package
+	state     keypackage.State // of its delivery: sending, or pending for a poll
+	event     []byte           // of the package
 }
 
 func (b *bench) newBaseline(ctx context.Context, requesters int) (*baseline, error) {
@@ -134,17 +136,31 @@ func (l *baseline) restock(ctx context.Context, requests int) (err error) {
 func (l *baseline) request(ctx context.Context, requester int) (journey, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	id := newID()
+	id, sent, err := l.store(ctx, baselineRequests, requester, keypackage.StateSending)
+	return l.await(ctx, id, sent, err)
+}
+
+// store stores a request and returns its id and when that began.
+func (l *baseline) store(
+	ctx context.Context, collection string, requester int, state keypackage.State,
+) (id string, sent time.Time, err error) {
+	id = newID()
 	l.mu.Lock()
-	l.requests[id] = &leastRequest{requester: requester, owner: l.owners[len(l.requests)%len(l.owners)]}
+	l.requests[id] = &leastRequest{requester: requester, owner: l.owners[len(l.requests)%len(l.owners)], state: state}
 	l.mu.Unlock()
-	sent := time.Now()
+	sent = time.Now()
 	document := map[string]any{"event": id, "kind": keypackage.KindRequest, "received_at": sent}
-	if _, err := l.db.client.Collection(baselineRequests).Doc(id).Create(ctx, document); err != nil {
-		return journey{}, err
+	_, err = l.db.client.Collection(collection).Doc(id).Create(ctx, document)
+	return id, sent, err
+}
+
+// await waits for the frame of a request, unless there was an error.
+func (l *baseline) await(ctx context.Context, id string, sent time.Time, err error) (journey, error) {
+	if err != nil {
+		return journey{}, fmt.Errorf("baseline: %w", err)
 	}
 	select {
-	case arrived := <-l.frames.arrivals[requester]:
+	case arrived := <-l.frames.arrivals[l.find(id).requester]:
 		return l.stamps.take(id, sent, arrived), nil
 	case <-ctx.Done():
 		return journey{}, fmt.Errorf("baseline: %w", context.Cause(ctx))
@@ -163,7 +179,7 @@ func (l *baseline) claim(w http.ResponseWriter, r *http.Request) {
 	l.stamps.claiming(id, time.Now())
 	_, _ = io.Copy(io.Discard, r.Body)
 	err := l.claimLeast(r.Context(), id)
-	if err == nil {
+	if err == nil && l.find(id).state != keypackage.StatePending {
 		err = l.publisher.PublishRequest(r.Context(), keypackage.Announcement{RequestID: id})
 	}
 	answer(w, err)
@@ -181,7 +197,7 @@ func (l *baseline) claimLeast(ctx context.Context, id string) error {
 	//lint:ignore SA1019 see above
 	batch := l.db.client.Batch()
 	batch.Create(l.db.client.Collection(l.db.Collections.Claims).Doc(id), map[string]any{"request_event_id": id})
-	batch.Create(l.delivery(id), map[string]any{"state": "sending", "package": stock[0].Data()})
+	batch.Create(l.delivery(id), map[string]any{"state": request.state, "package": stock[0].Data()})
 	batch.Delete(stock[0].Ref)
 	_, err = batch.Commit(ctx)
 	return err

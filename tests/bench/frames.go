@@ -68,13 +68,18 @@ func (f *frames) socket(w http.ResponseWriter, r *http.Request) {
 
 func (f *frames) post(w http.ResponseWriter, r *http.Request) {
 	requester, _ := strconv.Atoi(r.URL.Query().Get("requester"))
-	conn := <-f.sockets[requester]
-	defer func() { f.sockets[requester] <- conn }()
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
-		err = conn.Write(r.Context(), websocket.MessageText, body)
+		err = f.write(r.Context(), requester, body)
 	}
 	answer(w, err)
+}
+
+// write writes one frame.
+func (f *frames) write(ctx context.Context, requester int, event []byte) error {
+	conn := <-f.sockets[requester]
+	defer func() { f.sockets[requester] <- conn }()
+	return conn.Write(ctx, websocket.MessageText, event)
 }
 
 // call makes the POST.

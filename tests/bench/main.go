@@ -1,4 +1,5 @@
-// Command bench measures the system on the official emulators, next to the least that its promises need.
+// Command bench measures the system on the official emulators, next to the least that its promises need and to a
+// design that polls.
 //
 // Everything is measured in one run, because figures of different runs on a shared machine cannot be compared; what is to
 // be compared is measured in turns. Between Firestore's clients and the emulator lies a wire whose round-trip time is
@@ -6,7 +7,8 @@
 //
 //	section     files                                  what it measures
 //	path        path.go system.go stamps.go            from a request's frame to the package's frame; beside it
-//	            baseline.go frames.go                  the least possible
+//	            gateway.go baseline.go frames.go       the gateway's own way, the least possible for both,
+//	            polling.go                             and the design that polls
 //	claims      claims.go                              claims a second, one hot owner at many instances
 //	load        load.go                                requests at a rate, up to where it cannot be kept
 //	cost        cost.go bill.go promises.go meter.go   what Firestore charges for a request, and why

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -17,20 +18,39 @@ type design interface {
 	request(ctx context.Context, requester int) (journey, error)
 }
 
-// path measures the way of a request: the system, and the least possible.
-func (b *bench) path(ctx context.Context) error {
+// turn is a design and what its requests took.
+type turn struct {
+	design
+	requests int // of each round
+	journeys []journey
+}
+
+// path measures the way of a request: by the functions, by a gateway that serves it itself, and the least possible for both;
+// one at a time, also by the design that polls.
+func (b *bench) path(ctx context.Context) (err error) {
 	most := b.sizes.levels[len(b.sizes.levels)-1]
-	system, err := b.newSystem(ctx, most)
+	functions, err := b.newSystem(ctx, b.suite, most)
 	if err != nil {
 		return err
 	}
-	defer system.close()
-	baseline, err := b.newBaseline(ctx, most)
+	defer functions.close()
+	second, err := b.startGateway(ctx)
 	if err != nil {
 		return err
 	}
-	defer baseline.close()
-	for _, d := range []design{system, baseline} {
+	defer func() { err = errors.Join(err, second.Stop()) }()
+	gateway, err := b.newSystem(ctx, second, most)
+	if err != nil {
+		return err
+	}
+	defer gateway.close()
+	least, err := b.newBaseline(ctx, most)
+	if err != nil {
+		return err
+	}
+	defer least.close()
+	designs := []design{functions, least, gateway, subscribing{gateway}, untriggered{least}}
+	for _, d := range designs {
 		if _, err := b.fresh(ctx, d, min(10, most), b.sizes.warmup); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
@@ -38,32 +58,37 @@ func (b *bench) path(ctx context.Context) error {
 	whole, share := b.pathTables()
 	return b.atEachDistance(func(distance string) error {
 		for i, level := range b.sizes.levels {
-			ours, least, err := b.inTurns(ctx, system, baseline, level, b.sizes.requests[i])
-			if err != nil {
-				return fmt.Errorf("%s, %d in flight: %w", distance, level, err)
+			var turns []*turn
+			for _, d := range designs {
+				turns = append(turns, &turn{design: d, requests: b.sizes.requests[i]})
 			}
-			reportPath(whole, share, fmt.Sprintf("%s, %d in flight", distance, level), ours, least)
+			if level == 1 {
+				turns = append(turns, &turn{design: polling{least}, requests: b.sizes.polled})
+			}
+			name := fmt.Sprintf("%s, %d in flight", distance, level)
+			if err := b.inTurns(ctx, name, level, turns); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			reportPath(whole, share, name, turns[0].journeys, turns[1].journeys)
+			b.reportGateway(whole, name, turns[2:])
 		}
 		return nil
 	})
 }
 
-// inTurns measures both designs, so that what else the machine does meets both.
-func (b *bench) inTurns(ctx context.Context, system, baseline design, level, n int) (ours, least []journey, err error) {
+// inTurns measures all designs, so that what else the machine does meets all of them.
+func (b *bench) inTurns(ctx context.Context, name string, level int, turns []*turn) error {
 	for round := range b.sizes.rounds {
-		b.progress("%d in flight, round %d of %d", level, round+1, b.sizes.rounds)
-		for _, turn := range []struct {
-			design
-			into *[]journey
-		}{{system, &ours}, {baseline, &least}} {
-			journeys, err := b.fresh(ctx, turn.design, level, n)
+		b.progress("%s, round %d of %d", name, round+1, b.sizes.rounds)
+		for _, t := range turns {
+			journeys, err := b.fresh(ctx, t.design, level, t.requests)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
-			*turn.into = append(*turn.into, journeys...)
+			t.journeys = append(t.journeys, journeys...)
 		}
 	}
-	return ours, least, nil
+	return nil
 }
 
 // fresh restocks a design and makes n requests.
@@ -105,7 +130,8 @@ func (b *bench) pathTables() (whole, share *Table) {
 	whole = b.report.table("path", "End to end: from the frame of a 447 until the frame of the package", quantiles...)
 	whole.note("Least: one process that does what the promises need at least, and nothing else, in turns with the system. The Pub/Sub")
 	whole.note("emulator polls every 100 ms and pushes two messages at a time, which is most of both; what is ours stands in the next")
-	whole.note("table. Limits raised: %v.", raisedLimits)
+	whole.note("table. The gateway's least is two commits, one read and a frame. Polling is the design that polls every second, asked")
+	whole.note("at random moments. Limits raised: %v.", raisedLimits)
 	share = b.report.table("path", "Own share: end to end without the hops of the trigger and of Pub/Sub", quantiles...)
 	share.note("From the event's arrival at the first function until Pub/Sub has the message (its publishTime), and from the push's")
 	share.note("arrival at the second function until the frame arrives.")
@@ -119,6 +145,24 @@ func reportPath(whole, share *Table, name string, measured, least []journey) {
 	share.add(name+": second function and relay", part(measured, journey.second).row()...)
 	share.add(name+": (trigger's hop)", part(measured, journey.trigger).row()...)
 	share.add(name+": (Pub/Sub's hop)", part(measured, journey.message).row()...)
+}
+
+// reportGateway is given the gateway asked by 447 and by REQ, the least for it and, if it took part, the design that polls.
+func (b *bench) reportGateway(whole *Table, name string, turns []*turn) {
+	rows := make([][]float64, len(turns))
+	for i, t := range turns {
+		rows[i] = part(t.journeys, journey.whole).row()
+	}
+	compare(whole, name+", gateway", rows[0], rows[2])
+	whole.add(name+", gateway: REQ", rows[1]...)
+	if len(rows) < 4 {
+		return
+	}
+	whole.add(name+": polling", rows[3]...)
+	faster := over(rows[3], rows[0])
+	b.report.atMost(name+": gateway over two commits, one read and a frame, p50", rows[0][0]/rows[2][0], 2)
+	b.report.atLeast(name+": polling over gateway, p50", faster[0], 15)
+	b.report.atLeast(name+": polling over gateway, p99", faster[2], 10)
 }
 
 func compare(t *Table, name string, ours, least []float64) {

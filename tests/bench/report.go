@@ -80,9 +80,13 @@ func (t *Table) note(format string, args ...any) {
 	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
 }
 
-// atMost records a target.
+// atMost and atLeast record a target.
 func (r *Report) atMost(what string, measured, aim float64) {
 	r.Targets = append(r.Targets, Target{what, Number(aim), Number(measured), measured <= aim})
+}
+
+func (r *Report) atLeast(what string, measured, aim float64) {
+	r.Targets = append(r.Targets, Target{what, Number(aim), Number(measured), measured >= aim})
 }
 
 // Print writes the report for people.

@@ -9,6 +9,7 @@ type sizes struct {
 	requests   []int           // requests of each round, by level
 	rounds     int             // turns of each design
 	warmup     int             // requests before the first measured one
+	polled     int             // requests of each round of the design that polls, one at a time
 	hot        []int           // concurrent requests for one owner; the last also over several instances
 	instances  []int
 	claims     int           // claims for many owners
@@ -29,6 +30,7 @@ var full = sizes{
 	requests:   []int{100, 200, 400},
 	rounds:     3,
 	warmup:     100,
+	polled:     20,
 	hot:        []int{1, 10, 50, 200},
 	instances:  []int{2, 8, 20},
 	claims:     200,
@@ -46,6 +48,7 @@ var short = sizes{
 	requests:   []int{5, 20},
 	rounds:     1,
 	warmup:     5,
+	polled:     3,
 	hot:        []int{1, 10},
 	instances:  []int{2},
 	claims:     20,

@@ -14,7 +14,7 @@ import (
 
 // start measures the functions' processes: how fast one starts, and the memory and CPU that requests take.
 func (b *bench) start(ctx context.Context) error {
-	system, err := b.newSystem(ctx, 10)
+	system, err := b.newSystem(ctx, b.suite, 10)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
 // patience is how long a request may take before the bench gives up.
@@ -19,24 +20,25 @@ const (
 	requestsPerOwner = 4
 )
 
-// system is what is measured: the suite's gateway and functions, and requesters on real websockets.
+// system is what is measured: a suite's gateway and functions, and requesters on real websockets.
 type system struct {
 	db         *database
 	stamps     *stamps
+	url        string // of the gateway
 	requesters []*actors.Requester
 	received   []int    // packages of each requester so far
 	owners     []string // each is asked by several requesters, never by one twice while a delivery is open
 	next       atomic.Int64
 }
 
-func (b *bench) newSystem(ctx context.Context, requesters int) (*system, error) {
-	db, err := openDatabase(ctx, b.suite.Config().Project)
+func (b *bench) newSystem(ctx context.Context, running *suite.Suite, requesters int) (*system, error) {
+	db, err := openDatabase(ctx, running.Config().Project)
 	if err != nil {
 		return nil, err
 	}
-	s := &system{db: db, stamps: b.stamps, received: make([]int, requesters)}
+	s := &system{db: db, url: running.Addresses().Relay, stamps: b.stamps, received: make([]int, requesters)}
 	for range requesters {
-		s.requesters = append(s.requesters, actors.NewRequester(b.suite.Addresses().Relay, actors.NewKey()))
+		s.requesters = append(s.requesters, actors.NewRequester(s.url, actors.NewKey()))
 	}
 	return s, s.connect(ctx)
 }
@@ -78,13 +80,15 @@ func (s *system) close() {
 	}
 }
 
+// owner is whom the next request asks for.
+func (s *system) owner() string { return s.owners[int(s.next.Add(1))%len(s.owners)] }
+
 // request implements design. A requester waits for one package at a time, so the next that arrives is the one.
 func (s *system) request(ctx context.Context, requester int) (journey, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := s.requesters[requester]
-	owner := s.owners[int(s.next.Add(1))%len(s.owners)]
-	event := actors.NewRequest(actors.Question{Owners: []string{owner}})
+	event := actors.NewRequest(actors.Question{Owners: []string{s.owner()}})
 	if err := r.Sign(event); err != nil {
 		return journey{}, err
 	}
