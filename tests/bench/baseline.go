@@ -16,6 +16,7 @@ import (
 	"cloud.google.com/go/firestore"
 	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"github.com/coder/websocket"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
@@ -38,7 +39,7 @@ type baseline struct {
 	db        *database
 	stamps    *stamps
 	publisher *topic.Publisher
-	frames    *frames
+	frames    frames
 	owners    []string
 	undo      []func()
 
@@ -47,20 +48,20 @@ type baseline struct {
 }
 
 type leastRequest struct {
-	requester int
-	owner     string
-	state     keypackage.State // of its delivery: sending, or pending for a poll
-	event     []byte           // of the package
+	owner   string
+	state   keypackage.State // of its delivery: sending, or pending for a poll
+	frame   []byte           // its id and the package
+	arrived chan time.Time   // one
 }
 
-func (b *bench) newBaseline(ctx context.Context, requesters int) (*baseline, error) {
+func (b *bench) newBaseline(ctx context.Context) (*baseline, error) {
 	db, err := newDatabase(ctx)
 	if err != nil {
 		return nil, err
 	}
 	l := &baseline{db: db, stamps: newStamps(), requests: make(map[string]*leastRequest)}
 	l.undo = append(l.undo, func() { db.drop(context.WithoutCancel(ctx)) })
-	if err := l.connect(ctx, b, requesters); err != nil {
+	if err := l.connect(ctx, b); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -68,15 +69,16 @@ func (b *bench) newBaseline(ctx context.Context, requesters int) (*baseline, err
 }
 
 // connect connects the hops: trigger, topic and push as the suite has them, without authentication.
-func (l *baseline) connect(ctx context.Context, b *bench, requesters int) (err error) {
+func (l *baseline) connect(ctx context.Context, b *bench) (err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	url, quiet, mux := "http://"+listener.Addr().String(), slog.New(slog.DiscardHandler), http.NewServeMux()
-	l.frames = newFrames(url+"/post", requesters)
+	l.frames = frames{endpoint: url + "/post", arrived: l.arrived, relay: make(chan *websocket.Conn, 1)}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	l.undo = append(l.undo, func() { _ = server.Close() }, l.frames.close)
+	life, end := context.WithCancel(ctx)
+	l.undo = append(l.undo, func() { _ = server.Close() }, end)
 	caller := func(name string) cloud.Caller { return cloud.Caller{Minter: nobody{}, URL: url + name} }
 	trigger := emulators.Trigger{ID: "baseline", Project: l.db.Project, Database: l.db.Database, Document: baselineRequests + "/{id}"}
 	eventarc := cloud.NewEventarc(caller("/claim"), quiet)
@@ -94,7 +96,7 @@ func (l *baseline) connect(ctx context.Context, b *bench, requesters int) (err e
 	return errors.Join(
 		b.suite.Emulators().OnCreate(ctx, trigger, eventarc),
 		createTopic(ctx, l.db.Project, baselineTopic, url+"/push/"),
-		l.frames.connect(ctx, "ws://"+listener.Addr().String()+"/socket", requesters))
+		l.frames.connect(life, "ws://"+listener.Addr().String()+"/socket"))
 }
 
 // nobody mints tokens that nobody looks at.
@@ -102,7 +104,7 @@ type nobody struct{}
 
 func (nobody) Mint(string, string) (string, error) { return "none", nil }
 
-// createTopic creates a topic and, if endpoint is not empty, a subscription that pushes there.
+// createTopic creates a topic and a subscription that pushes to the endpoint.
 func createTopic(ctx context.Context, project, id, endpoint string) error {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
@@ -110,7 +112,7 @@ func createTopic(ctx context.Context, project, id, endpoint string) error {
 	}
 	defer client.Close()
 	name := "projects/" + project + "/topics/" + id
-	if _, err := client.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil || endpoint == "" {
+	if _, err := client.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
 		return err
 	}
 	_, err = client.SubscriptionAdminClient.CreateSubscription(ctx, &pubsubpb.Subscription{
@@ -133,20 +135,17 @@ func (l *baseline) restock(ctx context.Context, requests int) (err error) {
 }
 
 // request implements design.
-func (l *baseline) request(ctx context.Context, requester int) (journey, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	id, sent, err := l.store(ctx, baselineRequests, requester, keypackage.StateSending)
+func (l *baseline) request(ctx context.Context, _ int) (journey, error) {
+	id, sent, err := l.store(ctx, baselineRequests, keypackage.StateSending)
 	return l.await(ctx, id, sent, err)
 }
 
 // store stores a request and returns its id and when that began.
-func (l *baseline) store(
-	ctx context.Context, collection string, requester int, state keypackage.State,
-) (id string, sent time.Time, err error) {
+func (l *baseline) store(ctx context.Context, collection string, state keypackage.State) (id string, sent time.Time, err error) {
 	id = newID()
 	l.mu.Lock()
-	l.requests[id] = &leastRequest{requester: requester, owner: l.owners[len(l.requests)%len(l.owners)], state: state}
+	owner := l.owners[len(l.requests)%len(l.owners)]
+	l.requests[id] = &leastRequest{owner: owner, state: state, arrived: make(chan time.Time, 1)}
 	l.mu.Unlock()
 	sent = time.Now()
 	document := map[string]any{"event": id, "kind": keypackage.KindRequest, "received_at": sent}
@@ -160,10 +159,18 @@ func (l *baseline) await(ctx context.Context, id string, sent time.Time, err err
 		return journey{}, fmt.Errorf("baseline: %w", err)
 	}
 	select {
-	case arrived := <-l.frames.arrivals[l.find(id).requester]:
+	case arrived := <-l.find(id).arrived:
 		return l.stamps.take(id, sent, arrived), nil
 	case <-ctx.Done():
 		return journey{}, fmt.Errorf("baseline: %w", context.Cause(ctx))
+	}
+}
+
+// arrived is told of every frame; a message that came twice brings a second one.
+func (l *baseline) arrived(frame []byte, at time.Time) {
+	select {
+	case l.find(string(frame[:idLength])).arrived <- at:
+	default:
 	}
 }
 
@@ -192,7 +199,7 @@ func (l *baseline) claimLeast(ctx context.Context, id string) error {
 		return errors.Join(err, errors.New("no stock"))
 	}
 	text, _ := stock[0].Data()[keypackage.FieldEvent].(string)
-	request.event = []byte(text)
+	request.frame = []byte(id + text)
 	// Deprecated in favour of transactions, which take two more round trips: the least is one atomic commit.
 	//lint:ignore SA1019 see above
 	batch := l.db.client.Batch()
@@ -213,12 +220,16 @@ func (l *baseline) deliver(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	id, published := readPush(body)
 	l.stamps.pushed(id, published, at)
-	request := l.find(id)
-	err := l.frames.call(r.Context(), request.requester, request.event)
-	if err == nil {
-		_, err = l.delivery(id).Update(r.Context(), []firestore.Update{{Path: "state", Value: keypackage.StateDelivered}})
+	answer(w, l.send(r.Context(), id))
+}
+
+// send makes the push and records its result.
+func (l *baseline) send(ctx context.Context, id string) error {
+	if err := l.frames.call(ctx, l.find(id).frame); err != nil {
+		return err
 	}
-	answer(w, err)
+	_, err := l.delivery(id).Update(ctx, []firestore.Update{{Path: "state", Value: keypackage.StateDelivered}})
+	return err
 }
 
 func answer(w http.ResponseWriter, err error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
@@ -17,7 +18,7 @@ import (
 // Options of a run.
 type Options struct {
 	Short    bool         // every section with the smallest numbers: it shows that the bench works, and no times worth reading
-	Only     []string     // ids of the sections to run; none means all
+	Only     string       // ids of the sections to run, separated by commas; "" is all
 	Logs     string       // existing directory for the logs of all processes; "" keeps none
 	Progress func(string) // told what is happening; must allow concurrent calls
 }
@@ -37,13 +38,19 @@ var sections = []section{
 	{"start", (*bench).start},
 }
 
-// SectionIDs lists what Options.Only may name.
-func SectionIDs() []string {
-	ids := make([]string, len(sections))
-	for i, s := range sections {
-		ids[i] = s.id
+// chosen are the sections of these ids, separated by commas; "" is all.
+func chosen(ids string) (list []section, err error) {
+	if ids == "" {
+		return sections, nil
 	}
-	return ids
+	for id := range strings.SplitSeq(ids, ",") {
+		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
+		if i < 0 {
+			return nil, fmt.Errorf("no section is called %q", id)
+		}
+		list = append(list, sections[i])
+	}
+	return list, nil
 }
 
 // bench is one run.
@@ -59,6 +66,10 @@ type bench struct {
 // Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
 // variables of this process, by which Google's clients find the emulators.
 func Run(ctx context.Context, opts Options) (report *Report, err error) {
+	wanted, err := chosen(opts.Only)
+	if err != nil {
+		return nil, err
+	}
 	b := &bench{opts: opts, sizes: full, stamps: newStamps(), report: newReport(opts.Short)}
 	if opts.Short {
 		b.sizes = short
@@ -81,14 +92,10 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 	}
 	begun := time.Now()
 	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
-	return b.report, b.runSections(ctx)
+	return b.report, b.runSections(ctx, wanted)
 }
 
-func (b *bench) runSections(ctx context.Context) error {
-	wanted := sections
-	if len(b.opts.Only) > 0 {
-		wanted = slices.DeleteFunc(slices.Clone(sections), func(s section) bool { return !slices.Contains(b.opts.Only, s.id) })
-	}
+func (b *bench) runSections(ctx context.Context, wanted []section) error {
 	for i, s := range wanted {
 		b.progress("section %s, %d of %d", s.id, i+1, len(wanted))
 		if err := s.run(b, ctx); err != nil {

@@ -36,7 +36,7 @@ func TestEveryOperationHasAReason(t *testing.T) {
 	}
 	for _, target := range b.report.Targets {
 		if strings.Contains(target.What, "no promise needs") && !target.Met {
-			t.Errorf("%s: %s", target.What, target.Measured)
+			t.Errorf("%s: %v", target.What, target.Measured)
 		}
 	}
 	var out strings.Builder
@@ -47,7 +47,7 @@ func TestEveryOperationHasAReason(t *testing.T) {
 func TestAHotOwnerIsServedByManyInstances(t *testing.T) {
 	t.Parallel()
 	b := newTestBench(t)
-	table := b.report.table("claims", "", "")
+	table := b.report.table("", "")
 	got, err := b.claimBurst(t.Context(), table, "one owner", burst{owners: 1, requests: 20, atOnce: 20, instances: 4})
 	if err != nil || len(got.each) != 20 || slices.Min(got.each) == 0 {
 		t.Errorf("%d requests served: %v", len(got.each), err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,7 +52,7 @@ func (b bill) plus(other bill) bill {
 // which have their time from the outcome.
 func (b bill) totals(expiring []string, requests string) (sums [3]float64) {
 	for op, n := range b.docs {
-		sums[classOf(op.kind)] += float64(n)
+		sums[classOf[op.kind]] += float64(n)
 		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, requests}) {
 			sums[deletes] += float64(n)
 		}
@@ -66,19 +67,11 @@ const (
 	deletes
 )
 
-func classOf(k kind) int {
-	switch k {
-	case query, tally, read, readAgain:
-		return readings
-	case remove:
-		return deletes
-	}
-	return writes
-}
+var classOf = map[kind]int{create: writes, update: writes, remove: deletes} // the others are readings
 
 // reportReasons lists the operations of a request with the promise that needs each.
 func (b *bench) reportReasons(claim, push bill, names config.Collections) {
-	t := b.report.table("cost", "What a request reads, writes and deletes, and why", "documents", "least possible")
+	t := b.report.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	t.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
 	unnamed := 0
 	for _, step := range []struct {
@@ -99,10 +92,8 @@ func (b *bench) reportReasons(claim, push bill, names config.Collections) {
 	b.report.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
 }
 
-func byKind(a, b operation) int {
-	return strings.Compare(rank(a.kind)+a.collection, rank(b.kind)+b.collection)
-}
+var order = []kind{query, tally, read, readAgain, create, update, remove}
 
-func rank(k kind) string {
-	return fmt.Sprint(slices.Index([]kind{query, tally, read, readAgain, create, update, remove}, k))
+func byKind(a, b operation) int {
+	return cmp.Or(slices.Index(order, a.kind)-slices.Index(order, b.kind), strings.Compare(a.collection, b.collection))
 }

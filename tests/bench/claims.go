@@ -19,7 +19,7 @@ const waitsAtMost = 3
 // claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
 // instance and at several, which know nothing of each other.
 func (b *bench) claims(ctx context.Context) error {
-	t := b.report.table("claims", "Throughput of claims, one package each, from the request's document to its recorded outcome",
+	t := b.report.table("Throughput of claims, one package each, from the request's document to its recorded outcome",
 		"claims/s", "p50 ms", "p99 ms", "max ms", "lost races", "retried")
 	t.note("Instances have connections of their own. Lost races are commits that failed because somebody was first; retried are")
 	t.note("invocations that gave up and were called again, as the platform would. Limits raised: %v.", raisedLimits)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -110,7 +111,7 @@ func (b *bench) cost(ctx context.Context) error {
 			return err
 		}
 	}
-	t := b.report.table("cost", "Cost, for a request for one package that is there", costColumns...)
+	t := b.report.table("Cost, for a request for one package that is there", costColumns...)
 	t.note("Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to Firestore in a")
 	t.note("row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes and deletes. What an idle tick costs is left out of the others.")
 	claim, push, err := c.request(ctx, t)
@@ -153,16 +154,8 @@ func (c *costed) request(ctx context.Context, t *Table) (claim, push bill, err e
 	}
 	var again bill
 	for _, request := range requests {
-		if err := c.claim(ctx, &claim, request); err != nil {
-			return claim, push, err
-		}
-		if err := c.push(ctx, &push); err != nil {
-			return claim, push, err
-		}
-		if err := c.claim(ctx, &again, request); err != nil {
-			return claim, push, err
-		}
-		if err := c.push(ctx, &again); err != nil {
+		err := errors.Join(c.claim(ctx, &claim, request), c.push(ctx, &push), c.claim(ctx, &again, request), c.push(ctx, &again))
+		if err != nil {
 			return claim, push, err
 		}
 	}
@@ -235,10 +228,7 @@ func (c *costed) offline(ctx context.Context, t *Table, idle bill) error {
 	c.relay.result = keypackage.ResultNoSession
 	var all, idles bill
 	for _, request := range requests {
-		if err := c.claim(ctx, &all, request); err != nil {
-			return err
-		}
-		if err := c.push(ctx, &all); err != nil {
+		if err := errors.Join(c.claim(ctx, &all, request), c.push(ctx, &all)); err != nil {
 			return err
 		}
 	}

@@ -62,42 +62,30 @@ func openDatabase(ctx context.Context, project string, options ...grpc.DialOptio
 
 func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
 
-// write is one document to be.
-type write struct {
-	path string
-	data any
-}
-
 // writeBatch is small enough for Firestore's limit on the size of a commit.
 const writeBatch = 500
 
 // put writes many documents fast. They are made when their turn comes, because all of them would be too many at a time.
-func (db *database) put(ctx context.Context, n int, document func(i int) (write, error)) error {
+func (db *database) put(ctx context.Context, n int, document func(i int) (path string, data any, err error)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
 	for from := 0; from < n; from += writeBatch {
-		group.Go(func() error { return db.putBatch(ctx, from, min(from+writeBatch, n), document) })
+		group.Go(func() error {
+			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
+				for i := from; i < min(from+writeBatch, n); i++ {
+					path, data, err := document(i)
+					if err == nil {
+						err = tx.Set(db.client.Doc(path), data)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
 	}
 	return group.Wait()
-}
-
-func (db *database) putBatch(ctx context.Context, from, to int, document func(i int) (write, error)) error {
-	writes := make([]write, 0, to-from)
-	for i := from; i < to; i++ {
-		w, err := document(i)
-		if err != nil {
-			return err
-		}
-		writes = append(writes, w)
-	}
-	return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
-		for _, w := range writes {
-			if err := tx.Set(db.client.Doc(w.path), w.data); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // newOwners returns owners with that many real packages each.
@@ -109,12 +97,9 @@ func (db *database) newOwners(ctx context.Context, owners, packages int) ([]stri
 		pubkeys[i] = keys[i].Pubkey
 	}
 	now := time.Now().Unix()
-	err := db.put(ctx, owners*packages, func(i int) (write, error) {
+	err := db.put(ctx, owners*packages, func(i int) (string, any, error) {
 		document, err := packageDocument(keys[i/packages], nostr.Timestamp(now-int64(packages-i%packages)))
-		if err != nil {
-			return write{}, err
-		}
-		return write{db.Collections.KeyPackages + "/" + document.Text(keypackage.FieldEventID), document}, nil
+		return db.Collections.KeyPackages + "/" + document.Text(keypackage.FieldEventID), document, err
 	})
 	return pubkeys, err
 }
@@ -136,19 +121,19 @@ func packageDocument(owner actors.Key, created nostr.Timestamp) (keypackage.Docu
 // relay.
 func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
 	requests := make([]keypackage.RequestDocument, n)
-	err := db.put(ctx, n, func(i int) (write, error) {
+	err := db.put(ctx, n, func(i int) (string, any, error) {
 		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}})
 		if err := actors.NewKey().Sign(event); err != nil {
-			return write{}, err
+			return "", nil, err
 		}
 		requests[i] = keypackage.RequestDocument{
 			ID: event.ID, Event: event.String(), Kind: keypackage.KindRequest, HasKind: true, Marked: true, ReceivedAt: time.Now(),
 		}
-		return write{db.Collections.Requests + "/" + event.ID, map[string]any{
+		return db.Collections.Requests + "/" + event.ID, map[string]any{
 			keypackage.FieldEvent: requests[i].Event, keypackage.FieldKind: keypackage.KindRequest, "pubkey": event.PubKey,
 			"created_at": int64(event.CreatedAt), keypackage.FieldReceivedAt: requests[i].ReceivedAt,
 			keypackage.FieldOpen: keypackage.NewMark(),
-		}}, nil
+		}, nil
 	})
 	return requests, err
 }
@@ -159,8 +144,11 @@ func (db *database) oldest(owner string, limit int) firestore.Query {
 		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
 }
 
+// idLength is that of an event's id, in characters.
+const idLength = 64
+
 func newID() string {
-	var id [32]byte
+	var id [idLength / 2]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return hex.EncodeToString(id[:])
 }

@@ -32,8 +32,6 @@ type subscribing struct{ *system }
 
 // request implements design.
 func (s subscribing) request(ctx context.Context, _ int) (journey, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	r := actors.NewRequester(s.url, actors.NewKey())
 	if err := r.Connect(ctx); err != nil {
 		return journey{}, err
@@ -56,15 +54,13 @@ func (s subscribing) request(ctx context.Context, _ int) (journey, error) {
 type untriggered struct{ *baseline }
 
 // request implements design.
-func (u untriggered) request(ctx context.Context, requester int) (journey, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	id, sent, err := u.store(ctx, untriggeredRequests, requester, keypackage.StateSending)
+func (u untriggered) request(ctx context.Context, _ int) (journey, error) {
+	id, sent, err := u.store(ctx, untriggeredRequests, keypackage.StateSending)
 	if err == nil {
 		err = u.claimLeast(ctx, id)
 	}
 	if err == nil {
-		err = u.frames.write(ctx, requester, u.find(id).event)
+		err = u.frames.write(ctx, u.find(id).frame)
 	}
 	return u.await(ctx, id, sent, err)
 }

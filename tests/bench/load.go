@@ -17,7 +17,7 @@ const kept = 0.9
 
 // load offers one instance requests at a rate, whatever becomes of them, and doubles the rate until it is not kept.
 func (b *bench) load(ctx context.Context) error {
-	t := b.report.table("load", "Open loop: claim and push at a rate, one package each, a relay that answers at once",
+	t := b.report.table("Open loop: claim and push at a rate, one package each, a relay that answers at once",
 		"offered/s", "served/s", "p50 ms", "p99 ms", "max ms")
 	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came. Message and")
 	t.note("trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen. The emulator takes most of the CPU.")

@@ -22,12 +22,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
@@ -43,26 +39,14 @@ func measure(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	opts := Options{Progress: command.Progress}
 	flags.BoolVar(&opts.Short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
-	asJSON := flags.Bool("json", false, "print one JSON document instead of tables")
-	only := flags.String("only", "", "sections to run, separated by commas: "+strings.Join(SectionIDs(), ","))
+	flags.StringVar(&opts.Only, "only", "", "sections to run, separated by commas: path,claims,load,cost,start")
 	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	if *only != "" {
-		opts.Only = strings.Split(*only, ",")
-	}
-	for _, id := range opts.Only {
-		if !slices.Contains(SectionIDs(), id) {
-			return fmt.Errorf("no section is called %q; there are %s", id, strings.Join(SectionIDs(), ", "))
-		}
-	}
 	result, err := Run(ctx, opts)
 	if result == nil {
 		return err
-	}
-	if *asJSON {
-		return errors.Join(err, command.PrintJSON(os.Stdout, result))
 	}
 	result.Print(os.Stdout)
 	return err

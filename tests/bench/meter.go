@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"path"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -80,19 +80,11 @@ func (m *meter) called(begun time.Time) {
 	m.spans = append(m.spans, span{begun, ended})
 }
 
+// count counts documents by the full name of one, of which the last but one part is the collection.
 func (m *meter) count(k kind, name string, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.docs[operation{k, collectionOf(name)}] += n
-}
-
-// collectionOf returns the collection of a document's full name.
-func collectionOf(name string) string {
-	parts := strings.Split(name, "/")
-	if len(parts) < 2 {
-		return name
-	}
-	return parts[len(parts)-2]
+	m.docs[operation{k, path.Base(path.Dir(name))}] += n
 }
 
 func (m *meter) unary(
@@ -165,11 +157,7 @@ func (s *meteredStream) RecvMsg(msg any) error {
 			s.meter.count(s.kind, name, 1)
 		}
 	case *firestorepb.RunQueryResponse:
-		switch {
-		case err == nil && answer.GetDocument() != nil:
-			s.found++
-			s.meter.count(query, s.collection, 1)
-		case err != nil && s.found == 0:
+		if err == nil && answer.GetDocument() != nil || err != nil && s.found == 0 {
 			s.found++
 			s.meter.count(query, s.collection, 1)
 		}

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"cloud.google.com/go/firestore"
-
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
@@ -20,11 +18,9 @@ type polling struct{ *baseline }
 
 // request implements design. It is made at a moment that has nothing to do with the last poll's: whoever asks as soon as one
 // poll has answered always waits for the whole interval.
-func (p polling) request(ctx context.Context, requester int) (journey, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+func (p polling) request(ctx context.Context, _ int) (journey, error) {
 	time.Sleep(rand.N(pollInterval))
-	id, sent, err := p.store(ctx, baselineRequests, requester, keypackage.StatePending)
+	id, sent, err := p.store(ctx, baselineRequests, keypackage.StatePending)
 	for pushed := 0; err == nil && pushed == 0; {
 		time.Sleep(time.Until(time.Now().Truncate(pollInterval).Add(pollInterval)))
 		pushed, err = p.poll(ctx)
@@ -37,11 +33,7 @@ func (p polling) poll(ctx context.Context) (int, error) {
 	query := p.db.client.Collection(p.db.Collections.Deliveries).Where("state", "==", keypackage.StatePending)
 	pending, err := query.Documents(ctx).GetAll()
 	for _, snap := range pending {
-		request := p.find(snap.Ref.ID)
-		if err := p.frames.call(ctx, request.requester, request.event); err != nil {
-			return 0, err
-		}
-		if _, err := snap.Ref.Update(ctx, []firestore.Update{{Path: "state", Value: keypackage.StateDelivered}}); err != nil {
+		if err := p.send(ctx, snap.Ref.ID); err != nil {
 			return 0, err
 		}
 	}

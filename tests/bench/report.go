@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -13,47 +12,35 @@ import (
 
 // Report is what a run has measured.
 type Report struct {
-	Short   bool     `json:"short"` // times mean nothing
-	CPUs    int      `json:"cpus"`
-	Load    string   `json:"load"` // of the machine before the run, as /proc/loadavg has it
-	Seconds float64  `json:"seconds"`
-	Tables  []*Table `json:"tables"`
-	Targets []Target `json:"targets"`
+	Short   bool // times mean nothing
+	CPUs    int
+	Load    string // of the machine before the run, as /proc/loadavg has it
+	Seconds float64
+	Tables  []*Table
+	Targets []Target
 }
 
 // Table is one subject.
 type Table struct {
-	Section string   `json:"section"`
-	Title   string   `json:"title"`
-	Columns []string `json:"columns"` // with units
-	Rows    []Row    `json:"rows"`
-	Notes   []string `json:"notes,omitempty"`
+	Title   string
+	Columns []string // with units
+	Rows    []Row
+	Notes   []string
 }
 
 // Row holds one value for each column.
 type Row struct {
-	Name   string   `json:"name"`
-	Values []Number `json:"values"`
-	Remark string   `json:"remark,omitempty"`
-}
-
-// Number is null in JSON when there is nothing to say.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	if math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
-		return []byte("null"), nil
-	}
-	return json.Marshal(float64(n))
+	Name   string
+	Values []float64
+	Remark string
 }
 
 // Target is a figure that was aimed at.
 type Target struct {
-	What     string `json:"what"`
-	Aim      Number `json:"aim"`
-	Measured Number `json:"measured"`
-	Met      bool   `json:"met"`
+	What     string
+	Aim      float64
+	Measured float64
+	Met      bool
 }
 
 func newReport(short bool) *Report {
@@ -61,18 +48,14 @@ func newReport(short bool) *Report {
 	return &Report{Short: short, CPUs: runtime.NumCPU(), Load: strings.TrimSpace(string(load))}
 }
 
-func (r *Report) table(section, title string, columns ...string) *Table {
-	t := &Table{Section: section, Title: title, Columns: columns}
+func (r *Report) table(title string, columns ...string) *Table {
+	t := &Table{Title: title, Columns: columns}
 	r.Tables = append(r.Tables, t)
 	return t
 }
 
 func (t *Table) add(name string, values ...float64) *Row {
-	row := Row{Name: name}
-	for _, v := range values {
-		row.Values = append(row.Values, Number(v))
-	}
-	t.Rows = append(t.Rows, row)
+	t.Rows = append(t.Rows, Row{Name: name, Values: values})
 	return &t.Rows[len(t.Rows)-1]
 }
 
@@ -82,11 +65,11 @@ func (t *Table) note(format string, args ...any) {
 
 // atMost and atLeast record a target.
 func (r *Report) atMost(what string, measured, aim float64) {
-	r.Targets = append(r.Targets, Target{what, Number(aim), Number(measured), measured <= aim})
+	r.Targets = append(r.Targets, Target{what, aim, measured, measured <= aim})
 }
 
 func (r *Report) atLeast(what string, measured, aim float64) {
-	r.Targets = append(r.Targets, Target{what, Number(aim), Number(measured), measured >= aim})
+	r.Targets = append(r.Targets, Target{what, aim, measured, measured >= aim})
 }
 
 // Print writes the report for people.
@@ -109,7 +92,7 @@ func (r *Report) Print(w io.Writer) {
 		if !t.Met {
 			mark = "NOT MET"
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t %s\n", t.Measured, t.Aim, mark, t.What)
+		fmt.Fprintf(tab, "%s\t%s\t%s\t %s\n", figure(t.Measured), figure(t.Aim), mark, t.What)
 	}
 	_ = tab.Flush()
 }
@@ -125,7 +108,7 @@ func (t *Table) print(w io.Writer) {
 	for _, row := range t.Rows {
 		fmt.Fprintf(tab, "  %-*s\t", width, row.Name)
 		for _, v := range row.Values {
-			fmt.Fprintf(tab, "%s\t", v)
+			fmt.Fprintf(tab, "%s\t", figure(v))
 		}
 		fmt.Fprintf(tab, "  %s\n", row.Remark)
 	}
@@ -135,9 +118,8 @@ func (t *Table) print(w io.Writer) {
 	}
 }
 
-// String writes about three significant digits.
-func (n Number) String() string {
-	v := float64(n)
+// figure writes about three significant digits.
+func figure(v float64) string {
 	switch abs := math.Abs(v); {
 	case math.IsNaN(v):
 		return "-"

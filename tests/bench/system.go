@@ -11,9 +11,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
-// patience is how long a request may take before the bench gives up.
-const patience = 60 * time.Second
-
 // packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
 const (
 	packagesPerOwner = 10
@@ -85,8 +82,6 @@ func (s *system) owner() string { return s.owners[int(s.next.Add(1))%len(s.owner
 
 // request implements design. A requester waits for one package at a time, so the next that arrives is the one.
 func (s *system) request(ctx context.Context, requester int) (journey, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	r := s.requesters[requester]
 	event := actors.NewRequest(actors.Question{Owners: []string{s.owner()}})
 	if err := r.Sign(event); err != nil {
