@@ -38,6 +38,15 @@ var sections = []section{
 	{"start", (*bench).start},
 }
 
+// sectionIDs lists what may be chosen.
+func sectionIDs() string {
+	ids := make([]string, len(sections))
+	for i, s := range sections {
+		ids[i] = s.id
+	}
+	return strings.Join(ids, ",")
+}
+
 // chosen are the sections of these ids, separated by commas; "" is all.
 func chosen(ids string) (list []section, err error) {
 	if ids == "" {
@@ -46,7 +55,7 @@ func chosen(ids string) (list []section, err error) {
 	for id := range strings.SplitSeq(ids, ",") {
 		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
 		if i < 0 {
-			return nil, fmt.Errorf("no section is called %q", id)
+			return nil, fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs())
 		}
 		list = append(list, sections[i])
 	}

@@ -39,7 +39,7 @@ func measure(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	opts := Options{Progress: command.Progress}
 	flags.BoolVar(&opts.Short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
-	flags.StringVar(&opts.Only, "only", "", "sections to run, separated by commas: path,claims,load,cost,start")
+	flags.StringVar(&opts.Only, "only", "", "sections to run, separated by commas: "+sectionIDs())
 	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
 	if err := command.Parse(flags, args); err != nil {
 		return err
