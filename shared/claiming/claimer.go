@@ -1,11 +1,12 @@
 // Package claiming is the use case of ClaimKeyPackages: it turns one stored 447 into recorded answers and pending
 // deliveries.
 //
-// claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. answering.go answers one
-// request, dismiss.go one that is rejected or only observed, and result.go says what became of it. combine.go gathers
-// concurrent units of one owner, owner.go answers them in one transaction: read.go reads the stock, decide.go, req.go and
-// select.go choose what the units get, handout.go turns that into deliveries, supply.go notes what is left, and settle.go finds out whether what was chosen is what
-// it seems. attempts.go says how often something is tried, and store.go is the contract with the store.
+// claimer.go is what can be asked for on behalf of a trigger, here.go where the requester's session is. answering.go
+// answers one request, dismiss.go one that is rejected or only observed, and result.go says what became of it.
+// combine.go gathers concurrent units of one owner, owner.go answers them in one transaction: read.go reads the stock,
+// decide.go, req.go and select.go choose what the units get, handout.go turns that into deliveries, supply.go notes what
+// is left, and settle.go finds out whether what was chosen is what it seems. attempts.go says how often something is
+// tried, and store.go is the contract with the store.
 package claiming
 
 import (
