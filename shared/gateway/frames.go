@@ -215,41 +215,49 @@ var hidden = []int{keypackage.KindKeyPackage, keypackage.KindRequest, keypackage
 // mayInclude reports whether a filter could bring events of the hidden kinds.
 func mayInclude(f wire.Filter) bool { return f.AnyKind() || f.NamesAny(hidden...) }
 
+// refusals are the words in which a query that asks for no events is refused.
+type refusals struct {
+	refuse      func(id, reason string) []byte
+	ours, alone string // it could include events of the hidden kinds; there is no upstream
+}
+
+var (
+	countRefusals = refusals{
+		wire.Closed, "restricted: KeyPackages and their requests are not counted, name other kinds", "error: this relay does not count",
+	}
+	negotiationRefusals = refusals{
+		wire.NegErr, "blocked: KeyPackages and their requests are not synchronised, name other kinds",
+		"blocked: this relay does not synchronise",
+	}
+)
+
 // count deals with a COUNT (NIP-45): a number says as much as an event.
 func (s *session) count(frame []byte) {
 	id, filters, reason := query(frame)
-	switch {
-	case id == "":
-		_ = s.answer(wire.Notice(reason))
-	case reason != "":
-		_ = s.answer(wire.Closed(id, reason))
-	case s.Ports.Serving() && slices.ContainsFunc(filters, mayInclude):
-		_ = s.answer(wire.Closed(id, "restricted: KeyPackages and their requests are not counted, name other kinds"))
-	case s.link == nil:
-		_ = s.answer(wire.Closed(id, "error: this relay does not count"))
-	default:
-		if err := s.link.send(frame); err != nil {
-			_ = s.answer(wire.Closed(id, err.Error()))
-		}
-	}
+	s.ask(frame, id, filters, reason, countRefusals)
 }
 
 // negotiate deals with a NEG-OPEN (NIP-77), whose one filter stands before the message.
 func (s *session) negotiate(frame []byte) {
 	e, err := split(frame)
 	id, filters, reason := readQuery(e[:min(2, len(e))], err)
+	s.ask(frame, id, filters, reason, negotiationRefusals)
+}
+
+// ask sends a query to upstream unless it is unreadable, for the reason given, or could include what is hidden.
+func (s *session) ask(frame []byte, id string, filters []wire.Filter, reason string, words refusals) {
 	switch {
 	case id == "":
 		_ = s.answer(wire.Notice(reason))
 	case reason != "":
-		_ = s.answer(wire.NegErr(id, reason))
+		_ = s.answer(words.refuse(id, reason))
 	case s.Ports.Serving() && slices.ContainsFunc(filters, mayInclude):
-		_ = s.answer(wire.NegErr(id, "blocked: KeyPackages and their requests are not synchronised, name other kinds"))
+		_ = s.answer(words.refuse(id, words.ours))
 	case s.link == nil:
-		_ = s.answer(wire.NegErr(id, "blocked: this relay does not synchronise"))
+		_ = s.answer(words.refuse(id, words.alone))
 	default:
 		if err := s.link.send(frame); err != nil {
-			_ = s.answer(wire.NegErr(id, err.Error()))
+			_ = s.answer(words.refuse(id, err.Error()))
 		}
 	}
 }
