@@ -204,7 +204,7 @@ func TestJoiningWithinOneTransaction(t *testing.T) {
 func TestNewestAreReadOverBudget(t *testing.T) {
 	t.Parallel()
 	c := New(newMemory(t), nil, Settings{Limits: generous}, func() time.Time { return now })
-	for wanted, want := range map[int]int{4: 0, 5: 0, 6: newestLimit} {
+	for wanted, want := range map[int]int{4: 0, 5: 0, 6: keypackage.NewestLimit} {
 		if got := c.newestWanted([]Unit{ask("r", wanted)}, handedOut(generous.OwnerBudgetPerHour-5)); got != want {
 			t.Errorf("%d wanted of 5: %d of the newest are read, want %d", wanted, got, want)
 		}

@@ -115,9 +115,9 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 	}
 	switch {
 	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
-		return newestLimit
+		return keypackage.NewestLimit
 	case slices.ContainsFunc(units, overLimit):
-		return newestLimit
+		return keypackage.NewestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
 	}

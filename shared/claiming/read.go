@@ -14,7 +14,6 @@ const (
 	scanLimit     = 512     // documents of one owner
 	MaxStockBytes = 4 << 20 // bytes of one owner's documents; ordinary ones have 3 KB
 	requestLimit  = 1000    // documents for one request, over all its owners
-	newestLimit   = 64      // documents read instead when the owner's budget is used up
 	slotsLimit    = 16      // newest documents among which an addressable package is looked for
 )
 

@@ -41,17 +41,17 @@ func TestReadingStopsAtTheScanLimit(t *testing.T) {
 // Between the oldest and the newest documents there may be others, until the pages have met.
 func TestNewestDocumentsBeyondAGap(t *testing.T) {
 	t.Parallel()
-	reader := stockReader{store: newMemory(t, fresh(newestLimit+10)...), owner: bob, page: 8}
+	reader := stockReader{store: newMemory(t, fresh(keypackage.NewestLimit+10)...), owner: bob, page: 8}
 	for _, read := range []func() error{
-		func() error { return reader.readOldest(t.Context()) }, func() error { return reader.readNewest(t.Context(), newestLimit) },
+		func() error { return reader.readOldest(t.Context()) }, func() error { return reader.readNewest(t.Context(), keypackage.NewestLimit) },
 	} {
 		if err := read(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	oldest, newest := "k1", fmt.Sprintf("k%d", newestLimit+10)
+	oldest, newest := "k1", fmt.Sprintf("k%d", keypackage.NewestLimit+10)
 	if reader.complete || !reader.beyondGap["k11"] || reader.beyondGap[oldest] || !reader.newest[newest] || reader.newest[oldest] {
-		t.Errorf("read 8 and %d of %d: complete %v, beyond the gap %v", newestLimit, newestLimit+10, reader.complete, reader.beyondGap)
+		t.Errorf("read 8 and %d of %d: complete %v, beyond the gap %v", keypackage.NewestLimit, keypackage.NewestLimit+10, reader.complete, reader.beyondGap)
 	}
 	if err := reader.readOldest(t.Context()); err != nil {
 		t.Fatal(err)
@@ -69,11 +69,11 @@ func TestNewestDocumentsBeyondAGap(t *testing.T) {
 
 func TestFewNewestDocumentsAreTheWholeStock(t *testing.T) {
 	t.Parallel()
-	reader := stockReader{store: newMemory(t, fresh(newestLimit-1)...), owner: bob, page: 2}
-	if err := reader.readNewest(t.Context(), newestLimit); err != nil {
+	reader := stockReader{store: newMemory(t, fresh(keypackage.NewestLimit-1)...), owner: bob, page: 2}
+	if err := reader.readNewest(t.Context(), keypackage.NewestLimit); err != nil {
 		t.Fatal(err)
 	}
-	if !reader.complete || len(reader.documents) != newestLimit-1 {
+	if !reader.complete || len(reader.documents) != keypackage.NewestLimit-1 {
 		t.Errorf("%d documents read, complete %v", len(reader.documents), reader.complete)
 	}
 }

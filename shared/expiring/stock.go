@@ -11,12 +11,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-const (
-	// removeBatch is how many documents one transaction removes.
-	removeBatch = 25
-	// newestLimit is how many documents are looked at for packages that replace a reserve: an owner's last uploads.
-	newestLimit = 64
-)
+// removeBatch is how many documents one transaction removes.
+const removeBatch = 25
 
 // eachAlone does something about what can be read, one after another: what fails for one does not keep the others waiting.
 func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], report *Report, do func(T) error) error {
@@ -100,7 +96,7 @@ func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 
 // retire removes a package with all events that carry it: one that stayed could become the last that its owner has.
 func (e *Expirer) retire(ctx context.Context, entry keypackage.Ledger, report *Report) error {
-	stock, whole, err := e.store.Newest(ctx, entry.Owner, newestLimit)
+	stock, whole, err := e.store.Newest(ctx, entry.Owner, keypackage.NewestLimit)
 	if err != nil {
 		return err
 	}

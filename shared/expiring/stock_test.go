@@ -126,9 +126,9 @@ func TestRetirementOfTwins(t *testing.T) {
 		twin := func(c *keypackage.Candidate) { c.Hash = "hash of k000" }
 		w.upload(2, twin)
 		w.handOutReserve("k000")
-		w.upload(newestLimit+1, func(c *keypackage.Candidate) { c.CreatedAt++ })
+		w.upload(keypackage.NewestLimit+1, func(c *keypackage.Candidate) { c.CreatedAt++ })
 		time.Sleep(keypackage.RetireAfter)
-		if report := w.run(keypackage.ModeDeliver); report.Retired != 1 || len(w.stock) != newestLimit+1 {
+		if report := w.run(keypackage.ModeDeliver); report.Retired != 1 || len(w.stock) != keypackage.NewestLimit+1 {
 			w.Errorf("got %+v, %d in stock", report, len(w.stock))
 		}
 	})

@@ -42,6 +42,10 @@ func CompareUse(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.class(), b.class()), CompareAge(a, b))
 }
 
+// NewestLimit is how many of an owner's newest documents are looked at where her last uploads are what counts: over her
+// budget, and for what may replace an exposed reserve.
+const NewestLimit = 64
+
 // CompareAge orders candidates by age, the oldest first; ties by the lower event id. A date that is no integer comes last:
 // Firestore sorts every number before every timestamp, so a claim that reads oldest first meets those last, too.
 func CompareAge(a, b *Candidate) int {
