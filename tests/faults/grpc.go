@@ -92,9 +92,8 @@ func stream(
 	if i == nil {
 		return open(ctx, desc, cc, method, opts...)
 	}
-	return &held{ctx: ctx, conn: cc, invocation: i, method: method, open: func() (grpc.ClientStream, error) {
-		return open(ctx, desc, cc, method, opts...)
-	}}, nil
+	opened := func(ctx context.Context) (grpc.ClientStream, error) { return open(ctx, desc, cc, method, opts...) }
+	return &held{ctx: ctx, conn: cc, invocation: i, method: method, open: opened, undo: func() {}}, nil
 }
 
 // held is a server's stream whose answers are held back until all are there. One goroutine uses it.
@@ -104,10 +103,11 @@ type held struct {
 	conn              *grpc.ClientConn
 	invocation        *Invocation
 	method            string
-	open              func() (grpc.ClientStream, error)
+	open              func(context.Context) (grpc.ClientStream, error)
 	request           proto.Message
 	done              bool
 	answers           []proto.Message
+	undo              func() // of the transaction that it began, whose name the caller never learns if the call fails
 	err               error
 }
 
@@ -128,6 +128,7 @@ func (h *held) RecvMsg(m any) error {
 		h.err = h.invocation.call(nameOf(h.method, h.request), databaseTimeout, func() error { return h.read(into) })
 		if h.err != nil {
 			h.answers = nil
+			h.undo()
 		}
 	}
 	if len(h.answers) == 0 {
@@ -144,7 +145,11 @@ func (h *held) RecvMsg(m any) error {
 
 // read makes the call and keeps its answers, which are of the type of like.
 func (h *held) read(like proto.Message) error {
-	s, err := h.open()
+	ctx := h.ctx
+	if beginsTransaction(h.request) { // even if the caller gives up meanwhile, its locks must not stay
+		ctx = context.WithoutCancel(ctx)
+	}
+	s, err := h.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -162,9 +167,15 @@ func (h *held) read(like proto.Message) error {
 		h.answers = append(h.answers, answer)
 		if first, ok := answer.(*firestorepb.BatchGetDocumentsResponse); ok && len(first.GetTransaction()) > 0 {
 			database := h.request.(*firestorepb.BatchGetDocumentsRequest).GetDatabase()
-			h.invocation.opened(first.GetTransaction(), func() { rollback(h.ctx, h.conn, database, first.GetTransaction()) })
+			h.undo = func() { rollback(h.ctx, h.conn, database, first.GetTransaction()) }
+			h.invocation.opened(first.GetTransaction(), h.undo)
 		}
 	}
+}
+
+func beginsTransaction(request any) bool {
+	r, ok := request.(*firestorepb.BatchGetDocumentsRequest)
+	return ok && r.GetNewTransaction() != nil
 }
 
 // nameOf is the method and the collection that the call is about first.
@@ -179,7 +190,7 @@ func nameOf(method string, req any) string {
 func collectionOf(req any) string {
 	switch r := req.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if r.GetNewTransaction() != nil {
+		if beginsTransaction(r) {
 			return "in transaction"
 		}
 		return path.Base(path.Dir(r.GetDocuments()[0]))

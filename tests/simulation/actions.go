@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"cloud.google.com/go/firestore"
 	"github.com/nbd-wtf/go-nostr"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
@@ -36,7 +38,7 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 		id := refs[i/2*2].ID
 		known[id] = known[id] || snap.Exists()
 	}
-	err = s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
+	err = s.commit(ctx, func(tx *firestore.Transaction) error {
 		for i, p := range packages {
 			event := s.population.events[p.Owner][p.Number][p.Variant]
 			if !known[event.id] && !slices.Contains(packages[:i], p) {
@@ -74,14 +76,21 @@ func (s *Simulation) Delete(ctx context.Context, pick int) {
 	}
 	p := uploads[pick%len(uploads)]
 	event := s.population.events[p.Owner][p.Number][p.Variant]
-	err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error {
+	s.failed(s.commit(ctx, func(tx *firestore.Transaction) error {
 		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}
 		if err := tx.Set(s.tombstone(event), tombstone); err != nil {
 			return err
 		}
 		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.id))
+	}))
+}
+
+// commit is a transaction of the relay. It tries again if a claim that is under way holds the same documents.
+func (s *Simulation) commit(ctx context.Context, writes func(*firestore.Transaction) error) error {
+	return retry.Do(ctx, retry.Doubling(time.Millisecond, time.Second), func(attempt int) (bool, error) {
+		err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error { return writes(tx) })
+		return status.Code(err) == codes.FailedPrecondition && attempt < 10, err
 	})
-	s.failed(err)
 }
 
 // Ask is a request as a requester makes it. The zero values of the optional parts leave their tags out.
