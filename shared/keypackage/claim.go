@@ -95,19 +95,14 @@ type Granted struct {
 
 // Row returns the claim as a line of the outcome.
 func (c *Claim) Row() Row {
-	reason := c.Reason
-	if reason == "" && c.Status != StatusFull {
-		reason = string(c.Status)
+	row := Row{
+		Owner: c.Owner, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve, Reason: c.Reason, RetryAt: c.RetryAt,
 	}
-	return Row{
-		Owner: c.Owner, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve,
-		Reason: reason, RetryAt: c.RetryAt, Packages: c.packages(),
+	if row.Reason == "" && c.Status != StatusFull {
+		row.Reason = string(c.Status)
 	}
-}
-
-func (c *Claim) packages() (all []Granted) {
 	for i, id := range c.DeliveryIDs {
-		all = append(all, Granted{ID: PackageOf(id), Reserve: c.Reserve && i == len(c.DeliveryIDs)-1})
+		row.Packages = append(row.Packages, Granted{PackageOf(id), c.Reserve && i == len(c.DeliveryIDs)-1})
 	}
-	return all
+	return row
 }

@@ -1,6 +1,7 @@
 package keypackage
 
 import (
+	"errors"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
@@ -9,6 +10,14 @@ import (
 // Document is a document of the KeyPackages collection as the relay wrote it: field names to values as Firestore returns
 // them. It is kept whole with a delivery, because a return to stock writes it back.
 type Document map[string]any
+
+// ErrConflict says that something a write relied on had changed since it was read. Nothing was written; read and decide
+// again.
+var ErrConflict = errors.New("lost a race")
+
+// ErrUnreadable says that a document is not what its collection holds. It stays so until somebody looks at it, so nothing may
+// wait for it.
+var ErrUnreadable = errors.New("the document cannot be read")
 
 // Field names of a KeyPackage document. The relay writes all of them but FieldFlaw.
 const (

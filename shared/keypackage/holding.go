@@ -1,7 +1,6 @@
 package keypackage
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -68,15 +67,10 @@ func Holdings(stock []*Candidate, ledger []Ledger, now time.Time) []Holding {
 			h.Unusable[UnusableUnreadable]++
 		}
 	}
-	return sorted(bySuite)
-}
-
-func sorted(bySuite map[string]*Holding) []Holding {
 	var all []Holding
-	for h := range maps.Values(bySuite) {
-		all = append(all, *h)
+	for _, suite := range slices.Sorted(maps.Keys(bySuite)) {
+		all = append(all, *bySuite[suite])
 	}
-	slices.SortFunc(all, func(a, b Holding) int { return cmp.Compare(a.Suite, b.Suite) })
 	return all
 }
 

@@ -15,8 +15,8 @@ const (
 	UseReserve Use = "shared"   // as a reserve: again, but only as a reserve
 )
 
-// Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can
-// publish it again, under any event id and in any encoding; the ledger is what makes "used once" true.
+// Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can publish it
+// again, as another event and in another encoding; the ledger is what makes "used once" true.
 type Ledger struct {
 	Hash       string    `firestore:"-"`
 	Owner      string    `firestore:"owner_pubkey"`

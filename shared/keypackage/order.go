@@ -7,29 +7,20 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// The order of use. Packages that were never handed out come first, so that a requester gets a key nobody else has; packages
-// marked as last resort come late, because only for those does the owner keep the private key after the first use. An
-// addressable package is never used up and comes last of all.
-const (
-	classFresh = iota
-	classReserve
-	classLastResort
-	classLastResortReserve
-	classAddressable
-)
-
-func (c *Candidate) class() int {
-	switch reserve := c.Use == UseReserve; {
-	case c.Addressable:
-		return classAddressable
-	case c.LastResort && reserve:
-		return classLastResortReserve
-	case c.LastResort:
-		return classLastResort
-	case reserve:
-		return classReserve
+// class is a candidate's place in the order of use, the lowest first. What was never handed out comes before what was, so
+// that a requester gets a key nobody else has. Last resorts come later still, because only for those does the owner keep the
+// private key after the first use. An addressable package is never used up and comes last of all.
+func (c *Candidate) class() (class int) {
+	if c.Addressable {
+		return 4
 	}
-	return classFresh
+	if c.LastResort {
+		class = 2
+	}
+	if c.Use == UseReserve {
+		class++
+	}
+	return class
 }
 
 // OneTime reports whether the candidate may be handed out as a one-time package: nobody has seen it yet, and it is meant
@@ -64,16 +55,15 @@ func Distinct(candidates []*Candidate) []*Candidate {
 	first := make(map[string]*Candidate, len(candidates))
 	distinct := make([]*Candidate, 0, len(candidates))
 	for _, c := range candidates {
-		twin, seen := first[c.Hash]
-		if !seen {
-			first[c.Hash] = c
+		switch twin, seen := first[c.Hash]; {
+		case !seen:
 			distinct = append(distinct, c)
+		case c.Addressable && !twin.Addressable:
+			distinct[slices.Index(distinct, twin)] = c
+		default:
 			continue
 		}
-		if c.Addressable && !twin.Addressable {
-			first[c.Hash] = c
-			distinct[slices.Index(distinct, twin)] = c
-		}
+		first[c.Hash] = c
 	}
 	return distinct
 }

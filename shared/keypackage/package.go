@@ -3,7 +3,6 @@ package keypackage
 import (
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -121,7 +120,7 @@ func (p *Package) Verify(policy Policy) {
 		}
 		content = event.Content
 	}
-	if kp, err := parseContent(content); err == nil {
+	if kp, err := mls.ParseContent(content); err == nil {
 		p.Flaw = verifyContent(kp, p.Owner, policy)
 	}
 }
@@ -158,14 +157,14 @@ func (p *Package) readEvent() *nostr.Event {
 		return event
 	}
 	p.Kind, p.Addressable = event.Kind, event.Kind == KindAddressableKeyPackage
-	p.Slot, _ = tagValue(event, "d")
+	p.Slot = tagValue(event, "d")
 	return event
 }
 
 // readContent takes suite, marking and lifetime from the bytes. Tags are only claims: the suite tag counts when the
 // content is opaque, and then only under PolicyWarn.
 func (p *Package) readContent(content string, event *nostr.Event, policy Policy) {
-	kp, err := parseContent(content)
+	kp, err := mls.ParseContent(content)
 	if err != nil {
 		p.Suite, _ = mls.ParseCiphersuite(p.Document.Text(FieldCiphersuite))
 		if policy == PolicyStrict || p.Suite == 0 || !mls.Opaque(content) {
@@ -175,17 +174,12 @@ func (p *Package) readContent(content string, event *nostr.Event, policy Policy)
 	}
 	p.Suite, p.LastResort = kp.Ciphersuite, kp.LastResort()
 	p.Lifetime, p.NotAfter = &kp.LeafNode.Lifetime, kp.LeafNode.Lifetime.End()
-	if event != nil && !referenceMatches(event, kp) {
+	if event == nil {
+		return
+	}
+	if i := event.Tags.Find("i"); i != nil && i[1] != hex.EncodeToString(kp.Ref()) {
 		p.flaw(FlawReference)
 	}
-}
-
-func parseContent(content string) (*mls.KeyPackage, error) {
-	inner, err := mls.DecodeContent(content)
-	if err != nil {
-		return nil, err
-	}
-	return mls.Parse(inner)
 }
 
 // verifyContent returns the reason why the KeyPackage is not handed out. Whether its lifetime has begun or ended is not
@@ -202,15 +196,6 @@ func verifyContent(kp *mls.KeyPackage, owner string, policy Policy) string {
 	return FlawUnparsable
 }
 
-// referenceMatches checks an `i` tag, which names the KeyPackageRef of the content.
-func referenceMatches(event *nostr.Event, kp *mls.KeyPackage) bool {
-	claimed, ok := tagValue(event, "i")
-	if !ok {
-		return true
-	}
-	return claimed == hex.EncodeToString(kp.Ref())
-}
-
 // setCreated takes created_at, and returns it as a time; zero if there is none.
 func (p *Package) setCreated(doc Document) time.Time {
 	created, integer := doc.Created()
@@ -223,17 +208,13 @@ func (p *Package) setCreated(doc Document) time.Time {
 
 // setExpiry takes the earliest end that is known. A package of which nothing is known ends 84 days after its creation.
 func (p *Package) setExpiry(doc Document, created time.Time) {
-	var ends []time.Time
-	if t, ok := doc.End(); ok {
-		ends = append(ends, t)
+	p.ExpiresAt = p.NotAfter
+	if end, ok := doc.End(); ok && (p.ExpiresAt.IsZero() || end.Before(p.ExpiresAt)) {
+		p.ExpiresAt = end
 	}
-	if !p.NotAfter.IsZero() {
-		ends = append(ends, p.NotAfter)
+	if p.ExpiresAt.IsZero() {
+		p.ExpiresAt = created.Add(fallbackExpiry)
 	}
-	if len(ends) == 0 {
-		ends = append(ends, created.Add(fallbackExpiry))
-	}
-	p.ExpiresAt = slices.MinFunc(ends, time.Time.Compare)
 }
 
 // Expired reports whether the package's time is over.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TombstoneID returns the document id of the tombstone of an event, or of a slot. The author is part of it, so that nobody can
-// delete another's event, and so that a deletion may come before what it deletes.
+// TombstoneID returns the document id of the tombstone of an event, or of a slot. With the author in it nobody can delete
+// another's event, and a deletion may come before what it deletes.
 func TombstoneID(id, author string) string { return id + "_" + author }
 
 // TombstoneRetention is how long a deletion is remembered, at the least: longer than a KeyPackage that was published before

@@ -20,9 +20,8 @@ func (l Lifetime) Current(now time.Time) error {
 		return ErrExpired
 	case second < l.NotBefore:
 		return ErrNotBegun
-	default:
-		return nil
 	}
+	return nil
 }
 
 // EndOfTime is the last second of the year 9999, in Unix time: beyond it Firestore has no timestamps.
