@@ -26,18 +26,14 @@ type Notice struct {
 func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
 	messages := make([]*pubsub.Message, len(notices))
 	for i, n := range notices {
-		data, err := json.Marshal(notice(n))
+		data, err := json.Marshal(Notice{
+			ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
+			At: n.At.Unix(),
+		})
 		if err != nil {
 			return err
 		}
 		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID()}}
 	}
 	return p.publish(ctx, messages)
-}
-
-func notice(n keypackage.Notice) Notice {
-	return Notice{
-		ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
-		At: n.At.Unix(),
-	}
 }
