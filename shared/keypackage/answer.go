@@ -44,16 +44,10 @@ func (a Answer) any() Claim {
 // Empty reports whether nothing is recorded.
 func (a Answer) Empty() bool { return len(a.Claims) == 0 && a.Dismissal == nil }
 
-// RequestID names the request; "" of no answer.
-func (a Answer) RequestID() string { return a.any().RequestID }
-
-// Requester is who asked, or "" if that is not known.
-func (a Answer) Requester() string { return a.any().Requester }
-
-// Authentic reports whether the requester has signed the request, so that the outcome is told.
-func (a Answer) Authentic() bool { return a.any().Authentic }
-
-// KeepUntil is until when the answer is kept.
+// RequestID and the methods below return what every part says, and zero values of no answer.
+func (a Answer) RequestID() string    { return a.any().RequestID }
+func (a Answer) Requester() string    { return a.any().Requester } // "" if the request cannot be read that far
+func (a Answer) Authentic() bool      { return a.any().Authentic } // the requester has signed it, so that the outcome is told
 func (a Answer) KeepUntil() time.Time { return a.any().KeepUntil }
 
 // Observed reports whether the request was only observed, so that nobody is told of it.

@@ -70,11 +70,8 @@ func (c *Claim) Deliveries() []DeliveryRef {
 	return refs
 }
 
-// answerBeyond is how long an answer outlives its request, so that late repetitions still find it.
-const answerBeyond = 24 * time.Hour
-
-// KeepAnswerUntil returns until when the answer to a request is kept.
-func KeepAnswerUntil(validUntil time.Time) time.Time { return validUntil.Add(answerBeyond) }
+// KeepAnswerUntil returns until when the answer to a request is kept: a day beyond its end, so that late repetitions find it.
+func KeepAnswerUntil(validUntil time.Time) time.Time { return validUntil.Add(24 * time.Hour) }
 
 // Row is one line of an outcome, as the requester is told it: one owner's, or with Owner "" that of a dismissal.
 type Row struct {

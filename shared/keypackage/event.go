@@ -19,8 +19,8 @@ const (
 	KindLevel                 = 20448 // the same: the state of an owner's stock, for the owner
 )
 
-// MaxEventBytes bounds the JSON of a signed event that is looked at. A request for 32 owners needs about 3 KB, a
-// KeyPackage under 2 KB; what is larger is not worth the memory of parsing it.
+// MaxEventBytes bounds the JSON of a signed event that is parsed at all. A request for 32 owners needs about 3 KB, a KeyPackage
+// under 2 KB.
 const MaxEventBytes = 128 << 10
 
 // Errors of VerifyEvent.
@@ -34,8 +34,7 @@ var (
 // VerifyEvent parses a signed event and verifies its id and its signature (NIP-01). It returns one of the ErrEvent errors;
 // with ErrEventID and ErrEventSignature the parsed event comes along, because its kind may still matter.
 //
-// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a signature
-// in upper case.
+// go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a signature in upper case.
 func VerifyEvent(raw string) (*nostr.Event, error) {
 	event, err := ParseEvent([]byte(raw))
 	if err != nil {
@@ -114,10 +113,8 @@ func hasNull(raw []byte) bool {
 	return false
 }
 
-// IsPubkey reports whether s is a public key as Nostr writes it: 64 lowercase hex digits.
-func IsPubkey(s string) bool { return isHex(s, 64) }
-
-// IsEventID reports whether s is an event's id as Nostr writes it: 64 lowercase hex digits.
+// IsPubkey and IsEventID report whether s is a public key, or an event's id, as Nostr writes it: 64 lowercase hex digits.
+func IsPubkey(s string) bool  { return isHex(s, 64) }
 func IsEventID(s string) bool { return isHex(s, 64) }
 
 func isHex(s string, digits int) bool {

@@ -31,11 +31,10 @@ type Ledger struct {
 	Version    time.Time `firestore:"-"`                     // update time of the document
 }
 
-// Retention of a ledger entry: at least this long after the first use, and this long beyond the last moment at which a
-// document with these bytes could be valid.
+// How long a ledger entry is kept, at the least.
 const (
-	ledgerMinimum = 90 * 24 * time.Hour
-	ledgerBeyond  = 24 * time.Hour
+	ledgerMinimum = 90 * 24 * time.Hour // after the first use
+	ledgerBeyond  = 24 * time.Hour      // after the last moment at which a document with these bytes could be valid
 )
 
 // NewLedger returns the entry for the use of a package at that time.

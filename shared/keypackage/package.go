@@ -18,8 +18,8 @@ type Package struct {
 	Kind        int
 	Slot        string // the `d` tag of an addressable package
 	Suite       mls.Ciphersuite
-	LastResort  bool // last resort
-	Addressable bool
+	LastResort  bool          // marked as last resort by its owner
+	Addressable bool          // kind 30443
 	Hash        string        // mls.ContentHash, the key of its ledger entry; "" if the document is too large
 	CreatedAt   int64         // Unix seconds
 	Misdated    bool          // the document holds created_at as anything but an integer
@@ -45,9 +45,8 @@ type Candidate struct {
 // Policy says what happens to packages whose content cannot be verified.
 type Policy string
 
-// The policies. Strict hands out only what parses and verifies as a KeyPackage (RFC 9420). Warn also hands out what
-// cannot be checked (opaque content, unknown ciphersuites, signature schemes that Go does not have), never what was checked
-// and found wrong, nor a KeyPackage that is broken.
+// The policies. Strict hands out only what parses and verifies as a KeyPackage (RFC 9420). Warn also hands out what cannot be
+// checked (opaque content, unknown ciphersuites, signature schemes that Go does not have), never what is wrong or broken.
 const (
 	PolicyStrict Policy = "strict"
 	PolicyWarn   Policy = "warn"
@@ -64,8 +63,8 @@ const (
 )
 
 // MaxPackageBytes bounds the document of a package that is handed out, whatever its fields. Real ones have 3 to 30 KB (a
-// post-quantum key, in event and content); the bound keeps a delivery, which carries a copy, far below Firestore's 1 MiB, and
-// a transaction that hands out many of them far below its 10 MiB.
+// post-quantum key, in event and content). A delivery carries a copy, and has to stay far below Firestore's 1 MiB, as a
+// transaction that hands out many of them has below 10 MiB.
 const MaxPackageBytes = 64 << 10
 
 // fallbackExpiry is the life of a package that says nothing about its end.
@@ -87,11 +86,9 @@ func Read(id string, doc Document, policy Policy) Package {
 		p.setExpiry(doc, p.setCreated(doc))
 		return p
 	}
-	content, event := doc.Text(FieldContent), (*nostr.Event)(nil)
-	if p.Event != "" {
-		if event = p.readEvent(); event != nil {
-			content = event.Content
-		}
+	content, event := doc.Text(FieldContent), p.readEvent()
+	if event != nil {
+		content = event.Content
 	}
 	created := p.setCreated(doc)
 	if created.IsZero() || content == "" || !IsPubkey(p.Owner) || !IsName(id) {
@@ -106,11 +103,10 @@ func Read(id string, doc Document, policy Policy) Package {
 // Verify checks the signatures of a package that Read has returned: the event's, if it is there, and those of the
 // KeyPackage as far as the policy wants. It costs 0.7 ms; what was verified before costs nothing.
 func (p *Package) Verify(policy Policy) {
-	if p.Verified || p.Flaw != "" {
-		p.Verified = true
+	known := p.Verified || p.Flaw != ""
+	if p.Verified = true; known {
 		return
 	}
-	p.Verified = true
 	content := p.Document.Text(FieldContent)
 	if p.Event != "" {
 		event, err := VerifyEvent(p.Event)
@@ -144,8 +140,11 @@ func (p *Package) flaw(reason string) {
 	}
 }
 
-// readEvent takes from the event what its document must agree with. It returns nil if the event cannot be read.
+// readEvent takes from the event what its document must agree with. It returns nil if there is none that can be read.
 func (p *Package) readEvent() *nostr.Event {
+	if p.Event == "" {
+		return nil
+	}
 	event, err := ParseEvent([]byte(p.Event))
 	if err != nil || !event.CheckID() {
 		p.flaw(FlawEvent)
@@ -182,8 +181,7 @@ func (p *Package) readContent(content string, event *nostr.Event, policy Policy)
 	}
 }
 
-// verifyContent returns the reason why the KeyPackage is not handed out. Whether its lifetime has begun or ended is not
-// looked at here: that depends on the time.
+// verifyContent returns why the KeyPackage is not handed out at any time, or "". Lifetimes are looked at elsewhere.
 func verifyContent(kp *mls.KeyPackage, owner string, policy Policy) string {
 	err := mls.Verify(kp, owner)
 	unchecked := errors.Is(err, mls.ErrUnverified) || errors.Is(err, mls.ErrCiphersuite)
@@ -226,9 +224,7 @@ func (p *Package) Begun(now time.Time) bool {
 }
 
 // Valid reports whether the candidate may be handed out, or counts as remaining, at that time.
-func (c *Candidate) Valid(now time.Time) bool {
-	return c.unusable(now) == ""
-}
+func (c *Candidate) Valid(now time.Time) bool { return c.unusable(now) == "" }
 
 // Removable reports whether the candidate can never be handed out again, so that its document only takes up room.
 func (c *Candidate) Removable(now time.Time) bool {
