@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Answer is what is recorded of the answer to one request: a claim for each unit that is answered, or the dismissal of the
-// whole request. What it says is repeated, never decided again. The zero value is no answer.
+// Answer is what is recorded of the answer to one request: a claim for each answered unit, or the dismissal of the whole request.
+// What it says is repeated, never decided again. The zero value is no answer.
 type Answer struct {
 	Claims    []Claim
 	Dismissal *Dismissal // nil unless the request was dismissed; then there is no claim

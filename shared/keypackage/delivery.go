@@ -88,8 +88,7 @@ type DeliveryRef struct{ ID, Owner string }
 // Ref names the delivery.
 func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
 
-// AnswerTo returns the whole answer to a request if the delivery holds it, or none. A claim never changes and came with the
-// delivery in one transaction, so it need not be read again.
+// AnswerTo returns the answer to a request if the delivery holds all of it: its claim came with it, and never changes.
 func (d *Delivery) AnswerTo(requestID string) Answer {
 	if d.Claim == nil || d.RequestID != requestID {
 		return Answer{}
@@ -184,8 +183,7 @@ func (d *Delivery) Finish(pushNo int, result PushResult, now time.Time) bool {
 	return true
 }
 
-// Repeatable reports whether the delivery may be sent once more to its requester: that exposes nothing, so it needs no lease
-// and is not recorded.
+// Repeatable reports whether the delivery may be sent again to its requester. It exposes nothing: no lease, no record.
 func (d *Delivery) Repeatable(now time.Time) bool {
 	return d.State == StateDelivered && now.Before(d.ExpiresAt)
 }

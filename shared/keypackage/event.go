@@ -19,8 +19,7 @@ const (
 	KindLevel                 = 20448 // the same: the state of an owner's stock, for the owner
 )
 
-// MaxEventBytes bounds the JSON of a signed event that is parsed at all. A request for 32 owners needs about 3 KB, a KeyPackage
-// under 2 KB.
+// MaxEventBytes bounds the JSON of an event that is parsed. A request for 32 owners needs 3 KB, a KeyPackage under 2 KB.
 const MaxEventBytes = 128 << 10
 
 // Errors of VerifyEvent.
@@ -89,8 +88,7 @@ func (e *wireEvent) complete() bool {
 		e.ID != nil && e.Sig != nil && IsPubkey(e.PubKey) && !e.hasLookalike()
 }
 
-// hasLookalike reports whether another field has the name of one of NIP-01 in another case. Go's encoding/json, for one,
-// takes both for the same.
+// hasLookalike reports whether another field has a name of NIP-01 in another case, which Go's encoding/json takes for it.
 func (e *wireEvent) hasLookalike() bool {
 	for other := range e.Others {
 		for _, name := range []string{"id", "pubkey", "created_at", "kind", "tags", "content", "sig"} {

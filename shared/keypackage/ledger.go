@@ -49,8 +49,7 @@ func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
 	return entry
 }
 
-// keepLedgerUntil returns the zero time, which means for ever, for opaque content: nothing in it ends, so the same bytes
-// may be signed anew at any time.
+// keepLedgerUntil returns the zero time (for ever) for opaque content: nothing in it ends, so it may be signed anew at any time.
 func keepLedgerUntil(p *Package, now time.Time) time.Time {
 	if p.NotAfter.IsZero() {
 		return time.Time{}

@@ -19,8 +19,7 @@ const (
 	LevelEmpty   Level = "empty"   // none
 )
 
-// LowStock is the threshold of LevelLow. Only RefilledStock or more packages lift a level again, so that an owner who moves
-// about the threshold is not told over and over.
+// LowStock is the threshold of LevelLow. RefilledStock lifts a level again: whoever moves about LowStock is told once.
 const (
 	LowStock      = 3
 	RefilledStock = 5
@@ -37,8 +36,7 @@ type Supply struct {
 	Notified bool      `firestore:"announced"`
 }
 
-// Sink returns the supply after a claim that left count valid packages, and whether a worse level was reached. reserve
-// says that the last one was handed out.
+// Sink returns the supply after a claim that left count valid packages, and whether it changed. reserve: the last is handed out.
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	level := levelOf(count, reserve)
 	switch {

@@ -23,18 +23,15 @@ func (c *Candidate) class() (class int) {
 	return class
 }
 
-// OneTime reports whether the candidate may be handed out as a one-time package: nobody has seen it yet, and it is meant
-// to be used once.
+// OneTime reports whether the candidate may be handed out as a one-time package: not addressable, and never handed out.
 func (c *Candidate) OneTime() bool { return c.Use == UseNone && !c.Addressable }
 
-// CompareUse orders candidates by use: class first, then the oldest, because the oldest private key is the next one that
-// the owner discards; ties by the lower event id.
+// CompareUse orders candidates by use: by class, then the oldest, whose private key the owner discards next, then the lower id.
 func CompareUse(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.class(), b.class()), CompareAge(a, b))
 }
 
-// NewestLimit is how many of an owner's newest documents are looked at where her last uploads are what counts: over her
-// budget, and for what may replace an exposed reserve.
+// NewestLimit is how many newest documents stand for an owner's last uploads: over her budget, and to replace her reserve.
 const NewestLimit = 64
 
 // CompareAge orders candidates by age, the oldest first; ties by the lower event id. A date that is no integer comes last:
@@ -68,8 +65,7 @@ func Distinct(candidates []*Candidate) []*Candidate {
 	return distinct
 }
 
-// Current returns the candidates without addressable packages that a newer one of the same slot has replaced (NIP-01:
-// the newest counts, of equally old ones the one with the lower id).
+// Current returns the candidates without addressable packages that a newer one, or one as old with a lower id, has replaced.
 func Current(candidates []*Candidate) []*Candidate {
 	newest := make(map[string]*Candidate)
 	for _, c := range candidates {
@@ -83,8 +79,7 @@ func Current(candidates []*Candidate) []*Candidate {
 	})
 }
 
-// Reserves returns the reserve of each ciphersuite among valid, distinct candidates that are the owner's whole stock: the
-// last one in the order of use. It is never consumed.
+// Reserves returns, of a whole stock of valid and distinct candidates, the reserve of each suite: the last in the order of use.
 func Reserves(stock []*Candidate) map[mls.Ciphersuite]*Candidate {
 	reserves := make(map[mls.Ciphersuite]*Candidate)
 	for _, c := range stock {

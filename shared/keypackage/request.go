@@ -132,9 +132,8 @@ func NewREQ(id, requester, owner string, addressable bool, ttl time.Duration, no
 // Takes reports whether the requester wants a package of that kind of event at all.
 func (r *Request) Takes(kind int) bool { return !r.REQ || kind == KindKeyPackage }
 
-// ParseRequest checks everything about a request that does not depend on the time of day. It returns ErrOtherKind, or a
-// Rejection. With an authentic Rejection the returned request is not nil and names at least its id, its requester and the
-// well-formed owners. maxMin is the ceiling of `min`.
+// ParseRequest checks what does not depend on the time of day. It returns ErrOtherKind, or a Rejection; with an authentic one the
+// request is not nil and names at least its id, its requester and the well-formed owners. maxMin is the ceiling of `min`.
 func ParseRequest(doc RequestDocument, maxMin int) (*Request, error) {
 	if !doc.maybeRequest() {
 		return nil, ErrOtherKind
@@ -227,8 +226,7 @@ func readOwners(req *Request, tags nostr.Tags) Rejection {
 	return ""
 }
 
-// Untimely returns why a request without any recorded answer is not served at this time, or "". maxAge is how long after its
-// receipt a request may be taken up.
+// Untimely returns why a request without a recorded answer is not served at this time, or "". maxAge counts from its receipt.
 func (r *Request) Untimely(now time.Time, maxAge time.Duration) Rejection {
 	switch {
 	case r.CreatedAt.After(now.Add(MaxClockAhead)):

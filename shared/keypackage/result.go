@@ -1,7 +1,6 @@
 package keypackage
 
-// PushResult is what a push came to for one delivery: the relay's own word, or what is known without one. It is recorded as
-// last_result and stands in the log.
+// PushResult is what a push came to for one delivery: the relay's word, or what is known without one. It is recorded and logged.
 type PushResult string
 
 // What the relay says of one delivery. Unknown is also meant by what it leaves out, and by words that are not ours.

@@ -6,8 +6,7 @@ import (
 )
 
 const (
-	// RetireAfter is how long the packages that replace a reserve must have been in stock: an owner who uploads and deletes
-	// again at once keeps what she had.
+	// RetireAfter is how long replacements must have been in stock: who uploads and deletes again at once keeps what she had.
 	RetireAfter       = 10 * time.Minute
 	retireWith        = 2         // packages replace a reserve
 	maxRetireInterval = time.Hour // for which a replaced package stays in stock unnoticed

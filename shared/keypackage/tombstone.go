@@ -15,8 +15,7 @@ func TombstoneID(id, author string) string { return id + "_" + author }
 // could be valid (its lifetime is bounded to 84 days and an hour, but may begin later).
 const TombstoneRetention = 180 * 24 * time.Hour
 
-// SlotID names the slot of an addressable KeyPackage in documents: the hash of its address, kind:author:d (NIP-01), since `d`
-// is opaque and may be of any length.
+// SlotID names the slot of an addressable KeyPackage: the hash of kind:author:d (NIP-01), since `d` may be anything.
 func SlotID(author, d string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", KindAddressableKeyPackage, author, d))
 	return hex.EncodeToString(sum[:])

@@ -17,14 +17,12 @@ func (kp *KeyPackage) Ref() []byte {
 	return sum(suite.hash, labelled("KeyPackage Reference", kp.Marshal()))
 }
 
-// SignedContent is what the package's signature covers: the KeyPackageTBS of RFC 9420 section 10, labelled as section 5.1.2
-// demands. The leaf's signature is part of it.
+// SignedContent is what the package's signature covers: the labelled KeyPackageTBS of RFC 9420 section 10.
 func (kp *KeyPackage) SignedContent() []byte {
 	return labelled("KeyPackageTBS", kp.appendUnsigned(nil))
 }
 
-// SignedContent is what the leaf's signature covers, if the leaf stands in a KeyPackage: the LeafNodeTBS of RFC 9420
-// section 7.2, labelled.
+// SignedContent is what the leaf's signature covers in a KeyPackage: the labelled LeafNodeTBS of RFC 9420 section 7.2.
 func (l *LeafNode) SignedContent() []byte {
 	return labelled("LeafNodeTBS", l.appendUnsigned(nil))
 }
