@@ -6,8 +6,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
-// Result says what a message brought about, for the log. Deliveries are counted as often as they were pushed, but not those that
-// are only sent again.
+// Result says what a message brought about, for the log. Deliveries count each time they are pushed, not when only sent again.
 type Result struct {
 	Pushes    int // calls of the relay
 	Delivered int

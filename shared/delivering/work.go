@@ -67,8 +67,7 @@ func (d *Deliverer) granted(
 	return answer, found, rest, nil
 }
 
-// pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too, unless it is
-// a claim that cannot be read.
+// pushOpen pushes all that is open for a requester, in pages. Any failure would be repeated, but for an unreadable claim.
 func (w *work) pushOpen(ctx context.Context, requester string) error {
 	var unreadable error
 	for after, n := "", page; n <= openLimit; n += page {

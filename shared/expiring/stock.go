@@ -14,8 +14,8 @@ import (
 // removeBatch is how many documents one transaction removes.
 const removeBatch = 25
 
-// eachAlone does something about what can be read, one after another: what fails for one does not keep the others waiting. What
-// loses a race is left to the next run.
+// eachAlone does something about each thing that can be read: what fails for one does not keep the others waiting, and what loses
+// a race is left to the next run.
 func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], report *Report, do func(T) error) error {
 	var failures []error
 	for one, err := range readable(all, report) {
@@ -46,9 +46,9 @@ func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 	})
 }
 
-// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that meets
-// them. What is over only takes up room, so a run looks at the stock of a part of the owners, and within about an hour at all:
-// an index by owner has no end at which everything is written, as one by the time of expiry would.
+// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that meets them.
+// What is over only takes up room, so a run looks at a part of the owners, and an hour at all: an index by owner has no end at
+// which everything is written, as one by the time of expiry would.
 func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {
 	from, to := ownersOf(e.now())
 	for batch, err := range batches(e.store.Over(ctx, from, to, e.now()), removeBatch, report) {
@@ -77,8 +77,7 @@ func ownersOf(now time.Time) (from, to string) {
 	return from, to
 }
 
-// retireReserves removes reserves that are no last resort and whose owners have enough fresh packages: their private keys are
-// likely to be gone.
+// retireReserves removes reserves, no last resorts, whose owners have enough fresh packages: their private keys are likely gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 	return eachAlone(ctx, e, e.store.Retirable(ctx, e.now()), report, func(entry keypackage.Ledger) error {
 		return e.retire(ctx, entry, report)

@@ -40,8 +40,7 @@ type DeadLetters struct {
 	name   string
 }
 
-// NewDeadLetters connects to the subscription with the given id in project. ctx bounds the set-up only. Call Close when
-// done.
+// NewDeadLetters connects to the subscription with the given id in project. ctx bounds the set-up only. Call Close when done.
 func NewDeadLetters(ctx context.Context, project, subscriptionID string) (*DeadLetters, error) {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {

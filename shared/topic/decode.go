@@ -25,8 +25,7 @@ const (
 	BadMessage       = "bad_message"        // message data that is not a [Message]
 )
 
-// maxBody bounds a request body in bytes. Our messages are about 500 bytes with their envelope; attributes that the
-// platform adds stay far below the rest.
+// maxBody bounds a request body in bytes. Our messages are about 500 bytes with their envelope and the platform's attributes.
 const maxBody = 64 << 10
 
 // messagePublished is the type of the CloudEvents that Eventarc makes of Pub/Sub messages.

@@ -9,9 +9,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level.
-// The relay tells the owner. The same notice may be published more than once; ID, which is also an attribute, is the same
-// each time.
+// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level, which the
+// relay tells the owner. It may be published more than once, each time with the same ID, which is also an attribute.
 type Notice struct {
 	ID          string `json:"id"` // owner, ciphersuite, level and epoch
 	OwnerPubkey string `json:"owner_pubkey"`
