@@ -41,9 +41,7 @@ var (
 	ecdsaP521   = ecdsaScheme(elliptic.P521(), p521, crypto.SHA512)
 )
 
-func hasLength(n int) keyFormat {
-	return func(key []byte) bool { return len(key) == n }
-}
+func hasLength(n int) keyFormat { return func(key []byte) bool { return len(key) == n } }
 
 func onCurve(curve ecdh.Curve) keyFormat {
 	return func(key []byte) bool {
