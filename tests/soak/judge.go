@@ -39,7 +39,7 @@ func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
 		}
 		run.Received = append(run.Received, received...)
 	}
-	for _, v := range invariants.Check(run, state, names) {
+	for _, v := range invariants.Check(run, state) {
 		j.broken("%s", v)
 	}
 	j.checkStock()
