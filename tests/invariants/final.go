@@ -86,8 +86,10 @@ func (c *final) checkOutcomes() {
 	for _, request := range c.run.Requests {
 		c.checkAnswer(request, c.Answers[request.ID])
 	}
-	for _, id := range c.Marked {
-		c.add("I3", "request %s is still looked for", short(id))
+	for id, open := range c.Requests {
+		if open {
+			c.add("I3", "request %s is still looked for", short(id))
+		}
 	}
 }
 

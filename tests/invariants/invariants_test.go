@@ -81,7 +81,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			d.Reserve = true
 			s.Deliveries[d.ID] = d
 		}, "I3: the requester of request was not told of the package two as"},
-		"a mark that stays":       {func(_ *Run, s *State) { s.Marked = []string{"request"} }, "I3: request request is still looked for"},
+		"a mark that stays":       {func(_ *Run, s *State) { s.Requests = map[string]bool{"request": true} }, "I3: request request is still looked for"},
 		"an open delivery":        {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
 		"more than was asked for": {func(_ *Run, s *State) { s.Answers["request"].Claims[0].Requested = 1 }, "I4: request request asked for 1"},
 		"another event":           {func(r *Run, _ *State) { r.Received[0].Raw += " " }, "I6: delivery request_"},
