@@ -1,4 +1,4 @@
-package histories
+package simulation
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 // mutants are stores with a mistake that somebody could make, the seed of a history that finds each, and how it shows.
@@ -20,27 +19,27 @@ var mutants = []struct {
 	mistake string
 	seed    int
 	shows   string
-	mutate  func(simulation.Store) simulation.Store
+	mutate  func(Store) Store
 }{
 	{
-		"no ledger check", 3, "was handed out as one-time by",
-		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: everything} },
+		"no ledger check", 5, "was handed out as one-time by",
+		func(s Store) Store { return &forgetful{Store: s, forget: everything} },
 	},
 	{
-		"a re-broadcast reserve counts as new", 3, "was handed out as one-time and as a reserve",
-		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: shared} },
+		"a re-broadcast reserve counts as new", 5, "was handed out as one-time and as a reserve",
+		func(s Store) Store { return &forgetful{Store: s, forget: shared} },
 	},
 	{
 		"return after an unresolved push", 27, "was returned: unresolved true",
-		func(s simulation.Store) simulation.Store { return careless{s} },
+		func(s Store) Store { return careless{s} },
 	},
 	{
-		"no condition on the package that remains", 130, "lost the last valid package",
-		func(s simulation.Store) simulation.Store { return hasty{s} },
+		"no condition on the package that remains", 163, "lost the last valid package",
+		func(s Store) Store { return hasty{s} },
 	},
 	{
-		"acknowledgement before the commit", 5, "was acknowledged before its answer was recorded",
-		func(s simulation.Store) simulation.Store { return eager{s} },
+		"acknowledgement before the commit", 14, "was acknowledged before its answer was recorded",
+		func(s Store) Store { return eager{s} },
 	},
 }
 
@@ -51,12 +50,12 @@ const searched = 200
 
 func TestMutantsAreFound(t *testing.T) {
 	t.Parallel()
-	backends := simulation.NewBackends(t, players)
+	backends := NewBackends(t, players)
 	for _, p := range mutants {
 		t.Run(p.mistake, func(t *testing.T) {
 			t.Parallel()
 			finds := func(h history) bool {
-				return strings.Contains(play(h, backends, simulation.Options{Wrap: p.mutate}), p.shows)
+				return strings.Contains(play(h, backends, Options{Wrap: p.mutate}), p.shows)
 			}
 			for seed := p.seed; seed < p.seed+searched; seed++ {
 				h := histories.Example(seed)
@@ -74,78 +73,10 @@ func TestMutantsAreFound(t *testing.T) {
 	}
 }
 
-// shorten leaves out of a history what it does not need to find a mistake. It plays some dozen histories; rapid's own way
-// takes many more.
-func shorten(h history, finds func(history) bool) history {
-	for before := -1; before != h.size(); {
-		before = h.size()
-		for i := len(h.Steps) - 1; i >= 0; i-- {
-			for _, instead := range h.Steps[i].simpler() {
-				shorter := h
-				shorter.Steps = slices.Concat(h.Steps[:i], instead, h.Steps[i+1:])
-				if finds(shorter) {
-					h = shorter
-					break
-				}
-			}
-		}
-		for i := len(h.Stock) - 1; i >= 0; i-- {
-			shorter := h
-			shorter.Stock = slices.Delete(slices.Clone(h.Stock), i, i+1)
-			if finds(shorter) {
-				h = shorter
-			}
-		}
-	}
-	return h
-}
-
-func (h history) size() int {
-	size := len(h.Stock)
-	for _, s := range h.Steps {
-		size += s.size()
-	}
-	return size
-}
-
-func (s step) size() int {
-	size := 1 + len(s.Packages)
-	if s.Fault != "" {
-		size++
-	}
-	if s.Amid != nil {
-		size += s.Amid.size()
-	}
-	return size
-}
-
-// simpler returns what may stand in the place of a step: nothing, or the step with less of what disturbs it.
-func (s step) simpler() [][]step {
-	instead := [][]step{nil}
-	if s.Fault != "" {
-		calm := s
-		calm.Fault = ""
-		instead = append(instead, []step{calm})
-	}
-	if s.Amid != nil {
-		alone := s
-		alone.Amid = nil
-		instead = append(instead, []step{alone})
-	}
-	for i := range s.Packages {
-		if len(s.Packages) > 1 {
-			fewer := s
-			fewer.Packages = slices.Delete(slices.Clone(s.Packages), i, i+1)
-			instead = append(instead, []step{fewer})
-		}
-	}
-	return instead
-}
-
 // forgetful does not know what the ledger says of some packages. It names their entries anew each time, so that nothing
 // written later meets them either.
 type forgetful struct {
-	simulation.Store
+	Store
 	forget func(keypackage.Use) bool
 	names  atomic.Int64
 }
@@ -169,7 +100,7 @@ func (f *forgetful) ReadStock(ctx context.Context, owner string, page claiming.P
 }
 
 // careless returns packages although a push of them ended nobody knows how.
-type careless struct{ simulation.Store }
+type careless struct{ Store }
 
 func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	for _, d := range deliveries {
@@ -181,7 +112,7 @@ func (c careless) Expire(ctx context.Context, deliveries []*keypackage.Delivery)
 }
 
 // hasty does not look again at the packages that remain.
-type hasty struct{ simulation.Store }
+type hasty struct{ Store }
 
 func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
 	changed := *plan
@@ -190,7 +121,7 @@ func (h hasty) Commit(ctx context.Context, plan *claiming.Plan) error {
 }
 
 // eager calls a claim done before it is.
-type eager struct{ simulation.Store }
+type eager struct{ Store }
 
 func (e eager) Commit(ctx context.Context, plan *claiming.Plan) error {
 	_ = e.Store.Commit(ctx, plan)

@@ -1,13 +1,3 @@
-// Package simulation is deterministic simulation testing: the real use cases run on the real Firestore emulator, with
-// everything else under control. The clock stands still until a test moves it, the relay, its sessions and the topic are
-// simulated, and so is what the platform does with events and messages: it loses, repeats and reorders them, lets
-// instances interrupt each other and has any call fail or an instance die at it (package faults). A seed makes the same
-// run each time. What happened is checked against the promises afterwards (package invariants).
-//
-// simulation.go sets up a run and checks it, population.go is who takes part, backend.go the database, clock.go the time,
-// relay.go the relay, topic.go the topic in memory, pubsub.go and pushed.go the same on the Pub/Sub emulator. platform.go
-// runs the functions, here.go what is claimed where the requester's session is, actions.go is what owners and requesters do, settle.go lets everything come to its end, and tally.go
-// counts what came about.
 package simulation
 
 import (
@@ -52,10 +42,10 @@ type Simulation struct {
 	topic      Topic
 	settings   claiming.Settings
 	tally      *Tally
-	running    sync.WaitGroup // invocations, crashed ones included
+	underWay   sync.WaitGroup // external calls
 
 	mu       sync.Mutex
-	run      invariants.Run
+	run      record
 	uploads  []Package
 	triggers []trigger
 	happened map[string]int // faults and interruptions
@@ -81,7 +71,7 @@ func New(b *Backends, o Options) (*Simulation, error) {
 			defer func() { b.free <- own }()
 			return own.end()
 		},
-		run: invariants.Run{Uploads: make(map[string]invariants.Upload)},
+		run: record{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
 		settings: claiming.Settings{
 			Limits: claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 10, OwnerBudgetPerHour: 100},
 			Mode:   keypackage.ModeDeliver, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute,
@@ -103,15 +93,15 @@ func New(b *Backends, o Options) (*Simulation, error) {
 
 // Close waits for everything that is under way and clears the database.
 func (s *Simulation) Close() error {
-	s.running.Wait()
+	s.underWay.Wait()
 	return s.close()
 }
 
 // note keeps a commit. It may be called concurrently.
-func (s *Simulation) note(c invariants.Commit) {
+func (s *Simulation) note(c commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.run.Commits = append(s.run.Commits, c)
+	s.run.commits = append(s.run.commits, c)
 }
 
 // failed keeps an error of the surroundings, which is a mistake of the test. It may be called concurrently.
@@ -131,7 +121,7 @@ func (s *Simulation) by(ctx context.Context, system bool) context.Context {
 
 // Check returns the promises that were broken. Call it after Settle.
 func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) {
-	s.running.Wait()
+	s.underWay.Wait()
 	if len(s.faults) > 0 {
 		return nil, s.faults[0]
 	}
@@ -139,9 +129,9 @@ func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.run.Received, s.run.Pushes = s.Relay.received, s.Relay.pushes
+	s.run.Received, s.run.Pushes = s.Relay.noted()
 	if s.tally != nil {
 		s.tally.add(s.run, end, s.happened)
 	}
-	return invariants.Check(s.run, end, collections), nil
+	return append(invariants.Check(s.run.Run, end), replay(s.run, end)...), nil
 }

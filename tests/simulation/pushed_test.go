@@ -25,21 +25,21 @@ type Pushed struct {
 	endpoint     *httptest.Server
 
 	mu          sync.Mutex
-	outstanding int               // published and not acknowledged
-	held        map[string]pushed // by AckID
+	outstanding int                 // published and not acknowledged
+	held        map[string]heldPush // by AckID
 	count       int
 	changed     chan struct{} // closed and replaced at each arrival
 }
 
-// pushed is a push that waits for its answer: true acknowledges.
-type pushed struct {
+// heldPush is a push that waits for its answer: true acknowledges.
+type heldPush struct {
 	message topic.Message
 	answer  chan bool
 }
 
 // NewPushed makes a topic with a push subscription. The caller must call Close.
 func (b *Broker) NewPushed(ctx context.Context) (*Pushed, error) {
-	p := &Pushed{broker: b, held: make(map[string]pushed), changed: make(chan struct{})}
+	p := &Pushed{broker: b, held: make(map[string]heldPush), changed: make(chan struct{})}
 	p.endpoint = httptest.NewServer(http.HandlerFunc(p.receive))
 	var err error
 	p.subscription, p.publisher, err = b.newTopic(ctx, &pubsubpb.PushConfig{PushEndpoint: p.endpoint.URL})
@@ -54,7 +54,7 @@ func (p *Pushed) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := make(chan bool, 1)
-	id := p.hold(pushed{message, answer})
+	id := p.hold(heldPush{message, answer})
 	acknowledged := false
 	select {
 	case acknowledged = <-answer:
@@ -68,7 +68,7 @@ func (p *Pushed) receive(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *Pushed) hold(one pushed) (id string) {
+func (p *Pushed) hold(one heldPush) (id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count++

@@ -10,27 +10,16 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
-
-// Invocation says what disturbs an invocation.
-type Invocation struct {
-	faults.Invocation
-	// WaitsForLease says what the invocation does that finds somebody else's push under way: it waits for the end of the
-	// lease, or until its own time is over.
-	WaitsForLease bool
-}
 
 // invoke runs a function once, in an instance of its own, and reports whether it acknowledged. It returns when the
 // function has ended or crashed.
 func (s *Simulation) invoke(ctx context.Context, i *Invocation, function func(context.Context) error) bool {
-	i.Patience = s.Clock.Advance
-	ctx = i.Begin(s.by(ctx, true))
+	ctx = i.Begin(s.by(ctx, true), s.Clock.Advance, &s.underWay)
 	defer i.End()
 	defer s.count(i)
 	done := make(chan error, 1)
-	s.running.Go(func() { done <- function(ctx) })
+	go func() { done <- function(ctx) }()
 	select {
 	case <-i.Crashed():
 		return false
@@ -97,7 +86,7 @@ func (s *Simulation) claimAt(ctx context.Context, instance *claiming.Claimer, t 
 	if !acknowledged {
 		return
 	}
-	s.run.Acks = append(s.run.Acks, invariants.Ack{RequestID: t.doc.ID, Commits: len(s.run.Commits)})
+	s.run.acks = append(s.run.acks, ack{t.doc.ID, len(s.run.commits)})
 	if !keep {
 		s.triggers = slices.DeleteFunc(s.triggers, func(other trigger) bool { return other.doc.ID == t.doc.ID })
 	}
@@ -201,7 +190,7 @@ func (w *waiting) SaveResults(ctx context.Context, deliveries []*keypackage.Deli
 // foundLease makes the time pass for which an invocation waits, or ends the invocation's own.
 func (s *Simulation) foundLease(i *Invocation) func() {
 	return func() {
-		if i.WaitsForLease {
+		if i.WaitsForLease && !i.isDead() {
 			s.Clock.Advance(keypackage.Lease)
 			return
 		}

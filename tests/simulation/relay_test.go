@@ -11,7 +11,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
@@ -95,11 +94,14 @@ var (
 
 // Push implements delivering.Relay. It is where the call leaves the function, so it also notes what must not leave.
 func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Results {
-	begun := r.clock.Now()
+	begun, i := r.clock.Now(), invocationOf(ctx)
+	if i.isDead() {
+		return delivering.Results{Whole: keypackage.ResultUnclear, Err: ErrCrashed}
+	}
 	r.noteBegin(push, begun)
 	served := false
 	var answer delivering.Results
-	err := faults.From(ctx).Call("Push", func() error {
+	err := i.Call("Push", func() error {
 		if r.clock.Now().Sub(begun) >= keypackage.PushTimeout {
 			return errTooLate
 		}
@@ -107,7 +109,7 @@ func (r *Relay) Push(ctx context.Context, push delivering.Push) delivering.Resul
 		answer = r.serve(push)
 		return nil
 	})
-	if !errors.Is(err, faults.ErrCrashed) {
+	if !errors.Is(err, ErrCrashed) {
 		r.noteEnd(push)
 	}
 	switch {
@@ -126,6 +128,13 @@ func (r *Relay) noteBegin(push delivering.Push, now time.Time) {
 		r.pushes = append(r.pushes, invariants.Push{DeliveryID: d.ID, At: now, Contested: now.Before(r.underWay[d.ID])})
 		r.underWay[d.ID] = now.Add(keypackage.PushTimeout)
 	}
+}
+
+// noted returns what arrived in sessions and what was pushed.
+func (r *Relay) noted() ([]invariants.Received, []invariants.Push) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.received, r.pushes
 }
 
 func (r *Relay) noteEnd(push delivering.Push) {

@@ -1,4 +1,4 @@
-package faults
+package simulation
 
 import (
 	"cmp"
@@ -14,39 +14,29 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Committed is told of every commit that took effect, whatever its caller learned, before the caller learns it.
-type Committed func(context.Context, *firestorepb.CommitRequest, *firestorepb.CommitResponse)
+// faulty are the options with which a Firestore client's connection is made, so that its calls can go wrong. The name of a call
+// is its method and the collection that it is about first.
+var faulty = []grpc.DialOption{grpc.WithChainUnaryInterceptor(unary), grpc.WithChainStreamInterceptor(stream)}
 
-// Dial returns the options with which a Firestore client's connection is made, so that its calls can go wrong. The name of
-// a call is its method and the collection that it is about first.
-func Dial(committed Committed) []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(unary(committed)),
-		grpc.WithChainStreamInterceptor(stream),
-	}
-}
-
-func unary(committed Committed) grpc.UnaryClientInterceptor {
-	return func(
-		ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
-	) error {
-		do := func() error {
-			err := invoke(ctx, method, req, reply, cc, opts...)
-			if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
-				committed(ctx, commit, reply.(*firestorepb.CommitResponse))
-			}
-			return err
+// unary notes a commit that took effect before its caller learns of it, whatever that is.
+func unary(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	i := invocationOf(ctx)
+	do := func() error {
+		err := invoke(ctx, method, req, reply, cc, opts...)
+		if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
+			committed(ctx, commit, reply.(*firestorepb.CommitResponse))
 		}
-		i := From(ctx)
-		if i == nil {
-			return do()
-		}
-		return i.call(nameOf(method, req), databaseTimeout, func() error {
-			err := do()
+		if i != nil {
 			i.follow(req, err)
-			return err
-		})
+		}
+		return err
 	}
+	if i == nil {
+		return do()
+	}
+	return i.call(nameOf(method, req), databaseTimeout, do)
 }
 
 // follow takes from the list of the invocation's open transactions what has ended.
@@ -88,7 +78,7 @@ func rollback(ctx context.Context, cc *grpc.ClientConn, database string, id []by
 func stream(
 	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	i := From(ctx)
+	i := invocationOf(ctx)
 	if i == nil {
 		return open(ctx, desc, cc, method, opts...)
 	}

@@ -17,7 +17,7 @@ type Tally struct {
 	counts map[string]int
 }
 
-func (t *Tally) add(run invariants.Run, end invariants.State, happened map[string]int) {
+func (t *Tally) add(run record, end invariants.State, happened map[string]int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
@@ -26,7 +26,7 @@ func (t *Tally) add(run invariants.Run, end invariants.State, happened map[strin
 	t.counts["histories"]++
 	t.counts["requests"] += len(run.Requests)
 	t.counts["events published"] += len(run.Uploads)
-	t.counts["commits"] += len(run.Commits)
+	t.counts["commits"] += len(run.commits)
 	t.counts["pushes of a delivery"] += len(run.Pushes)
 	t.counts["arrivals in a session"] += len(run.Received)
 	t.counts["events deleted"] += len(end.Tombstones)

@@ -19,8 +19,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 // Backends are projects of the Firestore emulator, each with a client whose calls can go wrong. A simulation has one for itself
@@ -53,7 +51,7 @@ func NewBackends(t testing.TB, n int) *Backends {
 func connect(t testing.TB) *backend {
 	t.Helper()
 	b := &backend{base: emutest.Project(t)}
-	options := append(append(store.DialOptions(), faults.Dial(committed)...),
+	options := append(append(store.DialOptions(), faulty...),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(asOwner{}))
 	var err error
 	if b.conn, err = grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"), options...); err != nil {
@@ -127,30 +125,28 @@ func committed(ctx context.Context, request *firestorepb.CommitRequest, response
 	if !ok {
 		return
 	}
-	commit := invariants.Commit{
-		Time: response.GetCommitTime().AsTime(), Since: by.since, At: by.simulation.Clock.Now(), System: by.system,
-	}
+	c := commit{time: response.GetCommitTime().AsTime(), since: by.since, at: by.simulation.Clock.Now(), system: by.system}
 	for _, w := range request.GetWrites() {
-		commit.Writes = append(commit.Writes, writeOf(w))
+		c.writes = append(c.writes, writeOf(w))
 	}
-	by.simulation.note(commit)
+	by.simulation.note(c)
 }
 
-func writeOf(w *firestorepb.Write) invariants.Write {
+func writeOf(w *firestorepb.Write) write {
 	name := w.GetUpdate().GetName()
 	if w.GetDelete() != "" {
 		name = w.GetDelete()
 	}
-	write := invariants.Write{
-		Collection: path.Base(path.Dir(name)), ID: path.Base(name), Delete: w.GetDelete() != "",
-		Fields: fieldsOf(w.GetUpdate().GetFields()),
+	changed := write{
+		collection: path.Base(path.Dir(name)), id: path.Base(name), deletes: w.GetDelete() != "",
+		fields: fieldsOf(w.GetUpdate().GetFields()),
 	}
 	if w.GetUpdateMask() != nil {
 		for _, field := range w.GetUpdateMask().GetFieldPaths() {
-			write.Mask = append(write.Mask, strings.Trim(field, "`"))
+			changed.mask = append(changed.mask, strings.Trim(field, "`"))
 		}
 	}
-	return write
+	return changed
 }
 
 func fieldsOf(fields map[string]*firestorepb.Value) map[string]any {

@@ -1,10 +1,4 @@
-// Package faults makes external calls go wrong, one at a time and in every way that an external call can: refused, done
-// but the answer lost, no answer in time, and a crash of the caller right after. It also lets other things happen in the
-// middle of an invocation, right before one of its calls.
-//
-// A call belongs to the Invocation in its context; calls without one pass. Dial adds this to the gRPC calls of a Firestore
-// client; ports that are not gRPC go through [Invocation.Call] themselves.
-package faults
+package simulation
 
 import (
 	"context"
@@ -43,10 +37,10 @@ func KindsOf(p Point) []Kind {
 	return Kinds
 }
 
-// UncertainKindsOf returns those of them after which the caller does not know what has happened, or else the simplest.
+// UncertainKindsOf returns those of them after which the caller does not know what has happened.
 func UncertainKindsOf(p Point) []Kind {
 	if p.reads() {
-		return []Kind{Refused}
+		return nil
 	}
 	return []Kind{Lost, Crash}
 }
@@ -86,10 +80,12 @@ type Invocation struct {
 		At Point
 		Do func()
 	}
-	// Patience is called by [Invocation.Call] when a fault makes the caller wait until its time is over, with how long
-	// that takes. May be nil.
-	Patience func(time.Duration)
+	// WaitsForLease says what the invocation does that finds somebody else's push under way: it waits for the end of the
+	// lease, or until its own time is over.
+	WaitsForLease bool
 
+	pass         func(time.Duration) // makes the time pass until the caller gives up
+	underWay     *sync.WaitGroup     // calls
 	mu           sync.Mutex
 	cancel       context.CancelFunc
 	seen         map[string]int
@@ -103,15 +99,17 @@ type Invocation struct {
 
 type contextKey struct{}
 
-// Begin returns the context of the invocation. The caller must call End.
-func (i *Invocation) Begin(ctx context.Context) context.Context {
+// Begin returns the context of the invocation. The caller must call End. pass is called when a fault makes the caller wait until
+// its time is over, with how long that takes. calls counts the calls that are under way, and what a crash leaves of them.
+func (i *Invocation) Begin(ctx context.Context, pass func(time.Duration), calls *sync.WaitGroup) context.Context {
+	i.pass, i.underWay = pass, calls
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, contextKey{}, i))
 	i.seen, i.crashed, i.transactions = make(map[string]int), make(chan struct{}), make(map[string]func())
 	return ctx
 }
 
-// From returns the invocation that a context belongs to, or nil.
-func From(ctx context.Context) *Invocation {
+// invocationOf returns the invocation that a context belongs to, or nil.
+func invocationOf(ctx context.Context) *Invocation {
 	i, _ := ctx.Value(contextKey{}).(*Invocation)
 	return i
 }
@@ -129,8 +127,14 @@ func (i *Invocation) End() {
 	}
 }
 
-// Crashed is closed when the invocation crashes. What it does afterwards has no effect.
+// Crashed is closed when the invocation crashes. What it does afterwards, in its own time, has no effect.
 func (i *Invocation) Crashed() <-chan struct{} { return i.crashed }
+
+func (i *Invocation) isDead() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.dead
+}
 
 // Calls returns the calls so far, in the order in which they began.
 func (i *Invocation) Calls() []Point {
@@ -165,6 +169,7 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 	if err != nil {
 		return err
 	}
+	defer i.underWay.Done()
 	if i.Amid.Do != nil && i.Amid.At == point {
 		i.interrupted.Store(true)
 		i.Amid.Do()
@@ -175,9 +180,7 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 	case Unavailable:
 		return errAgain
 	case Timeout:
-		if i.Patience != nil {
-			i.Patience(timeout)
-		}
+		i.pass(timeout)
 		i.cancel()
 		return errTimeout
 	}
@@ -203,6 +206,7 @@ func (i *Invocation) begin(name string) (Point, Kind, error) {
 	if i.dead {
 		return Point{}, "", ErrCrashed
 	}
+	i.underWay.Add(1)
 	point := Point{name, i.seen[name]}
 	i.seen[name]++
 	i.order = append(i.order, point)

@@ -1,4 +1,4 @@
-package histories
+package simulation
 
 import (
 	"fmt"
@@ -6,16 +6,13 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/simulation"
 )
 
 // history is what happens, one step after another, before everything comes to its end.
 type history struct {
 	Tight     bool // small limits
 	Everybody bool // in the end all requesters come and listen
-	Stock     []simulation.Package
+	Stock     []Package
 	Steps     []step
 }
 
@@ -23,16 +20,16 @@ type history struct {
 type step struct {
 	Do            action
 	Pick, Other   int
-	Packages      []simulation.Package
-	Ask           simulation.Ask // made first if there is no event to claim for
+	Packages      []Package
+	Ask           Ask // made first if there is no event to claim for
 	Wait          time.Duration
 	Keep          bool // the event or message comes again, although it is acknowledged
 	WaitsForLease bool // waits for the end of somebody else's push
-	Behaviour     simulation.Behaviour
-	Fault         faults.Kind // "" or what strikes the call At
-	At            faults.Point
+	Behaviour     Behaviour
+	Fault         Kind // "" or what strikes the call At
+	At            Point
 	Amid          *step // what happens right before the call AmidAt, in the middle of this step
-	AmidAt        faults.Point
+	AmidAt        Point
 }
 
 // action is the kind of a step.
@@ -138,39 +135,39 @@ func disturb(t *rapid.T, s *step, depth int) {
 	s.Keep = rapid.IntRange(0, 5).Draw(t, "keep") == 5
 	if s.Do == deliver {
 		s.WaitsForLease = rapid.Bool().Draw(t, "waits for lease")
-		s.Behaviour = simulation.Honest
+		s.Behaviour = Honest
 		if rapid.IntRange(0, 2).Draw(t, "misbehaves") == 2 {
-			s.Behaviour = rapid.SampledFrom(simulation.Behaviours).Draw(t, "behaviour")
+			s.Behaviour = rapid.SampledFrom(Behaviours).Draw(t, "behaviour")
 		}
 	}
 	if rapid.IntRange(0, 3).Draw(t, "faulty") == 3 {
-		s.Fault = rapid.SampledFrom(faults.Kinds).Draw(t, "fault")
-		s.At = faults.Point{Name: rapid.SampledFrom(fragile[s.Do]).Draw(t, "at"), N: rapid.SampledFrom(ordinals).Draw(t, "n")}
+		s.Fault = rapid.SampledFrom(Kinds).Draw(t, "fault")
+		s.At = Point{Name: rapid.SampledFrom(fragile[s.Do]).Draw(t, "at"), N: rapid.SampledFrom(ordinals).Draw(t, "n")}
 	}
 	if depth > 0 && rapid.IntRange(0, 2).Draw(t, "interrupted") == 2 {
 		other := steps(amidst, depth-1).Draw(t, "amid")
 		s.Amid = &other
-		s.AmidAt = faults.Point{
+		s.AmidAt = Point{
 			Name: rapid.SampledFrom(interruptible[s.Do]).Draw(t, "amid at"), N: rapid.SampledFrom(ordinals).Draw(t, "n"),
 		}
 	}
 }
 
 // packages prefers few of them, so that used ones come again.
-var packages = rapid.Custom(func(t *rapid.T) simulation.Package {
-	p := simulation.Package{Number: rapid.IntRange(0, simulation.Packages-1).Draw(t, "number")}
+var packages = rapid.Custom(func(t *rapid.T) Package {
+	p := Package{Number: rapid.IntRange(0, Packages-1).Draw(t, "number")}
 	if rapid.IntRange(0, 3).Draw(t, "another owner") == 3 {
 		p.Owner = 1
 	}
 	if rapid.IntRange(0, 2).Draw(t, "another variant") == 2 {
-		p.Variant = rapid.IntRange(0, simulation.Variants-1).Draw(t, "variant")
+		p.Variant = rapid.IntRange(0, Variants-1).Draw(t, "variant")
 	}
 	return p
 })
 
-var asks = rapid.Custom(func(t *rapid.T) simulation.Ask {
-	return simulation.Ask{
-		Requester: rapid.IntRange(0, simulation.Requesters-1).Draw(t, "requester"),
+var asks = rapid.Custom(func(t *rapid.T) Ask {
+	return Ask{
+		Requester: rapid.IntRange(0, Requesters-1).Draw(t, "requester"),
 		Owners:    rapid.SampledFrom([][]int{{0}, {0}, {1}, {0, 1}}).Draw(t, "owners"),
 		Min:       rapid.SampledFrom([]int{0, 0, 2, 3, 9}).Draw(t, "min"),
 		Suite:     rapid.SampledFrom([]string{"", "", "", "0x0001", "0x0003", "nonsense"}).Draw(t, "suite"),
@@ -213,7 +210,7 @@ func (s step) String() string {
 	if s.WaitsForLease {
 		text += ", waits for leases"
 	}
-	if s.Behaviour != "" && s.Behaviour != simulation.Honest {
+	if s.Behaviour != "" && s.Behaviour != Honest {
 		text += ", relay answers " + string(s.Behaviour)
 	}
 	if s.Fault != "" {

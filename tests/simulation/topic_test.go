@@ -8,7 +8,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/faults"
 )
 
 // Topic carries the messages. It is safe for concurrent use.
@@ -75,7 +74,7 @@ type publisher struct{ topic Topic }
 
 // PublishRequest implements claiming.Publisher.
 func (p publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
-	return faults.From(ctx).Call("Publish", func() error {
+	return invocationOf(ctx).Call("Publish", func() error {
 		return p.topic.Publish(ctx, topic.Message{Request: a})
 	})
 }
@@ -86,10 +85,10 @@ func (p publisher) PublishRequesters(ctx context.Context, requesters []string) e
 	for i, requester := range requesters {
 		messages[i] = topic.Message{Requester: requester}
 	}
-	return faults.From(ctx).Call("Publish", func() error { return p.topic.Publish(ctx, messages...) })
+	return invocationOf(ctx).Call("Publish", func() error { return p.topic.Publish(ctx, messages...) })
 }
 
 // PublishNotices implements expiring.Notices. Nobody listens to the notices here.
 func (p publisher) PublishNotices(ctx context.Context, _ []keypackage.Notice) error {
-	return faults.From(ctx).Call("Publish notices", func() error { return nil })
+	return invocationOf(ctx).Call("Publish notices", func() error { return nil })
 }

@@ -120,7 +120,7 @@ func sign(owner actors.Key, number, variant int, content string) (published, err
 		return published{}, fmt.Errorf("package %d, variant %d: %s", number, variant, inspected.Flaw)
 	}
 	return published{event.ID, document, invariants.Upload{
-		Owner: owner.Pubkey, Hash: inspected.Hash, Suite: inspected.Suite, Addressable: inspected.Addressable,
+		Owner: owner.Pubkey, Hash: inspected.Hash, Suite: inspected.Suite,
 		Expires: expires, Raw: event.String(),
 	}}, nil
 }
