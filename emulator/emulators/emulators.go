@@ -14,8 +14,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
 // startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, more than 90 s on one that is
