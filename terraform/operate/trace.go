@@ -35,12 +35,12 @@ func traceRequest(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	t := trace.New(id, history, time.Now())
-	switch {
-	case *logs:
-		_, err := fmt.Println(t.Query())
+	if *logs {
+		_, err := fmt.Println(trace.Query(id, history))
 		return err
-	case *asJSON:
+	}
+	t := trace.New(id, history, time.Now())
+	if *asJSON {
 		return command.PrintJSON(os.Stdout, t)
 	}
 	return t.Print(os.Stdout)
