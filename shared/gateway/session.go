@@ -58,6 +58,7 @@ type session struct {
 	mu            sync.Mutex
 	keys          []string // public keys that have authenticated
 	subscriptions map[string]*subscription
+	stock         recent[[]string]         // ids of the keys' own stored 443s, as they were read last
 	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by id of the direct event
 	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
 }
