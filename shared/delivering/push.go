@@ -25,7 +25,8 @@ var (
 
 // begin commits the write that allows a push. Only the writer whose write is known to have succeeded may push, and nobody
 // else may say how the push ended. If it ends in an error it may have succeeded: then the holder's name, which stays until
-// a push has begun, is found on the deliveries when they are read again.
+// a push has begun, is found on the deliveries when they are read again. If its lease is over by then (a claim that began the
+// push took long to commit), it is known that nothing was sent, and that is recorded along with the next push.
 func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error {
 	if s.holder == "" {
 		s.holder = rand.Text()
@@ -34,6 +35,9 @@ func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error
 	var fresh []*keypackage.Delivery
 	for _, d := range batch {
 		if !d.HeldBy(s.holder, now) {
+			if d.LeaseBy == s.holder {
+				d.Finish(d.PushNo, keypackage.ResultNotSent, now)
+			}
 			d.BeginPush(now, s.holder, s.lease)
 			fresh = append(fresh, d)
 		}
