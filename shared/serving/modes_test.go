@@ -81,6 +81,36 @@ func TestLevels(t *testing.T) {
 		t.Errorf("told %+v", second)
 	}
 	owner.nothing()
+	for i, want := range []row{{Count: 2, Level: "low"}, {Count: 3, Level: "low"}, {Count: 4, Level: "ok"}} { // she publishes
+		one := w.keyPackage(bob, time.Duration(i)*time.Minute)
+		owner.send(publish(one))
+		owner.accepted(one.ID)
+		if told := owner.level(); told.Count != want.Count || told.Level != want.Level {
+			t.Errorf("told %+v, want %+v", told, want)
+		}
+	}
+	again := gateway.login(bob)
+	again.send(`["REQ","levels",{"kinds":[20448]}]`)
+	if told := again.level(); told.Count != 4 || told.Level != "ok" {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// An owner of whom nobody has asked anything yet is told what she has published.
+func TestLevelsOfANewOwner(t *testing.T) {
+	w := newWorld(t)
+	bob, gateway := actors.NewKey(), w.start()
+	owner := gateway.login(bob)
+	owner.send(`["REQ","levels",{"kinds":[20448]}]`)
+	owner.await("EOSE")
+	for n, level := range []string{"last", "low", "low", "ok"} {
+		one := w.keyPackage(bob, time.Duration(n)*time.Minute)
+		owner.send(publish(one))
+		owner.accepted(one.ID)
+		if told := owner.level(); told.Count != n+1 || told.Level != level || told.At != 0 {
+			t.Errorf("told %+v", told)
+		}
+	}
 }
 
 type row struct {
