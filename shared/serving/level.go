@@ -97,7 +97,9 @@ func (l *levels) note(owner string, rows []levelRow, crossed bool) bool {
 	if l.told == nil {
 		l.told = map[string][]levelRow{}
 	}
-	same := func(a, b levelRow) bool { return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level }
+	same := func(a, b levelRow) bool {
+		return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level
+	}
 	before, known := l.told[owner]
 	if known && slices.EqualFunc(before, rows, same) || !known && len(l.told) >= maxListeners {
 		return false
@@ -114,7 +116,9 @@ func (s *Service) listeners() []string {
 	return slices.Collect(maps.Keys(s.levels.told))
 }
 
-func (s *Service) listens(owner string) bool { return s.gateway.Awaits(owner, s.levels.event(owner, "", s.now())) }
+func (s *Service) listens(owner string) bool {
+	return s.gateway.Awaits(owner, s.levels.event(owner, "", s.now()))
+}
 
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
 func (s *Service) crossed(answer keypackage.Answer) {

@@ -2,6 +2,8 @@ package serving_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +55,47 @@ func TestSwitchedOff(t *testing.T) {
 	owner.accepted(one.ID)
 	if len(w.deliveries()) != 0 || len(w.inStock()) != 4 || len(w.In(w.Collections.Ledger)) != 1 {
 		t.Errorf("%d deliveries, %d in stock, %d in the ledger", len(w.deliveries()), len(w.inStock()), len(w.In(w.Collections.Ledger)))
+	}
+}
+
+// The switch, thrown while sessions are open, takes hold of them, and of what they are still to be sent, until it is lifted.
+func TestTheSwitchWithOpenSessions(t *testing.T) {
+	for _, word := range []string{"off", "observe"} {
+		t.Run(word, func(t *testing.T) {
+			w := newWorld(t)
+			bob, gateway := actors.NewKey(), w.start()
+			w.stocked(bob, 5)
+			alice, carol := gateway.login(actors.NewKey()), gateway.login(actors.NewKey())
+			until := func(given int) {
+				t.Helper()
+				w.eventually("what a REQ is given changes", func() bool { return len(alice.ask("a", bob)) == given })
+			}
+			until(1)
+			pending := carol.question(actors.Question{Owners: []string{bob.Pubkey}})
+			carol.send(publish(pending))
+			carol.accepted(pending.ID)
+			w.eventually("the push has ended", func() bool {
+				return slices.ContainsFunc(w.deliveries(), func(d map[string]any) bool { return d["last_result"] == "no_subscription" })
+			})
+			w.Put(fixture.Documents{w.Collections.Claims + "/mode": map[string]any{"mode": word}})
+			until(0)
+			keyPackages := `["REQ",%q,{"kinds":[443],"limit":0}]`
+			carol.send(fmt.Sprintf(keyPackages, "a"))
+			carol.await("EOSE")
+			request := alice.question(actors.Question{Owners: []string{bob.Pubkey}})
+			alice.send(publish(request))
+			alice.accepted(request.ID)
+			alice.nothing()
+			carol.nothing()
+			if len(w.deliveries()) != 2 || len(w.inStock()) != 3 {
+				t.Errorf("%d deliveries, %d in stock", len(w.deliveries()), len(w.inStock()))
+			}
+			w.Delete(w.Collections.Claims + "/mode")
+			until(1)
+			carol.send(`["CLOSE","a"]`, fmt.Sprintf(keyPackages, "b"))
+			for carol.next()[0] != "EVENT" { // before or behind the EOSE
+			}
+		})
 	}
 }
 
