@@ -38,7 +38,7 @@ type Supply struct {
 
 // Sink returns the supply after a claim that left count valid packages, and whether it changed. reserve: the last is handed out.
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
-	level := levelOf(count, reserve)
+	level := LevelOf(count, reserve)
 	switch {
 	case count >= RefilledStock && badness[s.Level] > 0:
 		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Notified: true}, true
@@ -48,7 +48,8 @@ func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	return Supply{Level: level, Epoch: s.Epoch, Count: count, At: now}, true
 }
 
-func levelOf(count int, reserve bool) Level {
+// LevelOf is the level of an owner who has that many left. reserve says that the last one was handed out.
+func LevelOf(count int, reserve bool) Level {
 	switch {
 	case count == 0:
 		return LevelEmpty
