@@ -37,11 +37,14 @@ type Supply struct {
 	Notified bool      `firestore:"announced"`
 }
 
+// Sunk reports whether a worse level than the best was reached, and no refill noticed since.
+func (s Supply) Sunk() bool { return badness[s.Level] > 0 }
+
 // Sink returns the supply after a claim that left count valid packages, and whether a worse level was reached. reserve
 // says that the last one was handed out.
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	level := levelOf(count, reserve)
-	if count >= RefilledStock && badness[s.Level] > 0 {
+	if count >= RefilledStock && s.Sunk() {
 		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Notified: true}, true
 	}
 	if badness[level] <= badness[s.Level] {

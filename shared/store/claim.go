@@ -56,7 +56,7 @@ func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
 		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
 			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
 			{Path: "pending", Value: owner.Pending}, {Path: "stocked", Value: owner.Stocked},
-			{Path: "keep_until", Value: owner.KeepUntil},
+			{Path: "at_least", Value: owner.AtLeast}, {Path: "keep_until", Value: owner.KeepUntil},
 		})
 	case plan.RequireOwner:
 		t.require(ref, unchanged(owner.Version))
