@@ -26,7 +26,8 @@ var (
 
 // begin commits the write that allows a push: only the writer who knows that it succeeded may push, and say how that ended. If
 // it ends in an error it may have succeeded: then the holder's name, kept until a push has begun, is on the deliveries when
-// they are read again.
+// they are read again. If its lease is over by then (a claim that began the push took long to commit), nothing was sent, and
+// that is recorded along with the next push.
 func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error {
 	if s.holder == "" {
 		s.holder = rand.Text()
@@ -35,6 +36,9 @@ func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error
 	var fresh []*keypackage.Delivery
 	for _, d := range batch {
 		if !d.HeldBy(s.holder, now) {
+			if d.LeaseBy == s.holder {
+				d.Finish(d.PushNo, keypackage.ResultNotSent, now)
+			}
 			d.BeginPush(now, s.holder, s.lease)
 			fresh = append(fresh, d)
 		}

@@ -36,11 +36,14 @@ type Supply struct {
 	Notified bool      `firestore:"announced"`
 }
 
+// Sunk reports whether a worse level than the best was reached, and no refill noticed since.
+func (s Supply) Sunk() bool { return badness[s.Level] > 0 }
+
 // Sink returns the supply after a claim that left count valid packages, and whether it changed. reserve: the last is handed out.
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
-	level := levelOf(count, reserve)
+	level := LevelOf(count, reserve)
 	switch {
-	case count >= RefilledStock && badness[s.Level] > 0:
+	case count >= RefilledStock && s.Sunk():
 		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Notified: true}, true
 	case badness[level] <= badness[s.Level]:
 		return s, false
@@ -48,7 +51,8 @@ func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	return Supply{Level: level, Epoch: s.Epoch, Count: count, At: now}, true
 }
 
-func levelOf(count int, reserve bool) Level {
+// LevelOf is the level of an owner who has that many left. reserve says that the last one was handed out.
+func LevelOf(count int, reserve bool) Level {
 	switch {
 	case count == 0:
 		return LevelEmpty
@@ -75,8 +79,12 @@ type Owner struct {
 	Supplies  map[string]Supply `firestore:"supplies"`   // by ciphersuite (SuiteKey)
 	Pending   bool              `firestore:"pending"`    // there are unannounced supplies
 	Stocked   bool              `firestore:"stocked"`    // she had a package when one was last asked for
-	KeepUntil time.Time         `firestore:"keep_until,omitempty"`
-	Version   time.Time         `firestore:"-"` // update time of the document; zero if there is none
+	// AtLeast is how many packages claims have left her, by ciphersuite, as they know without counting: what she publishes is
+	// not in it, nor what she deletes and what expires. It tells when to count again, and is not told to anybody.
+	AtLeast map[string]int `firestore:"at_least"`
+
+	KeepUntil time.Time `firestore:"keep_until,omitempty"`
+	Version   time.Time `firestore:"-"` // update time of the document; zero if there is none
 }
 
 // Notice tells an owner that a level was reached. It may be told more than once; ID is the same each time.
