@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -98,29 +97,24 @@ func TestLongErrorsAreCut(t *testing.T) {
 	}
 }
 
-func TestTraceOf(t *testing.T) {
+func TestParseTraceParent(t *testing.T) {
 	t.Parallel()
 	full := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
 	tests := []struct {
-		name, value string
-		want        logging.Trace
+		value string
+		want  logging.Trace
 	}{
-		{"traceparent", "00-" + traceID + "-" + spanID + "-01", full},
-		{"traceparent", "cc-" + traceID + "-" + spanID + "-03-more", full},
-		{"traceparent", "00-" + traceID + "-" + spanID + "-00", logging.Trace{ID: traceID, Span: spanID}},
-		{"traceparent", "ff-" + traceID + "-" + spanID + "-01", logging.Trace{}},
-		{"traceparent", "00-" + strings.ToUpper(traceID) + "-" + spanID + "-01", logging.Trace{}},
-		{"traceparent", "", logging.Trace{}},
-		{"X-Cloud-Trace-Context", traceID + "/13235353014750950193;o=1", full},
-		{"X-Cloud-Trace-Context", traceID + "/13235353014750950193", logging.Trace{ID: traceID, Span: spanID}},
-		{"X-Cloud-Trace-Context", traceID, logging.Trace{}},
-		{"X-Cloud-Trace-Context", "rubbish", logging.Trace{}},
+		{"00-" + traceID + "-" + spanID + "-01", full},
+		{"cc-" + traceID + "-" + spanID + "-03-more", full},
+		{"00-" + traceID + "-" + spanID + "-00", logging.Trace{ID: traceID, Span: spanID}},
+		{"ff-" + traceID + "-" + spanID + "-01", logging.Trace{}},
+		{"00-" + strings.ToUpper(traceID) + "-" + spanID + "-01", logging.Trace{}},
+		{"", logging.Trace{}},
+		{"rubbish", logging.Trace{}},
 	}
 	for _, test := range tests {
-		header := http.Header{}
-		header.Set(test.name, test.value)
-		if got := logging.TraceOf(header); got != test.want {
-			t.Errorf("%s: %s gave %+v, want %+v", test.name, test.value, got, test.want)
+		if got := logging.ParseTraceParent(test.value); got != test.want {
+			t.Errorf("%s gave %+v, want %+v", test.value, got, test.want)
 		}
 	}
 }
