@@ -2,10 +2,8 @@ package assembly
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -64,9 +62,12 @@ func servingConfig(ctx context.Context, cfg config.Config, documents *store.Stor
 	if err != nil {
 		return serving.Config{}, err
 	}
-	front, err := frontConfig(cfg.Gateway)
-	if err != nil {
-		return serving.Config{}, err
+	front := gateway.Config{
+		SharesLogin: cfg.Gateway.SharesLogin, Hosts: cfg.Gateway.Hosts, ProxyHops: cfg.Gateway.ProxyHops,
+		ReqClaims: cfg.Gateway.REQClaims,
+	}
+	if cfg.Gateway.Upstream != nil {
+		front.Upstream = upstream.New(cfg.Gateway.Upstream)
 	}
 	mode := rollout.New(cfg.Mode, documents, time.Now)
 	settings := serving.Config{
@@ -85,20 +86,6 @@ func servingConfig(ctx context.Context, cfg config.Config, documents *store.Stor
 		return messages.PublishRequesters(ctx, []string{requester})
 	}
 	return settings, err
-}
-
-func frontConfig(cfg config.Gateway) (gateway.Config, error) {
-	front := gateway.Config{
-		SharesLogin: cfg.SharesLogin, Hosts: cfg.Hosts, ProxyHops: cfg.ProxyHops, ReqClaims: cfg.REQClaims,
-	}
-	if cfg.Upstream != "" {
-		address, err := url.Parse(cfg.Upstream)
-		if err != nil {
-			return front, fmt.Errorf("address of the relay behind: %w", err)
-		}
-		front.Upstream = upstream.New(address)
-	}
-	return front, nil
 }
 
 // secretKey returns the key that is set, or the one that all gateways of the database share.

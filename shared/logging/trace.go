@@ -16,7 +16,8 @@ type Trace struct {
 // https://www.w3.org/TR/trace-context/#traceparent-header; versions above 00 may append fields.
 var traceParent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
 
-// ParseTraceParent reads a W3C traceparent, as Cloud Run puts one on every request. What is not one gives no trace: a wrong trace must not stop a delivery.
+// ParseTraceParent reads a W3C traceparent, which Cloud Run puts on every request. What is not one gives no trace: a wrong
+// trace must not stop a delivery.
 func ParseTraceParent(s string) Trace {
 	m := traceParent.FindStringSubmatch(s)
 	if m == nil || s[:2] == "ff" {
