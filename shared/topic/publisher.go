@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -63,6 +64,22 @@ func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) 
 		messages[i] = Message{Requester: requester}
 	}
 	return p.Publish(ctx, messages...)
+}
+
+// PublishNotices implements expiring.Notices, for a notice topic. Errors are as for Publish.
+func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
+	messages := make([]*pubsub.Message, len(notices))
+	for i, n := range notices {
+		data, err := json.Marshal(Notice{
+			ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
+			At: n.At.Unix(),
+		})
+		if err != nil {
+			return err
+		}
+		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID()}}
+	}
+	return p.publish(ctx, messages)
 }
 
 // Publish sends the messages and returns nil only when the server has acknowledged all of them. On a retryable fault
