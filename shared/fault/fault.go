@@ -71,8 +71,7 @@ func Reason(err error) string {
 
 var unclassified = &Error{reason: Internal}
 
-// decisive returns the classified error that speaks for the tree below err: its first retryable branch, otherwise its
-// first permanent one.
+// decisive returns the classified error that speaks for the tree below err: its first retryable branch, else its first permanent.
 func decisive(err error) *Error {
 	switch e := err.(type) {
 	case *Error:

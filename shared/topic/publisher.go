@@ -28,8 +28,7 @@ const (
 	// batchDelay is how long the client waits for more messages before it sends what it has. A requester waits for most of
 	// ours, so it is far below the library's 10 ms; the scheduled function hands over hundreds of messages in that time.
 	batchDelay = 100 * time.Microsecond
-	// publishTimeout bounds the client's own attempts for one message. Then the event's retry, or the scheduled function, does
-	// better than a caller that waits.
+	// publishTimeout bounds the client's own attempts for one message. Then the event's retry, or the next tick, does better.
 	publishTimeout = 10 * time.Second
 )
 
@@ -39,8 +38,7 @@ type Publisher struct {
 	topic  *pubsub.Publisher
 }
 
-// NewPublisher connects to the topic with the given id in project, without checking that it exists. ctx bounds the set-up only.
-// Call Close when done.
+// NewPublisher connects to a topic by id, without checking that it exists. ctx bounds the set-up only. Close it in the end.
 func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, error) {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
