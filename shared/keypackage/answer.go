@@ -31,8 +31,8 @@ type Dismissal struct {
 // DismissalID returns the document id of the dismissal of a request. It is among the claims, as that of no owner.
 func DismissalID(requestID string) string { return ClaimID(requestID, "") }
 
-// any returns one part of the answer, for what every part says of the request. That of a dismissal is no claim.
-func (a Answer) any() Claim {
+// part returns one of the claims, for what each says of the request, or what a dismissal says of it.
+func (a Answer) part() Claim {
 	if d := a.Dismissal; d != nil {
 		return Claim{RequestID: d.RequestID, Requester: d.Requester, Authentic: d.Authentic, KeepUntil: d.KeepUntil}
 	}
@@ -46,10 +46,10 @@ func (a Answer) any() Claim {
 func (a Answer) Empty() bool { return len(a.Claims) == 0 && a.Dismissal == nil }
 
 // RequestID and the methods below return what every part says, and zero values of no answer.
-func (a Answer) RequestID() string    { return a.any().RequestID }
-func (a Answer) Requester() string    { return a.any().Requester } // "" if the request cannot be read that far
-func (a Answer) Authentic() bool      { return a.any().Authentic } // the requester has signed it, so that the outcome is told
-func (a Answer) KeepUntil() time.Time { return a.any().KeepUntil }
+func (a Answer) RequestID() string    { return a.part().RequestID }
+func (a Answer) Requester() string    { return a.part().Requester } // "" if the request cannot be read that far
+func (a Answer) Authentic() bool      { return a.part().Authentic } // the requester has signed it, so that the outcome is told
+func (a Answer) KeepUntil() time.Time { return a.part().KeepUntil }
 
 // Observed reports whether the request was only observed, so that nobody is told of it.
 func (a Answer) Observed() bool { return a.Dismissal != nil && a.Dismissal.Outcome == OutcomeObserved }
