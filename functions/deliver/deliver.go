@@ -35,9 +35,7 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 		if err != nil {
 			return "undecodable", nil, err
 		}
-		if trace := logging.ParseTraceParent(message.TraceParent); trace.ID != "" {
-			ctx = logging.WithTrace(ctx, trace)
-		}
+		ctx = logging.WithTrace(ctx, message.TraceParent)
 		var result delivering.Result
 		if id := message.Request.RequestID; id != "" {
 			line.Set("request_event_id", id)

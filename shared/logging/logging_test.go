@@ -2,6 +2,7 @@ package logging_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -44,8 +45,7 @@ func TestLineOfAnInvocation(t *testing.T) {
 		line.Measure("receipt_to_answer", 12500*time.Microsecond)
 		line.Measure("receipt_to_answer", time.Millisecond) // the longest stays
 		time.Sleep(13500 * time.Microsecond)                // of the bubble's clock
-		trace := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
-		line.End(logging.WithTrace(t.Context(), trace), "granted", nil)
+		line.End(logging.WithTrace(t.Context(), "00-"+traceID+"-"+spanID+"-01"), "granted", nil)
 
 		want := map[string]any{
 			"severity":                             "INFO",
@@ -97,33 +97,27 @@ func TestLongErrorsAreCut(t *testing.T) {
 	}
 }
 
-func TestParseTraceParent(t *testing.T) {
+// A trace goes through the context as it came, in the words of version 00, and what is none leaves the one that is there.
+func TestTrace(t *testing.T) {
 	t.Parallel()
-	full := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
-	tests := []struct {
-		value string
-		want  logging.Trace
-	}{
-		{"00-" + traceID + "-" + spanID + "-01", full},
-		{"cc-" + traceID + "-" + spanID + "-03-more", full},
-		{"00-" + traceID + "-" + spanID + "-00", logging.Trace{ID: traceID, Span: spanID}},
-		{"ff-" + traceID + "-" + spanID + "-01", logging.Trace{}},
-		{"00-" + strings.ToUpper(traceID) + "-" + spanID + "-01", logging.Trace{}},
-		{"", logging.Trace{}},
-		{"rubbish", logging.Trace{}},
-	}
-	for _, test := range tests {
-		if got := logging.ParseTraceParent(test.value); got != test.want {
-			t.Errorf("%s gave %+v, want %+v", test.value, got, test.want)
+	const ids = traceID + "-" + spanID
+	before := logging.WithTrace(t.Context(), "00-"+ids+"-00")
+	for _, test := range []struct{ value, want string }{
+		{"00-" + ids + "-01", "00-" + ids + "-01"},
+		{"cc-" + ids + "-03-more", "00-" + ids + "-01"},
+		{"00-" + ids + "-02", "00-" + ids + "-00"},
+		{"ff-" + ids + "-01", ""},
+		{"00-" + ids + "-01more", ""},
+		{"00-" + strings.ToUpper(ids) + "-01", ""},
+		{"", ""},
+		{"rubbish", ""},
+	} {
+		if got := logging.TraceParent(logging.WithTrace(t.Context(), test.value)); got != test.want {
+			t.Errorf("%s gave %q, want %q", test.value, got, test.want)
 		}
-	}
-}
-
-func TestTraceTravelsAsParent(t *testing.T) {
-	t.Parallel()
-	for _, want := range []logging.Trace{{}, {ID: traceID, Span: spanID}, {ID: traceID, Span: spanID, Sampled: true}} {
-		if got := logging.ParseTraceParent(want.Parent()); got != want {
-			t.Errorf("%+v became %+v", want, got)
+		kept := cmp.Or(test.want, "00-"+ids+"-00")
+		if got := logging.TraceParent(logging.WithTrace(before, test.value)); got != kept {
+			t.Errorf("%s over another trace gave %q, want %q", test.value, got, kept)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, err
 
 // PublishRequest implements claiming.Publisher. The message carries the trace of the invocation that publishes it.
 func (p *Publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
-	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceFrom(ctx).Parent()})
+	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceParent(ctx)})
 }
 
 // PublishRequesters implements expiring.Deliveries. Each message begins a trace of its own.
