@@ -25,7 +25,7 @@ func (l *LeafNode) SignedContent() []byte { return labelled("LeafNodeTBS", l.app
 
 // labelled is the SignContent of RFC 9420 section 5.1.2, and the RefHashInput of section 5.2.
 func labelled(label string, content []byte) []byte {
-	b := make([]byte, 0, len(content)+40)
+	b := make([]byte, 0, len(content)+32)
 	b = appendOpaque(b, []byte("MLS 1.0 "+label))
 	return appendOpaque(b, content)
 }
