@@ -81,8 +81,11 @@ var (
 		},
 	}
 	interruptible = map[action][]string{
-		claim:   {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
-		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
+		claim: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Commit claims", "BatchGetDocuments ledger",
+			"Publish", "Commit requests",
+		},
+		deliver: {"BatchGetDocuments in transaction", "Commit deliveries", "Push", "BatchGetDocuments deliveries"},
 		tick:    {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
 	}
 	ordinals = []int{0, 0, 0, 1, 1, 2}

@@ -23,11 +23,11 @@ var mutants = []struct {
 	mutate  func(simulation.Store) simulation.Store
 }{
 	{
-		"no ledger check", 3, "was handed out as one-time by",
+		"no ledger check", 5, "was handed out as one-time by",
 		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: everything} },
 	},
 	{
-		"a re-broadcast reserve counts as new", 3, "was handed out as one-time and as a reserve",
+		"a re-broadcast reserve counts as new", 16, "was handed out as one-time and as a reserve",
 		func(s simulation.Store) simulation.Store { return &forgetful{Store: s, forget: shared} },
 	},
 	{
@@ -35,11 +35,11 @@ var mutants = []struct {
 		func(s simulation.Store) simulation.Store { return careless{s} },
 	},
 	{
-		"no condition on the package that remains", 130, "lost the last valid package",
+		"no condition on the package that remains", 36, "lost the last valid package",
 		func(s simulation.Store) simulation.Store { return hasty{s} },
 	},
 	{
-		"acknowledgement before the commit", 5, "was acknowledged before its answer was recorded",
+		"acknowledgement before the commit", 3, "was acknowledged before its answer was recorded",
 		func(s simulation.Store) simulation.Store { return eager{s} },
 	},
 }
