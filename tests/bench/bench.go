@@ -18,7 +18,6 @@ import (
 
 // options are those of the command.
 type options struct {
-	args       []string
 	short      bool
 	only, logs string
 }

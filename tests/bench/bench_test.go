@@ -110,7 +110,7 @@ func TestJourneyAddsUp(t *testing.T) {
 // A picture is readable on any page: it has no background, and says from which run it comes.
 func TestPictures(t *testing.T) {
 	t.Parallel()
-	r := newReport(options{short: true, args: []string{"-only", "cost"}})
+	r := newReport(options{short: true, only: "cost"})
 	p := r.picture("cost", "What it costs", "cents")
 	p.set("reads", "before", 63)
 	p.set("reads", "now", 9.3)
@@ -123,7 +123,7 @@ func TestPictures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"SHORT run", "go run ./tests/bench -only cost", "What it costs", "before", ">63<", ">9.30<"} {
+	for _, want := range []string{"SHORT run", "go run ./tests/bench -short -only cost", "What it costs", "before", ">63<", ">9.30<"} {
 		if !strings.Contains(string(drawn), want) {
 			t.Errorf("the picture does not say %q", want)
 		}

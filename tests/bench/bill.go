@@ -53,6 +53,8 @@ type price struct{ reads, writes, deletes float64 }
 
 func (p price) usd() float64 { return 0.03*p.reads + 0.09*p.writes + 0.01*p.deletes }
 
+func (p price) figures() [4]float64 { return [4]float64{p.reads, p.writes, p.deletes, p.usd()} }
+
 // less is the bill for each of n requests, without a part that others pay. Deletes include what TTL policies will remove: what was
 // created of ours, and the requests, which have their time from the outcome.
 func (b bill) less(other bill, n int, names config.Collections) (p price) {

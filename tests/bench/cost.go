@@ -165,11 +165,10 @@ func (c *costed) request(ctx context.Context, t *table, picture *picture) error 
 	c.atMost("round trips in a row of a request", float64(both.trips), 7)
 	c.atMost("USD for 100,000 requests, delivered", each.usd(), 1.1)
 	c.atMost("reads of a repeated trigger", repeated.reads, 3)
-	for series, p := range map[string]price{"before": costBefore, "now": each} {
-		picture.set("reads", series, p.reads)
-		picture.set("writes", series, p.writes)
-		picture.set("deletes", series, p.deletes)
-		picture.set("cents, delivered", series, p.usd())
+	for series, p := range [][4]float64{costBefore.figures(), each.figures()} {
+		for i, what := range []string{"reads", "writes", "deletes", "cents, delivered"} {
+			picture.set(what, []string{"before", "now"}[series], p[i])
+		}
 	}
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")

@@ -36,7 +36,7 @@ func main() {
 
 // measure runs the bench and prints its tables. Targets that were missed do not make it fail: the machine may be busy.
 func measure(ctx context.Context, args []string) error {
-	flags, o := flag.NewFlagSet("bench", flag.ContinueOnError), options{args: args}
+	flags, o := flag.NewFlagSet("bench", flag.ContinueOnError), options{}
 	flags.BoolVar(&o.short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
 	flags.StringVar(&o.only, "only", sectionIDs(), "sections to run, separated by commas")
 	flags.StringVar(&o.logs, "logs", "", "existing directory in which the logs of all processes stay")

@@ -73,7 +73,7 @@ func (p *picture) draw(file, run string) error {
 	for _, line := range []*draw.LineStyle{&on.X.LineStyle, &on.Y.LineStyle, &on.Y.Tick.LineStyle} {
 		line.Color = ink
 	}
-	on.Legend.Top = true
+	on.Legend.Top, on.Legend.Padding = true, 2
 	bar := vg.Length(width * barsPerGroup / float64(len(p.groups)*len(p.series)))
 	for i, series := range p.series {
 		offset := bar * vg.Length(float64(i)-float64(len(p.series)-1)/2)
@@ -83,7 +83,7 @@ func (p *picture) draw(file, run string) error {
 	}
 	on.NominalX(p.groups...)
 	on.X.Min, on.X.Max = -0.5, float64(len(p.groups))-0.5
-	on.Y.Min, on.Y.Max = 0, on.Y.Max*1.2 // room for the legend
+	on.Y.Min, on.Y.Max = 0, on.Y.Max*1.4 // room for the legend
 	return on.Save(width, height, file)
 }
 

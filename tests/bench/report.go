@@ -28,15 +28,17 @@ type table struct {
 }
 
 func newReport(o options) *Report {
-	size := "full run"
+	size, command := "full run", "go run ./tests/bench"
 	if o.short {
-		size = "SHORT run: its times mean nothing"
+		size, command = "SHORT run, whose times mean nothing", command+" -short"
+	}
+	if o.only != sectionIDs() {
+		command += " -only " + o.only
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
 	before, _, _ := strings.Cut(string(load), " ")
-	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s, go run ./tests/bench %s",
-		time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, strings.Join(o.args, " "))
-	r := &Report{run: strings.TrimSpace(run), targets: &table{title: "Targets"}}
+	r := &Report{targets: &table{title: "Targets"}, run: fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s",
+		time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command)}
 	r.targets.row("", "", "measured", "aim")
 	return r
 }
@@ -48,8 +50,8 @@ func (r *Report) table(title string, columns ...string) *table {
 	return t
 }
 
-func (t *table) row(name string, cells ...string) {
-	t.rows = append(t.rows, append([]string{name}, cells...))
+func (t *table) row(name, remark string, cells ...string) {
+	t.rows = append(t.rows, append([]string{name, remark}, cells...))
 }
 
 func (t *table) add(name string, values ...float64) {
