@@ -56,14 +56,12 @@ func (s *Store) History(ctx context.Context, requestID string) (h History, err e
 }
 
 func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.requests.Doc(id)})
-	if err != nil || !snaps[0].Exists() {
+	snap, err := s.one(ctx, s.requests.Doc(id))
+	if err != nil || !snap.Exists() {
 		return nil, err
 	}
-	fields := snaps[0].Data()
-	request := RequestHistory{
-		RequestDocument: keypackage.ReadRequestDocument(id, fields, snaps[0].CreateTime), Stored: snaps[0].CreateTime,
-	}
+	fields := snap.Data()
+	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, fields, snap.CreateTime), Stored: snap.CreateTime}
 	_, request.Open = fields[keypackage.FieldOpen]
 	if outcome, ok := fields["outcome"].(map[string]any); ok {
 		status, _ := outcome["status"].(string)
@@ -83,19 +81,14 @@ func (s *Store) deliveriesOf(
 	if err != nil {
 		return nil, failed("read the deliveries of a request", err)
 	}
-	var joined []*firestore.DocumentRef
+	var joined []string
 	for _, ref := range answer.Deliveries() {
 		if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == ref.ID }) {
-			joined = append(joined, s.deliveries.Doc(ref.ID))
+			joined = append(joined, ref.ID)
 		}
 	}
-	others, err := s.get(ctx, joined)
-	for _, snap := range others {
-		if snap.Exists() {
-			snaps = append(snaps, snap)
-		}
-	}
-	return snaps, err
+	others, err := s.get(ctx, docs(s.deliveries, joined))
+	return append(snaps, slices.DeleteFunc(others, func(snap *firestore.DocumentSnapshot) bool { return !snap.Exists() })...), err
 }
 
 // deliveryHistories reads the tombstone and the ledger entry of each delivery's package.

@@ -54,6 +54,23 @@ func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*fire
 	return snaps, failed("read documents", err)
 }
 
+// one reads one document.
+func (s *Store) one(ctx context.Context, ref *firestore.DocumentRef) (*firestore.DocumentSnapshot, error) {
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	return snaps[0], nil
+}
+
+func docs(in *firestore.CollectionRef, ids []string) []*firestore.DocumentRef {
+	refs := make([]*firestore.DocumentRef, len(ids))
+	for i, id := range ids {
+		refs[i] = in.Doc(id)
+	}
+	return refs
+}
+
 // failed wraps an error of a read, or of anything else that cannot lose a race; nil stays nil.
 func failed(doing string, err error) error {
 	if err == nil {
