@@ -81,10 +81,10 @@ func (b bill) less(other bill, n int, names config.Collections) (p price) {
 }
 
 // explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
-func (b bill) explain(t *table, what string, reasons []reason, n int, names config.Collections) (unnamed int) {
+func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
 	for _, op := range slices.SortedFunc(maps.Keys(b.docs), byKind) {
 		floor, promise := 0.0, "NO PROMISE NEEDS IT"
-		i := slices.IndexFunc(reasons, func(r reason) bool { return r.kind == op.kind && r.of(names) == op.collection })
+		i := slices.IndexFunc(reasons, func(r reason) bool { return r.operation == op })
 		if i >= 0 {
 			floor, promise = reasons[i].least, reasons[i].promise
 		} else {

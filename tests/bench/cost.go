@@ -172,7 +172,8 @@ func (c *costed) request(ctx context.Context, t *table, picture *picture) error 
 	}
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
-	unnamed := claim.explain(why, "claim", claimReasons, n, c.db.Collections) + push.explain(why, "deliver", pushReasons, n, c.db.Collections)
+	unnamed := claim.explain(why, "claim", claimReasons(c.db.Collections), n) +
+		push.explain(why, "deliver", pushReasons(c.db.Collections), n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
 	return c.tick(ctx, new(bill)) // tells the owners, at nobody's expense
 }
