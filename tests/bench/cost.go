@@ -47,16 +47,13 @@ func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
 	c.claimer = c.db.claimer(c.db.store(), c, now)
 	c.deliverer = delivering.New(c.db.store(), c.relay, keypackage.ModeDeliver, now)
 	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
-	c.expirer = expiring.New(c.db.store(), recovering{c.claimer}, c, c, settings, now)
+	c.expirer = expiring.New(c.db.store(), c, c, c, settings, now)
 	return c, nil
 }
 
-// recovering is the claimer as the scheduled function sees it.
-type recovering struct{ *claiming.Claimer }
-
 // Recover implements expiring.Claimer.
-func (r recovering) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
-	_, err := r.Claim(ctx, doc)
+func (c *costed) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	_, err := c.claimer.Recover(ctx, doc)
 	return err
 }
 

@@ -41,7 +41,7 @@ var full = sizes{
 	instances:  []int{2, 8, 20},
 	claims:     200,
 	workers:    20,
-	rate:       50,
+	rate:       100,
 	offered:    4 * time.Second,
 	costs:      4,
 	stocks:     []int{5, 10, 20, 50, 100, 200},
