@@ -34,8 +34,8 @@ func (b *bench) growth(ctx context.Context) error {
 			}
 			claims, pushes = append(claims, claim), append(pushes, push)
 		}
-		reads, group := all.less(bill{}, len(requests), c.db.Collections).reads, fmt.Sprint(stock)
-		t.add("stock of "+group, reads, claims.quantile(0.5), pushes.quantile(0.5))
+		reads, group := all.less(bill{}, len(requests), c.db.Collections).reads, fmt.Sprintf("stock of %d", stock)
+		t.add(group, reads, claims.quantile(0.5), pushes.quantile(0.5))
 		picture.set(group, "documents read", reads)
 		picture.set(group, "claim, milliseconds", claims.quantile(0.5))
 	}

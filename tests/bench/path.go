@@ -72,6 +72,9 @@ func (b *bench) path(ctx context.Context) (err error) {
 		if err := b.inTurns(ctx, name, size, turns); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		if size.inFlight == 1 || r.alone == nil {
+			r.alone = turns[3].journeys
+		}
 		r.add(name, turns)
 	}
 	return nil
@@ -127,6 +130,7 @@ type pathReport struct {
 	*Report
 	whole, share *table
 	picture      *picture
+	alone        []journey // of the least, one at a time: many at once would wait for each other as the functions' do not
 }
 
 func (b *bench) newPathReport() pathReport {
@@ -138,7 +142,7 @@ func (b *bench) newPathReport() pathReport {
 	r.whole.note("Polling is the design that polls every second, asked at random moments. Limits raised: %v.", raisedLimits)
 	r.share = b.table("The functions' own share: end to end without these hops", quantiles...)
 	r.share.note("From the event's arrival at the first function until Pub/Sub has the message (its publishTime), and from the push's")
-	r.share.note("arrival at the second function until the frame arrives. Least: from the request's being stored.")
+	r.share.note("arrival at the second function until the frame arrives. Least: one at a time, from the request's being stored.")
 	r.picture = b.picture("path", "From the request's frame to the package's frame, median", "milliseconds")
 	return r
 }
@@ -147,9 +151,9 @@ func (b *bench) newPathReport() pathReport {
 func (r pathReport) add(name string, turns []*turn) {
 	// A nudge, which the opening of a session causes, may overtake the message: then there are no hops to look at.
 	stamped := slices.DeleteFunc(slices.Clone(turns[0].journeys), func(j journey) bool { return j.pushed.IsZero() })
-	floor, least := part(stamped, journey.hops), turns[3].journeys
+	floor := part(stamped, journey.hops)
 	for i := range floor {
-		floor[i] += least[i%len(least)].share()
+		floor[i] += r.alone[i%len(r.alone)].share()
 	}
 	rows := make([][]float64, len(turns))
 	for i, t := range turns {
@@ -163,7 +167,7 @@ func (r pathReport) add(name string, turns []*turn) {
 	}
 	r.whole.add(name+": functions over their least", over(rows[0], floor.row())...)
 	r.whole.add(name+": gateway over its least", over(rows[1], rows[3])...)
-	ours, theirs := part(stamped, journey.share).row(), part(least, journey.share).row()
+	ours, theirs := part(stamped, journey.share).row(), part(r.alone, journey.share).row()
 	r.share.add(name+": functions", ours...)
 	r.share.add(name+": least", theirs...)
 	r.share.add(name+": ratio", over(ours, theirs)...)
