@@ -30,11 +30,11 @@ var mutants = []struct {
 		func(s Store) Store { return &forgetful{Store: s, forget: shared} },
 	},
 	{
-		"return after an unresolved push", 27, "was returned: unresolved true",
+		"return after an unresolved push", 74, "was returned: unresolved true",
 		func(s Store) Store { return careless{s} },
 	},
 	{
-		"no condition on the package that remains", 36, "lost the last valid package",
+		"no condition on the package that remains", 519, "lost the last valid package",
 		func(s Store) Store { return hasty{s} },
 	},
 	{
