@@ -87,7 +87,7 @@ type grant struct {
 	packages []string // event ids
 }
 
-// ask has a request taken up and returns what it got from Bob.
+// ask has a request claimed and returns what it got from Bob.
 func (w *world) ask(requester actors.Key, q actors.Question) grant {
 	w.t.Helper()
 	g, err := w.askOf(w.claimer, requester, q)

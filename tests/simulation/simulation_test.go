@@ -45,7 +45,7 @@ type Simulation struct {
 	underWay   sync.WaitGroup // external calls
 
 	mu       sync.Mutex
-	run      record
+	run      wholeRun
 	uploads  []Package
 	triggers []trigger
 	happened map[string]int // faults and interruptions
@@ -71,7 +71,7 @@ func New(b *Backends, o Options) (*Simulation, error) {
 			defer func() { b.free <- own }()
 			return own.end()
 		},
-		run: record{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
+		run: wholeRun{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
 		settings: claiming.Settings{
 			Limits: claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 10, OwnerBudgetPerHour: 100},
 			Mode:   keypackage.ModeDeliver, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute,
