@@ -142,9 +142,9 @@ func (s *Simulation) Drop(ctx context.Context, pick int) {
 	s.failed(err)
 }
 
-// Tick calls ExpireDeliveries.
-func (s *Simulation) Tick(ctx context.Context, i *Invocation) {
-	s.invoke(ctx, i, func(ctx context.Context) error {
+// Tick calls ExpireDeliveries, and reports whether it came to its end.
+func (s *Simulation) Tick(ctx context.Context, i *Invocation) bool {
+	return s.invoke(ctx, i, func(ctx context.Context) error {
 		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
 		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
 		return err
