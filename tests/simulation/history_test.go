@@ -78,9 +78,15 @@ var (
 		},
 	}
 	interruptible = map[action][]string{
-		claim:   {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
+		claim: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish",
+			"Commit requests",
+		},
 		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
-		tick:    {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
+		tick: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones",
+			"BatchGetDocuments ledger",
+		},
 	}
 	ordinals = []int{0, 0, 0, 1, 1, 2}
 )

@@ -23,7 +23,8 @@ func put(id string) write {
 func gone(id string) write { return write{collection: collections.KeyPackages, id: id, deletes: true} }
 
 func used(id string) write {
-	return write{collection: collections.Ledger, id: "hash-" + id, fields: map[string]any{"use": "one_time", "delivery_id": "request_" + id}}
+	fields := map[string]any{"use": "one_time", "delivery_id": "request_" + id}
+	return write{collection: collections.Ledger, id: "hash-" + id, fields: fields}
 }
 
 func created(id string) write {
@@ -45,6 +46,7 @@ func exampleRun() (wholeRun, invariants.State) {
 	upload := func(id string) invariants.Upload {
 		return invariants.Upload{Owner: "bob", Hash: "hash-" + id, Suite: 1, Expires: after(9999)}
 	}
+	unused := write{collection: collections.Ledger, id: "hash-two", deletes: true}
 	claim := write{collection: collections.Claims, id: "request_bob", fields: map[string]any{"request_event_id": "request"}}
 	run := wholeRun{
 		acks: []ack{{"request", 2}},
@@ -53,7 +55,7 @@ func exampleRun() (wholeRun, invariants.State) {
 			madeAt(1, claim, gone("one"), gone("two"), used("one"), used("two"), created("one"), created("two")),
 			madeAt(2, changed("one", "sending", "last_result", ""), changed("two", "sending", "last_result", "")),
 			madeAt(3, changed("one", "delivered", "last_result", "delivered"), changed("two", "pending", "last_result", "no_session")),
-			madeAt(340, changed("two", "expired", "reason", "returned"), put("two"), write{collection: collections.Ledger, id: "hash-two", deletes: true}),
+			madeAt(340, changed("two", "expired", "reason", "returned"), put("two"), unused),
 		},
 	}
 	run.Uploads = map[string]invariants.Upload{"one": upload("one"), "two": upload("two"), "res": upload("res")}
