@@ -80,9 +80,12 @@ var (
 	interruptible = map[action][]string{
 		claim: {
 			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish",
-			"Commit requests",
+			"Commit requests", "Commit claims", "Commit claims",
 		},
-		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
+		deliver: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries",
+			"Commit deliveries",
+		},
 		tick: {
 			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones",
 			"BatchGetDocuments ledger",
