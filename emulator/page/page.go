@@ -66,20 +66,18 @@ func Start(ctx context.Context, port int, system System) (*Page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
-	listener, err := net.Listen("tcp", process.Addr(port))
+	listener, err := process.Listen(port)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("page: %w", err), client.Close())
 	}
-	address := listener.Addr().(*net.TCPAddr)
-	settings := system.Config()
+	address, settings := listener.Addr().(*net.TCPAddr), system.Config()
 	p := &Page{
 		hosts:  []string{address.String(), fmt.Sprintf("localhost:%d", address.Port)},
 		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
 		people: newPeople(system.Addresses().Relay),
 	}
 	p.watch = newWatch(p)
-	p.server = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = p.server.Serve(listener) }()
+	p.server = process.Serve(listener, p.handler())
 	return p, nil
 }
 
@@ -96,12 +94,8 @@ func (p *Page) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", p.serveIndex)
 	mux.HandleFunc("GET /events", p.serveEvents)
 	mux.HandleFunc("GET /story/{request}", p.serveStory)
-	mux.HandleFunc("POST /play/{action}", func(w http.ResponseWriter, r *http.Request) {
-		p.act(w, r, func(ctx context.Context) (string, error) { return p.people.play(ctx, r.PathValue("action")) })
-	})
-	mux.HandleFunc("POST /crash/{name}", func(w http.ResponseWriter, r *http.Request) {
-		p.act(w, r, func(ctx context.Context) (string, error) { return p.crash(ctx, r.PathValue("name")) })
-	})
+	mux.HandleFunc("POST /play/{what}", act(p.people.play))
+	mux.HandleFunc("POST /crash/{what}", act(p.crash))
 	return p.ownHostOnly(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -168,25 +162,23 @@ func (p *Page) serveStory(w http.ResponseWriter, r *http.Request) {
 }
 
 // act does what a button says and tells how it went.
-func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(context.Context) (string, error)) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	told, err := do(ctx)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		told = err.Error()
+func act(do func(ctx context.Context, what string) (string, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		told, err := do(ctx, r.PathValue("what"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(told))
 	}
-	_, _ = w.Write([]byte(told))
 }
 
 func (p *Page) crash(ctx context.Context, name string) (string, error) {
 	if !slices.Contains(entryPoints, name) {
 		return "", fmt.Errorf("%q is no function", name)
 	}
-	if err := p.system.Restart(ctx, name); err != nil {
-		return "", err
-	}
-	return name + " was killed and runs again", nil
+	return name + " was killed and runs again", p.system.Restart(ctx, name)
 }

@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -106,16 +107,16 @@ func decode[T any](found *firestore.DocumentIterator) ([]T, error) {
 }
 
 // lines tells of each request, newest first.
-func (d *documents) lines() []request {
+func (d *documents) lines() []*request {
 	byID := map[string]*request{}
 	for _, doc := range d.requests {
-		byID[doc.ID] = &request{ID: doc.ID, Way: "447", Owners: []string{}, Received: doc.ReceivedAt}
+		byID[doc.ID] = &request{ID: doc.ID, Way: "447", Received: doc.ReceivedAt}
 	}
 	claims := map[string][]keypackage.Claim{}
 	for _, c := range d.claims {
 		claims[c.RequestID] = append(claims[c.RequestID], c)
-		if byID[c.RequestID] == nil {
-			byID[c.RequestID] = &request{ID: c.RequestID, Owners: []string{}, Received: c.CreatedAt}
+		if byID[c.RequestID] == nil { // a REQ, or one whose document is gone
+			byID[c.RequestID] = &request{ID: c.RequestID, Received: c.CreatedAt}
 		}
 	}
 	for _, delivery := range d.deliveries { // only they know when a REQ came
@@ -126,18 +127,17 @@ func (d *documents) lines() []request {
 	for id, all := range claims {
 		byID[id].claimed(all)
 	}
-	for i := range d.deliveries {
-		for _, id := range d.deliveries[i].RequestIDs {
+	for _, delivery := range d.deliveries {
+		for _, id := range delivery.RequestIDs {
 			if r := byID[id]; r != nil {
-				r.delivers(&d.deliveries[i])
+				r.delivers(&delivery)
 			}
 		}
 	}
-	lines := []request{}
-	for _, r := range byID {
-		lines = append(lines, *r)
-	}
-	slices.SortFunc(lines, func(a, b request) int { return cmp.Or(b.Received.Compare(a.Received), cmp.Compare(a.ID, b.ID)) })
+	lines := slices.AppendSeq([]*request{}, maps.Values(byID)) // never null for the browser
+	slices.SortFunc(lines, func(a, b *request) int {
+		return cmp.Or(b.Received.Compare(a.Received), cmp.Compare(a.ID, b.ID))
+	})
 	return lines[:min(len(lines), requestsShown)]
 }
 
@@ -150,7 +150,7 @@ func (r *request) claimed(claims []keypackage.Claim) {
 		r.Outcome = string(answer.Outcome())
 	}
 	for _, c := range claims {
-		r.Requester, r.Owners = c.Requester, slices.Concat(c.Owners)
+		r.Requester, r.Owners = c.Requester, c.Owners
 		r.Requested, r.Granted = r.Requested+c.Requested, r.Granted+c.Granted
 		r.later(&r.Claim, c.CreatedAt)
 		r.Way = way(c)
@@ -222,7 +222,8 @@ func (d *documents) waiting() []waiting {
 	for _, w := range d.deliveries {
 		if w.Open() {
 			all = append(all, waiting{
-				keypackage.DeliveryID(w.RequestID, w.PackageID), w.RequestID, w.Requester, w.Owner, cmp.Or(string(w.LastResult), "not pushed yet"), w.ExpiresAt,
+				keypackage.DeliveryID(w.RequestID, w.PackageID), w.RequestID, w.Requester, w.Owner,
+				cmp.Or(string(w.LastResult), "not pushed yet"), w.ExpiresAt,
 			})
 		}
 	}

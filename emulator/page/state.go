@@ -17,7 +17,7 @@ type state struct {
 	People     []person          `json:"people"`
 	Names      map[string]string `json:"names"` // of those whom the page plays, by public key
 	Offline    int               `json:"offline"`
-	Requests   []request         `json:"requests"`   // newest first
+	Requests   []*request        `json:"requests"`   // newest first
 	Deliveries map[string]int    `json:"deliveries"` // by state, of those that are shown
 	Waiting    []waiting         `json:"waiting"`
 	Functions  []function        `json:"functions"`
