@@ -41,7 +41,7 @@ func TestPlayedByKeyboard(t *testing.T) {
 
 			b.press(`[data-post="/play/leave"]`)
 			b.await("#requests li:first-child", "2 waiting")
-			b.await("#waiting", "One of Bob's waits for Alice")
+			b.await("#waiting", "Bob's KeyPackage waits for Alice")
 			b.press(`[data-post="/play/return"]`)
 			b.await("#requests li:first-child", "2 delivered")
 			b.await("#waiting", "Nothing.")

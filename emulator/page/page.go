@@ -24,23 +24,12 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
 )
 
 //go:embed index.html
 var index string
-
-// System is the running suite as the page sees it.
-type System interface {
-	Addresses() suite.Addresses
-	Config() config.Config
-	Documents(ctx context.Context) (*firestore.Client, error)
-	LogFile(name string) string
-	PID(name string) int
-	Restart(ctx context.Context, name string) error
-}
 
 // refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs the emulator
 // some reads.
@@ -52,7 +41,7 @@ const patience = 30 * time.Second
 // Page is the page of one suite. It is safe for concurrent use.
 type Page struct {
 	hosts  []string // by which browsers may call it
-	system System
+	system *suite.Suite
 	client *firestore.Client
 	store  *store.Store
 	watch  *watch
@@ -61,7 +50,7 @@ type Page struct {
 }
 
 // Start serves the page on a port of 127.0.0.1; 0 is any. The caller must call Stop before the suite's.
-func Start(ctx context.Context, port int, system System) (*Page, error) {
+func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 	client, err := system.Documents(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("page: %w", err)

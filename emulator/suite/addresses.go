@@ -29,19 +29,9 @@ type Addresses struct {
 
 // Addresses returns the addresses of a started suite.
 func (s *Suite) Addresses() Addresses {
-	return Addresses{
-		Relay:         s.socketURL,
-		RelayDelivery: s.deliveryURL,
-		Upstream:      s.upstreamURL,
-		Firestore:     s.emulators.Firestore.Addr(),
-		PubSub:        s.emulators.PubSub.Addr(),
-		Functions:     maps.Clone(s.functionURLs),
-		Metadata:      s.issuer.Host(),
-		Project:       s.config.Project,
-		Database:      s.config.Database,
-		Topic:         s.config.DeliveryTopic,
-		Logs:          s.dir,
-	}
+	addresses := s.addresses
+	addresses.Functions = maps.Clone(addresses.Functions)
+	return addresses
 }
 
 // websocketURL is the address of a relay of the caller's, of which the delivery endpoint is a path.

@@ -80,7 +80,7 @@ func (s *Suite) listenForFunctions(context.Context) error {
 			function = s.opts.Middleware(f.entryPoint, function)
 		}
 		url := "http://" + listener.Addr().String()
-		s.functionURLs[f.entryPoint] = url
+		s.addresses.Functions[f.entryPoint] = url
 		s.serve(listener, cloud.NewAuthenticator(s.issuer, url, s.issuer.Account(f.invoker), function))
 	}
 	return nil
@@ -132,13 +132,16 @@ func (s *Suite) configure(context.Context) error {
 			c.Env = append(c.Env, name+"="+value)
 		}
 	}
+	s.addresses.Metadata, s.addresses.Logs = s.issuer.Host(), s.dir
+	s.addresses.Firestore, s.addresses.PubSub = s.emulators.Firestore.Addr(), s.emulators.PubSub.Addr()
+	s.addresses.Project, s.addresses.Database, s.addresses.Topic = s.config.Project, s.config.Database, s.config.DeliveryTopic
 	return nil
 }
 
 // locateRelay gives the gateway and what is behind it their addresses, with processes that are yet to be started.
 func (s *Suite) locateRelay() error {
 	if s.opts.RelayDeliveryURL != "" {
-		s.deliveryURL, s.socketURL = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
+		s.addresses.RelayDelivery, s.addresses.Relay = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
 		return nil
 	}
 	switch s.opts.Upstream {
@@ -147,10 +150,10 @@ func (s *Suite) locateRelay() error {
 		if err != nil {
 			return err
 		}
-		s.upstreamURL = "ws://" + upstream.addr
+		s.addresses.Upstream = "ws://" + upstream.addr
 	case NoUpstream:
 	default:
-		s.upstreamURL = s.opts.Upstream
+		s.addresses.Upstream = s.opts.Upstream
 	}
 	gateway, err := s.addFunction(Gateway, s.opts.Ports.Gateway)
 	if err != nil {
@@ -158,7 +161,7 @@ func (s *Suite) locateRelay() error {
 	}
 	gateway.Ready = process.ServesHTTP("http://" + gateway.addr) // what needs Firestore is built then
 	endpoint := gateway.addr
-	s.socketURL = "ws://" + endpoint
+	s.addresses.Relay = "ws://" + endpoint
 	if s.opts.EndpointFront != nil {
 		front, err := process.Listen(0)
 		if err != nil {
@@ -167,7 +170,7 @@ func (s *Suite) locateRelay() error {
 		s.serve(front, s.opts.EndpointFront(cloud.NewProxy(endpoint)))
 		endpoint = front.Addr().String()
 	}
-	s.deliveryURL = "http://" + endpoint + relayapi.Path
+	s.addresses.RelayDelivery = "http://" + endpoint + relayapi.Path
 	return nil
 }
 
@@ -210,8 +213,8 @@ func (s *Suite) environment() map[string]string {
 		"FIRESTORE_EMULATOR_HOST": s.emulators.Firestore.Addr(),
 		"PUBSUB_EMULATOR_HOST":    s.emulators.PubSub.Addr(),
 		config.Project:            s.opts.Project,
-		config.RelayDeliveryURL:   s.deliveryURL,
-		config.UpstreamRelayURL:   s.upstreamURL,
+		config.RelayDeliveryURL:   s.addresses.RelayDelivery,
+		config.UpstreamRelayURL:   s.addresses.Upstream,
 		config.DeliveryCaller:     s.issuer.FunctionAccount(),
 	}
 	s.addChosen(env)
@@ -246,20 +249,31 @@ func (s *Suite) registerTrigger(ctx context.Context) error {
 	return s.emulators.OnCreate(ctx, trigger, eventarc)
 }
 
+// startTick calls ExpireDeliveries at its interval, never twice at once.
 func (s *Suite) startTick(context.Context) error {
-	s.scheduler = cloud.NewScheduler(s.caller(Expire, schedulerAccount), s.log)
 	if s.opts.TickEvery < 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { s.scheduler.Run(ctx, s.opts.TickEvery) })
+	running.Go(func() {
+		for tick := time.Tick(s.opts.TickEvery); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick:
+			}
+			if _, err := s.Tick(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("tick failed", "error", err)
+			}
+		}
+	})
 	s.onStop(func() error { cancel(); running.Wait(); return nil })
 	return nil
 }
 
 func (s *Suite) caller(entryPoint, account string) cloud.Caller {
-	return cloud.Caller{Minter: s.issuer, URL: s.functionURLs[entryPoint], Account: s.issuer.Account(account)}
+	return cloud.Caller{Minter: s.issuer, URL: s.addresses.Functions[entryPoint], Account: s.issuer.Account(account)}
 }
 
 // serve answers with handler until the suite stops.

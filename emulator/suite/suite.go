@@ -83,20 +83,16 @@ const defaultTick = 2 * time.Second
 
 // Suite is the running system. Its methods are safe for concurrent use.
 type Suite struct {
-	opts         Options
-	dir          string
-	log          *slog.Logger // of the stand-ins
-	config       config.Config
-	emulators    *emulators.Emulators
-	issuer       *identity.Issuer
-	scheduler    *cloud.Scheduler
-	deliveryURL  string            // the delivery endpoint
-	socketURL    string            // the relay for Nostr clients
-	upstreamURL  string            // the relay behind the gateway; "" is none
-	pushURL      string            // where the delivery topic's subscription pushes to
-	functionURLs map[string]string // by entry point
-	children     map[string]*child // by entry point, and Upstream
-	failed       chan error
+	opts      Options
+	dir       string
+	log       *slog.Logger // of the stand-ins
+	config    config.Config
+	emulators *emulators.Emulators
+	issuer    *identity.Issuer
+	addresses Addresses
+	pushURL   string            // where the delivery topic's subscription pushes to
+	children  map[string]*child // by entry point, and Upstream
+	failed    chan error
 
 	restarting sync.Mutex // of the Pub/Sub emulator
 
@@ -108,10 +104,7 @@ type Suite struct {
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Suite, error) {
 	s := &Suite{
-		opts:         opts,
-		functionURLs: map[string]string{},
-		children:     map[string]*child{},
-		failed:       make(chan error, 1),
+		opts: opts, addresses: Addresses{Functions: map[string]string{}}, children: map[string]*child{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
@@ -136,9 +129,9 @@ func (s *Suite) Stop() error {
 
 func (s *Suite) onStop(undo func() error) { s.cleanup = append(s.cleanup, undo) }
 
-func (s *Suite) progress(format string, args ...any) {
+func (s *Suite) progress(what string) {
 	if s.opts.Progress != nil {
-		s.opts.Progress(fmt.Sprintf(format, args...))
+		s.opts.Progress(what)
 	}
 }
 
@@ -152,7 +145,9 @@ func (s *Suite) Config() config.Config { return s.config }
 func (s *Suite) Failed() <-chan error { return s.failed }
 
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does, and returns its answer, a JSON object.
-func (s *Suite) Tick(ctx context.Context) ([]byte, error) { return s.scheduler.Tick(ctx) }
+func (s *Suite) Tick(ctx context.Context) ([]byte, error) {
+	return cloud.Tick(ctx, s.caller(Expire, schedulerAccount))
+}
 
 // Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
 func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }

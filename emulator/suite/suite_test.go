@@ -138,7 +138,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	for _, c := range s.children {
 		addresses = append(addresses, c.addr)
 	}
-	for _, url := range s.functionURLs {
+	for _, url := range s.addresses.Functions {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {
