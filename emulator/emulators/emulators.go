@@ -19,10 +19,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
-// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, more than 90 s on one that is
-// overloaded thirty times. An emulator that ends is noticed at once.
-const startTimeout = 5 * time.Minute
-
 // Options says how to start the emulators. The zero value is good.
 type Options struct {
 	FirestorePort int          // 0 chooses a free one
@@ -44,7 +40,7 @@ type Emulators struct {
 
 // Emulator is one of the pair. It may be stopped or killed, and then started again, at the same address and without its data.
 type Emulator struct {
-	process.Server
+	process.Process
 	port int
 }
 
@@ -87,10 +83,9 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 			return nil, fmt.Errorf("%s: %w", p.title, err)
 		}
 		args = slices.Concat(jvm, []string{"-cp", jar, p.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)}, args)
-		return &Emulator{process.Server{
-			Spec:   process.Spec{Name: p.title, Path: installed.Java, Args: args, LogFile: filepath.Join(logDir, log)},
-			Ready:  process.ServesHTTP("http://" + process.Addr(port) + "/"),
-			Within: startTimeout,
+		return &Emulator{process.Process{
+			Name: p.title, Path: installed.Java, Args: args, LogFile: filepath.Join(logDir, log),
+			Ready: process.ServesHTTP("http://" + process.Addr(port) + "/"),
 		}, port}, nil
 	}
 	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, "--functions_emulator="+e.triggers.addr)

@@ -176,13 +176,9 @@ func (s *Suite) locateRelay() error {
 
 // child is a process of ours that listens at an address of its own.
 type child struct {
-	process.Server
+	process.Process
 	addr string
 }
-
-// childStart bounds the start of one of our own processes, which takes some 50 ms on an idle machine; nothing waits for it
-// to pass.
-const childStart = 2 * time.Minute
 
 // add adds a process that is yet to be started, at a port, which must be free; 0 chooses one.
 func (s *Suite) add(name string, port int, args func(addr string) []string) (*child, error) {
@@ -191,9 +187,9 @@ func (s *Suite) add(name string, port int, args func(addr string) []string) (*ch
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	addr := process.Addr(port)
-	c := &child{process.Server{
-		Spec:  process.Spec{Name: name, Path: s.opts.Binary, Args: args(addr), Env: []string{fmt.Sprint("PORT=", port)}, LogFile: s.LogFile(name)},
-		Ready: process.Listens(addr), Within: childStart, Failed: s.failed,
+	c := &child{process.Process{
+		Name: name, Path: s.opts.Binary, Args: args(addr), Env: []string{fmt.Sprint("PORT=", port)}, LogFile: s.LogFile(name),
+		Ready: process.Listens(addr), Failed: s.failed,
 	}, addr}
 	s.children[name] = c
 	s.onStop(c.Stop)
