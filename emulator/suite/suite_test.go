@@ -92,14 +92,14 @@ func TestPublishedMessageReachesDeliver(t *testing.T) {
 
 func publish(t *testing.T, s *Suite, data string) {
 	t.Helper()
-	admin, err := newPubsubAdmin(t.Context(), s.Emulators().PubSub.Addr())
+	client, err := s.pubsubClient(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.close()
+	defer client.Close()
 	topic := "projects/" + s.Config().Project + "/topics/" + s.Config().DeliveryTopic
 	message := &pubsubpb.PubsubMessage{Data: []byte(data)}
-	if _, err := admin.topics.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
+	if _, err := client.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
 		t.Fatal(err)
 	}
 }
