@@ -28,16 +28,16 @@ func up(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "", "`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
 	var pagePort int
 	ports := []port{
-		{"relay-port", suite.Gateway, &opts.Ports.Gateway, 7447},
-		{"page-port", "live page", &pagePort, 7448},
-		{"firestore-port", "Firestore emulator", &opts.Ports.Firestore, 8080},
-		{"pubsub-port", "Pub/Sub emulator", &opts.Ports.PubSub, 8085},
+		{"relay-port", "the relay", &opts.Ports.Gateway, 7447},
+		{"page-port", "the live page", &pagePort, 7448},
+		{"firestore-port", "the Firestore emulator", &opts.Ports.Firestore, 8080},
+		{"pubsub-port", "the Pub/Sub emulator", &opts.Ports.PubSub, 8085},
 		{"claim-port", suite.Claim, &opts.Ports.Claim, 8091},
 		{"deliver-port", suite.Deliver, &opts.Ports.Deliver, 8092},
 		{"expire-port", suite.Expire, &opts.Ports.Expire, 8093},
 	}
 	for _, p := range ports {
-		flags.IntVar(p.chosen, p.name, p.standard, "port of the "+p.what+"; 0 chooses a free one")
+		flags.IntVar(p.chosen, p.name, p.standard, "port of "+p.what+"; 0 chooses a free one")
 	}
 	if err := command.Parse(flags, args); err != nil {
 		return err

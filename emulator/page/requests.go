@@ -44,7 +44,7 @@ type documents struct {
 	requests   []keypackage.RequestDocument
 	claims     []keypackage.Claim
 	deliveries []keypackage.Delivery
-	owners     map[string]int // how many documents each has in stock
+	owners     map[string]bool
 }
 
 // shownOfDelivery is all of a delivery but the package.
@@ -54,7 +54,7 @@ var shownOfDelivery = []string{
 }
 
 func (p *Page) documents(ctx context.Context) (*documents, error) {
-	names, d := p.system.Config().Collections, &documents{owners: map[string]int{}}
+	names, d := p.system.Config().Collections, &documents{owners: map[string]bool{}}
 	newest := func(collection, by string, limit int, fields ...string) firestore.Query {
 		return p.client.Collection(collection).OrderBy(by, firestore.Desc).Select(fields...).Limit(limit)
 	}
@@ -78,18 +78,18 @@ func (p *Page) documents(ctx context.Context) (*documents, error) {
 		return nil, err
 	}
 	for _, snap := range stock {
-		d.own(keypackage.Document(snap.Data()).Text(keypackage.FieldOwner), 1)
+		d.own(keypackage.Document(snap.Data()).Text(keypackage.FieldOwner))
 	}
 	for _, claim := range d.claims {
-		d.own(claim.Owner, 0)
+		d.own(claim.Owner)
 	}
 	return d, nil
 }
 
 // own notes an owner, unless it is rubbish.
-func (d *documents) own(pubkey string, packages int) {
+func (d *documents) own(pubkey string) {
 	if keypackage.IsPubkey(pubkey) {
-		d.owners[pubkey] += packages
+		d.owners[pubkey] = true
 	}
 }
 
