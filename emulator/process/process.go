@@ -31,7 +31,8 @@ type Process struct {
 	Args    []string                    // without the executable
 	Env     []string                    // the whole environment; nil inherits the parent's
 	LogFile string                      // output is appended here
-	Ready   func(context.Context) error // probe that succeeds once it serves
+	Port    int                         // at which it serves, on 127.0.0.1
+	Ready   func(context.Context) error // probe that succeeds once it serves; nil: it is when the port accepts a connection
 	Failed  chan<- error                // gets why it ended by itself, if there is room; may be nil
 
 	mu  sync.Mutex
@@ -84,10 +85,14 @@ func (p *Process) Start(ctx context.Context) error {
 func (p *Process) awaitReady(ctx context.Context, r *run) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
+	ready := p.Ready
+	if ready == nil {
+		ready = Listens(p.Addr())
+	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := p.Ready(ctx)
+		err := ready(ctx)
 		if err == nil {
 			return nil
 		}
@@ -139,6 +144,9 @@ func (p *Process) end(signals ...syscall.Signal) error {
 	}
 	return nil
 }
+
+// Addr is host:port, where it serves.
+func (p *Process) Addr() string { return Addr(p.Port) }
 
 // PID is the id of the child that was started last; 0 before the first.
 func (p *Process) PID() int {

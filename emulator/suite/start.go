@@ -31,7 +31,7 @@ func (s *Suite) startEmulators(ctx context.Context) error {
 		s.emulators = s.opts.Emulators
 		return nil
 	}
-	s.progress("starting the Firestore and Pub/Sub emulators")
+	s.opts.Progress("starting the Firestore and Pub/Sub emulators")
 	running, err := emulators.Start(ctx, emulators.Options{
 		FirestorePort: s.opts.Ports.Firestore,
 		PubSubPort:    s.opts.Ports.PubSub,
@@ -75,7 +75,7 @@ func (s *Suite) listenForFunctions(context.Context) error {
 		if err != nil {
 			return err
 		}
-		var function http.Handler = cloud.NewProxy(backend.addr)
+		var function http.Handler = cloud.NewProxy(backend.Addr())
 		if s.opts.Middleware != nil {
 			function = s.opts.Middleware(f.entryPoint, function)
 		}
@@ -150,7 +150,7 @@ func (s *Suite) locateRelay() error {
 		if err != nil {
 			return err
 		}
-		s.addresses.Upstream = "ws://" + upstream.addr
+		s.addresses.Upstream = "ws://" + upstream.Addr()
 	case NoUpstream:
 	default:
 		s.addresses.Upstream = s.opts.Upstream
@@ -159,8 +159,8 @@ func (s *Suite) locateRelay() error {
 	if err != nil {
 		return err
 	}
-	gateway.Ready = process.ServesHTTP("http://" + gateway.addr) // what needs Firestore is built then
-	endpoint := gateway.addr
+	gateway.Ready = process.ServesHTTP("http://" + gateway.Addr()) // what needs Firestore is built then
+	endpoint := gateway.Addr()
 	s.addresses.Relay = "ws://" + endpoint
 	if s.opts.EndpointFront != nil {
 		front, err := process.Listen(0)
@@ -174,29 +174,22 @@ func (s *Suite) locateRelay() error {
 	return nil
 }
 
-// child is a process of ours that listens at an address of its own.
-type child struct {
-	process.Process
-	addr string
-}
-
 // add adds a process that is yet to be started, at a port, which must be free; 0 chooses one.
-func (s *Suite) add(name string, port int, args func(addr string) []string) (*child, error) {
+func (s *Suite) add(name string, port int, args func(addr string) []string) (*process.Process, error) {
 	port, err := process.ChoosePort(port)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	addr := process.Addr(port)
-	c := &child{process.Process{
-		Name: name, Path: s.opts.Binary, Args: args(addr), Env: []string{fmt.Sprint("PORT=", port)}, LogFile: s.LogFile(name),
-		Ready: process.Listens(addr), Failed: s.failed,
-	}, addr}
-	s.children[name] = c
-	s.onStop(c.Stop)
-	return c, nil
+	p := &process.Process{
+		Name: name, Path: s.opts.Binary, Args: args(process.Addr(port)), Env: []string{fmt.Sprint("PORT=", port)},
+		LogFile: s.LogFile(name), Port: port, Failed: s.failed,
+	}
+	s.children[name] = p
+	s.onStop(p.Stop)
+	return p, nil
 }
 
-func (s *Suite) addFunction(entryPoint string, port int) (*child, error) {
+func (s *Suite) addFunction(entryPoint string, port int) (*process.Process, error) {
 	return s.add(entryPoint, port, func(string) []string { return []string{"function", entryPoint} })
 }
 
@@ -219,7 +212,7 @@ func (s *Suite) environment() map[string]string {
 
 // startChildren starts our own processes, the relay behind the gateway first.
 func (s *Suite) startChildren(ctx context.Context) error {
-	s.progress("starting the functions and the gateway")
+	s.opts.Progress("starting the functions and the gateway")
 	if upstream := s.children[Upstream]; upstream != nil {
 		if err := upstream.Start(ctx); err != nil {
 			return err

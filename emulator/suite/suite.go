@@ -10,6 +10,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
@@ -90,8 +92,8 @@ type Suite struct {
 	emulators *emulators.Emulators
 	issuer    *identity.Issuer
 	addresses Addresses
-	pushURL   string            // where the delivery topic's subscription pushes to
-	children  map[string]*child // by entry point, and Upstream
+	pushURL   string                      // where the delivery topic's subscription pushes to
+	children  map[string]*process.Process // by entry point, and Upstream
 	failed    chan error
 
 	restarting sync.Mutex // of the Pub/Sub emulator
@@ -104,7 +106,7 @@ type Suite struct {
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Suite, error) {
 	s := &Suite{
-		opts: opts, addresses: Addresses{Functions: map[string]string{}}, children: map[string]*child{}, failed: make(chan error, 1),
+		opts: opts, addresses: Addresses{Functions: map[string]string{}}, children: map[string]*process.Process{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
@@ -128,12 +130,6 @@ func (s *Suite) Stop() error {
 }
 
 func (s *Suite) onStop(undo func() error) { s.cleanup = append(s.cleanup, undo) }
-
-func (s *Suite) progress(what string) {
-	if s.opts.Progress != nil {
-		s.opts.Progress(what)
-	}
-}
 
 // Emulators is the running pair.
 func (s *Suite) Emulators() *emulators.Emulators { return s.emulators }
@@ -186,8 +182,9 @@ func (s *Suite) prepare(context.Context) (err error) {
 	if s.opts.Project == "" {
 		s.opts.Project = "local-" + strings.ToLower(rand.Text()[:20])
 	}
-	if s.opts.TickEvery == 0 {
-		s.opts.TickEvery = defaultTick
+	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, defaultTick)
+	if s.opts.Progress == nil {
+		s.opts.Progress = func(string) {}
 	}
 	s.dir = s.opts.Dir
 	if s.dir == "" {

@@ -136,7 +136,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	}
 	addresses := []string{s.emulators.Firestore.Addr(), s.emulators.PubSub.Addr(), s.issuer.Host()}
 	for _, c := range s.children {
-		addresses = append(addresses, c.addr)
+		addresses = append(addresses, c.Addr())
 	}
 	for _, url := range s.addresses.Functions {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
