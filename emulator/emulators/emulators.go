@@ -110,7 +110,7 @@ func startBoth(ctx context.Context, progress func(string), both ...*process.Proc
 const defaultHeap = "512m"
 
 // shortLived is for runs of minutes, in which most of the CPU of an emulator with Java's defaults is its compiler: a start
-// and a first request take half of it, and so do the 20 s of tests/crashpoints.
+// and a first request take half of it, and so do the 20 s of tests/simulation.
 var shortLived = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
 
 // Stop ends both emulators and returns when their processes are gone.

@@ -134,6 +134,7 @@ func (s *session) keepKeyPackage(e Event) taken {
 	case !answer.Accepted:
 		s.tally.publishRefused.Add(1)
 	case answer.Reason == "": // otherwise it is no news
+		s.forgetStock(e.PubKey)
 		s.broadcast(e)
 	}
 	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}

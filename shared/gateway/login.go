@@ -58,9 +58,8 @@ const loginRemembered = time.Minute
 // passLogin lets upstream know, too. It comes after the gateway has accepted the AUTH: before, upstream could have used it on a
 // connection of its own. The gateway's OK is the answer.
 func (s *session) passLogin(id string, frame []byte) {
-	now := time.Now()
 	s.mu.Lock()
-	s.logins.put(id, struct{}{}, now.Add(loginRemembered), now)
+	s.logins.put(id, struct{}{}, time.Now().Add(loginRemembered))
 	s.mu.Unlock()
 	_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
 }

@@ -19,6 +19,7 @@ type plan struct {
 	conditions []wire.Filter // what may be sent later has to satisfy one of these
 	size       int           // of the conditions, in bytes as they were written
 	own        []wire.Filter // ask for one's own stored KeyPackages
+	incidental bool          // these name no kinds: the REQ is not about KeyPackages, but may take them
 	stored     []wire.Filter // ask for kind 30443, where there is no upstream
 	levels     bool          // asks for the state of one's own stock
 	private    bool          // names kinds that only the gateway has
@@ -33,10 +34,11 @@ type plan struct {
 
 // circumstances decide what a REQ means.
 type circumstances struct {
-	keys     []string // of the session
-	serving  bool     // mode `deliver`
-	claiming bool     // a REQ is a request
-	alone    bool     // there is no upstream
+	keys     []string            // of the session
+	stock    map[string][]string // ids of what is in stock of keys of which that is known
+	serving  bool                // mode `deliver`
+	claiming bool                // a REQ is a request
+	alone    bool                // there is no upstream
 }
 
 const authRequired = "auth-required: KeyPackages are handed out to who says who he is"
@@ -68,12 +70,12 @@ func planREQ(filters []wire.Filter, c circumstances) plan {
 }
 
 // costs reports whether answering means asking a port.
-func (p plan) costs() bool { return p.reads()+p.owners() > 0 }
+func (p plan) costs() bool { return p.reads()+p.owners() > 0 || p.incidental }
 
-// reads is how many queries the answer takes at most.
+// reads is how many queries are asked for, at most.
 func (p plan) reads() int {
 	n := 0
-	for _, asked := range []bool{len(p.own) > 0, len(p.granted) > 0, p.levels} {
+	for _, asked := range []bool{len(p.own) > 0 && !p.incidental, len(p.granted) > 0, p.levels} {
 		if asked {
 			n += len(p.keys)
 		}
@@ -144,18 +146,25 @@ func all(filters []wire.Filter, are func(wire.Filter) bool) bool {
 	return !slices.ContainsFunc(filters, func(f wire.Filter) bool { return !are(f) })
 }
 
-// askForOwn finds what an owner asks about herself. A filter without kinds costs nothing: it does not name ours.
+// askForOwn finds what an owner asks about herself. Nobody looks for KeyPackages by their tags, unless he names the kind.
 func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
+	p.incidental = true
 	for _, f := range filters {
-		isOwn := slices.ContainsFunc(c.keys, f.Admits)
-		if isOwn && !f.OnlyNew() && f.Names(keypackage.KindKeyPackage) {
+		named := f.Names(keypackage.KindKeyPackage)
+		takes := func(key string) bool {
+			ids, known := c.stock[key]
+			return f.Admits(key) && (named || f.AnyKind() && !f.HasOthers() && (!known || f.AdmitsAny(ids)))
+		}
+		if !f.OnlyNew() && slices.ContainsFunc(c.keys, takes) {
 			p.own = append(p.own, f)
+			p.incidental = p.incidental && !named
 		}
 		p.levels = p.levels || f.Names(keypackage.KindLevel)
 		if f.Names(keypackage.KindKeyPackage) && !f.OnlyNew() {
 			p.granted = append(p.granted, f.Tag("e")...)
 		}
 	}
+	p.incidental = p.incidental && len(p.own) > 0
 	if len(p.granted) > keypackage.MaxOwners {
 		p.refusal = "invalid: at most 32 requests at a time"
 	}

@@ -93,8 +93,8 @@ func TestWhatIsNotReadInOneWayIsRefused(t *testing.T) {
 	c.send(`["REQ","`+strings.Repeat("é", 65)+`",{}]`, `["NEG-OPEN","n","x","61"]`)
 	c.closed(strings.Repeat("é", 65), "invalid:")
 	c.await("NEG-ERR")
-	c.send(`["REQ","`+strings.Repeat("é", 64)+`",{}]`, `["CLOSE","x"]`)
-	u.expect(`["REQ","`+strings.Repeat("é", 64)+`",{}]`, `["CLOSE","x"]`) // and nothing before
+	c.send(`["REQ","`+strings.Repeat("é", 64)+`",{"kinds":[1]}]`, `["CLOSE","x"]`)
+	u.expect(`["REQ","`+strings.Repeat("é", 64)+`",{"kinds":[1]}]`, `["CLOSE","x"]`) // and nothing before
 	if n := look(r.store, func(s *store) int { return s.calls }); n != 4 {
 		t.Errorf("%d calls for four events that are read in one way", n)
 	}

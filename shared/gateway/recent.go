@@ -20,7 +20,8 @@ type entry[V any] struct {
 // sweepInterval is how often expired entries are looked for; in between they only cost memory.
 const sweepInterval = time.Minute
 
-func (r *recent[V]) put(id string, value V, until, now time.Time) {
+func (r *recent[V]) put(id string, value V, until time.Time) {
+	now := time.Now()
 	if r.entries == nil {
 		r.entries = map[string]entry[V]{}
 	}
@@ -33,5 +34,5 @@ func (r *recent[V]) put(id string, value V, until, now time.Time) {
 
 func (r *recent[V]) get(id string) (V, bool) {
 	e, ok := r.entries[id]
-	return e.value, ok
+	return e.value, ok && time.Now().Before(e.until)
 }

@@ -49,11 +49,16 @@ func (s *session) serveReads(sub *subscription, p plan) error {
 func (s *session) serveOwn(sub *subscription, p plan, key string) error {
 	ctx, cancel := s.port()
 	defer cancel()
-	if len(p.own) > 0 {
+	switch {
+	case len(p.own) == 0:
+	case p.incidental && !s.allow(bounds.Reading, 1):
+		s.leaveOutOwn()
+	default:
 		events, err := s.Ports.Own(ctx, key)
 		if err != nil {
 			return err
 		}
+		s.noteStock(key, events)
 		s.sendStored(sub, p.own, events)
 	}
 	if len(p.granted) > 0 {
@@ -73,6 +78,43 @@ func (s *session) serveOwn(sub *subscription, p plan, key string) error {
 		}
 	}
 	return nil
+}
+
+// leaveOutOwn is said instead of refusing a REQ that is not about KeyPackages.
+func (s *session) leaveOutOwn() {
+	_ = s.answer(wire.Notice("rate-limited: your own KeyPackages are left out of an answer, name their kind"))
+}
+
+// stockRemembered is how long it is remembered what a key has in stock. Clients look for other events by id all the time, which
+// is to cost nothing. What the owner has published elsewhere meanwhile is found by its kind at once, and by its id then.
+const stockRemembered = time.Minute
+
+func (s *session) noteStock(key string, events []Event) {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stock.put(key, ids, time.Now().Add(stockRemembered))
+}
+
+func (s *session) forgetStock(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stock.put(key, nil, time.Time{})
+}
+
+func (s *session) knownStock(keys []string) map[string][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := map[string][]string{}
+	for _, key := range keys {
+		if ids, ok := s.stock.get(key); ok {
+			known[key] = ids
+		}
+	}
+	return known
 }
 
 func authors(filters []wire.Filter) []string {

@@ -22,7 +22,7 @@ const (
 	// alone.
 	inboxBytes = 64 << 10
 	// inboxFrames is how many frames may wait.
-	inboxFrames = 64
+	inboxFrames = 16
 	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
@@ -51,6 +51,7 @@ type session struct {
 	retired   atomic.Bool         // what comes from now on is not dealt with
 	work      sync.WaitGroup      // what was begun beside the frames
 	slots     chan struct{}       // one for each of that
+	pings     *time.Timer
 
 	ctx context.Context // ends with the session
 	end context.CancelCauseFunc
@@ -58,6 +59,7 @@ type session struct {
 	mu            sync.Mutex
 	keys          []string // public keys that have authenticated
 	subscriptions map[string]*subscription
+	stock         recent[[]string]         // ids of the keys' own stored 443s, as they were read last
 	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by id of the direct event
 	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
 }
@@ -86,7 +88,8 @@ func (s *session) run(parent context.Context) {
 	defer s.end(errGone)
 	var writer, processor sync.WaitGroup
 	writer.Go(func() { s.guarded(func() { s.out.Run(s.ctx, s.write, s.broken) }) })
-	writer.Go(s.ping)
+	s.pings = time.AfterFunc(pingEvery, s.ping)
+	defer s.pings.Stop()
 	s.greet()
 	if !s.sessions.add(s) {
 		go s.retireWithin(goodbye, string(bounds.Over))
@@ -275,22 +278,13 @@ func (s *session) guarded(f func()) { s.guard(f, func() { s.end(errPanic) }) }
 
 // ping asks the client for a sign of life now and then. One that gives none has gone.
 func (s *session) ping() {
-	every := time.NewTicker(pingEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-every.C:
-		}
-		ctx, cancel := context.WithTimeout(s.ctx, outbox.Patience)
-		err := s.conn.Ping(ctx)
-		cancel()
-		if err != nil {
-			_ = s.conn.CloseNow()
-			return
-		}
+	ctx, cancel := context.WithTimeout(s.ctx, outbox.Patience)
+	defer cancel()
+	if s.conn.Ping(ctx) != nil {
+		_ = s.conn.CloseNow()
+		return
 	}
+	s.pings.Reset(pingEvery)
 }
 
 // port returns the context of a call of a port.

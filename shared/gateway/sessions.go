@@ -78,7 +78,7 @@ func (s *session) deliver(p DirectEvent) *outbox.Delivery {
 		return earlier
 	}
 	if !d.InVain() {
-		s.deliveries.put(p.ID, d, p.Expires.Add(directMemory), time.Now())
+		s.deliveries.put(p.ID, d, p.Expires.Add(directMemory))
 	}
 	s.mu.Unlock()
 	s.out.Offer(d)
@@ -196,5 +196,5 @@ func (ss *sessions) wasDelivered(id string) bool {
 func (ss *sessions) remember(p DirectEvent) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(directMemory), time.Now())
+	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(directMemory))
 }

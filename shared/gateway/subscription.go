@@ -29,8 +29,8 @@ func (s *session) subscribe(frame []byte) {
 	}
 	var p plan
 	if reason == "" {
-		c := circumstances{s.identities(), s.Ports.Serving(), s.ReqClaims, s.link == nil}
-		p = planREQ(filters, c)
+		keys := s.identities()
+		p = planREQ(filters, circumstances{keys, s.knownStock(keys), s.Ports.Serving(), s.ReqClaims, s.link == nil})
 		reason = p.refusal
 	}
 	if reason == "" {
@@ -100,6 +100,9 @@ func (s *session) open(id string, frame []byte, p plan) {
 		s.settle(sub)
 	case s.reserve():
 		s.begin(func() { s.serve(sub, p) })
+	case p.reads()+p.owners() == 0:
+		s.leaveOutOwn()
+		s.settle(sub)
 	default:
 		s.drop(id)
 		_ = s.answer(wire.Closed(id, "rate-limited: too many answers are under way"))

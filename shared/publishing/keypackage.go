@@ -19,6 +19,9 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 	case inspected.Expired(now):
 		return invalid(keypackage.UnusableExpired), nil
 	}
+	if inspected.Suite != 0 { // stock is counted by it
+		document[keypackage.FieldCiphersuite] = keypackage.SuiteKey(inspected.Suite)
+	}
 	count, err := p.store.CountStock(ctx, e.PubKey, p.settings.MaxStock)
 	if err != nil {
 		return Answer{}, err

@@ -48,7 +48,7 @@ func (s *Service) tend() {
 			}
 		case <-levels.C:
 			for _, owner := range s.listeners() {
-				s.tellLevel(owner)
+				s.tellLevel(owner, false)
 			}
 		case <-s.done.Done():
 			s.report()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -23,39 +24,57 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-// failing is a store that commits no claim while it is away, and claims after which the time to push is over while it is slow.
+// failing is a store that commits no claim while it is away. While it is slow, what is left of a claim's lease when the commit is
+// known is that much.
 type failing struct {
 	*store.Store
-	away, slow atomic.Bool
+	away atomic.Bool
+	slow atomic.Pointer[time.Duration]
 }
 
 func (f *failing) Commit(ctx context.Context, plan *claiming.Plan) error {
 	if f.away.Load() {
 		return errors.New("away")
 	}
-	if f.slow.Load() {
+	if left := f.slow.Load(); left != nil {
 		for _, d := range plan.Created {
-			d.LeaseUntil = time.Now().Add(keypackage.LocalPushTimeout)
+			d.LeaseUntil = time.Now().Add(*left)
 		}
 	}
 	return f.Store.Commit(ctx, plan)
 }
 
-// A push whose lease is too short, because the claim took long to commit, is begun again: a REQ has nobody else who would.
+// A push whose lease is too short or over, because the claim took long to commit, is begun again: a REQ has nobody else who
+// would. It is sent once, and counts as not seen until then, because it is known not to have been sent.
 func TestSlowCommit(t *testing.T) {
-	w := newWorld(t)
-	bob := actors.NewKey()
-	stock := w.stocked(bob, 3)
-	gateway, documents := w.startFailing()
-	documents.slow.Store(true)
-	alice := gateway.login(actors.NewKey())
-	if ids := alice.ask("a", bob); len(ids) != 1 || ids[0] != stock[0] {
-		t.Errorf("given %v", ids)
+	for name, left := range map[string]time.Duration{
+		"the lease is too short": keypackage.LocalPushTimeout, "the lease is over": 0,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			bob := actors.NewKey()
+			stock := w.stocked(bob, 3)
+			gateway, documents := w.startFailing()
+			documents.slow.Store(&left)
+			alice, carol := gateway.login(actors.NewKey()), gateway.login(actors.NewKey())
+			if ids := alice.ask("a", bob); len(ids) != 1 || ids[0] != stock[0] {
+				t.Errorf("given %v", ids)
+			}
+			alice.nothing()
+			request := carol.question(actors.Question{Owners: []string{bob.Pubkey}}) // and does not listen
+			carol.send(publish(request))
+			carol.accepted(request.ID)
+			w.eventually("both are recorded", func() bool {
+				ended := map[any]any{}
+				for _, d := range w.deliveries() {
+					if d["exposure_unknown"] == false && d["push_no"] == int64(2) {
+						ended[d["state"]] = d["last_result"]
+					}
+				}
+				return maps.Equal(ended, map[any]any{"delivered": "delivered", "pending": "no_subscription"})
+			})
+		})
 	}
-	w.eventually("it is recorded", func() bool {
-		d := w.deliveries()
-		return len(d) == 1 && d[0]["state"] == "delivered" && d[0]["exposure_unknown"] == false
-	})
 }
 
 // startFailing starts a gateway whose claims fail while the store is away.

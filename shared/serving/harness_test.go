@@ -143,10 +143,15 @@ func (i *instance) login(key actors.Key) *client {
 	i.w.t.Helper()
 	c := i.dial()
 	c.key = key
-	e := sign(c.t, key, nostr.KindClientAuthentication, "", nostr.Tag{"relay", c.relay}, nostr.Tag{"challenge", c.challenge})
+	c.authenticate()
+	return c
+}
+
+func (c *client) authenticate() {
+	c.t.Helper()
+	e := sign(c.t, c.key, nostr.KindClientAuthentication, "", nostr.Tag{"relay", c.relay}, nostr.Tag{"challenge", c.challenge})
 	c.send(`["AUTH",` + e.String() + `]`)
 	c.accepted(e.ID)
-	return c
 }
 
 func (c *client) send(frames ...string) {

@@ -19,10 +19,12 @@ const (
 	// levelEvery is how often an owner who listens is told the state of her stock, if it has changed: claims are made at other
 	// instances, too.
 	levelEvery = 10 * time.Minute
-	// levelTimeout bounds the reading of one owner's document.
+	// levelTimeout bounds the reading of one owner's state.
 	levelTimeout = 10 * time.Second
-	// maxListeners bounds how many owners are looked at every ten minutes; each costs a read.
+	// maxListeners bounds how many owners are looked at every ten minutes; each costs a read, and one for each ciphersuite.
 	maxListeners = 5000
+	// maxCounted is how far a stock is counted: Firestore charges one read for up to 1,000 documents.
+	maxCounted = 1000
 )
 
 // levels is what owners who listen for the state of their stock (kind 20448) were last told.
@@ -30,59 +32,79 @@ type levels struct {
 	signer signer
 
 	mu   sync.Mutex
-	told map[string]string // content, by owner
+	told map[string][]levelRow // by owner
 }
 
 // levelRow is the state of one ciphersuite, in the content of a notice.
 type levelRow struct {
 	Ciphersuite string           `json:"ciphersuite"` // keypackage.SuiteKey
-	Count       int              `json:"count"`       // valid KeyPackages that were left when the level was reached
+	Count       int              `json:"count"`       // KeyPackages in stock
 	Level       keypackage.Level `json:"level"`
-	At          int64            `json:"at"` // when it was, Unix seconds
+	At          int64            `json:"at"` // when a claim last made it sink or found it refilled, Unix seconds; 0: none has yet
 }
 
 // Level implements gateway.Levels.
 func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, error) {
-	content, err := s.levelContent(ctx, owner)
-	if err != nil || content == "" {
+	rows, err := s.levelRows(ctx, owner)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	s.levels.note(owner, content)
-	event, err := s.levels.signer.sign(s.levels.event(owner, content, s.now()))
-	return &event, err
+	s.levels.note(owner, rows, false)
+	return s.levelEvent(owner, rows)
 }
 
-// levelContent returns the content of an owner's notice; "" if she never had any stock.
-func (s *Service) levelContent(ctx context.Context, owner string) (string, error) {
+// levelRows returns the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, or that
+// is named, and how many there are now, which it does not know when she has published since.
+func (s *Service) levelRows(ctx context.Context, owner string, named ...string) ([]levelRow, error) {
 	supplies, err := s.Store.Supplies(ctx, owner)
-	if err != nil || len(supplies) == 0 {
-		return "", err
+	if err != nil {
+		return nil, err
 	}
 	var rows []levelRow
-	for _, suite := range slices.Sorted(maps.Keys(supplies)) {
-		supply := supplies[suite]
-		rows = append(rows, levelRow{suite, supply.Count, supply.Level, supply.At.Unix()})
+	for _, suite := range slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(named, maps.Keys(supplies))))) {
+		count, err := s.Store.CountSuite(ctx, owner, suite, maxCounted)
+		if err != nil {
+			return nil, err
+		}
+		known, row := supplies[suite], levelRow{Ciphersuite: suite, Count: count}
+		row.Level = keypackage.LevelOf(count, known.Level == keypackage.LevelReserve && count <= known.Count)
+		if !known.At.IsZero() {
+			row.At = known.At.Unix()
+		}
+		rows = append(rows, row)
 	}
+	return rows, nil
+}
+
+// levelEvent returns the signed notice.
+func (s *Service) levelEvent(owner string, rows []levelRow) (*gateway.Event, error) {
 	content, err := json.Marshal(map[string]any{"rows": rows})
-	return string(content), err
+	if err != nil {
+		return nil, fmt.Errorf("encode a level: %w", err)
+	}
+	event, err := s.levels.signer.sign(s.levels.event(owner, string(content), s.now()))
+	return &event, err
 }
 
 func (l *levels) event(owner, content string, now time.Time) gateway.Event {
 	return l.signer.unsigned(keypackage.KindLevel, content, now, nostr.Tags{{"p", owner}})
 }
 
-// note remembers what an owner is told, and reports whether that is new.
-func (l *levels) note(owner, content string) bool {
+// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it.
+func (l *levels) note(owner string, rows []levelRow, crossed bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.told == nil {
-		l.told = map[string]string{}
+		l.told = map[string][]levelRow{}
+	}
+	same := func(a, b levelRow) bool {
+		return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level
 	}
 	before, known := l.told[owner]
-	if known && before == content || !known && len(l.told) >= maxListeners {
+	if known && slices.EqualFunc(before, rows, same) || !known && len(l.told) >= maxListeners {
 		return false
 	}
-	l.told[owner] = content
+	l.told[owner] = rows
 	return true
 }
 
@@ -90,36 +112,57 @@ func (l *levels) note(owner, content string) bool {
 func (s *Service) listeners() []string {
 	s.levels.mu.Lock()
 	defer s.levels.mu.Unlock()
-	maps.DeleteFunc(s.levels.told, func(owner string, content string) bool {
-		return !s.gateway.Awaits(owner, s.levels.event(owner, content, s.now()))
-	})
+	maps.DeleteFunc(s.levels.told, func(owner string, _ []levelRow) bool { return !s.listens(owner) })
 	return slices.Collect(maps.Keys(s.levels.told))
+}
+
+func (s *Service) listens(owner string) bool {
+	return s.gateway.Awaits(owner, s.levels.event(owner, "", s.now()))
 }
 
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
 func (s *Service) crossed(answer keypackage.Answer) {
 	for _, claim := range answer.Claims {
-		s.begin(func() { s.tellLevel(claim.Owner) })
+		s.begin(func() { s.tellLevel(claim.Owner, true) })
 	}
 }
 
-// tellLevel tells an owner the state of her stock, if she listens here and it has changed.
-func (s *Service) tellLevel(owner string) {
-	if !s.gateway.Awaits(owner, s.levels.event(owner, "", s.now())) {
+// published tells an owner who has published a KeyPackage. It does not wait.
+func (s *Service) published(e gateway.Event) {
+	s.begin(func() {
+		if s.listens(e.PubKey) {
+			document := keypackage.Document{keypackage.FieldOwner: e.PubKey, keypackage.FieldEvent: e.Raw}
+			s.tellLevel(e.PubKey, false, keypackage.SuiteKey(keypackage.Inspect(e.ID, document, keypackage.PolicyWarn).Suite))
+		}
+	})
+}
+
+// tellLevel tells an owner the state of her stock, if she listens here and it has changed, or, with crossed, a level has. Of
+// ciphersuites that nothing was taken from yet she is told if they are named.
+func (s *Service) tellLevel(owner string, crossed bool, named ...string) {
+	if !s.listens(owner) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.done, levelTimeout)
 	defer cancel()
-	content, err := s.levelContent(ctx, owner)
-	if err != nil || content == "" || !s.levels.note(owner, content) {
+	rows, err := s.levelRows(ctx, owner, append(named, s.levels.suites(owner)...)...)
+	if err != nil || len(rows) == 0 || !s.levels.note(owner, rows, crossed) {
 		return // she is told at the next opportunity
 	}
-	event, err := s.levels.signer.sign(s.levels.event(owner, content, s.now()))
+	event, err := s.levelEvent(owner, rows)
 	if err != nil {
 		s.Log.Error("a level is not told", "error", err)
 		return
 	}
-	s.gateway.Deliver(gateway.DirectEvent{
-		ID: fmt.Sprintf("level of %s: %s", owner, content), Recipient: owner, Event: event, Expires: s.now().Add(levelEvery),
-	})
+	s.gateway.Deliver(gateway.DirectEvent{ID: "level " + event.ID, Recipient: owner, Event: *event, Expires: s.now().Add(levelEvery)})
+}
+
+// suites returns the ciphersuites of which an owner was told.
+func (l *levels) suites(owner string) (all []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, row := range l.told[owner] {
+		all = append(all, row.Ciphersuite)
+	}
+	return all
 }

@@ -2,6 +2,8 @@ package serving_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +58,47 @@ func TestSwitchedOff(t *testing.T) {
 	}
 }
 
+// The switch, thrown while sessions are open, takes hold of them, and of what they are still to be sent, until it is lifted.
+func TestTheSwitchWithOpenSessions(t *testing.T) {
+	for _, word := range []string{"off", "observe"} {
+		t.Run(word, func(t *testing.T) {
+			w := newWorld(t)
+			bob, gateway := actors.NewKey(), w.start()
+			w.stocked(bob, 5)
+			alice, carol := gateway.login(actors.NewKey()), gateway.login(actors.NewKey())
+			until := func(given int) {
+				t.Helper()
+				w.eventually("what a REQ is given changes", func() bool { return len(alice.ask("a", bob)) == given })
+			}
+			until(1)
+			pending := carol.question(actors.Question{Owners: []string{bob.Pubkey}})
+			carol.send(publish(pending))
+			carol.accepted(pending.ID)
+			w.eventually("the push has ended", func() bool {
+				return slices.ContainsFunc(w.deliveries(), func(d map[string]any) bool { return d["last_result"] == "no_subscription" })
+			})
+			w.Put(fixture.Documents{w.Collections.Claims + "/mode": map[string]any{"mode": word}})
+			until(0)
+			keyPackages := `["REQ",%q,{"kinds":[443],"limit":0}]`
+			carol.send(fmt.Sprintf(keyPackages, "a"))
+			carol.await("EOSE")
+			request := alice.question(actors.Question{Owners: []string{bob.Pubkey}})
+			alice.send(publish(request))
+			alice.accepted(request.ID)
+			alice.nothing()
+			carol.nothing()
+			if len(w.deliveries()) != 2 || len(w.inStock()) != 3 {
+				t.Errorf("%d deliveries, %d in stock", len(w.deliveries()), len(w.inStock()))
+			}
+			w.Delete(w.Collections.Claims + "/mode")
+			until(1)
+			carol.send(`["CLOSE","a"]`, fmt.Sprintf(keyPackages, "b"))
+			for carol.next()[0] != "EVENT" { // before or behind the EOSE
+			}
+		})
+	}
+}
+
 // An owner who listens is told the state of her stock, at once and when a claim here has changed it.
 func TestLevels(t *testing.T) {
 	w := newWorld(t)
@@ -81,6 +124,36 @@ func TestLevels(t *testing.T) {
 		t.Errorf("told %+v", second)
 	}
 	owner.nothing()
+	for i, want := range []row{{Count: 2, Level: "low"}, {Count: 3, Level: "low"}, {Count: 4, Level: "ok"}} { // she publishes
+		one := w.keyPackage(bob, time.Duration(i)*time.Minute)
+		owner.send(publish(one))
+		owner.accepted(one.ID)
+		if told := owner.level(); told.Count != want.Count || told.Level != want.Level {
+			t.Errorf("told %+v, want %+v", told, want)
+		}
+	}
+	again := gateway.login(bob)
+	again.send(`["REQ","levels",{"kinds":[20448]}]`)
+	if told := again.level(); told.Count != 4 || told.Level != "ok" {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// An owner of whom nobody has asked anything yet is told what she has published.
+func TestLevelsOfANewOwner(t *testing.T) {
+	w := newWorld(t)
+	bob, gateway := actors.NewKey(), w.start()
+	owner := gateway.login(bob)
+	owner.send(`["REQ","levels",{"kinds":[20448]}]`)
+	owner.await("EOSE")
+	for n, level := range []string{"last", "low", "low", "ok"} {
+		one := w.keyPackage(bob, time.Duration(n)*time.Minute)
+		owner.send(publish(one))
+		owner.accepted(one.ID)
+		if told := owner.level(); told.Count != n+1 || told.Level != level || told.At != 0 {
+			t.Errorf("told %+v", told)
+		}
+	}
 }
 
 type row struct {

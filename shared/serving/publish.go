@@ -11,7 +11,7 @@ import (
 func (s *Service) Publish(ctx context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
 	answer, err := s.Publisher.KeyPackage(ctx, publishing.Event(e), shared)
 	if err == nil && answer.Accepted {
-		s.begin(func() { s.tellLevel(e.PubKey) })
+		s.published(e)
 	}
 	return gateway.Answer(answer), err
 }

@@ -191,5 +191,8 @@ func (s *Service) end(
 ) {
 	result.Describe(line)
 	pushed.Describe(line)
+	if errors.Is(err, keypackage.ErrUnreadable) {
+		line.Alert("unreadable_document") // it stays so, and behind a REQ is no document by which the tick would find out
+	}
 	line.End(ctx, result.Label(), err)
 }

@@ -36,6 +36,10 @@ type Store interface {
 
 	// Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
 	Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error)
+
+	// CountSuite counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey), up to limit, for the
+	// price of one read.
+	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
 }
 
 // Config is what a Service needs. All is required but Nudge and Log.

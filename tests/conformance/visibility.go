@@ -32,7 +32,7 @@ func stored443(ctx context.Context, p *probe) error {
 		key  *actors.Key
 		ways []nostr.Filter
 	}{
-		{"the author", &owner, append(slices.Clip(named), keyPackagesOf(owner))},
+		{"the author", &owner, append(slices.Clip(others), keyPackagesOf(owner))},
 		{"somebody else", &stranger, others},
 		{"a session that is not authenticated", nil, others},
 	} {

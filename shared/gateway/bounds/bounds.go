@@ -30,7 +30,7 @@ const (
 
 // Bounds of sessions.
 const (
-	// maxSessions is what an instance holds. Cloud Run sends it no more than 1,000; 5,000 that are idle take some 400 MB, with
+	// maxSessions is what an instance holds. Cloud Run sends it no more than 1,000; 5,000 that are idle take less than 400 MB (77 KiB each, measured), with
 	// full queues 640 MB more.
 	maxSessions = 5000
 	// maxSessionsPerAddress leaves room for everybody behind a provider's shared address.

@@ -16,7 +16,7 @@ const (
 	// Cloud Run instance takes, hold 64 MiB at the worst.
 	Bytes = 64 << 10
 	// frames is how many may wait, however small. The channel's room is taken for the whole session.
-	frames = 64
+	frames = 16
 	// deliveries is how many may wait: what a request for 32 owners is granted at the usual `min` of 1, and its outcome.
 	deliveries = 40
 	// Patience is how long one write may take before the client is given up. A phone that changes networks takes seconds; the

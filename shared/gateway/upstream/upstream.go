@@ -57,9 +57,12 @@ func (r *Relay) Connect(ctx context.Context, c Client) (*Conn, error) {
 	return &Conn{conn}, nil
 }
 
-// direct does not follow redirects: what the operator has named is what is spoken to.
+// direct does not follow redirects: what the operator has named is what is spoken to. Its buffers are small, because a websocket
+// keeps them and reads and writes by its own.
 var direct = &http.Client{
-	Transport:     &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute},
+	Transport: &http.Transport{
+		MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ReadBufferSize: 512, WriteBufferSize: 512,
+	},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -102,6 +102,15 @@ func (f Filter) Admits(author string) bool {
 	return f.fields.Authors == nil || slices.Contains(f.fields.Authors, author)
 }
 
+// AdmitsAny reports whether an event with one of these ids can match.
+func (f Filter) AdmitsAny(ids []string) bool {
+	named := func(id string) bool { return f.fields.IDs == nil || slices.Contains(f.fields.IDs, id) }
+	return slices.ContainsFunc(ids, named)
+}
+
+// HasOthers reports whether the filter has other fields than those of NIP-01 that are no tags.
+func (f Filter) HasOthers() bool { return len(f.fields.Others) > 0 }
+
 // OnlyNew reports whether the filter wants nothing that is stored: `limit` 0.
 func (f Filter) OnlyNew() bool { return f.fields.Limit != nil && *f.fields.Limit == 0 }
 
