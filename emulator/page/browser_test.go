@@ -26,7 +26,7 @@ import (
 // The page at two widths, played by keyboard alone in a real browser.
 func TestPlayedByKeyboard(t *testing.T) {
 	page, _ := start(t)
-	for _, width := range []int64{1200, 390} {
+	for _, width := range []int64{1280, 390} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
 			b := open(t, page, width)
 			b.press(`[data-post="/play/publish"]`)
