@@ -80,7 +80,8 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 			Ready: process.ServesHTTP("http://" + process.Addr(port) + "/"),
 		}, nil
 	}
-	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, "--functions_emulator="+e.triggers.addr)
+	functions := "--functions_emulator=" + e.triggers.addr
+	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, functions)
 	if err != nil {
 		return err
 	}

@@ -61,13 +61,17 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	must(err)
 	address := listener.Addr().String()
 	env := map[string]string{
-		config.Project: project, config.RelayAudience: "http://" + address, config.RelayDeliveryURL: "http://" + address + relayapi.Path,
-		config.DeliveryCaller: issuer.FunctionAccount(), config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
+		config.Project:          project,
+		config.RelayAudience:    "http://" + address,
+		config.RelayDeliveryURL: "http://" + address + relayapi.Path,
+		config.DeliveryCaller:   issuer.FunctionAccount(),
+		config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
 	}
 	maps.Copy(env, settings)
 	cfg, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	must(err)
-	gateway, err := assembly.NewGateway(t.Context(), cfg, assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}, slog.New(slog.DiscardHandler))
+	tokens := assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}
+	gateway, err := assembly.NewGateway(t.Context(), cfg, tokens, slog.New(slog.DiscardHandler))
 	must(err)
 	server := process.Serve(listener, gateway)
 	t.Cleanup(func() {

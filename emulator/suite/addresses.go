@@ -46,7 +46,8 @@ func websocketURL(delivery string) string {
 
 // Documents connects to the suite's database; close the client when done.
 func (s *Suite) Documents(ctx context.Context) (*firestore.Client, error) {
-	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.emulators.Firestore.Addr())...)
+	at := emulatorAt(s.emulators.Firestore.Addr())
+	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, at...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}

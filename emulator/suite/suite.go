@@ -106,7 +106,8 @@ type Suite struct {
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Suite, error) {
 	s := &Suite{
-		opts: opts, addresses: Addresses{Functions: map[string]string{}}, children: map[string]*process.Process{}, failed: make(chan error, 1),
+		opts: opts, addresses: Addresses{Functions: map[string]string{}},
+		children: map[string]*process.Process{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,

@@ -63,8 +63,8 @@ func tellExpired(d store.DeliveryHistory, tell func(urgency, string) finding) fi
 	case keypackage.ExpiredPackageOver:
 		return tell(ended, undelivered+", when its own time was over, too"+anew)
 	}
-	return tell(burned, undelivered+" and is burned, because a push ended without a clear answer and the requester may have it: if this happens often, "+
-		"look at the relay's endpoint and at the logs (-logs)"+anew)
+	return tell(burned, undelivered+" and is burned, because a push ended without a clear answer and the requester may have it: "+
+		"if this happens often, look at the relay's endpoint and at the logs (-logs)"+anew)
 }
 
 // result is what the last result of the pushes means.
