@@ -170,7 +170,7 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 		return err
 	}
 	defer i.underWay.Done()
-	if i.Amid.Do != nil && i.Amid.At == point {
+	if i.Amid.Do != nil && i.Amid.At == point && !i.endsTransaction(name) {
 		i.interrupted.Store(true)
 		i.Amid.Do()
 	}
@@ -197,6 +197,13 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 		err = ErrCrashed
 	}
 	return err
+}
+
+// endsTransaction reports whether the call is one inside a transaction, which began with a read.
+func (i *Invocation) endsTransaction(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return strings.HasPrefix(name, "Commit") && len(i.transactions) > 0
 }
 
 // begin counts the call and says what happens to it.

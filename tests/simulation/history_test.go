@@ -57,7 +57,7 @@ var (
 		claim, claim, claim, claim, claim, deliver, deliver, deliver, deliver, publish, publish, publish, tick, tick, wait, wait,
 		wait, enter, enter, ask, ask, leave, idle, remove, remove, together, lose, drop,
 	}
-	amidst = []action{claim, claim, deliver, deliver, tick, remove, remove, publish, wait, wait, enter, leave}
+	amidst = []action{claim, claim, deliver, deliver, tick, remove, remove, remove, remove, publish, wait, wait, enter, leave}
 )
 
 // fragile are the calls at which something can go wrong, and interruptible those before which something can happen.
@@ -78,8 +78,11 @@ var (
 		},
 	}
 	interruptible = map[action][]string{
-		claim:   {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
-		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
+		claim: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Commit claims", "Commit claims", "Commit claims",
+			"BatchGetDocuments ledger", "Publish", "Commit requests",
+		},
+		deliver: {"BatchGetDocuments in transaction", "Commit deliveries", "Push", "BatchGetDocuments deliveries"},
 		tick:    {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
 	}
 	ordinals = []int{0, 0, 0, 1, 1, 2}
