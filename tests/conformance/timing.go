@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http/httptrace"
 	"slices"
 	"strings"
@@ -16,23 +15,17 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
-func expired(ctx context.Context, p *probe) error {
+func expired(p *probe) {
 	owner, requester := actors.NewKey(), actors.NewKey()
-	s, err := p.listener(ctx, &requester, listening(owner))
-	if err != nil {
-		return err
-	}
-	deliveries := p.deliveries(owner, 1)
-	push := pushOf(requester.Pubkey, deliveries...)
+	s := p.listener(&requester, listening(owner))
+	push := pushOf(requester.Pubkey, p.deliveries(owner, 1)...)
 	push.ExpiresAt = time.Now().Add(-time.Minute).Unix()
-	got, err := p.push(ctx, push)
-	if err != nil {
-		return err
+	for _, status := range p.push(p.ctx, push) {
+		if status != relayapi.NoSession && status != relayapi.NoSubscription {
+			p.fail("the answer was %q, which does not say that nothing was written", status)
+		}
 	}
-	if status := got[deliveries[0].ID]; status != relayapi.NoSession && status != relayapi.NoSubscription {
-		err = fmt.Errorf("the answer was %q, which does not say that nothing was written", status)
-	}
-	return errors.Join(err, s.got(ctx, "the requester"))
+	s.got("the requester")
 }
 
 const (
@@ -46,68 +39,45 @@ const (
 )
 
 // stuckSession has a client that stops reading, and later reads all that was left for it.
-func stuckSession(ctx context.Context, p *probe) error {
+func stuckSession(p *probe) {
 	owner, requester := actors.NewKey(), actors.NewKey()
-	s, err := p.listener(ctx, &requester, listening(owner))
-	if err != nil {
-		return err
-	}
+	s := p.listener(&requester, listening(owner))
 	push := pushOf(requester.Pubkey)
 	for range bulk {
-		push.Deliveries = append(push.Deliveries, deliveryOf(p.largeKeyPackage(owner)))
+		event := p.keyPackage(owner)
+		event.Tags = append(event.Tags, nostr.Tag{"padding", strings.Repeat("A", bulkSize)})
+		push.Deliveries = append(push.Deliveries, deliveryOf(signed(owner, event)))
 	}
-	statuses, took, err := p.timed(ctx, push)
-	if err != nil {
-		return err
-	}
-	if took > answerWithin+p.Slack {
-		return fmt.Errorf("the answer took %v", took.Round(100*time.Millisecond))
-	}
-	return s.deniedNothing(ctx, push.Deliveries, statuses)
-}
-
-// timed pushes and returns also how long the answer took after the request had been sent: the way of several megabytes to
-// the relay is not the relay's time.
-func (p *probe) timed(ctx context.Context, push relayapi.DeliveryRequest) (map[string]relayapi.Status, time.Duration, error) {
 	began := time.Now()
-	var sent atomic.Int64 // after began
-	statuses, err := p.push(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	var sent atomic.Int64 // after began: the way of several megabytes to the relay is not the relay's time
+	statuses := p.push(httptrace.WithClientTrace(p.ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(int64(time.Since(began))) },
 	}), push)
-	return statuses, time.Since(began) - time.Duration(sent.Load()), err
-}
-
-func (p *probe) largeKeyPackage(owner actors.Key) *nostr.Event {
-	event := p.keyPackage(owner)
-	event.Tags = append(event.Tags, nostr.Tag{"padding", strings.Repeat("A", bulkSize)})
-	return signed(owner, event)
+	if took := time.Since(began) - time.Duration(sent.Load()); took > answerWithin+p.Slack {
+		p.fail("the answer took %v", took.Round(100*time.Millisecond))
+	}
+	s.deniedNothing(push.Deliveries, statuses)
 }
 
 // deniedNothing fails if something arrives of which the relay has said that it was not written, or does not arrive of which
 // it has said that it was. A relay may end a session that does not read; what was under way is lost then, and nothing shows.
-func (s *session) deniedNothing(ctx context.Context, pushed []relayapi.Delivery, statuses map[string]relayapi.Status) error {
+func (s *session) deniedNothing(pushed []relayapi.Delivery, statuses map[string]relayapi.Status) {
 	sent := 0
 	for _, status := range statuses {
 		if status == relayapi.Delivered {
 			sent++
 		}
 	}
-	err := s.await(ctx, sent, catchUp+s.probe.Slack)
-	received := s.events
-	if err == nil {
-		received, err = s.all(ctx, sent)
-	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("a session that did not read for a while received %d of %d deliveries: %w", len(received), sent, err)
+	switch err := s.collect(sent, catchUp+s.Slack); {
+	case err == nil && len(s.events) < sent, errors.Is(err, context.DeadlineExceeded):
+		s.fail("a session that did not read for a while received %d of %d deliveries", len(s.events), sent)
 	case err != nil:
-		return notChecked("the relay ended the session, which had not read for a while: " + err.Error())
+		s.end(notChecked("the relay ended the session, which had not read for a while: " + err.Error()))
 	}
 	for _, d := range pushed {
-		status, arrived := statuses[d.ID], slices.Contains(received, d.Event)
+		status, arrived := statuses[d.ID], slices.Contains(s.events, d.Event)
 		if arrived && status != relayapi.Delivered && status != relayapi.Unknown || !arrived && status == relayapi.Delivered {
-			return fmt.Errorf("answered %q, and arrived: %v", status, arrived)
+			s.fail("answered %q, and arrived: %v", status, arrived)
 		}
 	}
-	return nil
 }
