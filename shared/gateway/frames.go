@@ -20,8 +20,7 @@ func (s *session) handle(frame []byte) {
 		_ = s.answer(wire.Notice("invalid: " + err.Error()))
 	case label == "EVENT":
 		s.publish(frame)
-	case s.hasGone():
-		// only what it published still counts
+	case s.gone.Load():
 	case label == "REQ":
 		s.subscribe(frame)
 	case label == "CLOSE":
