@@ -100,7 +100,7 @@ func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.C
 		s.refuse(wire.ID(object), "invalid: "+err.Error())
 		return
 	}
-	result := take(Event{event, string(object)})
+	result := take(Event{Event: event, Raw: string(object)})
 	if result.then != nil {
 		defer s.begin(result.then)
 	}
@@ -208,9 +208,6 @@ func (s *session) refuseEvent(frame []byte, reason string) {
 	object, _ := e.Object(0)
 	s.refuse(wire.ID(object), reason)
 }
-
-// hidden are the kinds of which upstream is not asked.
-var hidden = []int{keypackage.KindKeyPackage, keypackage.KindRequest, keypackage.KindOutcome, keypackage.KindLevel}
 
 // mayInclude reports whether a filter could bring events of the hidden kinds.
 func mayInclude(f wire.Filter) bool { return f.AnyKind() || f.NamesAny(hidden...) }

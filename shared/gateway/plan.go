@@ -100,10 +100,7 @@ func (p *plan) split(filters []wire.Filter, c circumstances) {
 	if c.alone {
 		return
 	}
-	away := hidden
-	if !c.serving {
-		away = []int{keypackage.KindOutcome, keypackage.KindLevel}
-	}
+	away := hiddenIn(c.serving)
 	for _, f := range filters {
 		rest, left := f.Without(away...)
 		p.changed = p.changed || f.NamesAny(away...)

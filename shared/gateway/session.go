@@ -100,7 +100,6 @@ func (s *session) run(parent context.Context) {
 	s.end(errGone)
 	_ = s.conn.CloseNow()
 	writer.Wait()
-	s.link.close()
 }
 
 // life is how long a session may last if the platform cuts it off at the end of parent.

@@ -20,6 +20,11 @@ type subscription struct {
 	loginAtEOSE bool   // instead of an EOSE, unless a 30443 has been sent
 }
 
+// takes reports whether the event, granted to these requests, satisfies one of its filters.
+func (sub *subscription) takes(e Event, requests []string) bool {
+	return slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) })
+}
+
 // subscribe deals with a REQ. A REQ with an id that is in use replaces the older one (NIP-01), also if it is refused.
 func (s *session) subscribe(frame []byte) {
 	id, filters, reason := query(frame)
@@ -29,19 +34,35 @@ func (s *session) subscribe(frame []byte) {
 	}
 	var p plan
 	if reason == "" {
-		keys := s.identities()
-		p = planREQ(filters, circumstances{keys, s.knownStock(keys), s.Ports.Serving(), s.ReqClaims, s.link == nil})
+		p = planREQ(filters, s.circumstances())
 		reason = p.refusal
 	}
 	if reason == "" {
 		reason = s.afford(id, p)
 	}
 	if reason != "" {
-		s.drop(id)
-		_ = s.answer(wire.Closed(id, reason))
+		s.refuseREQ(id, reason)
 		return
 	}
 	s.open(id, frame, p)
+}
+
+// refuseREQ ends what it would have replaced, too.
+func (s *session) refuseREQ(id, reason string) {
+	s.drop(id)
+	_ = s.answer(wire.Closed(id, reason))
+}
+
+func (s *session) circumstances() circumstances {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := circumstances{slices.Clone(s.keys), map[string][]string{}, s.Ports.Serving(), s.ReqClaims, s.link == nil}
+	for _, key := range c.keys {
+		if ids, ok := s.stock.get(key); ok {
+			c.stock[key] = ids
+		}
+	}
+	return c
 }
 
 // afford returns why the REQ is one too many, or "".
@@ -88,8 +109,7 @@ func (s *session) open(id string, frame []byte, p plan) {
 	s.mu.Unlock()
 	if err := s.openUpstream(id, replaced, frame, p); err != nil {
 		if !p.private {
-			s.drop(id)
-			_ = s.answer(wire.Closed(id, err.Error()))
+			s.refuseREQ(id, err.Error())
 			return
 		}
 		_ = s.answer(wire.Notice(err.Error()))
@@ -104,8 +124,7 @@ func (s *session) open(id string, frame []byte, p plan) {
 		s.leaveOutOwn()
 		s.settle(sub)
 	default:
-		s.drop(id)
-		_ = s.answer(wire.Closed(id, "rate-limited: too many answers are under way"))
+		s.refuseREQ(id, "rate-limited: too many answers are under way")
 		return
 	}
 	s.attend(s.identities(), p.conditions)
@@ -251,7 +270,7 @@ func (s *session) subscribed(e Event, requests ...string) []string {
 	defer s.mu.Unlock()
 	var ids []string
 	for id, sub := range s.subscriptions {
-		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
+		if sub.takes(e, requests) {
 			ids = append(ids, id)
 		}
 	}

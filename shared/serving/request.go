@@ -15,16 +15,15 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Take implements gateway.Requests.
 func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
 	received := s.now()
-	answer, err := s.Publisher.Request(ctx, publishing.Event(e), received)
+	answer, err := s.Publisher.Request(ctx, e, received)
 	if err != nil || !answer.Accepted || !s.here() || !s.Serving() {
-		return gateway.Answer(answer), nil, err
+		return answer, nil, err
 	}
 	repeated := answer.Reason != "" // it was published before
 	if repeated {
@@ -33,7 +32,7 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 	doc := keypackage.RequestDocument{
 		ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
 	}
-	return gateway.Answer(answer), func(ctx context.Context) {
+	return answer, func(ctx context.Context) {
 		if s.serve(ctx, doc, repeated) != nil {
 			s.follow(doc)
 		}

@@ -102,7 +102,7 @@ func New(c Config) (*Service, error) {
 	signer := signer{c.SecretKey, pubkey}
 	settings := c.Gateway
 	settings.Pubkey, settings.Log, settings.ReqClaims = pubkey, c.Log, settings.ReqClaims && s.here()
-	settings.Ports = gateway.Ports{Publisher: s, Stock: s, Requests: s, Levels: s, Switch: s}
+	settings.Ports = gateway.Ports{Publisher: s, Stock: c.Publisher, Requests: s, Levels: s, Switch: s}
 	if s.gateway, err = gateway.New(settings); err != nil {
 		return nil, err
 	}
