@@ -94,13 +94,8 @@ func slotAt(address, author string) (slot string, ok bool) {
 }
 
 func namesOtherKindsOnly(e Event) bool {
-	named, ours := false, false
-	for tag := range e.Tags.FindAll("k") {
-		named = true
-		ours = ours || tag[1] == strconv.Itoa(keypackage.KindKeyPackage) ||
-			tag[1] == strconv.Itoa(keypackage.KindAddressableKeyPackage)
-	}
-	return named && !ours
+	ours := []string{strconv.Itoa(keypackage.KindKeyPackage), strconv.Itoa(keypackage.KindAddressableKeyPackage)}
+	return e.Tags.Find("k") != nil && !e.Tags.ContainsAny("k", ours)
 }
 
 // newestFirst is the order in which relays serve events (NIP-01).
