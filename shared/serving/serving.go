@@ -1,9 +1,9 @@
 // Package serving is the use case of RelayGateway: what stands behind the ports of package gateway. It stores what clients
 // publish, claims what they ask for, and pushes it into their sessions, all in the process that holds them.
 //
-// In reading order: serving.go is what it is made of, publish.go takes in what owners publish, request.go serves 447s and REQs,
-// follow.go goes on with those that failed, pending.go pushes and repeats what was claimed before, sessions.go brings pushes into sessions, outcome.go and
-// level.go are the notices that the gateway signs, background.go is what happens now and then.
+// In reading order: serving.go is what it is made of, request.go serves 447s and REQs, follow.go goes on with those that failed,
+// ports.go does what else the gateway asks for, sessions.go brings pushes into sessions, outcome.go and level.go are the notices
+// that the gateway signs, background.go is what happens now and then.
 package serving
 
 import (
