@@ -13,7 +13,6 @@
 //	plan.go          what a REQ asks for, without I/O
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
 //	serve.go         the gateway's own part of the answer
-//	attend.go        what is pending is looked for when it could arrive
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	attend.go        when what is pending is looked for
@@ -40,7 +39,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
@@ -62,7 +60,6 @@ type Config struct {
 // Gateway serves Nostr clients. It is an http.Handler, and safe for concurrent use.
 type Gateway struct {
 	Config
-	hosts     map[string]bool
 	addresses bounds.Addresses
 	sessions  sessions
 	attendant attendant
@@ -81,11 +78,7 @@ func New(c Config) (*Gateway, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	g := &Gateway{Config: c, hosts: map[string]bool{}}
-	for _, host := range c.Hosts {
-		g.hosts[strings.ToLower(host)] = true
-	}
-	return g, nil
+	return &Gateway{Config: c}, nil
 }
 
 var _ http.Handler = (*Gateway)(nil)

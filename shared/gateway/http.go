@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coder/websocket"
@@ -39,8 +40,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // isOurs reports whether a host, with or without a port, is one of the gateway's names. A name without a port stands for all.
 func (g *Gateway) isOurs(host string) bool {
-	host = strings.ToLower(host)
-	return g.hosts[host] || g.hosts[hostname(host)]
+	return slices.ContainsFunc(g.Hosts, func(ours string) bool {
+		return strings.EqualFold(ours, host) || strings.EqualFold(ours, hostname(host))
+	})
 }
 
 func hostname(host string) string {

@@ -27,7 +27,7 @@ func (sub *subscription) takes(e Event, requests []string) bool {
 
 // subscribe deals with a REQ. A REQ with an id that is in use replaces the older one (NIP-01), also if it is refused.
 func (s *session) subscribe(frame []byte) {
-	id, filters, reason := query(frame)
+	id, filters, reason := readQuery(split(frame))
 	if id == "" {
 		_ = s.answer(wire.Notice(reason))
 		return
