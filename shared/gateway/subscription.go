@@ -49,8 +49,10 @@ func (s *session) subscribe(frame []byte) {
 
 // refuseREQ ends what it would have replaced, too.
 func (s *session) refuseREQ(id, reason string) {
-	s.drop(id)
-	_ = s.answer(wire.Closed(id, reason))
+	s.mu.Lock()
+	upstream := s.removeLocked(id)
+	s.mu.Unlock()
+	s.endREQ(id, upstream, reason)
 }
 
 func (s *session) circumstances() circumstances {
@@ -167,28 +169,23 @@ func (s *session) unsubscribe(frame []byte) {
 	}
 }
 
-// drop ends a subscription that the client did not close.
-func (s *session) drop(id string) {
-	s.mu.Lock()
-	upstream := s.removeLocked(id)
-	s.mu.Unlock()
-	if upstream {
-		_ = s.link.send(wire.Close(id))
-	}
-}
-
 // abort ends a subscription whose answer has failed, if it is still the client's.
 func (s *session) abort(sub *subscription, reason string) {
 	s.mu.Lock()
 	isOpen := s.subscriptions[sub.id] == sub
 	upstream := isOpen && s.removeLocked(sub.id)
 	s.mu.Unlock()
-	if upstream {
-		_ = s.link.send(wire.Close(sub.id))
-	}
 	if isOpen {
-		_ = s.answer(wire.Closed(sub.id, reason))
+		s.endREQ(sub.id, upstream, reason)
 	}
+}
+
+// endREQ says why a REQ is not, or no longer, answered.
+func (s *session) endREQ(id string, upstream bool, reason string) {
+	if upstream {
+		_ = s.link.send(wire.Close(id))
+	}
+	_ = s.answer(wire.Closed(id, reason))
 }
 
 // expects reports whether upstream was asked for events on that subscription. It notes that a public KeyPackage has come.
@@ -243,14 +240,11 @@ func (s *session) conclude(sub *subscription) {
 		delete(s.subscriptions, sub.id)
 	}
 	s.mu.Unlock()
-	if !login {
+	if login {
+		s.endREQ(sub.id, upstream, authRequired)
+	} else {
 		_ = s.answer(end)
-		return
 	}
-	if upstream {
-		_ = s.link.send(wire.Close(sub.id))
-	}
-	_ = s.answer(wire.Closed(sub.id, authRequired))
 }
 
 // conditions returns what all open subscriptions could be sent.
