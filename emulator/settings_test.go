@@ -26,7 +26,6 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 		mode string
 		want string
 	}{
-		"no patience":      {playDemo, []string{"-patience", "0s"}, "", "-patience is 0s"},
 		"mode off":         {playDemo, nil, "off", `ROLLOUT_MODE is "off"`},
 		"mode observe":     {playDemo, nil, "observe", `ROLLOUT_MODE is "observe"`},
 		"port twice":       {up, append(free, "-relay-port=23456", "-claim-port=23456"), "", "-relay-port and -claim-port are both 23456"},

@@ -3,9 +3,8 @@
 // What proves what, from the rules to the whole. Unit tests stand next to the code they test.
 //
 //   - model: the rules of claim and delivery, searched exhaustively for small numbers, each with mutations that must fail
-//   - simulation: deterministic simulation testing of the real use cases on the real Firestore emulator, on which stand
-//   - histories: the promises hold in random histories, and mutants of the store are found
-//   - crashpoints: the promises hold whatever call fails, or is the last one before a crash, in every flow
+//   - simulation: the real use cases on the real Firestore emulator, everything else simulated: the promises hold in random
+//     histories, and whatever call fails, or is the last one before a crash, in every flow; mutants of the store are found
 //   - contention: the promises hold when instances race each other at full speed
 //   - abuse: what strangers, owners and rubbish can do and what it costs
 //   - system: the whole system as processes, as a relay, its clients and the platform see it
@@ -19,13 +18,12 @@
 //   - soak: whether everything holds for a long time under load, with lost calls and dying processes
 //   - bench: how long it takes, what it costs, and where it ends
 //
-// `go test ./...` covers all of it in small: after each call what leaves the caller in the dark, 128 histories, a soak of
-// 12 s. `.ci/run` adds the race detector, the model, every call failing in every way, 1,000 histories, and the relays of upstreams.
+// `go test ./...` covers all of it in small: each call that leaves its caller in the dark, 128 histories, a short soak. `.ci/run`
+// adds the race detector, the model, every call failing in every way, 1,000 histories, and the relays of upstreams.
 //
 // What these share:
 //
 //   - invariants: the promises as checks on what a run has left behind
-//   - faults: external calls that go wrong in every way
 //   - fixture: a database as the relay leaves it
 //   - upstreams: ordinary relays for the gateway to stand before, whose dependencies only they have, as modules of their own
 package tests

@@ -25,24 +25,30 @@ const maxDocument = 1 << 20
 
 // ReadAnnouncement asks the relay at a websocket URL. It fails if the relay names no key.
 func ReadAnnouncement(ctx context.Context, url string) (Announcement, error) {
-	var document struct {
-		KeyPackages Announcement `json:"keypackages"`
+	said, err := readAnnouncement(ctx, url)
+	if err == nil && !keypackage.IsPubkey(said.Pubkey) {
+		err = errors.New("it names no key that outcomes and notices are signed with")
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(url, "ws", "http", 1), nil)
 	if err != nil {
 		return Announcement{}, fmt.Errorf("NIP-11 document: %w", err)
+	}
+	return said, nil
+}
+
+func readAnnouncement(ctx context.Context, url string) (Announcement, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(url, "ws", "http", 1), nil)
+	if err != nil {
+		return Announcement{}, err
 	}
 	request.Header.Set("Accept", "application/nostr+json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return Announcement{}, fmt.Errorf("NIP-11 document: %w", err)
+		return Announcement{}, err
 	}
 	defer response.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxDocument)).Decode(&document); err != nil {
-		return Announcement{}, fmt.Errorf("NIP-11 document: %w", err)
+	var document struct {
+		KeyPackages Announcement `json:"keypackages"`
 	}
-	if !keypackage.IsPubkey(document.KeyPackages.Pubkey) {
-		return Announcement{}, errors.New("NIP-11 document: it names no key that outcomes and notices are signed with")
-	}
-	return document.KeyPackages, nil
+	err = json.NewDecoder(io.LimitReader(response.Body, maxDocument)).Decode(&document)
+	return document.KeyPackages, err
 }

@@ -33,23 +33,17 @@ type Outcome struct {
 type inbox struct {
 	mu          sync.Mutex
 	keyPackages []KeyPackage
-	outcomes    []Outcome
-	faults      []error
+	outcomes    map[string]Outcome // by request
+	faults      error
 	changed     chan struct{} // closed and replaced at each arrival
 }
 
-func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
+func newInbox() *inbox { return &inbox{outcomes: map[string]Outcome{}, changed: make(chan struct{})} }
 
 func (in *inbox) keyPackage(raw string) {
 	at := time.Now() // verifying takes a while
 	event, err := verifyKeyPackage(raw)
-	in.arrive(func() {
-		if err != nil {
-			in.faults = append(in.faults, fmt.Errorf("received what does not verify: %w", err))
-			return
-		}
-		in.keyPackages = append(in.keyPackages, KeyPackage{event, raw, at})
-	})
+	in.arrive(err, func() { in.keyPackages = append(in.keyPackages, KeyPackage{event, raw, at}) })
 }
 
 // outcome takes a notice in, unless it is signed by somebody else than who speaks for the relay.
@@ -58,35 +52,38 @@ func (in *inbox) outcome(raw, speaker string) {
 	if err == nil && author != speaker {
 		return
 	}
-	in.arrive(func() {
-		if err != nil {
-			in.faults = append(in.faults, fmt.Errorf("received a bad outcome: %w", err))
-			return
+	in.arrive(err, func() {
+		if _, told := in.outcomes[outcome.RequestID]; !told {
+			in.outcomes[outcome.RequestID] = outcome
 		}
-		in.outcomes = append(in.outcomes, outcome)
 	})
 }
 
 func readOutcome(raw string) (outcome Outcome, author string, err error) {
 	event, err := keypackage.VerifyEvent(raw)
 	if err != nil {
-		return Outcome{}, "", err
+		return Outcome{}, "", fmt.Errorf("outcome: %w", err)
 	}
 	request := event.Tags.Find("e")
 	if request == nil {
-		return Outcome{}, "", errors.New("it names no request")
+		return Outcome{}, "", errors.New("outcome: it names no request")
 	}
 	var content relayapi.Outcome
 	if err := json.Unmarshal([]byte(event.Content), &content); err != nil {
-		return Outcome{}, "", fmt.Errorf("its content: %w", err)
+		return Outcome{}, "", fmt.Errorf("outcome: its content: %w", err)
 	}
 	return Outcome{request[1], content.Rows, time.Now()}, event.PubKey, nil
 }
 
-func (in *inbox) arrive(record func()) {
+// arrive records what has arrived, or that it is bad.
+func (in *inbox) arrive(err error, record func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	record()
+	if err != nil {
+		in.faults = errors.Join(in.faults, fmt.Errorf("received what does not verify: %w", err))
+	} else {
+		record()
+	}
 	close(in.changed)
 	in.changed = make(chan struct{})
 }
@@ -96,7 +93,7 @@ func (in *inbox) arrive(record func()) {
 func (in *inbox) await(ctx context.Context, enough func() bool) error {
 	for {
 		in.mu.Lock()
-		done, faults, changed := enough(), errors.Join(in.faults...), in.changed
+		done, faults, changed := enough(), in.faults, in.changed
 		in.mu.Unlock()
 		if done || faults != nil {
 			return faults
@@ -109,28 +106,27 @@ func (in *inbox) await(ctx context.Context, enough func() bool) error {
 	}
 }
 
-func (in *inbox) awaitKeyPackages(ctx context.Context, n int) ([]KeyPackage, error) {
-	err := in.await(ctx, func() bool { return len(in.keyPackages) >= n })
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	received := slices.Clone(in.keyPackages)
-	if err != nil {
-		return received, fmt.Errorf("received %d of %d KeyPackages: %w", len(received), n, err)
-	}
-	return received, nil
-}
-
-func (in *inbox) awaitOutcome(ctx context.Context, requestID string) (Outcome, error) {
-	var found Outcome
-	err := in.await(ctx, func() bool {
-		i := slices.IndexFunc(in.outcomes, func(o Outcome) bool { return o.RequestID == requestID })
-		if i >= 0 {
-			found = in.outcomes[i]
-		}
-		return i >= 0
+// AwaitKeyPackages waits until at least n have been received, since the requester exists, and returns all received so far
+// in order of arrival, also with an error. Each has been verified: what does not verify is an error.
+func (r *Requester) AwaitKeyPackages(ctx context.Context, n int) (received []KeyPackage, err error) {
+	err = r.inbox.await(ctx, func() bool {
+		received = slices.Clone(r.inbox.keyPackages)
+		return len(received) >= n
 	})
 	if err != nil {
-		return Outcome{}, fmt.Errorf("outcome of the request: %w", err)
+		err = fmt.Errorf("received %d of %d KeyPackages: %w", len(received), n, err)
 	}
-	return found, nil
+	return received, err
+}
+
+// AwaitOutcome waits for the notice of how the request ended.
+func (r *Requester) AwaitOutcome(ctx context.Context, requestID string) (outcome Outcome, err error) {
+	err = r.inbox.await(ctx, func() (told bool) {
+		outcome, told = r.inbox.outcomes[requestID]
+		return told
+	})
+	if err != nil {
+		err = fmt.Errorf("outcome of the request: %w", err)
+	}
+	return outcome, err
 }

@@ -33,15 +33,15 @@ func verifyKeyPackage(raw string) (*nostr.Event, error) {
 	if event.Kind != keypackage.KindKeyPackage && event.Kind != keypackage.KindAddressableKeyPackage {
 		return event, fmt.Errorf("kind %d instead of a KeyPackage", event.Kind)
 	}
+	var parsed *mls.KeyPackage
 	encoded, err := mls.DecodeContent(event.Content)
-	if err != nil {
-		return event, fmt.Errorf("KeyPackage: %w", err)
+	if err == nil {
+		parsed, err = mls.Parse(encoded)
 	}
-	parsed, err := mls.Parse(encoded)
-	if err != nil {
-		return event, fmt.Errorf("KeyPackage: %w", err)
+	if err == nil {
+		err = mls.Verify(parsed, event.PubKey)
 	}
-	if err := mls.Verify(parsed, event.PubKey); err != nil {
+	if err != nil {
 		return event, fmt.Errorf("KeyPackage: %w", err)
 	}
 	if ref := event.Tags.Find("i"); ref != nil && ref[1] != hex.EncodeToString(parsed.Ref()) {

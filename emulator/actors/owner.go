@@ -54,7 +54,7 @@ func (o *Owner) Stockpile(ctx context.Context, n int) ([]*nostr.Event, error) {
 
 // Publish sends a signed event and waits until the relay has accepted it. The error wraps [ErrRefused] if it has not.
 func (o *Owner) Publish(ctx context.Context, event *nostr.Event) error {
-	return o.session.publish(ctx, *event)
+	return o.session.publish(ctx, event)
 }
 
 // Delete withdraws KeyPackages (NIP-09).
@@ -77,8 +77,9 @@ type Level struct {
 	Level       keypackage.Level `json:"level"`
 }
 
-// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that the key of the relay's NIP-11 document has signed, from the goroutine
-// that reads; it must not wait. Subscribing again replaces the subscription, and the state is told anew.
+// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that the key of the relay's
+// NIP-11 document has signed, from the goroutine that reads; it must not wait. Subscribing again replaces the subscription, and
+// the state is told anew.
 func (o *Owner) SubscribeLevels(ctx context.Context, told func([]Level)) error {
 	said, err := ReadAnnouncement(ctx, o.url)
 	if err != nil {

@@ -135,16 +135,5 @@ func (r *Requester) Publish(ctx context.Context, event *nostr.Event) error {
 	if err != nil {
 		return err
 	}
-	return session.publish(ctx, *event)
-}
-
-// AwaitKeyPackages waits until at least n have been received, since the requester exists, and returns all received so far
-// in order of arrival, also with an error. Each has been verified: what does not verify is an error.
-func (r *Requester) AwaitKeyPackages(ctx context.Context, n int) ([]KeyPackage, error) {
-	return r.inbox.awaitKeyPackages(ctx, n)
-}
-
-// AwaitOutcome waits for the notice of how the request ended.
-func (r *Requester) AwaitOutcome(ctx context.Context, requestID string) (Outcome, error) {
-	return r.inbox.awaitOutcome(ctx, requestID)
+	return session.publish(ctx, event)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,22 +25,14 @@ var errDisconnected = errors.New("disconnected")
 // which drops without a word what does not match or verify, and re-encodes the rest: the point here is to see what the
 // relay really sent.
 type session struct {
-	conn *nostr.Connection
-	end  context.CancelCauseFunc
-	done <-chan struct{} // closed when the session has ended; then err tells why
-	err  func() error
-
+	conn      *nostr.Connection
+	life      context.Context // its cause is why the session has ended
+	end       context.CancelCauseFunc
 	challenge chan string // NIP-42, sent once by the relay
 
-	mu            sync.Mutex
-	answers       map[string]chan<- error // to published events, by event id
-	subscriptions map[string]*subscription
-}
-
-// subscription is what to do with the frames of one REQ.
-type subscription struct {
-	event  func(raw string)
-	stored chan error // nil once everything stored was sent, or why there is nothing more
+	mu      sync.Mutex
+	answers map[string]chan error       // to an event, by its id (OK), and to a REQ, by its subscription (EOSE, CLOSED)
+	events  map[string]func(raw string) // by subscription
 }
 
 // connect opens a session and authenticates it (NIP-42). ctx bounds the opening only.
@@ -48,17 +41,9 @@ func connect(ctx context.Context, url string, key Key) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)
 	}
-	life, end := context.WithCancelCause(context.Background())
-	s := &session{
-		conn:          conn,
-		end:           end,
-		done:          life.Done(),
-		err:           func() error { return context.Cause(life) },
-		challenge:     make(chan string, 1),
-		answers:       map[string]chan<- error{},
-		subscriptions: map[string]*subscription{},
-	}
-	go s.read(life)
+	s := &session{conn: conn, challenge: make(chan string, 1), answers: map[string]chan error{}, events: map[string]func(string){}}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	go s.read()
 	if err := s.authenticate(ctx, url, key); err != nil {
 		s.close()
 		return nil, fmt.Errorf("authenticate at %s: %w", url, err)
@@ -77,10 +62,10 @@ func addressOf(key Key) http.Header {
 func (s *session) close() { s.end(errDisconnected) }
 
 // read handles frames, one after another in the order in which they came, until the session ends.
-func (s *session) read(life context.Context) {
+func (s *session) read() {
 	for {
 		var frame bytes.Buffer
-		if err := s.conn.ReadMessage(life, &frame); err != nil {
+		if err := s.conn.ReadMessage(s.life, &frame); err != nil {
 			s.end(fmt.Errorf("connection lost: %w", err))
 			_ = s.conn.Close()
 			return
@@ -89,52 +74,85 @@ func (s *session) read(life context.Context) {
 	}
 }
 
+// handle acts on one message of the relay (NIP-01, NIP-42). What is not understood, NOTICEs included, is skipped.
+func (s *session) handle(frame []byte) {
+	var parts []json.RawMessage
+	if json.Unmarshal(frame, &parts) != nil {
+		return
+	}
+	text := func(i int) (text string) {
+		if i < len(parts) {
+			_ = json.Unmarshal(parts[i], &text)
+		}
+		return text
+	}
+	refused := func(reason string) error { return fmt.Errorf("%w: %s", ErrRefused, reason) }
+	switch label, subject := text(0), text(1); label {
+	case "AUTH":
+		select {
+		case s.challenge <- subject:
+		default:
+		}
+	case "EVENT":
+		s.mu.Lock()
+		event := s.events[subject]
+		s.mu.Unlock()
+		if event != nil && len(parts) == 3 {
+			event(string(parts[2]))
+		}
+	case "OK":
+		if len(parts) > 2 && string(parts[2]) == "true" {
+			s.answered(subject, nil)
+		} else {
+			s.answered(subject, refused(text(3)))
+		}
+	case "EOSE":
+		s.answered(subject, nil)
+	case "CLOSED":
+		s.answered(subject, refused(text(2)))
+	}
+}
+
+// answered hands an answer to who waits for it, if anybody does.
+func (s *session) answered(subject string, answer error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if waiting, ok := s.answers[subject]; ok {
+		waiting <- answer
+		delete(s.answers, subject)
+	}
+}
+
 func (s *session) authenticate(ctx context.Context, url string, key Key) error {
-	var challenge string
 	select {
-	case challenge = <-s.challenge:
-	case <-s.done:
-		return s.err()
+	case challenge := <-s.challenge:
+		event := newEvent(nostr.KindClientAuthentication, "", nostr.Tag{"relay", url}, nostr.Tag{"challenge", challenge})
+		if err := key.Sign(event); err != nil {
+			return err
+		}
+		return s.exchange(ctx, event.ID, nostr.AuthEnvelope{Event: *event})
+	case <-s.life.Done():
+		return context.Cause(s.life)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	event := newEvent(nostr.KindClientAuthentication, "", nostr.Tag{"relay", url}, nostr.Tag{"challenge", challenge})
-	if err := key.Sign(event); err != nil {
-		return err
-	}
-	return s.answer(ctx, event.ID, nostr.AuthEnvelope{Event: *event})
 }
 
 // publish sends the event and waits until the relay has accepted it.
-func (s *session) publish(ctx context.Context, event nostr.Event) error {
-	if err := s.answer(ctx, event.ID, nostr.EventEnvelope{Event: event}); err != nil {
+func (s *session) publish(ctx context.Context, event *nostr.Event) error {
+	if err := s.exchange(ctx, event.ID, nostr.EventEnvelope{Event: *event}); err != nil {
 		return fmt.Errorf("publish a kind-%d event: %w", event.Kind, err)
 	}
 	return nil
 }
 
-// answer sends a message with an event and waits for the relay's OK to it.
-func (s *session) answer(ctx context.Context, eventID string, message message) error {
-	answer := make(chan error, 1)
-	s.mu.Lock()
-	s.answers[eventID] = answer
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.answers, eventID)
-	}()
-	return s.exchange(ctx, message, answer)
-}
-
 // subscribe opens a subscription and waits until everything stored has been sent. The function receives each event as
 // the relay wrote it, from the goroutine that reads; it must not wait.
-func (s *session) subscribe(ctx context.Context, id string, event func(raw string), filters ...nostr.Filter) error {
-	stored := make(chan error, 1)
+func (s *session) subscribe(ctx context.Context, id string, event func(raw string), filter nostr.Filter) error {
 	s.mu.Lock()
-	s.subscriptions[id] = &subscription{event, stored}
+	s.events[id] = event
 	s.mu.Unlock()
-	if err := s.exchange(ctx, nostr.ReqEnvelope{SubscriptionID: id, Filters: filters}, stored); err != nil {
+	if err := s.exchange(ctx, id, nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	return nil
@@ -154,31 +172,33 @@ func (s *session) fetch(ctx context.Context, filter nostr.Filter) ([]string, err
 		return nil, err
 	}
 	s.mu.Lock()
-	delete(s.subscriptions, id)
+	delete(s.events, id)
 	s.mu.Unlock()
 	mu.Lock()
 	defer mu.Unlock()
 	return slices.Clone(raws), s.send(ctx, nostr.CloseEnvelope(id))
 }
 
-// exchange sends a message and waits for what is said about it.
-func (s *session) exchange(ctx context.Context, message message, answer <-chan error) error {
+// exchange sends a message and waits for what the relay answers about its subject.
+func (s *session) exchange(ctx context.Context, subject string, message json.Marshaler) error {
+	answer := make(chan error, 1)
+	s.mu.Lock()
+	s.answers[subject] = answer
+	s.mu.Unlock()
 	if err := s.send(ctx, message); err != nil {
 		return err
 	}
 	select {
 	case err := <-answer:
 		return err
-	case <-s.done:
-		return s.err()
+	case <-s.life.Done():
+		return context.Cause(s.life)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-type message interface{ MarshalJSON() ([]byte, error) }
-
-func (s *session) send(ctx context.Context, message message) error {
+func (s *session) send(ctx context.Context, message json.Marshaler) error {
 	frame, err := message.MarshalJSON()
 	if err != nil {
 		return fmt.Errorf("encode a message: %w", err)

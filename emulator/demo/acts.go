@@ -14,7 +14,7 @@ import (
 
 // ordinaryClient shows what every Nostr client does: it subscribes to somebody's KeyPackages, and leaves at EOSE.
 func ordinaryClient(ctx context.Context, a *act) error {
-	const name, stocked = "Alice", 3
+	const stocked = 3
 	bob, published, err := a.owner(ctx, "Bob", stocked)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func ordinaryClient(ctx context.Context, a *act) error {
 		return err
 	}
 	defer alice.Disconnect()
-	a.log.clock(name + " reads Bob's KeyPackages (REQ, kind 443)")
+	a.log.clock("Alice reads Bob's KeyPackages (REQ, kind 443)")
 	everything := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{bob.Pubkey}}
 	if err := alice.Subscribe(ctx, "bob", everything); err != nil {
 		return err
@@ -36,11 +36,11 @@ func ordinaryClient(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	a.tell(name, []arrival{{received[0].At, "receives KeyPackage " + received[0].Event.ID[:8] + "…"}, end})
+	a.tell("Alice", append(arrivalsOf(received[:1]), end))
 	if err := a.compare(received, published[:1]); err != nil {
-		return fmt.Errorf("%s %w", name, err)
+		return fmt.Errorf("Alice %w", err)
 	}
-	return a.stock(ctx, "Bob", bob.Key, published[1:])
+	return a.stock(ctx, "Bob", bob, published[1:])
 }
 
 // whileOwnerIsOffline is the main job: what MLS was made for.
@@ -50,12 +50,12 @@ func whileOwnerIsOffline(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	alice, err := a.requester(ctx, "Alice", bob.Key)
+	alice, err := a.requester(ctx, "Alice", bob)
 	if err != nil {
 		return err
 	}
 	defer alice.Disconnect()
-	request, err := a.ask(ctx, "Alice", alice, bob.Key, wanted)
+	request, err := a.ask(ctx, "Alice", alice, bob, wanted)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func whileOwnerIsOffline(ctx context.Context, a *act) error {
 		return err
 	}
 	a.log.saw("all %d deliveries are recorded as delivered", wanted)
-	return a.stock(ctx, "Bob", bob.Key, published[wanted:])
+	return a.stock(ctx, "Bob", bob, published[wanted:])
 }
 
 // whileRequesterIsOffline shows that a delivery waits for a requester whose phone has lost its network.
@@ -81,7 +81,7 @@ func whileRequesterIsOffline(ctx context.Context, a *act) error {
 		return err
 	}
 	defer alice.Disconnect()
-	request, err := a.ask(ctx, "Alice", alice, carol.Key, wanted)
+	request, err := a.ask(ctx, "Alice", alice, carol, wanted)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func whileRequesterIsOffline(ctx context.Context, a *act) error {
 	if err := a.receive(ctx, "Alice", alice, request, answer{published[:wanted], false}); err != nil {
 		return err
 	}
-	return a.stock(ctx, "Carol", carol.Key, published[wanted:])
+	return a.stock(ctx, "Carol", carol, published[wanted:])
 }
 
 // lastKeyPackage shows the reserve: it goes to everybody who asks, and is never used up.
@@ -114,7 +114,7 @@ func lastKeyPackage(ctx context.Context, a *act) error {
 	names := []string{"Frank", "Grace"}
 	strangers, requests := make([]*actors.Requester, len(names)), make([]string, len(names))
 	for i, name := range names {
-		if strangers[i], err = a.requester(ctx, name, dave.Key); err != nil {
+		if strangers[i], err = a.requester(ctx, name, dave); err != nil {
 			return err
 		}
 		defer strangers[i].Disconnect()
@@ -130,7 +130,7 @@ func lastKeyPackage(ctx context.Context, a *act) error {
 			return err
 		}
 	}
-	return a.stock(ctx, "Dave", dave.Key, published)
+	return a.stock(ctx, "Dave", dave, published)
 }
 
 // noKeyPackage shows that "nothing" is an answer, and a quick one.
@@ -157,19 +157,19 @@ func noKeyPackage(ctx context.Context, a *act) error {
 	return nil
 }
 
-// owner stocks an owner up, and then the owner goes offline.
-func (a *act) owner(ctx context.Context, name string, n int) (*actors.Owner, []*nostr.Event, error) {
+// owner stocks an owner up, who then goes offline.
+func (a *act) owner(ctx context.Context, name string, n int) (actors.Key, []*nostr.Event, error) {
 	owner, err := actors.ConnectOwner(ctx, a.system.Relay, actors.NewKey())
 	if err != nil {
-		return nil, nil, err
+		return actors.Key{}, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer owner.Disconnect()
 	published, err := owner.Stockpile(ctx, n)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return actors.Key{}, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	a.log.say("%s publishes %s (kind 443) and goes offline", name, keyPackages(n))
-	return owner, published, nil
+	return owner.Key, published, nil
 }
 
 // requester brings a requester online who listens to the owner's KeyPackages.

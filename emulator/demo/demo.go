@@ -32,28 +32,29 @@ var acts = []struct {
 	{"Alice adds Bob, by the three functions alone", true, whileOwnerIsOffline},
 }
 
-// Play plays the acts until one fails, and prints what happens while it happens: in one system the gateway serves requests, in the
-// other the functions alone do. If ctx ends it stops and returns the cause: what the act did not see then says nothing about the
-// system.
-func Play(ctx context.Context, gateway, functions System, printer *Printer) (*Report, error) {
-	report := &Report{printer: printer, begun: time.Now()}
+// Play plays the acts until one fails, tells what happens while it happens, and reports whether everything promised was seen: in
+// one system the gateway serves requests, in the other the functions alone do. If ctx ends it stops and returns the cause: what
+// the act did not see then says nothing about the system.
+func Play(ctx context.Context, gateway, functions System, printer *Printer) (ok bool, err error) {
+	begun := time.Now()
+	var played []*actLog
 	for i, next := range acts {
-		act := &act{system: &gateway, log: report.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
+		act := &act{system: &gateway, log: printer.begin(fmt.Sprintf("%d. %s", i+1, next.title))}
 		if next.functions {
 			act.system = &functions
 		}
+		played = append(played, act.log)
 		err := act.perform(ctx, next.play)
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
 		if err != nil {
 			act.log.fail(err)
 			break
 		}
-		act.log.OK = true
+		act.log.ok = true
 	}
-	report.end(len(acts))
-	return report, nil
+	return printer.summary(played, len(acts), time.Since(begun)), nil
 }
 
 // act is what an act needs while it is played.
@@ -63,8 +64,7 @@ type act struct {
 }
 
 func (a *act) perform(ctx context.Context, play func(context.Context, *act) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, a.system.Patience,
-		fmt.Errorf("gave up after %v", a.system.Patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, a.system.Patience, fmt.Errorf("gave up after %v", a.system.Patience))
 	defer cancel()
 	return play(ctx, a)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -33,10 +34,7 @@ type answer struct {
 // order in which it came.
 func (a *act) receive(ctx context.Context, name string, requester *actors.Requester, request string, want answer) error {
 	received, err := requester.AwaitKeyPackages(ctx, len(want.keyPackages))
-	var arrivals []arrival
-	for _, k := range received {
-		arrivals = append(arrivals, arrival{k.At, "receives KeyPackage " + k.Event.ID[:8] + "…"})
-	}
+	arrivals := arrivalsOf(received)
 	var outcome actors.Outcome
 	if err == nil {
 		outcome, err = requester.AwaitOutcome(ctx, request)
@@ -55,6 +53,13 @@ func (a *act) receive(ctx context.Context, name string, requester *actors.Reques
 type arrival struct {
 	at   time.Time
 	text string
+}
+
+func arrivalsOf(received []actors.KeyPackage) (all []arrival) {
+	for _, k := range received {
+		all = append(all, arrival{k.At, "receives KeyPackage " + k.Event.ID[:8] + "…"})
+	}
+	return all
 }
 
 func (a *act) tell(name string, arrivals []arrival) {
@@ -78,12 +83,12 @@ func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error
 			return fmt.Errorf("received other bytes of %s than were published", event.ID)
 		}
 	}
-	if len(wanted) == 1 {
-		a.log.saw("it is what was published and verifies: event id, event signature, MLS signatures, and its owner's identity")
-		return nil
+	if len(wanted) > 1 {
+		a.log.saw("they are the oldest %d, all different, byte for byte as published", len(wanted))
+	} else {
+		a.log.saw("it is the oldest, byte for byte as published")
 	}
-	a.log.saw("all are different and verify: event id, event signature, MLS signatures, and their owner's identity")
-	a.log.saw("they are the oldest %d, byte for byte as they were published", len(wanted))
+	a.log.saw("event id, event signature, MLS signatures and the owner's identity verify")
 	return nil
 }
 
@@ -124,3 +129,37 @@ func (a *act) stock(ctx context.Context, name string, key actors.Key, left []*no
 	a.log.saw("%s comes back and has %s left, as it should be", name, keyPackages(len(left)))
 	return nil
 }
+
+// awaitDeliveries waits until the request has n deliveries that are all as wanted.
+func (s *System) awaitDeliveries(ctx context.Context, requestID string, n int, wanted func(keypackage.Delivery) bool) error {
+	changes := s.Firestore.Collection(s.Deliveries).Where("request_event_id", "==", requestID).Snapshots(ctx)
+	defer changes.Stop()
+	for {
+		snapshot, err := changes.Next()
+		if err != nil {
+			return fmt.Errorf("watch the deliveries of the request: %w", err)
+		}
+		documents, err := snapshot.Documents.GetAll()
+		if err != nil {
+			return fmt.Errorf("read the deliveries of the request: %w", err)
+		}
+		good := 0
+		for _, document := range documents {
+			var delivery keypackage.Delivery
+			if err := document.DataTo(&delivery); err != nil {
+				return fmt.Errorf("decode a delivery: %w", err)
+			}
+			if wanted(delivery) {
+				good++
+			}
+		}
+		if len(documents) == n && good == n {
+			return nil
+		}
+	}
+}
+
+func delivered(d keypackage.Delivery) bool { return d.State == keypackage.StateDelivered }
+
+// tried is a delivery that was offered to the relay in vain and may be offered again.
+func tried(d keypackage.Delivery) bool { return d.State == keypackage.StatePending && d.Attempts > 0 }

@@ -3,6 +3,8 @@ package emulators
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,14 +44,11 @@ func newDownloader(getenv func(string) string, progress func(string)) (downloade
 	if progress == nil {
 		progress = func(string) {}
 	}
-	return downloader{
-		mirror:   getenv(DownloadVariable),
-		cache:    filepath.Join(cache, "keypackage-delivery", "emulators"),
-		progress: progress,
-	}, nil
+	return downloader{getenv(DownloadVariable), filepath.Join(cache, "keypackage-delivery", "emulators"), progress}, nil
 }
 
-// get returns the path of what is wanted of a release. What an earlier download left is used.
+// get returns the path of what is wanted of a release. What an earlier download left is used: a file is verified again first,
+// an archive is unpacked once and not kept.
 func (d downloader) get(ctx context.Context, r release) (string, error) {
 	if err := os.MkdirAll(d.cache, 0o755); err != nil {
 		return "", fmt.Errorf("directory for downloads: %w", err)
@@ -60,26 +59,16 @@ func (d downloader) get(ctx context.Context, r release) (string, error) {
 	}
 	defer unlock()
 	file := filepath.Join(d.cache, r.file)
-	if dir, ok := strings.CutSuffix(file, ".tar.gz"); ok {
-		return d.tree(ctx, dir, file, r)
-	}
-	if err := d.ensure(ctx, file, r); err != nil {
-		return "", err
-	}
 	if r.inside == "" {
-		return file, nil
+		return file, d.ensure(ctx, file, r)
 	}
-	return unpack(file, r.inside)
-}
-
-// tree returns what is wanted of an archive that is unpacked as a whole. The archive is not kept.
-func (d downloader) tree(ctx context.Context, dir, archive string, r release) (string, error) {
+	dir := strings.TrimSuffix(strings.TrimSuffix(file, ".zip"), ".tar.gz")
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		if err := d.ensure(ctx, archive, r); err != nil {
+		if err := d.ensure(ctx, file, r); err != nil {
 			return "", err
 		}
-		d.progress("unpacking " + archive)
-		if err := errors.Join(untar(archive, dir), os.Remove(archive)); err != nil {
+		d.progress("unpacking " + file)
+		if err := errors.Join(unpack(file, dir), os.Remove(file)); err != nil {
 			return "", err
 		}
 	}
@@ -92,20 +81,23 @@ func (d downloader) tree(ctx context.Context, dir, archive string, r release) (s
 
 // ensure returns nil when file is the release.
 func (d downloader) ensure(ctx context.Context, file string, r release) error {
-	got, err := fileDigest(file)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	kept, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
 		return d.download(ctx, file, r)
-	case err != nil:
-		return err
-	case got != r.sha256:
-		d.progress(file + " is damaged and is downloaded again")
-		return d.download(ctx, file, r)
-	default:
-		return nil
 	}
+	if err != nil {
+		return err
+	}
+	defer kept.Close()
+	if got, err := digest(kept); err != nil || got == r.sha256 {
+		return err
+	}
+	d.progress(file + " is damaged and is downloaded again")
+	return d.download(ctx, file, r)
 }
 
+// download makes a file of the release, if its SHA-256 is the known one. It appears whole or not at all. It is not flushed to
+// the disk: it is verified again before each use.
 func (d downloader) download(ctx context.Context, file string, r release) error {
 	from, err := url.Parse(cmp.Or(d.mirror, r.at))
 	if err != nil {
@@ -114,11 +106,18 @@ func (d downloader) download(ctx context.Context, file string, r release) error 
 	from = from.JoinPath(r.file)
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
-	res, err := request(ctx, from)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
 		return err
 	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err // it names the URL
+	}
 	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("download %s: the server answers %s", from.Redacted(), res.Status)
+	}
 	d.progress(fmt.Sprintf("downloading %s to %s", from.Redacted(), d.cache))
 	content := io.TeeReader(io.LimitReader(res.Body, maxDownload), &bar{total: res.ContentLength, tell: d.progress})
 	if err := keep(file, content, r.sha256); err != nil {
@@ -127,19 +126,44 @@ func (d downloader) download(ctx context.Context, file string, r release) error 
 	return nil
 }
 
-// request returns the answer of a server that has what it is asked for. The caller closes its body.
-func request(ctx context.Context, from *url.URL) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
+func keep(file string, content io.Reader, want string) error {
+	temp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.part")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err // it names the URL
+	defer os.Remove(temp.Name()) // finds nothing after the renaming
+	got, err := digest(io.TeeReader(content, temp))
+	if err := errors.Join(err, temp.Close()); err != nil {
+		return err
 	}
-	if res.StatusCode != http.StatusOK {
-		_ = res.Body.Close()
-		return nil, fmt.Errorf("download %s: the server answers %s", from.Redacted(), res.Status)
+	if got != want {
+		return fmt.Errorf("refused, because it is not the published file: its SHA-256 is %s, not %s", got, want)
 	}
-	return res, nil
+	return os.Rename(temp.Name(), file)
+}
+
+// digest returns the SHA-256 of what is left to read, in hexadecimal.
+func digest(content io.Reader) (string, error) {
+	hash := sha256.New()
+	_, err := io.Copy(hash, content)
+	return hex.EncodeToString(hash.Sum(nil)), err
+}
+
+// bar counts the bytes written to it and tells how far they are, one line for each tenth: lines can be read in a terminal
+// and in the log of a build alike.
+type bar struct {
+	total int64 // bytes; nothing is told if it is not known
+	tell  func(string)
+
+	done, told int64 // bytes, tenths
+}
+
+func (b *bar) Write(p []byte) (int, error) {
+	b.done += int64(len(p))
+	if b.total <= 0 || min(10*b.done/b.total, 10) == b.told {
+		return len(p), nil
+	}
+	b.told = min(10*b.done/b.total, 10)
+	b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB", strings.Repeat("##", int(b.told)), 10*b.told, float64(b.done)/1e6, float64(b.total)/1e6))
+	return len(p), nil
 }

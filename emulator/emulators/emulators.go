@@ -12,8 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
@@ -41,6 +42,15 @@ type Emulators struct {
 	tempDir  string
 }
 
+// Emulator is one of the pair. It may be stopped or killed, and then started again, at the same address and without its data.
+type Emulator struct {
+	process.Server
+	port int
+}
+
+// Addr is host:port, the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
+func (e *Emulator) Addr() string { return process.Addr(e.port) }
+
 // Start finds or downloads and starts both emulators and returns when they serve. The caller must call Stop; should this
 // program end without doing so, the emulators end with it (on Linux). ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Emulators, error) {
@@ -55,57 +65,57 @@ func Start(ctx context.Context, opts Options) (*Emulators, error) {
 	return e, nil
 }
 
-func (e *Emulators) start(ctx context.Context, installed Installation, opts Options) error {
+func (e *Emulators) start(ctx context.Context, installed Installation, opts Options) (err error) {
 	logDir := opts.LogDir
 	if logDir == "" {
-		dir, err := os.MkdirTemp("", "emulators-")
-		if err != nil {
+		if e.tempDir, err = os.MkdirTemp("", "emulators-"); err != nil {
 			return fmt.Errorf("directory for the emulators' logs: %w", err)
 		}
-		e.tempDir, logDir = dir, dir
+		logDir = e.tempDir
 	}
-	jvm := []string{"-Xmx" + cmp.Or(opts.Heap, defaultHeap)}
-	if !opts.LongLived {
-		jvm = append(jvm, shortLived...)
-	}
-	var err error
 	if e.triggers, err = newTriggers(); err != nil {
 		return err
 	}
-	e.Firestore = &Emulator{
-		title:   firestoreProduct.title,
-		port:    opts.FirestorePort,
-		logFile: filepath.Join(logDir, "firestore.log"),
-		command: func(port int) (string, []string) {
-			return installed.Java, firestoreArgs(installed.Firestore, jvm, port, e.triggers.addr())
-		},
+	// The Firestore emulator's messages are only written for English (its own wrapper script sets the same).
+	jvm := []string{"-Duser.language=en", "-Xmx" + cmp.Or(opts.Heap, defaultHeap)}
+	if !opts.LongLived {
+		jvm = append(jvm, shortLived...)
 	}
-	e.PubSub = &Emulator{
-		title:   pubsubProduct.title,
-		port:    opts.PubSubPort,
-		logFile: filepath.Join(logDir, "pubsub.log"),
-		command: func(port int) (string, []string) { return installed.Java, pubsubArgs(installed.PubSub, jvm, port) },
+	emulator := func(p product, jar, log string, port int, args ...string) (*Emulator, error) {
+		port, err := process.ChoosePort(port)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.title, err)
+		}
+		args = slices.Concat(jvm, []string{"-cp", jar, p.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)}, args)
+		return &Emulator{process.Server{
+			Spec:   process.Spec{Name: p.title, Path: installed.Java, Args: args, LogFile: filepath.Join(logDir, log)},
+			Ready:  process.ServesHTTP("http://" + process.Addr(port) + "/"),
+			Within: startTimeout,
+		}, port}, nil
 	}
-	if err := errors.Join(e.Firestore.choosePort(), e.PubSub.choosePort()); err != nil {
+	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, "--functions_emulator="+e.triggers.addr)
+	if err != nil {
+		return err
+	}
+	if e.PubSub, err = emulator(pubsubProduct, installed.PubSub, "pubsub.log", opts.PubSubPort); err != nil {
 		return err // before either has taken its time to start
 	}
 	return startBoth(ctx, opts.Progress, e.Firestore, e.PubSub)
 }
 
 func startBoth(ctx context.Context, progress func(string), both ...*Emulator) error {
-	errs := make([]error, len(both))
-	var wg sync.WaitGroup
-	for i, emulator := range both {
-		wg.Go(func() {
+	var group errgroup.Group
+	for _, emulator := range both {
+		group.Go(func() error {
 			begun := time.Now()
-			errs[i] = emulator.Start(ctx)
-			if errs[i] == nil && progress != nil {
-				progress(fmt.Sprintf("%s is ready at %s (%.1f s)", emulator.title, emulator.Addr(), time.Since(begun).Seconds()))
+			err := emulator.Start(ctx)
+			if err == nil && progress != nil {
+				progress(fmt.Sprintf("%s is ready at %s (%.1f s)", emulator.Name, emulator.Addr(), time.Since(begun).Seconds()))
 			}
+			return err
 		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return group.Wait()
 }
 
 // defaultHeap is small because several packages' tests may each run a pair: without a bound the Firestore emulator grows
@@ -113,18 +123,8 @@ func startBoth(ctx context.Context, progress func(string), both ...*Emulator) er
 const defaultHeap = "512m"
 
 // shortLived is for runs of minutes, in which most of the CPU of an emulator with Java's defaults is its compiler: a start
-// and a first request take half of it, and so do the 20 s of tests/crashpoints.
+// and a first request take half of it, and so do the 20 s of tests/simulation.
 var shortLived = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
-
-// The Firestore emulator's messages are only written for English (its own wrapper script sets the same).
-func firestoreArgs(jar string, jvm []string, port int, functionsAddr string) []string {
-	return slices.Concat(jvm, []string{"-Duser.language=en", "-cp", jar, firestoreProduct.mainClass,
-		"--host", "127.0.0.1", "--port", fmt.Sprint(port), "--functions_emulator", functionsAddr})
-}
-
-func pubsubArgs(jar string, jvm []string, port int) []string {
-	return slices.Concat(jvm, []string{"-cp", jar, pubsubProduct.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)})
-}
 
 // Stop ends both emulators and returns when their processes are gone.
 func (e *Emulators) Stop() error {
@@ -135,79 +135,10 @@ func (e *Emulators) Stop() error {
 		}
 	}
 	if e.triggers != nil {
-		errs = append(errs, e.triggers.close())
+		errs = append(errs, e.triggers.server.Close())
 	}
 	if e.tempDir != "" {
 		errs = append(errs, os.RemoveAll(e.tempDir))
 	}
 	return errors.Join(errs...)
-}
-
-// Emulator is one of the pair. It may be stopped and started again, on the same port and without its data.
-type Emulator struct {
-	title   string
-	logFile string
-	command func(port int) (java string, args []string)
-
-	mu      sync.Mutex // guards what follows
-	port    int
-	process *process.Process
-}
-
-// Addr is host:port, the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
-func (e *Emulator) Addr() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return process.Addr(e.port)
-}
-
-// LogFile is where the emulator's output goes.
-func (e *Emulator) LogFile() string { return e.logFile }
-
-// Start starts a stopped emulator and returns when it serves.
-func (e *Emulator) Start(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.choosePort(); err != nil {
-		return err
-	}
-	java, args := e.command(e.port)
-	p, err := process.Start(process.Spec{Name: e.title, Path: java, Args: args, LogFile: e.logFile})
-	if err != nil {
-		return err
-	}
-	e.process = p
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return p.AwaitReady(ctx, process.ServesHTTP("http://"+process.Addr(e.port)+"/"))
-}
-
-// choosePort makes sure that the emulator has a port and that it is free. The caller holds mu or is the only user.
-func (e *Emulator) choosePort() error {
-	if e.port == 0 {
-		port, err := process.FreePort()
-		e.port = port
-		return err
-	}
-	if err := process.CheckPort(e.port); err != nil {
-		return fmt.Errorf("%s: %w", e.title, err)
-	}
-	return nil
-}
-
-// Stop ends the emulator in order.
-func (e *Emulator) Stop() error { return e.end((*process.Process).Stop) }
-
-// Kill ends the emulator at once, as a crash would.
-func (e *Emulator) Kill() error { return e.end((*process.Process).Kill) }
-
-func (e *Emulator) end(how func(*process.Process) error) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.process == nil {
-		return nil
-	}
-	err := how(e.process)
-	e.process = nil
-	return err
 }

@@ -32,7 +32,7 @@ func TestRestartAndStop(t *testing.T) {
 		t.Errorf("restarted at %s, want %s", got, addr)
 	}
 
-	logs := e.Firestore.LogFile()
+	logs := e.Firestore.LogFile
 	if err := e.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,14 @@ package emulators
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,7 +40,7 @@ var (
 		cacheJar:  "cloud-firestore-emulator-v*.jar",
 		component: "cloud-firestore-emulator",
 		pkg:       "google-cloud-cli-firestore-emulator",
-		setup:     "setup:emulators:firestore",
+		setup:     "npx firebase-tools setup:emulators:firestore",
 		mainClass: "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
 		release:   firestoreRelease,
 	}
@@ -49,11 +51,11 @@ var (
 		cacheJar:  "pubsub-emulator-*/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		component: "pubsub-emulator",
 		pkg:       "google-cloud-cli-pubsub-emulator",
-		setup:     "setup:emulators:pubsub",
+		setup:     "npx firebase-tools setup:emulators:pubsub",
 		mainClass: "com.google.cloud.pubsub.testing.v1.Main",
 		release:   pubsubRelease,
 	}
-	both = products{firestoreProduct, pubsubProduct}
+	both = []product{firestoreProduct, pubsubProduct}
 )
 
 // Installation is what is needed to run the emulators: absolute paths of the Java runtime and of the two jars.
@@ -78,8 +80,7 @@ func Find(ctx context.Context, progress func(string)) (Installation, error) {
 		}
 		return d.get(ctx, r)
 	}
-	s := search{getenv: os.Getenv, lookPath: exec.LookPath, home: home, runtime: javaReleases[platform], download: download}
-	return s.find(ctx)
+	return search{os.Getenv, exec.LookPath, home, javaReleases[platform], download}.find(ctx)
 }
 
 // search holds what finding depends on, so that tests can point it at directories of their own.
@@ -96,12 +97,12 @@ func (s search) find(ctx context.Context) (Installation, error) {
 	if err != nil {
 		return Installation{}, err // before anything is downloaded that could not run
 	}
-	jars, err := s.installed()
-	if err != nil {
-		return Installation{}, err
-	}
-	var lacking products
+	jars := map[string]string{}
+	var lacking []product
 	for _, p := range both {
+		if jars[p.title], err = s.installed(p); err != nil {
+			return Installation{}, fmt.Errorf("%s: %w", p.title, err)
+		}
 		if jars[p.title] == "" {
 			lacking = append(lacking, p)
 		}
@@ -111,59 +112,28 @@ func (s search) find(ctx context.Context) (Installation, error) {
 			return Installation{}, s.missing(lacking[i:], err)
 		}
 	}
-	return Installation{Java: java, Firestore: jars[firestoreProduct.title], PubSub: jars[pubsubProduct.title]}, nil
+	return Installation{java, jars[firestoreProduct.title], jars[pubsubProduct.title]}, nil
 }
 
-// place is somewhere an emulator may be. find returns "" when it is not there.
-type place struct {
-	name string
-	find func(product) (string, error)
-}
-
-// places are asked in this order, before anything is downloaded.
-func (s search) places() []place {
-	return []place{
-		{"the environment", s.inEnvironment},
-		{"the installed Google Cloud CLI", s.inCloudCLI},
-		{"the emulator cache of firebase-tools", s.inFirebaseCache},
+// installed returns the jar that the environment names, or else that of the installed Google Cloud CLI, or else that of the
+// emulator cache of firebase-tools, or "".
+func (s search) installed(p product) (string, error) {
+	if jar := s.getenv(p.variable); jar != "" {
+		if _, err := os.Stat(jar); err != nil {
+			return "", fmt.Errorf("%s: %w", p.variable, err)
+		}
+		return filepath.Abs(jar)
 	}
-}
-
-// installed returns the jars that are in one of the places, by the product's title.
-func (s search) installed() (map[string]string, error) {
-	jars := map[string]string{}
-	var errs []error
-	for _, p := range both {
-		for _, at := range s.places() {
-			jar, err := at.find(p)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s, in %s: %w", p.title, at.name, err))
-			}
-			if jars[p.title] = jar; jar != "" {
-				break
-			}
+	if root := s.cloudCLI(); root != "" {
+		if jar, err := newest(filepath.Join(root, p.sdkJar)); err != nil || jar != "" {
+			return jar, err
 		}
 	}
-	return jars, errors.Join(errs...)
-}
-
-func (s search) inEnvironment(p product) (string, error) {
-	jar := s.getenv(p.variable)
-	if jar == "" {
-		return "", nil
+	cache := s.getenv("FIREBASE_EMULATORS_PATH")
+	if cache == "" {
+		cache = filepath.Join(s.home, ".cache", "firebase", "emulators")
 	}
-	if _, err := os.Stat(jar); err != nil {
-		return "", fmt.Errorf("%s: %w", p.variable, err)
-	}
-	return filepath.Abs(jar)
-}
-
-func (s search) inCloudCLI(p product) (string, error) {
-	root := s.cloudCLI()
-	if root == "" {
-		return "", nil
-	}
-	return newest(filepath.Join(root, p.sdkJar))
+	return newest(filepath.Join(cache, p.cacheJar))
 }
 
 // cloudCLI follows the gcloud command to the root of its installation, because asking it (`gcloud info`) takes a second.
@@ -188,19 +158,54 @@ func (s search) cloudCLI() string {
 	return strings.TrimSpace(string(out))
 }
 
-func (s search) inFirebaseCache(p product) (string, error) {
-	cache := s.getenv("FIREBASE_EMULATORS_PATH")
-	if cache == "" {
-		cache = filepath.Join(s.home, ".cache", "firebase", "emulators")
-	}
-	return newest(filepath.Join(cache, p.cacheJar))
-}
-
 // newest returns the match of a glob with the highest version number in its name, or "".
 func newest(glob string) (string, error) {
 	matches, err := filepath.Glob(glob)
 	if err != nil || len(matches) == 0 {
 		return "", err
 	}
-	return slices.MaxFunc(matches, compareVersions), nil
+	return slices.MaxFunc(matches, func(a, b string) int { return slices.Compare(numbers(a), numbers(b)) }), nil
+}
+
+var number = regexp.MustCompile(`\d+`)
+
+// numbers returns those in a name, by which 1.19.10 is newer than 1.19.9.
+func numbers(name string) (all []int) {
+	for _, digits := range number.FindAllString(name, -1) {
+		n, _ := strconv.Atoi(digits) // one that is too large for any version becomes the largest
+		all = append(all, n)
+	}
+	return all
+}
+
+// missing says, in two lines, which products could not be downloaded and how else they are got.
+func (s search) missing(lacking []product, cause error) error {
+	list := func(of func(product) string, between string) string {
+		var all []string
+		for _, p := range lacking {
+			all = append(all, of(p))
+		}
+		return strings.Join(all, between)
+	}
+	var install string
+	switch root := s.cloudCLI(); {
+	case root == "":
+		install = list(func(p product) string { return p.setup }, " && ")
+	case packaged(root):
+		install = "sudo apt-get install " + list(func(p product) string { return p.pkg }, " ")
+	default:
+		install = "gcloud components install " + list(func(p product) string { return p.component }, " ")
+	}
+	return fmt.Errorf("not installed: %s, and the download failed: %w\nInstall with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar",
+		list(func(p product) string { return p.title }, ", "), cause, install, DownloadVariable,
+		list(func(p product) string { return p.variable }, " and "))
+}
+
+// packaged reports whether a Google Cloud CLI is a distribution's package. Such a one refuses to install components.
+func packaged(root string) bool {
+	var config struct {
+		DisableUpdater bool `json:"disable_updater"`
+	}
+	content, err := os.ReadFile(filepath.Join(root, "lib", "googlecloudsdk", "core", "config.json"))
+	return err == nil && json.Unmarshal(content, &config) == nil && config.DisableUpdater
 }

@@ -14,9 +14,13 @@ import (
 // the oldest that this project is tested with.
 const minJava = 17
 
-// java returns an installed Java runtime that is new enough, or else the downloaded one.
+// java returns the runtime in JAVA_HOME, or else in PATH, that is new enough, or else the downloaded one.
 func (s search) java(ctx context.Context) (string, error) {
-	for _, command := range s.javaCommands() {
+	commands := []string{"java"}
+	if home := s.getenv("JAVA_HOME"); home != "" {
+		commands = []string{filepath.Join(home, "bin", "java"), "java"}
+	}
+	for _, command := range commands {
 		java, err := s.lookPath(command)
 		if err == nil && checkJava(ctx, java) == nil {
 			return java, nil
@@ -35,13 +39,6 @@ func (s search) java(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s, and the downloaded one cannot be used: %w\nInstall it with `%s`", missing, err, installJava())
 	}
 	return java, nil
-}
-
-func (s search) javaCommands() []string {
-	if home := s.getenv("JAVA_HOME"); home != "" {
-		return []string{filepath.Join(home, "bin", "java"), "java"}
-	}
-	return []string{"java"}
 }
 
 var javaVersion = regexp.MustCompile(`version "(\d+)`)

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
 	"sync"
-	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
 // triggers receives the events of the Firestore emulator and hands them to who registered for them.
@@ -20,7 +18,7 @@ import (
 // every other trigger of every project. Handlers must therefore answer at once.
 type triggers struct {
 	server *http.Server
-	listen net.Listener
+	addr   string
 
 	mu       sync.RWMutex
 	handlers map[string]http.Handler // by path
@@ -39,19 +37,14 @@ func (t Trigger) path() string {
 }
 
 func newTriggers() (*triggers, error) {
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := process.Listen(0)
 	if err != nil {
 		return nil, fmt.Errorf("listen for triggers: %w", err)
 	}
-	t := &triggers{listen: listen, handlers: map[string]http.Handler{}}
-	t.server = &http.Server{Handler: t, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = t.server.Serve(listen) }()
+	t := &triggers{addr: listen.Addr().String(), handlers: map[string]http.Handler{}}
+	t.server = process.Serve(listen, t)
 	return t, nil
 }
-
-func (t *triggers) addr() string { return t.listen.Addr().String() }
-
-func (t *triggers) close() error { return t.server.Close() }
 
 // ServeHTTP takes an event from the emulator.
 func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,17 +64,6 @@ func (e *Emulators) OnCreate(ctx context.Context, trigger Trigger, handler http.
 	e.triggers.mu.Lock()
 	e.triggers.handlers[trigger.path()] = handler
 	e.triggers.mu.Unlock()
-	return register(ctx, e.Firestore.Addr(), trigger)
-}
-
-// Forget stops handing a trigger's events to its handler, and returns when no call of it is running.
-func (e *Emulators) Forget(trigger Trigger) {
-	e.triggers.mu.Lock()
-	defer e.triggers.mu.Unlock()
-	delete(e.triggers.handlers, trigger.path())
-}
-
-func register(ctx context.Context, firestoreAddr string, trigger Trigger) error {
 	body, err := json.Marshal(map[string]any{
 		"eventType": "google.cloud.firestore.document.v1.created",
 		"database":  trigger.Database,
@@ -90,12 +72,7 @@ func register(ctx context.Context, firestoreAddr string, trigger Trigger) error 
 	if err != nil {
 		return err
 	}
-	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s",
-		firestoreAddr, trigger.Project, trigger.ID)
-	return post(ctx, url, body)
-}
-
-func post(ctx context.Context, url string, body []byte) error {
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s", e.Firestore.Addr(), trigger.Project, trigger.ID)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -108,7 +85,14 @@ func post(ctx context.Context, url string, body []byte) error {
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return errors.New("register trigger: " + res.Status + ": " + strings.TrimSpace(string(answer)))
+		return fmt.Errorf("register trigger: %s: %s", res.Status, bytes.TrimSpace(answer))
 	}
 	return nil
+}
+
+// Forget stops handing a trigger's events to its handler, and returns when no call of it is running.
+func (e *Emulators) Forget(trigger Trigger) {
+	e.triggers.mu.Lock()
+	defer e.triggers.mu.Unlock()
+	delete(e.triggers.handlers, trigger.path())
 }

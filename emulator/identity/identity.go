@@ -5,25 +5,34 @@
 package identity
 
 import (
+	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
+
+// lifetime of a token; Google's are valid for an hour too.
+const lifetime = time.Hour
 
 // Issuer issues and verifies ID tokens under a key of its own, made at the start. Its methods are safe for concurrent use.
 type Issuer struct {
 	project string
-	key     *rsa.PrivateKey
-	keyID   string
-	listen  net.Listener
+	key     jose.JSONWebKey // private
+	signer  jose.Signer
+	host    string
 	server  *http.Server
 	now     func() time.Time
 
@@ -41,17 +50,23 @@ type minted struct {
 
 // Start makes a key and serves tokens on a free port of 127.0.0.1. The caller must call Stop.
 func Start(project string) (*Issuer, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	key := jose.JSONWebKey{Key: private, KeyID: rand.Text(), Algorithm: string(jose.RS256), Use: "sig"}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	listen, err := process.Listen(0)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the metadata server: %w", err)
 	}
-	i := &Issuer{project: project, key: key, keyID: rand.Text(), listen: listen, now: time.Now, minted: map[principal]minted{}}
-	i.server = &http.Server{Handler: i.routes(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = i.server.Serve(listen) }()
+	i := &Issuer{
+		project: project, key: key, signer: signer, host: listen.Addr().String(), now: time.Now, minted: map[principal]minted{},
+	}
+	i.server = process.Serve(listen, i.routes())
 	return i, nil
 }
 
@@ -59,10 +74,10 @@ func Start(project string) (*Issuer, error) {
 func (i *Issuer) Stop() error { return i.server.Close() }
 
 // Host is the value for GCE_METADATA_HOST.
-func (i *Issuer) Host() string { return i.listen.Addr().String() }
+func (i *Issuer) Host() string { return i.host }
 
 // URL is the "iss" of the tokens.
-func (i *Issuer) URL() string { return "http://" + i.Host() }
+func (i *Issuer) URL() string { return "http://" + i.host }
 
 // KeysURL is where the public key is served as a JWK set (RFC 7517).
 func (i *Issuer) KeysURL() string { return i.URL() + "/certs" }
@@ -84,35 +99,29 @@ func (i *Issuer) Mint(audience, email string) (string, error) {
 	if m := i.minted[who]; now.Before(m.until) {
 		return m.token, nil
 	}
-	token, err := i.sign(audience, email, now)
+	token, err := jwt.Signed(i.signer).Claims(map[string]any{ // those of a Google ID token of a service account
+		"iss": i.URL(), "aud": audience, "sub": email, "email": email, "email_verified": true,
+		"iat": now.Unix(), "exp": now.Add(lifetime).Unix(),
+	}).Serialize()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("sign token: %w", err)
 	}
 	i.minted[who] = minted{token: token, until: now.Add(lifetime / 2)}
 	return token, nil
 }
 
-func (i *Issuer) sign(audience, email string, now time.Time) (string, error) {
-	return sign(i.key, i.keyID, claims{
-		Issuer: i.URL(), Audience: audience, Subject: email, Email: email, EmailVerified: true,
-		IssuedAt: now.Unix(), Expires: now.Add(lifetime).Unix(),
-	})
-}
-
 // Verify returns the e-mail address in a token that was issued here for audience and has not expired.
 func (i *Issuer) Verify(token, audience string) (email string, err error) {
-	c, err := open(&i.key.PublicKey, token)
-	switch {
-	case err != nil:
-		return "", err
-	case c.Issuer != i.URL():
-		return "", errors.New("the token is of another issuer")
-	case c.Audience != audience:
-		return "", errors.New("the token is for another audience")
-	case i.now().Unix() >= c.Expires:
-		return "", errors.New("the token has expired")
+	var claims struct {
+		Email string `json:"email"`
 	}
-	return c.Email, nil
+	keys := &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{i.key.Public().Key}}
+	verified, err := oidc.NewVerifier(i.URL(), keys, &oidc.Config{ClientID: audience, Now: i.now}).Verify(context.Background(), token)
+	if err != nil {
+		return "", err
+	}
+	err = verified.Claims(&claims)
+	return claims.Email, err
 }
 
 func (i *Issuer) routes() http.Handler {
@@ -157,9 +166,5 @@ func metadata(value func(*http.Request) (string, error)) http.HandlerFunc {
 
 func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"keys": []map[string]string{{
-		"kty": "RSA", "alg": "RS256", "use": "sig", "kid": i.keyID,
-		"n": encoding.EncodeToString(i.key.N.Bytes()),
-		"e": encoding.EncodeToString(big.NewInt(int64(i.key.E)).Bytes()),
-	}}})
+	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.key.Public()}})
 }

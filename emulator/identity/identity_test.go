@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"encoding/base64"
 	"net/http"
 	"os"
 	"strings"
@@ -18,7 +19,7 @@ func TestVerify(t *testing.T) {
 	if got, err := issuer.Verify(good, audience); err != nil || got != email {
 		t.Fatalf("Verify(good) = %q, %v", got, err)
 	}
-	later := &Issuer{key: issuer.key, listen: issuer.listen, now: func() time.Time { return time.Now().Add(lifetime + time.Second) }}
+	later := &Issuer{key: issuer.key, host: issuer.host, now: func() time.Time { return time.Now().Add(lifetime + time.Second) }}
 
 	parts := strings.Split(good, ".")
 	foreign := strings.Split(mint(t, issuer, "https://elsewhere.example", email), ".")
@@ -32,7 +33,7 @@ func TestVerify(t *testing.T) {
 		"other issuer":      {other, good},
 		"expired":           {later, good},
 		"exchanged claims":  {issuer, parts[0] + "." + foreign[1] + "." + parts[2]},
-		"unsigned":          {issuer, encoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."},
+		"unsigned":          {issuer, base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."},
 		"signature cut off": {issuer, parts[0] + "." + parts[1]},
 	}
 	for name, test := range tests {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // ErrPortInUse reports a port that another program listens on.
@@ -33,16 +34,40 @@ func FreePort() (int, error) {
 	return 0, fmt.Errorf("no free port found: %w", err)
 }
 
+// ChoosePort returns a port that is free: this one, or any for 0.
+func ChoosePort(port int) (int, error) {
+	if port == 0 {
+		return FreePort()
+	}
+	return port, CheckPort(port)
+}
+
 // CheckPort returns an error that wraps ErrPortInUse when port on 127.0.0.1 is taken.
 func CheckPort(port int) error {
-	l, err := net.Listen("tcp", Addr(port))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d: %w", port, ErrPortInUse)
-	}
+	l, err := Listen(port)
 	if err != nil {
-		return fmt.Errorf("port %d: %w", port, err)
+		return err
 	}
 	return l.Close()
+}
+
+// Listen opens a port of 127.0.0.1; 0 is any. The error wraps ErrPortInUse when it is taken.
+func Listen(port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", Addr(port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = ErrPortInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// Serve answers with handler until the returned server is closed.
+func Serve(l net.Listener, handler http.Handler) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	return server
 }
 
 // Addr is the loopback address of a port.

@@ -1,8 +1,15 @@
 package suite
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"net/url"
+
+	"cloud.google.com/go/firestore"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Addresses is where everything is reached, and what it is called.
@@ -45,4 +52,23 @@ func websocketURL(delivery string) string {
 	}
 	scheme := map[string]string{"http": "ws", "https": "wss"}[u.Scheme]
 	return (&url.URL{Scheme: scheme, Host: u.Host}).String()
+}
+
+// Documents connects to the suite's database; close the client when done.
+func (s *Suite) Documents(ctx context.Context) (*firestore.Client, error) {
+	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.emulators.Firestore.Addr())...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
+	}
+	return client, nil
+}
+
+// emulatorAt leads a Google client to an emulator. The environment, by which it would find one itself, belongs to the whole
+// process.
+func emulatorAt(addr string) []option.ClientOption {
+	return []option.ClientOption{
+		option.WithEndpoint(addr),
+		option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}
 }

@@ -8,11 +8,9 @@ import (
 
 	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 )
 
@@ -26,7 +24,7 @@ const (
 
 // servePushes opens the way from the delivery topic's push subscription to DeliverKeyPackages.
 func (s *Suite) servePushes(context.Context) error {
-	push, err := listen(0)
+	push, err := process.Listen(0)
 	if err != nil {
 		return fmt.Errorf("listen for pushes: %w", err)
 	}
@@ -50,26 +48,30 @@ func (s *Suite) createTopics(ctx context.Context) error {
 	}
 	defer admin.close()
 	id := s.config.DeliveryTopic
-	topic, deadTopic := s.name("topics", id), s.name("topics", id+"-dead")
-	for _, name := range []string{topic, deadTopic, s.name("topics", s.config.NoticeTopic)} {
-		if err := admin.createTopic(ctx, name); err != nil {
-			return err
+	topic, dead := s.name("topics", id), s.name("topics", id+"-dead")
+	for _, name := range []string{topic, dead, s.name("topics", s.config.NoticeTopic)} {
+		if _, err := admin.topics.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
+			return fmt.Errorf("create %s: %w", name, err)
 		}
 	}
-	dead := &pubsubpb.Subscription{Name: s.name("subscriptions", id+"-dead"), Topic: deadTopic}
-	if err := admin.createSubscription(ctx, dead); err != nil {
-		return err
-	}
-	return admin.createSubscription(ctx, &pubsubpb.Subscription{
-		Name:               s.pushSubscription(),
-		Topic:              topic,
-		AckDeadlineSeconds: int32(ackDeadline.Seconds()),
-		PushConfig:         &pubsubpb.PushConfig{PushEndpoint: s.pushURL},
-		RetryPolicy: &pubsubpb.RetryPolicy{
-			MinimumBackoff: durationpb.New(minimumBackoff), MaximumBackoff: durationpb.New(maximumBackoff),
+	for _, subscription := range []*pubsubpb.Subscription{
+		{Name: s.name("subscriptions", id+"-dead"), Topic: dead},
+		{
+			Name:               s.pushSubscription(),
+			Topic:              topic,
+			AckDeadlineSeconds: int32(ackDeadline.Seconds()),
+			PushConfig:         &pubsubpb.PushConfig{PushEndpoint: s.pushURL},
+			RetryPolicy: &pubsubpb.RetryPolicy{
+				MinimumBackoff: durationpb.New(minimumBackoff), MaximumBackoff: durationpb.New(maximumBackoff),
+			},
+			DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: dead, MaxDeliveryAttempts: maxDeliveryAttempts},
 		},
-		DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: deadTopic, MaxDeliveryAttempts: maxDeliveryAttempts},
-	})
+	} {
+		if _, err := admin.subscriptions.CreateSubscription(ctx, subscription); err != nil {
+			return fmt.Errorf("create %s: %w", subscription.Name, err)
+		}
+	}
+	return nil
 }
 
 func (s *Suite) pushSubscription() string {
@@ -83,10 +85,7 @@ func (s *Suite) restartPubSub(ctx context.Context) error {
 	if s.opts.Emulators != nil {
 		return errors.New("restart: the Pub/Sub emulator is shared with others")
 	}
-	if err := s.emulators.PubSub.Kill(); err != nil {
-		return err
-	}
-	if err := s.emulators.PubSub.Start(ctx); err != nil {
+	if err := errors.Join(s.emulators.PubSub.Kill(), s.emulators.PubSub.Start(ctx)); err != nil {
 		return err
 	}
 	return s.createTopics(ctx)
@@ -115,11 +114,7 @@ type pubsubAdmin struct {
 }
 
 func newPubsubAdmin(ctx context.Context, addr string) (*pubsubAdmin, error) {
-	options := []option.ClientOption{
-		option.WithEndpoint(addr),
-		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-	}
+	options := emulatorAt(addr)
 	topics, errTopics := pubsub.NewTopicAdminClient(ctx, options...)
 	subscriptions, errSubscriptions := pubsub.NewSubscriptionAdminClient(ctx, options...)
 	if err := errors.Join(errTopics, errSubscriptions); err != nil {
@@ -131,18 +126,4 @@ func newPubsubAdmin(ctx context.Context, addr string) (*pubsubAdmin, error) {
 func (a *pubsubAdmin) close() {
 	_ = a.topics.Close()
 	_ = a.subscriptions.Close()
-}
-
-func (a *pubsubAdmin) createTopic(ctx context.Context, name string) error {
-	if _, err := a.topics.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
-	}
-	return nil
-}
-
-func (a *pubsubAdmin) createSubscription(ctx context.Context, subscription *pubsubpb.Subscription) error {
-	if _, err := a.subscriptions.CreateSubscription(ctx, subscription); err != nil {
-		return fmt.Errorf("create %s: %w", subscription.Name, err)
-	}
-	return nil
 }

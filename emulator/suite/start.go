@@ -2,16 +2,14 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
-	"slices"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
@@ -69,30 +67,22 @@ func (s *Suite) listenForFunctions(context.Context) error {
 		{Deliver, s.opts.Ports.Deliver, pushAccount},
 		{Expire, s.opts.Ports.Expire, schedulerAccount},
 	} {
-		if err := s.listenForFunction(f.entryPoint, f.port, s.issuer.Account(f.invoker)); err != nil {
+		listener, err := process.Listen(f.port)
+		if err != nil {
 			return fmt.Errorf("%s: %w", f.entryPoint, err)
 		}
+		backend, err := s.addFunction(f.entryPoint, 0)
+		if err != nil {
+			return err
+		}
+		var function http.Handler = cloud.NewProxy(backend.addr)
+		if s.opts.Middleware != nil {
+			function = s.opts.Middleware(f.entryPoint, function)
+		}
+		url := "http://" + listener.Addr().String()
+		s.functionURLs[f.entryPoint] = url
+		s.serve(listener, cloud.NewAuthenticator(s.issuer, url, s.issuer.Account(f.invoker), function))
 	}
-	return nil
-}
-
-func (s *Suite) listenForFunction(entryPoint string, port int, invoker string) error {
-	backend, err := process.FreePort()
-	if err != nil {
-		return err
-	}
-	listener, err := listen(port)
-	if err != nil {
-		return err
-	}
-	url := "http://" + listener.Addr().String()
-	var wrap func(http.Handler) http.Handler
-	if s.opts.Middleware != nil {
-		wrap = func(function http.Handler) http.Handler { return s.opts.Middleware(entryPoint, function) }
-	}
-	s.functionURLs[entryPoint] = url
-	s.serve(listener, cloud.NewAuthenticator(s.issuer, url, invoker, process.Addr(backend), wrap))
-	s.children[entryPoint] = s.functionProcess(entryPoint, backend)
 	return nil
 }
 
@@ -129,7 +119,7 @@ func load(env map[string]string, required ...string) (config.Config, error) {
 // configure decides the settings of the functions and the gateway, and their addresses, which are among them.
 func (s *Suite) configure(context.Context) error {
 	if err := s.locateRelay(); err != nil {
-		return fmt.Errorf("relay: %w", err)
+		return err
 	}
 	env := s.environment()
 	var err error
@@ -139,7 +129,7 @@ func (s *Suite) configure(context.Context) error {
 	env[config.RelayAudience] = s.config.RelayAudience
 	for _, c := range s.children {
 		for name, value := range env {
-			c.spec.Env = append(c.spec.Env, name+"="+value)
+			c.Env = append(c.Env, name+"="+value)
 		}
 	}
 	return nil
@@ -151,19 +141,26 @@ func (s *Suite) locateRelay() error {
 		s.deliveryURL, s.socketURL = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
 		return nil
 	}
-	if err := s.locateUpstream(); err != nil {
-		return err
+	switch s.opts.Upstream {
+	case "":
+		upstream, err := s.add(Upstream, 0, func(addr string) []string { return []string{"upstream", addr} })
+		if err != nil {
+			return err
+		}
+		s.upstreamURL = "ws://" + upstream.addr
+	case NoUpstream:
+	default:
+		s.upstreamURL = s.opts.Upstream
 	}
-	port, err := s.gatewayPort()
+	gateway, err := s.addFunction(Gateway, s.opts.Ports.Gateway)
 	if err != nil {
 		return err
 	}
-	endpoint := process.Addr(port)
-	s.children[Gateway] = s.functionProcess(Gateway, port)
-	s.children[Gateway].ready = process.ServesHTTP("http://" + endpoint) // what needs Firestore is built then
+	gateway.Ready = process.ServesHTTP("http://" + gateway.addr) // what needs Firestore is built then
+	endpoint := gateway.addr
 	s.socketURL = "ws://" + endpoint
 	if s.opts.EndpointFront != nil {
-		front, err := listen(0)
+		front, err := process.Listen(0)
 		if err != nil {
 			return err
 		}
@@ -174,41 +171,34 @@ func (s *Suite) locateRelay() error {
 	return nil
 }
 
-func (s *Suite) locateUpstream() error {
-	switch s.opts.Upstream {
-	case "":
-		port, err := process.FreePort()
-		if err != nil {
-			return err
-		}
-		address := process.Addr(port)
-		s.children[Upstream] = s.child(address, Upstream, "upstream", address)
-		s.upstreamURL = "ws://" + address
-	case NoUpstream:
-	default:
-		s.upstreamURL = s.opts.Upstream
-	}
-	return nil
+// child is a process of ours that listens at an address of its own.
+type child struct {
+	process.Server
+	addr string
 }
 
-func (s *Suite) gatewayPort() (int, error) {
-	if s.opts.Ports.Gateway == 0 {
-		return process.FreePort()
+// childStart bounds the start of one of our own processes, which takes some 50 ms on an idle machine; nothing waits for it
+// to pass.
+const childStart = 2 * time.Minute
+
+// add adds a process that is yet to be started, at a port, which must be free; 0 chooses one.
+func (s *Suite) add(name string, port int, args func(addr string) []string) (*child, error) {
+	port, err := process.ChoosePort(port)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return s.opts.Ports.Gateway, process.CheckPort(s.opts.Ports.Gateway)
+	addr := process.Addr(port)
+	c := &child{process.Server{
+		Spec:  process.Spec{Name: name, Path: s.opts.Binary, Args: args(addr), Env: []string{fmt.Sprint("PORT=", port)}, LogFile: s.LogFile(name)},
+		Ready: process.Listens(addr), Within: childStart, Failed: s.failed,
+	}, addr}
+	s.children[name] = c
+	s.onStop(c.Stop)
+	return c, nil
 }
 
-// functionProcess is the process that serves an entry point, yet to be started.
-func (s *Suite) functionProcess(entryPoint string, port int) *child {
-	c := s.child(process.Addr(port), entryPoint, "function", entryPoint)
-	c.spec.Env = []string{"PORT=" + strconv.Itoa(port)}
-	return c
-}
-
-func (s *Suite) child(address, name string, arguments ...string) *child {
-	return &child{
-		spec: process.Spec{Name: name, Path: s.opts.Binary, Args: arguments, LogFile: s.LogFile(name)}, addr: address, failed: s.failed,
-	}
+func (s *Suite) addFunction(entryPoint string, port int) (*child, error) {
+	return s.add(entryPoint, port, func(string) []string { return []string{"function", entryPoint} })
 }
 
 // environment is the whole environment of a child: nothing of the developer's, so that the same run is the same everywhere.
@@ -228,28 +218,21 @@ func (s *Suite) environment() map[string]string {
 	return env
 }
 
-func (s *Suite) startUpstream(ctx context.Context) error {
-	c, ok := s.children[Upstream]
-	if !ok {
-		return nil // there is none, or the caller has one
-	}
-	s.progress("starting an ordinary relay")
-	s.onStop(c.stop)
-	return c.start(ctx)
-}
-
-func (s *Suite) startFunctions(ctx context.Context) error {
+// startChildren starts our own processes, the relay behind the gateway first.
+func (s *Suite) startChildren(ctx context.Context) error {
 	s.progress("starting the functions and the gateway")
-	entryPoints := slices.DeleteFunc([]string{Gateway, Claim, Deliver, Expire}, func(name string) bool { return s.children[name] == nil })
-	errs := make([]error, len(entryPoints))
-	var wg sync.WaitGroup
-	for i, entryPoint := range entryPoints {
-		c := s.children[entryPoint]
-		s.onStop(c.stop)
-		wg.Go(func() { errs[i] = c.start(ctx) })
+	if upstream := s.children[Upstream]; upstream != nil {
+		if err := upstream.Start(ctx); err != nil {
+			return err
+		}
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	var group errgroup.Group
+	for name, c := range s.children {
+		if name != Upstream {
+			group.Go(func() error { return c.Start(ctx) })
+		}
+	}
+	return group.Wait()
 }
 
 // registerTrigger has every document created in the requests collection brought to ClaimKeyPackages.
@@ -279,18 +262,7 @@ func (s *Suite) caller(entryPoint, account string) cloud.Caller {
 	return cloud.Caller{Minter: s.issuer, URL: s.functionURLs[entryPoint], Account: s.issuer.Account(account)}
 }
 
-// listen opens a port of 127.0.0.1; 0 is any.
-func listen(port int) (net.Listener, error) {
-	listener, err := net.Listen("tcp", process.Addr(port))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("port %d: %w", port, process.ErrPortInUse)
-	}
-	return listener, err
-}
-
 // serve answers with handler until the suite stops.
 func (s *Suite) serve(listener net.Listener, handler http.Handler) {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	s.onStop(server.Close)
-	go func() { _ = server.Serve(listener) }()
+	s.onStop(process.Serve(listener, handler).Close)
 }

@@ -115,7 +115,7 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
-		s.startUpstream, s.startFunctions, s.registerTrigger, s.startTick,
+		s.startChildren, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
@@ -163,7 +163,7 @@ func (s *Suite) LogFile(name string) string { return filepath.Join(s.dir, name+"
 // PID returns the id of the process that serves an entry point or Upstream now; 0 if there is none of that name.
 func (s *Suite) PID(name string) int {
 	if c, ok := s.children[name]; ok {
-		return c.pid()
+		return c.PID()
 	}
 	return 0
 }
@@ -178,10 +178,7 @@ func (s *Suite) Restart(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("restart: no process is called %q", name)
 	}
-	if err := c.kill(); err != nil {
-		return err
-	}
-	return c.start(ctx)
+	return errors.Join(c.Kill(), c.Start(ctx))
 }
 
 // prepare fills in what the options leave open.

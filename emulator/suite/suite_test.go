@@ -176,7 +176,7 @@ func TestStartFails(t *testing.T) {
 		opts Options
 		want string
 	}{
-		"busy relay port":    {t.Context(), Options{Ports: Ports{Gateway: port}}, "relay: port"},
+		"busy relay port":    {t.Context(), Options{Ports: Ports{Gateway: port}}, "RelayGateway: port"},
 		"busy function port": {t.Context(), Options{Ports: Ports{Claim: port}}, "ClaimKeyPackages: port"},
 		"wrong setting":      {t.Context(), Options{FunctionEnv: map[string]string{"ROLLOUT_MODE": "on"}}, "ROLLOUT_MODE"},
 		"interrupted":        {ended, Options{}, "context canceled"},

@@ -51,8 +51,7 @@ func decode(r *http.Request) (keypackage.RequestDocument, error) {
 	return doc, nil
 }
 
-// decodeDocument never panics, whatever the data. at is the time of the event, in case the document does not say when it
-// was created.
+// decodeDocument never panics, whatever the data. at is the time of the event, for a document that does not say its own.
 func decodeDocument(data []byte, at time.Time) (keypackage.RequestDocument, error) {
 	var event firestoredata.DocumentEventData
 	if err := proto.Unmarshal(data, &event); err != nil {

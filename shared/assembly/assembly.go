@@ -28,27 +28,29 @@ func Store(ctx context.Context, cfg config.Config) (*store.Store, error) {
 	return store.New(client, cfg.Collections, cfg.Policy), nil
 }
 
-// Claimer builds the use case of ClaimKeyPackages.
-func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) {
+// connect connects to what a claim needs: Firestore and the delivery topic.
+func connect(ctx context.Context, cfg config.Config) (*store.Store, *topic.Publisher, error) {
 	documents, err := Store(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	messages, err := topic.NewPublisher(ctx, cfg.Project, cfg.DeliveryTopic)
+	return documents, messages, err
+}
+
+// Claimer builds the use case of ClaimKeyPackages.
+func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) {
+	documents, messages, err := connect(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	return claimer(cfg, documents, messages, rollout.New(cfg.Mode, documents, time.Now)), nil
 }
 
-func claimer(
-	cfg config.Config, documents *store.Store, messages claiming.Publisher, mode rollout.Mode,
-) *claiming.Claimer {
+func claimer(cfg config.Config, documents *store.Store, messages claiming.Publisher, mode rollout.Mode) *claiming.Claimer {
 	return claiming.New(documents, messages, claiming.Settings{
 		Limits: claiming.Limits{
-			DeliveryTTL:        cfg.DeliveryTTL,
-			PairLimitPerHour:   cfg.PairLimitPerHour,
-			OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
+			DeliveryTTL: cfg.DeliveryTTL, PairLimitPerHour: cfg.PairLimitPerHour, OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
 		Mode: mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
 	}, time.Now)
@@ -76,11 +78,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 func Expirer(
 	ctx context.Context, cfg config.Config, answered func(context.Context, claiming.Result, error),
 ) (*expiring.Expirer, error) {
-	documents, err := Store(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	messages, err := topic.NewPublisher(ctx, cfg.Project, cfg.DeliveryTopic)
+	documents, messages, err := connect(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

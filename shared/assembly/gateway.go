@@ -50,18 +50,16 @@ func NewGateway(ctx context.Context, cfg config.Config, issuer Issuer, log *slog
 		return nil, err
 	}
 	service, err := serving.New(settings)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = service.Start(ctx)
 	}
-	if err := service.Start(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &Gateway{service, relayapi.NewEndpoint(guard, service.Sessions(), log)}, nil
 }
 
-func servingConfig(
-	ctx context.Context, cfg config.Config, documents *store.Store, log *slog.Logger,
-) (serving.Config, error) {
+func servingConfig(ctx context.Context, cfg config.Config, documents *store.Store, log *slog.Logger) (serving.Config, error) {
 	key, err := secretKey(ctx, cfg.Gateway.SecretKey, documents)
 	if err != nil {
 		return serving.Config{}, err

@@ -16,8 +16,11 @@ type Limits struct {
 	OwnerBudgetPerHour int
 }
 
-// errMoreStock says that the part of the stock read so far does not decide the matter.
-var errMoreStock = errors.New("more stock is needed")
+// What a decision may lack.
+var (
+	errMoreStock  = errors.New("more stock is needed")
+	errNotCounted = errors.New("what is left is to be counted")
+)
 
 // stock is the part of an owner's documents that was read. What its marks mean together:
 //
@@ -34,8 +37,9 @@ type stock struct {
 	beyondGap map[string]bool         // those of them between which and the oldest there may be others, not read
 	complete  bool                    // there are no more, or no more are read
 	truncated bool                    // no more are read: a bound was reached
-	counted   int                     // documents that there are at least
-	countedOf mls.Ciphersuite         // those that claim to be of this suite; 0: all
+	isCounted bool
+	counted   int             // documents, up to a limit
+	countedOf mls.Ciphersuite // those that claim to be of this suite; 0: all
 }
 
 // decision decides units one after another, each seeing the effects of those before.
@@ -60,7 +64,7 @@ type joinable struct {
 }
 
 // decide plans the answers to all units. It changes neither the view nor the stock, and returns errMoreStock if the stock
-// was not read far enough.
+// was not read far enough, errNotCounted if it has to be counted.
 func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*Plan, error) {
 	d := newDecision(view, s, limits, now)
 	for _, u := range units {
@@ -68,10 +72,12 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 			return nil, err
 		}
 	}
-	d.supplies()
 	d.noteStocked()
 	d.plan.Remaining = d.remaining()
 	d.clean()
+	if err := d.supplies(); err != nil {
+		return nil, err
+	}
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
 	for requester, pair := range d.pairs {
 		if !d.dirty[requester] {

@@ -73,8 +73,11 @@ func TestShortFailuresAreSurvived(t *testing.T) {
 					return nil
 				}
 				doc := signed(t, 1, forBob, three)
-				if call == "Dismiss" {
+				switch call {
+				case "Dismiss":
 					doc = signed(t, 1)
+				case "CountSuite":
+					doc = signed(t, 1, forBob) // not to the end of the stock
 				}
 				if _, err := d.first.Claim(t.Context(), doc); err != nil || failures == 0 || !d.answerOf(doc.ID).Complete() {
 					t.Errorf("%s, persisted %v: %v after %d failures", call, persisted, err, failures)

@@ -100,6 +100,8 @@ func (c *Claimer) plan(ctx context.Context, reader *stockReader, hope bool) (*Pl
 			settled, err = reader.settle(ctx, plan, hope)
 		case errors.Is(err, errMoreStock):
 			err = reader.readOldest(ctx)
+		case errors.Is(err, errNotCounted):
+			err = reader.count(ctx)
 		}
 		if settled || err != nil {
 			return plan, err
@@ -124,11 +126,10 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 	return 0
 }
 
-// read reads the view and the first page of the stock, and counts the rest, at the same time: nearly every claim needs all.
+// read reads the view and the first page of the stock at the same time: nearly every claim needs both.
 func (c *Claimer) read(ctx context.Context, reader *stockReader) (view *View, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return reader.readOldest(ctx) })
-	group.Go(func() error { return reader.count(ctx) })
 	group.Go(func() (err error) {
 		view, err = c.store.View(ctx, reader.owner, reader.units)
 		return err

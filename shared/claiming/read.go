@@ -88,14 +88,18 @@ func (r *stockReader) readNewest(ctx context.Context, limit int) error {
 	return nil
 }
 
-// count asks how many documents there are, as far as that matters for the owner's notices: of the ciphersuite that all
-// units ask for, or of all.
+// countLimit is how many documents are counted beyond those that the units take: after so many claims at the latest they are
+// counted again. Up to 1,000 cost as much as one.
+const countLimit = 20
+
+// count counts the documents for the owner's notices: of the ciphersuite that all units ask for, or of all.
 func (r *stockReader) count(ctx context.Context) (err error) {
 	suite, first := "", r.units[0].Request
 	if !first.AnySuite && !slices.ContainsFunc(r.units, func(u Unit) bool { return !u.Request.Matches(first.Suite) || u.Request.AnySuite }) {
 		r.countedOf, suite = first.Suite, keypackage.SuiteKey(first.Suite)
 	}
-	r.counted, err = r.store.CountSuite(ctx, r.owner, suite, wanted(r.units)+keypackage.RefilledStock)
+	r.counted, err = r.store.CountSuite(ctx, r.owner, suite, wanted(r.units)+countLimit)
+	r.isCounted = err == nil
 	return err
 }
 

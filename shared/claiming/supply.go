@@ -9,15 +9,20 @@ import (
 )
 
 // supplies records which levels the plan makes the owner's stock reach. It needs to know how much is left, up to the
-// number that counts as refilled, of every ciphersuite that something is taken from.
-func (d *decision) supplies() {
-	before := d.plan.Owner.Supplies
-	d.plan.Owner.Supplies = maps.Clone(before)
-	if d.plan.Owner.Supplies == nil {
-		d.plan.Owner.Supplies = make(map[string]keypackage.Supply)
-	}
+// number that counts as refilled, of every ciphersuite that something is taken from. Where the stock was not read to its end,
+// its documents are counted, unless the level is good and so much is known to be left that it stays so. What is known comes
+// from the last count, less what claims took since; every claim that takes something writes the owner's document under the
+// condition that no other has. If her stock sank otherwise, a notice is late, at most until the stock's end is read.
+func (d *decision) supplies() error {
+	owner, before := &d.plan.Owner, d.view.Owner
+	owner.Supplies, owner.AtLeast = make(map[string]keypackage.Supply), make(map[string]int)
+	maps.Copy(owner.Supplies, before.Supplies)
+	maps.Copy(owner.AtLeast, before.AtLeast)
 	for suite, touched := range d.watched() {
+		key := keypackage.SuiteKey(suite)
 		count, endless, reserve := d.left(suite)
+		known := max(count, owner.AtLeast[key]-d.taken(suite))
+		owner.AtLeast[key] = known
 		switch {
 		case endless:
 			continue
@@ -25,18 +30,33 @@ func (d *decision) supplies() {
 			if touched && count <= keypackage.LowStock {
 				d.require(d.ofSuite(suite)...)
 			}
-		case touched && !d.stock.complete && !d.cut:
-			count, reserve = max(count, d.uncounted(suite)), false
-		default:
+		case !touched || d.stock.complete || d.cut:
 			continue // over budget or past a bound: not known
+		case !before.Supplies[key].Sunk() && known > keypackage.LowStock:
+			continue
+		case !d.stock.isCounted:
+			return errNotCounted
+		default:
+			count, reserve = max(count, d.uncounted(suite)), false
 		}
-		key := keypackage.SuiteKey(suite)
-		if supply, changed := before[key].Sink(count, reserve, d.now); changed {
-			d.plan.Owner.Supplies[key] = supply
-			d.plan.WriteOwner = true
+		owner.AtLeast[key] = count
+		if supply, changed := before.Supplies[key].Sink(count, reserve, d.now); changed {
+			owner.Supplies[key], d.plan.WriteOwner = supply, true
 		}
 	}
-	d.plan.Owner.Pending = len(d.plan.Owner.DueNotices()) > 0
+	owner.Pending = len(owner.DueNotices()) > 0
+	return nil
+}
+
+// taken is how much of a ciphersuite the plan takes out of stock, or more.
+func (d *decision) taken(suite mls.Ciphersuite) int {
+	taken := len(d.plan.Removed)
+	for _, h := range d.plan.Consumed {
+		if h.Candidate.Suite == suite {
+			taken++
+		}
+	}
+	return taken
 }
 
 // uncounted estimates what is left of a ciphersuite by the number of documents, without those that are known to be of

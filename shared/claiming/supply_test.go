@@ -75,17 +75,65 @@ func TestLevelsByCount(t *testing.T) {
 		stock *stock
 		want  int
 	}{
-		"five, one goes":               {&stock{documents: fresh(2), counted: 5}, 0},
-		"four, one goes":               {&stock{documents: fresh(2), counted: 4}, 3},
-		"five, one of them of another": {&stock{documents: append(fresh(2), other), counted: 5}, 3},
-		"four of the suite":            {&stock{documents: append(fresh(2), other), counted: 4, countedOf: 1}, 3},
-		"one is of no use":             {&stock{documents: append(fresh(2), candidate("e", 9, expired)), counted: 5, countedOf: 1}, 3},
-		"their tags say nothing":       {&stock{documents: fresh(5), counted: 0, countedOf: 1}, 0},
+		"five, one goes":               {&stock{documents: fresh(2), isCounted: true, counted: 5}, 0},
+		"four, one goes":               {&stock{documents: fresh(2), isCounted: true, counted: 4}, 3},
+		"five, one of them of another": {&stock{documents: append(fresh(2), other), isCounted: true, counted: 5}, 3},
+		"four of the suite":            {&stock{documents: append(fresh(2), other), isCounted: true, counted: 4, countedOf: 1}, 3},
+		"one is of no use":             {&stock{documents: append(fresh(2), candidate("e", 9, expired)), isCounted: true, counted: 5, countedOf: 1}, 3},
+		"their tags say nothing":       {&stock{documents: fresh(5), isCounted: true, counted: 0, countedOf: 1}, 0},
 	} {
 		plan := decided(t, []Unit{ask("r", 1, ofSuite(1))}, nothingKnown(), tt.stock, generous)
 		if got := plan.Owner.Supplies["0x0001"].Count; got != tt.want {
 			t.Errorf("%s: %d left, want %d", name, got, tt.want)
 		}
+	}
+}
+
+// A stock of ten is counted by the first claim, and again when a level may have been reached. Whatever sinks without a claim is
+// told late, and never told wrong.
+func TestDocumentsAreCountedOnlyWhenThatMatters(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, fresh(10)...)
+	counts := 0
+	d.fault = func(call string, done bool) error {
+		if call == "CountSuite" && !done {
+			counts++
+		}
+		return nil
+	}
+	requester := 0
+	next := func() keypackage.Supply {
+		requester++
+		claim(t, d.first, signed(t, requester, forBob))
+		return d.owners[bob].Supplies["0x0001"]
+	}
+	for left := 9; left >= 4; left-- {
+		if got := next(); got.Level != "" || counts != 1 || d.owners[bob].AtLeast["0x0001"] != left {
+			t.Errorf("%d left: %+v after %d counts, known %v", left, got, counts, d.owners[bob].AtLeast)
+		}
+	}
+	if got := next(); got.Level != keypackage.LevelLow || got.Count != 3 || counts != 2 {
+		t.Errorf("three left: %+v after %d counts", got, counts)
+	}
+	for i := range 9 {
+		d.put(*candidate("new"+string(rune('a'+i)), 100))
+	}
+	if got := next(); got.Level != keypackage.LevelOK || got.Count != 11 || counts != 3 {
+		t.Errorf("after the refill: %+v after %d counts", got, counts)
+	}
+	for id := range d.stock {
+		if len(d.stock) > 4 { // deleted by her
+			delete(d.stock, id)
+		}
+	}
+	if got := next(); got.Level != keypackage.LevelOK || counts != 3 {
+		t.Errorf("after the deletion: %+v after %d counts", got, counts)
+	}
+	for range 8 {
+		next()
+	}
+	if got := next(); got.Level != keypackage.LevelReserve || got.Count != 1 {
+		t.Errorf("at the end: %+v", got)
 	}
 }
 

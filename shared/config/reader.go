@@ -29,64 +29,60 @@ func (r *reader) require(name string) {
 	}
 }
 
-// text reads a string that has to pass check, which returns the broken rule. The value is not repeated in the fault: a
-// URL may have a password in it.
-func (r *reader) text(name, fallback string, check func(string) error) string {
+// read reads a value with parse, whose error is the broken rule.
+func read[T any](r *reader, name string, fallback T, parse func(string) (T, error)) T {
 	value, ok := r.value(name)
 	if !ok {
 		return fallback
 	}
-	if err := check(value); err != nil {
+	parsed, err := parse(value)
+	if err != nil {
 		r.fault(name, "%v", err)
 		return fallback
 	}
-	return value
+	return parsed
+}
+
+// text reads a string that has to pass check. Rules do not repeat it: a URL may have a password in it.
+func (r *reader) text(name, fallback string, check func(string) error) string {
+	return read(r, name, fallback, func(value string) (string, error) { return value, check(value) })
 }
 
 // choice reads one of several words, the first of which is the default.
 func choice[word ~string](r *reader, name string, words ...word) word {
-	value, ok := r.value(name)
-	if !ok {
-		return words[0]
-	}
-	if !slices.Contains(words, word(value)) {
-		r.fault(name, "%q is not one of %v", value, words)
-		return words[0]
-	}
-	return word(value)
+	return read(r, name, words[0], func(value string) (word, error) {
+		if !slices.Contains(words, word(value)) {
+			return "", fmt.Errorf("%q is not one of %v", value, words)
+		}
+		return word(value), nil
+	})
 }
 
 func (r *reader) duration(name string, fallback, floor, ceiling time.Duration) time.Duration {
-	value, ok := r.value(name)
-	if !ok {
-		return fallback
-	}
-	d, err := time.ParseDuration(value)
-	if err != nil || d < floor || d > ceiling {
-		r.fault(name, "%q is not a duration from %v to %v, such as %v", value, floor, ceiling, fallback)
-		return fallback
-	}
-	return d
+	return read(r, name, fallback, func(value string) (time.Duration, error) {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < floor || d > ceiling {
+			return 0, fmt.Errorf("%q is not a duration from %v to %v, such as %v", value, floor, ceiling, fallback)
+		}
+		return d, nil
+	})
 }
 
 // count reads a whole number from floor to ceiling.
 func (r *reader) count(name string, fallback, floor, ceiling int) int {
-	value, ok := r.value(name)
-	if !ok {
-		return fallback
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < floor || n > ceiling {
-		r.fault(name, "%q is not a whole number from %d to %d", value, floor, ceiling)
-		return fallback
-	}
-	return n
+	return read(r, name, fallback, func(value string) (int, error) {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < floor || n > ceiling {
+			return 0, fmt.Errorf("%q is not a whole number from %d to %d", value, floor, ceiling)
+		}
+		return n, nil
+	})
 }
 
 // collections reads the collection names. Two collections of one name would mix documents of different shapes.
 func (r *reader) collections() Collections {
 	names := make(map[string]string) // collection -> variable
-	read := func(variable, fallback string) string {
+	named := func(variable, fallback string) string {
 		name := r.text(variable, fallback, collectionID)
 		if other, taken := names[name]; taken {
 			r.fault(variable, "%q is also the value of %s", name, other)
@@ -95,14 +91,14 @@ func (r *reader) collections() Collections {
 		return name
 	}
 	return Collections{
-		KeyPackages: read("KEYPACKAGES_COLLECTION", "mls_keypackages"),
-		Requests:    read("REQUESTS_COLLECTION", "mls_keypackage_requests"),
-		Deliveries:  read("DELIVERIES_COLLECTION", "mls_pending_deliveries"),
-		Tombstones:  read("TOMBSTONES_COLLECTION", "mls_keypackage_tombstones"),
-		Claims:      read("CLAIMS_COLLECTION", "mls_keypackage_claims"),
-		Ledger:      read("LEDGER_COLLECTION", "mls_keypackage_ledger"),
-		Pairs:       read("PAIRS_COLLECTION", "mls_keypackage_pairs"),
-		Owners:      read("OWNERS_COLLECTION", "mls_keypackage_owners"),
+		KeyPackages: named("KEYPACKAGES_COLLECTION", "mls_keypackages"),
+		Requests:    named("REQUESTS_COLLECTION", "mls_keypackage_requests"),
+		Deliveries:  named("DELIVERIES_COLLECTION", "mls_pending_deliveries"),
+		Tombstones:  named("TOMBSTONES_COLLECTION", "mls_keypackage_tombstones"),
+		Claims:      named("CLAIMS_COLLECTION", "mls_keypackage_claims"),
+		Ledger:      named("LEDGER_COLLECTION", "mls_keypackage_ledger"),
+		Pairs:       named("PAIRS_COLLECTION", "mls_keypackage_pairs"),
+		Owners:      named("OWNERS_COLLECTION", "mls_keypackage_owners"),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,29 +19,29 @@ const (
 )
 
 var (
-	projectPattern  = regexp.MustCompile(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`)
-	databasePattern = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`)
-	topicPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	reservedPattern = regexp.MustCompile(`^__.*__$`)
-
 	endpointPattern = regexp.MustCompile(`^https?://` + authority + `/(` + urlCharacter + `)+$`)
 )
 
-// projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.
-func projectID(s string) error {
-	if !projectPattern.MatchString(s) {
-		return errors.New("is not a project id")
+// matching returns a check for texts that match a pattern, except some.
+func matching(pattern, rule string, except ...string) func(string) error {
+	compiled := regexp.MustCompile(pattern)
+	return func(s string) error {
+		if !compiled.MatchString(s) || slices.Contains(except, s) {
+			return errors.New(rule)
+		}
+		return nil
 	}
-	return nil
 }
 
-// databaseID follows https://firebase.google.com/docs/firestore/manage-databases.
-func databaseID(s string) error {
-	if !databasePattern.MatchString(s) || s == "default" { // the mistake that this is would find no database
-		return errors.New("is neither (default), with its brackets, nor a database id: 4 to 63 lower-case letters, digits and hyphens")
-	}
-	return nil
-}
+var (
+	// projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.
+	projectID = matching(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`, "is not a project id")
+	// databaseID follows https://firebase.google.com/docs/firestore/manage-databases. A database "default" would not be found.
+	databaseID = matching(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`,
+		"is neither (default), with its brackets, nor a database id: 4 to 63 lower-case letters, digits and hyphens", "default")
+	email = matching(`^[^@\s]+@[^@\s]+$`, "must be the e-mail of a service account")
+)
 
 // collectionID follows https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields.
 func collectionID(s string) error {
@@ -55,6 +56,8 @@ func collectionID(s string) error {
 	return nil
 }
 
+var topicPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+
 // topicID follows https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names.
 func topicID(s string) error {
 	if !topicPattern.MatchString(s) || strings.HasPrefix(s, "goog") {
@@ -63,9 +66,8 @@ func topicID(s string) error {
 	return nil
 }
 
-// CheckRelayURL accepts what a bearer token may be sent to, https anywhere, http only inside this machine, and of which no
-// part is likely to be a secret: user information, query and fragment are where people put them. The error is the broken
-// rule, without the URL.
+// CheckRelayURL accepts what a bearer token may be sent to (https anywhere, http only inside this machine) and no part of which is
+// likely to be a secret, as user information, query and fragment are. The error is the broken rule, without the URL.
 func CheckRelayURL(s string) error {
 	u, err := url.Parse(s)
 	switch {

@@ -69,9 +69,8 @@ func (d *Deliverer) ForRequester(ctx context.Context, requester string) (Result,
 	return result, err
 }
 
-// Repeat sends those of the deliveries that were delivered to their requester again, until they expire: to a session that did
-// not exist then. The requester has them already, so nothing is exposed by that and nothing recorded. Errors are as for
-// ForRequest.
+// Repeat sends what was delivered to its requester again, until it expires: to a session that did not exist then. Nothing is
+// exposed by that, and nothing recorded. Errors are as for ForRequest.
 func (d *Deliverer) Repeat(ctx context.Context, refs []keypackage.DeliveryRef) (Result, error) {
 	return d.handle(ctx, func(w *work) error { return w.repeat(ctx, refs) })
 }

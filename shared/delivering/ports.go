@@ -35,8 +35,7 @@ type Store interface {
 	SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error
 }
 
-// Relay writes deliveries to the sessions of requesters: the relay's delivery endpoint, or sessions of this process. It
-// may be called concurrently.
+// Relay writes deliveries to requesters' sessions: at the relay's endpoint, or of this process. It may be called concurrently.
 type Relay interface {
 	// Push makes one push. It returns soon after ctx has ended and begins to write nothing later: leases rest on that.
 	Push(ctx context.Context, push Push) Results

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -23,10 +24,10 @@ var (
 	storePauses = retry.Doubling(20*time.Millisecond, 2*time.Second)
 )
 
-// begin commits the write that allows a push. Only the writer whose write is known to have succeeded may push, and nobody
-// else may say how the push ended. If it ends in an error it may have succeeded: then the holder's name, which stays until
-// a push has begun, is found on the deliveries when they are read again. If its lease is over by then (a claim that began the
-// push took long to commit), it is known that nothing was sent, and that is recorded along with the next push.
+// begin commits the write that allows a push: only the writer who knows that it succeeded may push, and say how that ended. If
+// it ends in an error it may have succeeded: then the holder's name, kept until a push has begun, is on the deliveries when
+// they are read again. If its lease is over by then (a claim that began the push took long to commit), nothing was sent, and
+// that is recorded along with the next push.
 func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error {
 	if s.holder == "" {
 		s.holder = rand.Text()
@@ -57,11 +58,9 @@ func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error
 // pushBatch makes the push that has begun, and records its results. They are recorded even if the caller has gone.
 func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
 	pushNo := make(map[string]int, len(batch))
-	for _, d := range batch {
-		pushNo[d.ID] = d.PushNo
-	}
 	results := s.send(ctx, batch)
 	for _, d := range batch {
+		pushNo[d.ID] = d.PushNo
 		s.count(d, results[d.ID])
 	}
 	if err := s.record(context.WithoutCancel(ctx), batch, pushNo, results); err != nil {
@@ -126,19 +125,12 @@ func (w *work) callOnce(ctx context.Context, push Push) Results {
 }
 
 func (s *session) maySend(push Push) bool {
-	if !s.now().Before(s.until) {
-		return false
-	}
-	for _, d := range push.Deliveries {
-		if !d.MaySend(s.now(), s.timeout) {
-			return false
-		}
-	}
-	return true
+	now := s.now()
+	late := func(d *keypackage.Delivery) bool { return !d.MaySend(now, s.timeout) }
+	return now.Before(s.until) && !slices.ContainsFunc(push.Deliveries, late)
 }
 
-// record saves how the push ended. A delivery may have changed meanwhile: a request joined, or it expired. Then it is
-// read again and the result applied to what it is now.
+// record saves how the push ended. What has changed meanwhile (a request joined, it expired) is read again first.
 func (s *session) record(
 	ctx context.Context, batch []*keypackage.Delivery, pushNo map[string]int, results map[string]keypackage.PushResult,
 ) error {
@@ -147,37 +139,27 @@ func (s *session) record(
 			batch, err = s.reread(ctx, batch)
 		}
 		if err == nil {
-			err = s.store.SaveResults(ctx, s.finished(batch, pushNo, results))
+			changed := slices.DeleteFunc(slices.Clone(batch), func(d *keypackage.Delivery) bool {
+				return !d.Finish(pushNo[d.ID], results[d.ID], s.now())
+			})
+			err = s.store.SaveResults(ctx, changed)
 		}
 		return err != nil && attempt < recordAttempts, err
 	})
 }
 
-// finished returns those deliveries that the results change.
-func (s *session) finished(
-	batch []*keypackage.Delivery, pushNo map[string]int, results map[string]keypackage.PushResult,
-) (changed []*keypackage.Delivery) {
-	for _, d := range batch {
-		if d.Finish(pushNo[d.ID], results[d.ID], s.now()) {
-			changed = append(changed, d)
-		}
-	}
-	return changed
-}
-
 // reread returns the deliveries as they are now, or those of before with an error.
-func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) ([]*keypackage.Delivery, error) {
-	refs := make([]keypackage.DeliveryRef, len(batch))
-	for i, d := range batch {
-		refs[i] = d.Ref()
+func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) (again []*keypackage.Delivery, err error) {
+	var refs []keypackage.DeliveryRef
+	for _, d := range batch {
+		refs = append(refs, d.Ref())
 	}
 	found, err := s.store.Deliveries(ctx, refs)
 	if err != nil {
 		return batch, err
 	}
-	again := make([]*keypackage.Delivery, len(found))
 	for i := range found {
-		again[i] = &found[i].Delivery
+		again = append(again, &found[i].Delivery)
 	}
 	return again, nil
 }

@@ -6,18 +6,17 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
-// Result says what a message brought about, for the log. Deliveries are counted as often as they were pushed.
+// Result says what a message brought about, for the log. Deliveries count each time they are pushed, not when only sent again.
 type Result struct {
 	Pushes    int // calls of the relay
 	Delivered int
-	Repeated  int      // sent again; no part of Delivered, nor of Latencies
 	Waiting   int      // nobody there, or nobody listening: still pending
 	Parked    int      // the relay does not know the event, or rejects it
 	Failed    int      // certainly not delivered, because the push failed as a whole: still pending
 	Unclear   int      // the requester may have it
 	Alerts    []string // results that somebody has to look at
-	// Latencies holds, for each delivery completed, the time from the relay's receipt of the request.
-	Latencies []time.Duration
+
+	Latencies []time.Duration // of each delivery completed, since the relay received the request
 }
 
 // Describe adds the result to a log line.
@@ -40,7 +39,6 @@ func (r Result) Describe(line *logging.Line) {
 func (r *Result) Add(other Result) {
 	r.Pushes += other.Pushes
 	r.Delivered += other.Delivered
-	r.Repeated += other.Repeated
 	r.Waiting += other.Waiting
 	r.Parked += other.Parked
 	r.Failed += other.Failed

@@ -19,9 +19,9 @@ const (
 
 // Why a message is worth repeating although nothing has failed.
 var (
-	errLeased   = errors.New("another push is under way")
-	errTooLate  = errors.New("the lease was too short for a push")
-	errTimeOver = errors.New("the time for one message is over")
+	errLeased   = retryLater("leased", errors.New("another push is under way"))
+	errLate     = retryLater("late", errors.New("the lease was too short for a push"))
+	errTimeOver = retryLater("time_over", errors.New("the time for one message is over"))
 )
 
 // session pushes the deliveries of one request, for one message.
@@ -92,7 +92,7 @@ func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.D
 func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) error {
 	for _, batch := range batches(ready) {
 		if !s.now().Before(s.until) {
-			return retryLater("time_over", errTimeOver)
+			return errTimeOver
 		}
 		if err := s.begin(ctx, batch); err != nil {
 			return s.notBegun(ctx, err)
@@ -108,15 +108,11 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 // have begun the push all the same.
 func (s *session) notBegun(ctx context.Context, err error) error {
 	if errors.Is(err, keypackage.ErrConflict) {
-		s.conflicts++
-		if s.conflicts <= maxConflicts {
+		if s.conflicts++; s.conflicts <= maxConflicts {
 			return nil
 		}
-	} else {
-		s.failures++
-		if s.failures < beginAttempts && retry.Pause(ctx, storePauses(s.failures)) == nil {
-			return nil
-		}
+	} else if s.failures++; s.failures < beginAttempts && retry.Pause(ctx, storePauses(s.failures)) == nil {
+		return nil
 	}
 	return retryLater("not_begun", err)
 }
@@ -137,14 +133,14 @@ func (s *session) await(ctx context.Context, leased *keypackage.Delivery) error 
 		}
 		leased = &found[0].Delivery
 	}
-	return retryLater("leased", errLeased)
+	return errLeased
 }
 
 // finish tells the outcome if no push has carried it.
 func (s *session) finish(ctx context.Context) error {
 	if len(s.push.Outcome) > 0 {
 		if !s.now().Before(s.until) {
-			return retryLater("time_over", errTimeOver)
+			return errTimeOver
 		}
 		push := s.push
 		push.ExpiresAt = s.outcomeEnds
@@ -154,7 +150,7 @@ func (s *session) finish(ctx context.Context) error {
 		}
 	}
 	if s.late {
-		return retryLater("late", errTooLate)
+		return errLate
 	}
 	return nil
 }

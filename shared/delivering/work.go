@@ -67,17 +67,14 @@ func (d *Deliverer) granted(
 	return answer, found, rest, nil
 }
 
-// pushOpen pushes everything that is open for a requester, page by page. What fails would fail for the rest, too, but for a
-// claim that cannot be read.
+// pushOpen pushes all that is open for a requester, in pages. Any failure would be repeated, but for an unreadable claim.
 func (w *work) pushOpen(ctx context.Context, requester string) error {
 	var unreadable error
-	after := ""
-	for range openLimit / page {
+	for after, n := "", page; n <= openLimit; n += page {
 		open, err := w.store.OpenFor(ctx, requester, after, page)
 		if err != nil || len(open) == 0 {
 			return cmp.Or(err, unreadable)
 		}
-		last := len(open) < page
 		after = open[len(open)-1].ID
 		for _, group := range byRequest(open) {
 			answer, err := w.answerFor(ctx, &group[0].Delivery)
@@ -92,7 +89,7 @@ func (w *work) pushOpen(ctx context.Context, requester string) error {
 				return err
 			}
 		}
-		if last {
+		if len(open) < page {
 			break
 		}
 	}
@@ -113,13 +110,10 @@ func byRequest(found []keypackage.StoredDelivery) [][]keypackage.StoredDelivery 
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.LatestRequest(), b.LatestRequest()))
 	})
 	var groups [][]keypackage.StoredDelivery
-	index := make(map[string]int)
 	for _, f := range found {
-		i, ok := index[f.LatestRequest()]
-		if !ok {
-			i = len(groups)
-			index[f.LatestRequest()] = i
-			groups = append(groups, nil)
+		i := slices.IndexFunc(groups, func(g []keypackage.StoredDelivery) bool { return g[0].LatestRequest() == f.LatestRequest() })
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
 		}
 		groups[i] = append(groups[i], f)
 	}
@@ -139,15 +133,12 @@ func (w *work) push(
 		work: w, holder: holder, tried: make(map[string]bool), outcomeEnds: answer.CreatedAt().Add(OutcomeAge),
 		push: Push{RequestID: answer.RequestID(), Requester: answer.Requester()},
 	}
-	if w.now().Before(s.outcomeEnds) && !w.told[s.push.RequestID] && tellable(answer) {
+	// An outcome is told once, so none while an owner's claim is missing, and only to whoever has signed the request.
+	if answer.Complete() && answer.Authentic() && w.now().Before(s.outcomeEnds) && !w.told[s.push.RequestID] {
 		s.push.Outcome = answer.Rows()
 	}
 	return s.run(ctx, found, rest)
 }
-
-// tellable reports whether the outcome can be told: the requester has signed the request, and no owner's claim is missing,
-// since an outcome is told once.
-func tellable(answer keypackage.Answer) bool { return answer.Complete() && answer.Authentic() }
 
 // repeat sends what was delivered once more, page by page.
 func (w *work) repeat(ctx context.Context, refs []keypackage.DeliveryRef) error {
@@ -171,14 +162,11 @@ func (w *work) sendAgain(ctx context.Context, found []keypackage.StoredDelivery)
 		}
 	}
 	for _, batch := range batches(again) {
-		push := Push{RequestID: batch[0].RequestID, Requester: batch[0].Requester, Deliveries: batch}
-		push.ExpiresAt = earliestEnd(batch)
-		results := w.callOnce(ctx, push)
+		results := w.callOnce(ctx, Push{
+			RequestID: batch[0].RequestID, Requester: batch[0].Requester, Deliveries: batch, ExpiresAt: earliestEnd(batch),
+		})
 		for _, d := range batch {
 			w.alert(results.Of(d.ID))
-			if results.Of(d.ID) == keypackage.ResultDelivered {
-				w.result.Repeated++
-			}
 		}
 		if results.Whole.Fails() {
 			return failed(results)

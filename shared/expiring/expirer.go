@@ -48,8 +48,7 @@ type job struct {
 	run  func(context.Context, *Report) error
 }
 
-// jobs are what there is to do in a mode. In every mode deliveries end and requests lose their marks; stock is removed and
-// anything published in mode deliver only.
+// jobs are what there is to do in a mode. In every mode deliveries end and requests lose their marks; the rest is for deliver.
 func (e *Expirer) jobs(mode keypackage.Mode) []job {
 	jobs := []job{{"expire", e.expireDeliveries}}
 	switch mode {

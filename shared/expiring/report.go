@@ -54,9 +54,7 @@ func readable[T any](all iter.Seq2[T, error], report *Report) iter.Seq2[T, error
 		for one, err := range all {
 			if errors.Is(err, keypackage.ErrUnreadable) {
 				report.skip(err)
-				continue
-			}
-			if !yield(one, err) || err != nil {
+			} else if !yield(one, err) || err != nil {
 				return
 			}
 		}

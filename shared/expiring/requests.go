@@ -37,8 +37,7 @@ func (e *Expirer) recoverRequests(ctx context.Context, report *Report) error {
 	})
 }
 
-// dismissRequests is what is done about marks in mode off: what was received then is left alone for good, unless it was begun
-// before.
+// dismissRequests removes marks in mode off: what was received then is left alone for good, unless it was begun before.
 func (e *Expirer) dismissRequests(ctx context.Context, report *Report) error {
 	return e.eachMarked(ctx, func(doc keypackage.RequestDocument) func() {
 		units, isRequest := doc.Unverified()

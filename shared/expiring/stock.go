@@ -14,46 +14,41 @@ import (
 // removeBatch is how many documents one transaction removes.
 const removeBatch = 25
 
-// eachAlone does something about what can be read, one after another: what fails for one does not keep the others waiting.
+// eachAlone does something about each thing that can be read: what fails for one does not keep the others waiting, and what loses
+// a race is left to the next run.
 func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], report *Report, do func(T) error) error {
 	var failures []error
 	for one, err := range readable(all, report) {
 		if err == nil && e.delivers(ctx) {
 			err = do(one)
 		}
-		if failures = append(failures, err); ctx.Err() != nil {
+		if !errors.Is(err, keypackage.ErrConflict) {
+			failures = append(failures, err)
+		}
+		if ctx.Err() != nil {
 			break
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated
-// but not lost; its id is the same each time.
+// notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated, under
+// the same id, but not lost.
 func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 	return eachAlone(ctx, e, e.store.PendingOwners(ctx), report, func(owner keypackage.Owner) error {
-		return e.notify(ctx, owner, report)
+		notices := owner.DueNotices()
+		if err := e.notices.PublishNotices(ctx, notices); err != nil {
+			return err
+		}
+		report.Notices += len(notices)
+		owner.MarkNotified(notices)
+		return e.store.SaveSupplies(ctx, owner)
 	})
 }
 
-// notify publishes an owner's notices and records it. If a claim was faster, the next run publishes them again.
-func (e *Expirer) notify(ctx context.Context, owner keypackage.Owner, report *Report) error {
-	notices := owner.DueNotices()
-	if err := e.notices.PublishNotices(ctx, notices); err != nil {
-		return err
-	}
-	report.Notices += len(notices)
-	owner.MarkNotified(notices)
-	err := e.store.SaveSupplies(ctx, owner)
-	if errors.Is(err, keypackage.ErrConflict) {
-		return nil
-	}
-	return err
-}
-
-// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that meets
-// them. What is over only takes up room, so a run looks at the stock of a part of the owners, and within about an hour at all:
-// an index by owner has no end at which everything is written, as one by the time of expiry would.
+// removeExpired removes packages whose time is over. Those without an end of their own are removed by the claim that meets them.
+// What is over only takes up room, so a run looks at a part of the owners, and an hour at all: an index by owner has no end at
+// which everything is written, as one by the time of expiry would.
 func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {
 	from, to := ownersOf(e.now())
 	for batch, err := range batches(e.store.Over(ctx, from, to, e.now()), removeBatch, report) {
@@ -82,15 +77,10 @@ func ownersOf(now time.Time) (from, to string) {
 	return from, to
 }
 
-// retireReserves removes reserves that are no last resort and whose owners have enough fresh packages: their private keys are
-// likely to be gone.
+// retireReserves removes reserves, no last resorts, whose owners have enough fresh packages: their private keys are likely gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
 	return eachAlone(ctx, e, e.store.Retirable(ctx, e.now()), report, func(entry keypackage.Ledger) error {
-		err := e.retire(ctx, entry, report)
-		if errors.Is(err, keypackage.ErrConflict) {
-			return nil
-		}
-		return err
+		return e.retire(ctx, entry, report)
 	})
 }
 

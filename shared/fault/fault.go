@@ -5,7 +5,10 @@
 // or a retry, so that use cases never think about HTTP status codes.
 package fault
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // Internal is the reason of an error that nobody classified.
 const Internal = "internal"
@@ -85,21 +88,15 @@ func decisive(err error) *Error {
 			return decisive(cause)
 		}
 	case interface{ Unwrap() []error }:
-		return first(e.Unwrap())
+		var permanent *Error
+		for _, branch := range e.Unwrap() {
+			found := decisive(branch)
+			if !found.permanent {
+				return found
+			}
+			permanent = cmp.Or(permanent, found)
+		}
+		return cmp.Or(permanent, unclassified)
 	}
 	return unclassified
-}
-
-func first(branches []error) *Error {
-	answer := unclassified
-	for i, branch := range branches {
-		found := decisive(branch)
-		if !found.permanent {
-			return found
-		}
-		if i == 0 {
-			answer = found
-		}
-	}
-	return answer
 }

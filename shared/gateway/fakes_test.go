@@ -149,6 +149,12 @@ func (s *store) grant(ctx context.Context, requester, owner, request string) {
 	if !ok {
 		return
 	}
+	s.mu.Lock() // a claim is recorded before anything is sent
+	if s.granted == nil {
+		s.granted = map[string][]gateway.Event{}
+	}
+	s.granted[requester+request] = append(s.granted[requester+request], e)
+	s.mu.Unlock()
 	wait := s.gateway.Deliver(gateway.DirectEvent{
 		ID: request + "_" + e.ID, Recipient: requester, Requests: []string{request}, Event: e, Expires: time.Now().Add(time.Minute),
 	})
@@ -158,12 +164,8 @@ func (s *store) grant(ctx context.Context, requester, owner, request string) {
 	s.statuses = append(s.statuses, status)
 	if status != outbox.Delivered {
 		s.stock = append(s.stock, e)
-		return
+		delete(s.granted, requester+request)
 	}
-	if s.granted == nil {
-		s.granted = map[string][]gateway.Event{}
-	}
-	s.granted[requester+request] = append(s.granted[requester+request], e)
 }
 
 func (s *store) Granted(_ context.Context, requester string, requests []string) ([]gateway.Event, error) {

@@ -33,8 +33,7 @@ func Serve(logger *slog.Logger, run Run) http.HandlerFunc {
 	}
 }
 
-// reply acknowledges with 200 or 204, which mean the same to Pub/Sub, to Eventarc and to their emulators. What is worth
-// trying again gets 503.
+// reply acknowledges with 200 or 204, which mean the same to Pub/Sub, Eventarc and their emulators, or asks again with 503.
 func reply(w http.ResponseWriter, body []byte, err error) {
 	switch {
 	case fault.IsRetryable(err):

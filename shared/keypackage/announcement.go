@@ -2,9 +2,8 @@ package keypackage
 
 import "strings"
 
-// Announcement says that a request was answered. It names the documents that hold the answer, so that whoever delivers can
-// read them by id in one round trip instead of searching for them. The names are hints: the store decides what there is,
-// and what is not named is searched for.
+// Announcement says that a request was answered. It names the documents that hold the answer, so that whoever delivers reads
+// them by id in one round trip. The names are hints: the store decides what there is, and what is not named is searched for.
 type Announcement struct {
 	RequestID string
 	// Granted holds, by owner whose claim there is, the packages for which the request created deliveries.
@@ -21,11 +20,10 @@ func NewAnnouncement(answer Answer) Announcement {
 	for _, c := range answer.Claims {
 		a.Granted[c.Owner] = nil
 		for _, id := range c.DeliveryIDs {
-			if !strings.HasPrefix(id, DeliveryID(a.RequestID, "")) || named == mostAnnounced {
-				continue // joined, or one too many
+			if strings.HasPrefix(id, DeliveryID(a.RequestID, "")) && named < mostAnnounced { // not joined
+				a.Granted[c.Owner] = append(a.Granted[c.Owner], PackageOf(id))
+				named++
 			}
-			a.Granted[c.Owner] = append(a.Granted[c.Owner], PackageOf(id))
-			named++
 		}
 	}
 	return a

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Answer is what is recorded of the answer to one request: a claim for each of its units, as far as they are answered, or
-// the dismissal of the request as a whole. What it says is repeated, never decided again. The zero value is no answer.
+// Answer is what is recorded of the answer to one request: a claim for each answered unit, or the dismissal of the whole request.
+// What it says is repeated, never decided again. The zero value is no answer.
 type Answer struct {
 	Claims    []Claim
 	Dismissal *Dismissal // nil unless the request was dismissed; then there is no claim
@@ -30,40 +30,27 @@ type Dismissal struct {
 // DismissalID returns the document id of the dismissal of a request. It is among the claims, as that of no owner.
 func DismissalID(requestID string) string { return ClaimID(requestID, "") }
 
-// answered is what every part of an answer says of its request.
-type answered struct {
-	requestID, requester string
-	authentic            bool
-	keepUntil            time.Time
-}
-
-func (a Answer) of() answered {
+// any returns one part of the answer, for what every part says of the request. That of a dismissal is no claim.
+func (a Answer) any() Claim {
 	if d := a.Dismissal; d != nil {
-		return answered{d.RequestID, d.Requester, d.Authentic, d.KeepUntil}
+		return Claim{RequestID: d.RequestID, Requester: d.Requester, Authentic: d.Authentic, KeepUntil: d.KeepUntil}
 	}
 	if len(a.Claims) == 0 {
-		return answered{}
+		return Claim{}
 	}
-	c := &a.Claims[0]
-	return answered{c.RequestID, c.Requester, c.Authentic, c.KeepUntil}
+	return a.Claims[0]
 }
 
 // Empty reports whether nothing is recorded.
 func (a Answer) Empty() bool { return len(a.Claims) == 0 && a.Dismissal == nil }
 
-// RequestID names the request; "" of no answer.
-func (a Answer) RequestID() string { return a.of().requestID }
+// RequestID and the methods below return what every part says, and zero values of no answer.
+func (a Answer) RequestID() string    { return a.any().RequestID }
+func (a Answer) Requester() string    { return a.any().Requester } // "" if the request cannot be read that far
+func (a Answer) Authentic() bool      { return a.any().Authentic } // the requester has signed it, so that the outcome is told
+func (a Answer) KeepUntil() time.Time { return a.any().KeepUntil }
 
-// Requester is who asked, or "" if that is not known.
-func (a Answer) Requester() string { return a.of().requester }
-
-// Authentic reports whether the requester has signed the request, so that the outcome is told.
-func (a Answer) Authentic() bool { return a.of().authentic }
-
-// KeepUntil is until when the answer is kept.
-func (a Answer) KeepUntil() time.Time { return a.of().keepUntil }
-
-// Observed reports whether the request was only observed, so that nobody is told.
+// Observed reports whether the request was only observed, so that nobody is told of it.
 func (a Answer) Observed() bool { return a.Dismissal != nil && a.Dismissal.Outcome == OutcomeObserved }
 
 // CreatedAt is when the last part of the answer was recorded; zero of no answer.

@@ -70,11 +70,8 @@ func (c *Claim) Deliveries() []DeliveryRef {
 	return refs
 }
 
-// answerBeyond is how long an answer outlives its request, so that late repetitions still find it.
-const answerBeyond = 24 * time.Hour
-
-// KeepAnswerUntil returns until when the answer to a request is kept.
-func KeepAnswerUntil(validUntil time.Time) time.Time { return validUntil.Add(answerBeyond) }
+// KeepAnswerUntil returns until when the answer to a request is kept: a day beyond its end, so that late repetitions find it.
+func KeepAnswerUntil(validUntil time.Time) time.Time { return validUntil.Add(24 * time.Hour) }
 
 // Row is one line of an outcome, as the requester is told it: one owner's, or with Owner "" that of a dismissal.
 type Row struct {
@@ -95,19 +92,14 @@ type Granted struct {
 
 // Row returns the claim as a line of the outcome.
 func (c *Claim) Row() Row {
-	reason := c.Reason
-	if reason == "" && c.Status != StatusFull {
-		reason = string(c.Status)
+	row := Row{
+		Owner: c.Owner, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve, Reason: c.Reason, RetryAt: c.RetryAt,
 	}
-	return Row{
-		Owner: c.Owner, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve,
-		Reason: reason, RetryAt: c.RetryAt, Packages: c.packages(),
+	if row.Reason == "" && c.Status != StatusFull {
+		row.Reason = string(c.Status)
 	}
-}
-
-func (c *Claim) packages() (all []Granted) {
 	for i, id := range c.DeliveryIDs {
-		all = append(all, Granted{ID: PackageOf(id), Reserve: c.Reserve && i == len(c.DeliveryIDs)-1})
+		row.Packages = append(row.Packages, Granted{PackageOf(id), c.Reserve && i == len(c.DeliveryIDs)-1})
 	}
-	return all
+	return row
 }

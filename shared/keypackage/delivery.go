@@ -88,8 +88,7 @@ type DeliveryRef struct{ ID, Owner string }
 // Ref names the delivery.
 func (d *Delivery) Ref() DeliveryRef { return DeliveryRef{ID: d.ID, Owner: d.Owner} }
 
-// AnswerTo returns the whole answer to a request if the delivery holds it, or none: a claim never changes, and came with the
-// delivery in one transaction, so that whoever has read the delivery need not read it.
+// AnswerTo returns the answer to a request if the delivery holds all of it: its claim came with it, and never changes.
 func (d *Delivery) AnswerTo(requestID string) Answer {
 	if d.Claim == nil || d.RequestID != requestID {
 		return Answer{}
@@ -137,15 +136,14 @@ func (d *Delivery) Pushable(now time.Time) bool {
 	return d.Open() && !d.Parked && !d.Leased(now) && now.Before(d.ExpiresAt)
 }
 
-// HeldBy reports whether that holder may be pushing the delivery: the write with which it began was committed, even if
-// it never learnt so.
+// HeldBy reports whether that holder may be pushing the delivery: its BeginPush was committed, even if it never learnt so.
 func (d *Delivery) HeldBy(holder string, now time.Time) bool {
 	return d.Leased(now) && holder != "" && d.LeaseBy == holder
 }
 
-// BeginPush is the conditional write before a push: whoever commits it may push until the lease (Lease or LocalLease)
-// ends. The holder is a random word of its own for each push, and the same when the write is repeated. A push that was
-// begun before and never recorded may have reached the requester. The delivery must be Pushable.
+// BeginPush is the conditional write before a push: whoever commits it may push until the lease (Lease or LocalLease) ends. The
+// holder is a random word of its own for each push, the same when the write is repeated. The delivery must be Pushable; a push
+// that was begun before and never recorded may have reached the requester.
 func (d *Delivery) BeginPush(now time.Time, holder string, lease time.Duration) {
 	d.ExposureUnknown = d.ExposureUnknown || d.State == StateSending
 	d.State = StateSending
@@ -153,21 +151,20 @@ func (d *Delivery) BeginPush(now time.Time, holder string, lease time.Duration) 
 	d.LeaseUntil, d.LeaseBy = now.Add(lease), holder
 }
 
-// MaySend reports whether the writer of BeginPush may still send what takes at most that time: it looks at the clock
-// again just before it does.
+// MaySend reports whether the writer of BeginPush, just before it sends, may still send what takes at most that time.
 func (d *Delivery) MaySend(now time.Time, timeout time.Duration) bool {
 	return now.Before(d.ExpiresAt) && now.Add(timeout).Before(d.LeaseUntil)
 }
 
-// Finish records how the push with that number ended. It reports whether the delivery changed.
-//
-// Only a delivery ends a delivery: "delivered" counts whatever push it answers. Everything else counts only for the push
-// that is under way, because another one may have begun since and its exposure is not ours to deny. What comes after the
-// end changes nothing but LastResult.
+// Finish records how the push with that number ended. It reports whether the delivery changed. "Delivered" counts whatever push
+// it answers; everything else only for the push that is under way, because another one may have begun since, whose exposure
+// is not ours to deny. What comes after the end changes nothing but LastResult.
 func (d *Delivery) Finish(pushNo int, result PushResult, now time.Time) bool {
 	switch {
 	case d.State == StateExpired:
-		return d.note(result)
+		changed := d.LastResult != result
+		d.LastResult = result
+		return changed
 	case d.State == StateDelivered:
 		return false
 	case result == ResultDelivered:
@@ -186,8 +183,7 @@ func (d *Delivery) Finish(pushNo int, result PushResult, now time.Time) bool {
 	return true
 }
 
-// Repeatable reports whether the delivery may be sent again to its requester, who was sent it before: that exposes
-// nothing, so it needs no lease and is not recorded.
+// Repeatable reports whether the delivery may be sent again to its requester. It exposes nothing: no lease, no record.
 func (d *Delivery) Repeatable(now time.Time) bool {
 	return d.State == StateDelivered && now.Before(d.ExpiresAt)
 }
@@ -199,12 +195,6 @@ func (d *Delivery) end(state State, now time.Time) {
 	d.State, d.FinishedAt, d.KeepUntil, d.DueShard = state, now, now.Add(retention), 0
 }
 
-func (d *Delivery) note(result PushResult) bool {
-	changed := d.LastResult != result
-	d.LastResult = result
-	return changed
-}
-
 // Join adds a request to an open delivery. Its end does not move. It reports whether the delivery changed.
 func (d *Delivery) Join(requestID string) bool {
 	if slices.Contains(d.RequestIDs, requestID) {
@@ -214,5 +204,5 @@ func (d *Delivery) Join(requestID string) bool {
 	return true
 }
 
-// LatestRequest is the request under which a push that names none is made: the last that joined. The delivery must be Whole.
+// LatestRequest is the last that joined: a push that names no request is made under it. The delivery must be Whole.
 func (d *Delivery) LatestRequest() string { return d.RequestIDs[len(d.RequestIDs)-1] }

@@ -3,20 +3,19 @@
 // Read it in the order of a request's life:
 //
 //   - event.go: a signed Nostr event, verified byte for byte
-//   - request.go, req.go: the kind-447 request and what makes it valid, and the REQ that asks for the same
+//   - request.go: the kind-447 request and what makes it valid, and the REQ that asks for the same
 //   - document.go, package.go: a stored KeyPackage and what it is worth
 //   - ledger.go: which bytes were already handed out
 //   - tombstone.go: what a deletion leaves, and how a slot is named
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
-//   - window.go, owner.go, pair.go: the limits, and the deliveries that a repeated request joins
+//   - window.go, pair.go: the limits, and the deliveries that a repeated request joins
 //   - claim.go, answer.go: the recorded answer for one owner, and that to a whole request with its outcome
 //   - announcement.go: what tells the delivery that something was claimed
-//   - delivery.go, result.go, expiry.go: the life cycle of a pending delivery, what a push changes in it, and how it ends
-//   - nudge.go: when what is pending is asked for again
+//   - delivery.go, result.go, expiry.go: the life of a pending delivery, what a push changes, when it is pushed again and ends
 //   - retire.go: when a reserve gives way to newer ones
 //   - shard.go: how what is looked for by its time is spread over an index
-//   - mode.go, conflict.go: what the operator allows, and how a lost race and an unreadable document are told
+//   - mode.go: what the operator allows
 //
 // Every function is safe for concurrent use on distinct values. Time is always an argument.
 package keypackage

@@ -1,6 +1,7 @@
 package keypackage
 
 import (
+	"errors"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
@@ -9,6 +10,12 @@ import (
 // Document is a document of the KeyPackages collection as the relay wrote it: field names to values as Firestore returns
 // them. It is kept whole with a delivery, because a return to stock writes it back.
 type Document map[string]any
+
+// ErrConflict says that what a write relied on had changed since it was read. Nothing was written; read and decide again.
+var ErrConflict = errors.New("lost a race")
+
+// ErrUnreadable says that a document is not what its collection holds. Nothing may wait for it: it needs somebody to look at it.
+var ErrUnreadable = errors.New("the document cannot be read")
 
 // Field names of a KeyPackage document. The relay writes all of them but FieldFlaw.
 const (
@@ -45,9 +52,8 @@ func (d Document) Created() (created time.Time, integer bool) {
 	return time.Time{}, false
 }
 
-// End returns expires_at, integer Unix seconds or a timestamp, and whether there is one. What is zero, negative, beyond
-// the year 9999 or of another type is no end: nobody means it, and what is derived from it could not be stored. Whoever
-// claims and whoever removes must read it so.
+// End returns expires_at, integer Unix seconds or a timestamp, and whether there is one. What is zero, negative, beyond the year
+// 9999 or of another type is none: it could not be stored again. Whoever claims and whoever removes must read it so.
 func (d Document) End() (end time.Time, ok bool) {
 	switch v := d[FieldExpiresAt].(type) {
 	case int64:
@@ -66,8 +72,7 @@ func unix(seconds int64) time.Time {
 	return time.Unix(seconds, 0).UTC()
 }
 
-// Size returns about how many bytes the document takes in memory, on the wire and in a transaction, whoever wrote which
-// fields.
+// Size returns about how many bytes the document takes in memory, on the wire and in a transaction.
 func (d Document) Size() int { return sizeOf(map[string]any(d)) }
 
 func sizeOf(value any) int {

@@ -19,8 +19,7 @@ const (
 	KindLevel                 = 20448 // the same: the state of an owner's stock, for the owner
 )
 
-// MaxEventBytes bounds the JSON of a signed event that is looked at. A request for 32 owners needs about 3 KB, a
-// KeyPackage under 2 KB; what is larger is not worth the memory of parsing it.
+// MaxEventBytes bounds the JSON of an event that is parsed. A request for 32 owners needs 3 KB, a KeyPackage under 2 KB.
 const MaxEventBytes = 128 << 10
 
 // Errors of VerifyEvent.
@@ -34,8 +33,7 @@ var (
 // VerifyEvent parses a signed event and verifies its id and its signature (NIP-01). It returns one of the ErrEvent errors;
 // with ErrEventID and ErrEventSignature the parsed event comes along, because its kind may still matter.
 //
-// Both checks are needed: go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a signature
-// in upper case.
+// go-nostr's CheckSignature recomputes the hash and never looks at the id. It also takes a signature in upper case.
 func VerifyEvent(raw string) (*nostr.Event, error) {
 	event, err := ParseEvent([]byte(raw))
 	if err != nil {
@@ -50,11 +48,10 @@ func VerifyEvent(raw string) (*nostr.Event, error) {
 	return event, nil
 }
 
-// ParseEvent reads an event, of any kind, that every parser reads in the same way: otherwise what is verified here might not
-// be what another program reads in the same bytes. It takes I-JSON (RFC 7493: no repeated names, no lone surrogates, valid
-// UTF-8, integers that a double can hold) without any null, with all the fields of NIP-01 under their exact names and of their
-// exact types, the public key in lower-case hex. Fields of other names are ignored, as relays and clients do, unless a parser that
-// ignores case would take one for a field of NIP-01.
+// ParseEvent reads an event, of any kind, that every parser reads in the same way: otherwise another program might read in the
+// same bytes what was not verified here. It takes I-JSON (RFC 7493: no repeated names, no lone surrogates, valid UTF-8, integers
+// that a double can hold) without any null, with all the fields of NIP-01 under their exact names and of their exact types, the
+// public key in lower-case hex. Other fields are ignored, unless a parser that ignores case would take one for a field of NIP-01.
 //
 // It verifies neither id nor signature. The error is ErrEventTooLarge or ErrEventMalformed, and repeats nothing of the event.
 func ParseEvent(raw []byte) (*nostr.Event, error) {
@@ -65,12 +62,9 @@ func ParseEvent(raw []byte) (*nostr.Event, error) {
 	if json.Unmarshal(raw, &e) != nil || !e.complete() || hasNull(raw) {
 		return nil, ErrEventMalformed
 	}
-	tags := make(nostr.Tags, len(e.Tags))
-	for i, tag := range e.Tags {
-		tags[i] = tag
-	}
 	return &nostr.Event{
-		ID: *e.ID, PubKey: e.PubKey, CreatedAt: nostr.Timestamp(*e.CreatedAt), Kind: int(*e.Kind), Tags: tags, Content: *e.Content, Sig: *e.Sig,
+		ID: *e.ID, PubKey: e.PubKey, CreatedAt: nostr.Timestamp(*e.CreatedAt), Kind: int(*e.Kind),
+		Tags: e.Tags, Content: *e.Content, Sig: *e.Sig,
 	}, nil
 }
 
@@ -80,7 +74,7 @@ type wireEvent struct {
 	PubKey    string                    `json:"pubkey"`
 	CreatedAt *uint64                   `json:"created_at"`
 	Kind      *uint16                   `json:"kind"`
-	Tags      [][]string                `json:"tags"`
+	Tags      nostr.Tags                `json:"tags"`
 	Content   *string                   `json:"content"`
 	Sig       *string                   `json:"sig"`
 	Others    map[string]jsontext.Value `json:",embed"`
@@ -94,8 +88,7 @@ func (e *wireEvent) complete() bool {
 		e.ID != nil && e.Sig != nil && IsPubkey(e.PubKey) && !e.hasLookalike()
 }
 
-// hasLookalike reports whether another field has the name of one of NIP-01 in another case. Go's encoding/json, for one,
-// takes both for the same.
+// hasLookalike reports whether another field has a name of NIP-01 in another case, which Go's encoding/json takes for it.
 func (e *wireEvent) hasLookalike() bool {
 	for other := range e.Others {
 		for _, name := range []string{"id", "pubkey", "created_at", "kind", "tags", "content", "sig"} {
@@ -109,41 +102,27 @@ func (e *wireEvent) hasLookalike() bool {
 
 // hasNull reports whether there is a null in valid JSON, at any depth. Parsers differ in what they make of it.
 func hasNull(raw []byte) bool {
-	for d := jsontext.NewDecoder(bytes.NewBuffer(raw)); ; {
-		token, err := d.ReadToken()
-		if err != nil {
-			return false
-		}
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	for token, err := d.ReadToken(); err == nil; token, err = d.ReadToken() {
 		if token.Kind() == 'n' {
 			return true
 		}
 	}
+	return false
 }
 
-// IsPubkey reports whether s is a public key as Nostr writes it: 64 lowercase hex digits.
-func IsPubkey(s string) bool { return isHex(s, 64) }
-
-// IsEventID reports whether s is an event's id as Nostr writes it: 64 lowercase hex digits.
+// IsPubkey and IsEventID report whether s is a public key, or an event's id, as Nostr writes it: 64 lowercase hex digits.
+func IsPubkey(s string) bool  { return isHex(s, 64) }
 func IsEventID(s string) bool { return isHex(s, 64) }
 
 func isHex(s string, digits int) bool {
-	if len(s) != digits {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// tagValue returns the value of the first tag with that name, and whether there is one.
-func tagValue(event *nostr.Event, name string) (string, bool) {
-	for _, tag := range event.Tags {
-		if len(tag) >= 2 && tag[0] == name {
-			return tag[1], true
-		}
+// tagValue returns the value of the first tag with that name, "" if there is none.
+func tagValue(event *nostr.Event, name string) string {
+	if tag := event.Tags.Find(name); tag != nil {
+		return tag[1]
 	}
-	return "", false
+	return ""
 }

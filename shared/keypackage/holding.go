@@ -1,7 +1,6 @@
 package keypackage
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -9,16 +8,14 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// Holding is what an owner has, and had, of one ciphersuite. It counts packages, not documents: what stands twice with the
-// same bytes counts once. It says nothing of their content.
+// Holding is what an owner has, and had, of one ciphersuite. It counts packages: documents with the same bytes are one.
 type Holding struct {
 	Suite     string `json:"ciphersuite"` // SuiteKey; "" for what could not even be read
 	OneTime   int    `json:"one_time"`    // would be handed out once
 	Reserve   int    `json:"reserve"`     // are handed out again and again, as long as nothing else is left
 	HandedOut int    `json:"handed_out"`  // were handed out as one-time packages, since the ledger remembers
 	Shared    int    `json:"shared"`      // were handed out as reserves; they may still be in stock
-	// Unusable counts documents in stock that are not handed out, by reason: a flaw, or one of the constants below; and entries
-	// of the ledger that cannot be read.
+	// Unusable counts documents that are not handed out, by flaw or constant below, and ledger entries that cannot be read.
 	Unusable map[string]int `json:"unusable,omitempty"`
 }
 
@@ -68,15 +65,10 @@ func Holdings(stock []*Candidate, ledger []Ledger, now time.Time) []Holding {
 			h.Unusable[UnusableUnreadable]++
 		}
 	}
-	return sorted(bySuite)
-}
-
-func sorted(bySuite map[string]*Holding) []Holding {
 	var all []Holding
-	for h := range maps.Values(bySuite) {
-		all = append(all, *h)
+	for _, suite := range slices.Sorted(maps.Keys(bySuite)) {
+		all = append(all, *bySuite[suite])
 	}
-	slices.SortFunc(all, func(a, b Holding) int { return cmp.Compare(a.Suite, b.Suite) })
 	return all
 }
 

@@ -15,8 +15,8 @@ const (
 	UseReserve Use = "shared"   // as a reserve: again, but only as a reserve
 )
 
-// Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can
-// publish it again, under any event id and in any encoding; the ledger is what makes "used once" true.
+// Ledger is the entry for one package (owner and inner bytes, see mls.ContentHash). Anyone who saw a KeyPackage can publish it
+// again, as another event and in another encoding; the ledger is what makes "used once" true.
 type Ledger struct {
 	Hash       string    `firestore:"-"`
 	Owner      string    `firestore:"owner_pubkey"`
@@ -31,11 +31,10 @@ type Ledger struct {
 	Version    time.Time `firestore:"-"`                     // update time of the document
 }
 
-// Retention of a ledger entry: at least this long after the first use, and this long beyond the last moment at which a
-// document with these bytes could be valid.
+// How long a ledger entry is kept, at the least.
 const (
-	ledgerMinimum = 90 * 24 * time.Hour
-	ledgerBeyond  = 24 * time.Hour
+	ledgerMinimum = 90 * 24 * time.Hour // after the first use
+	ledgerBeyond  = 24 * time.Hour      // after the last moment at which a document with these bytes could be valid
 )
 
 // NewLedger returns the entry for the use of a package at that time.
@@ -50,8 +49,7 @@ func NewLedger(p *Package, use Use, deliveryID string, now time.Time) Ledger {
 	return entry
 }
 
-// keepLedgerUntil returns the zero time, which means for ever, for opaque content: nothing in it ends, so the same bytes
-// may be signed anew at any time.
+// keepLedgerUntil returns the zero time (for ever) for opaque content: nothing in it ends, so it may be signed anew at any time.
 func keepLedgerUntil(p *Package, now time.Time) time.Time {
 	if p.NotAfter.IsZero() {
 		return time.Time{}

@@ -19,8 +19,7 @@ const (
 	LevelEmpty   Level = "empty"   // none
 )
 
-// LowStock is the threshold of LevelLow. Only RefilledStock or more packages lift a level again, so that an owner who
-// moves about the threshold is not told over and over.
+// LowStock is the threshold of LevelLow. RefilledStock lifts a level again: whoever moves about LowStock is told once.
 const (
 	LowStock      = 3
 	RefilledStock = 5
@@ -37,14 +36,16 @@ type Supply struct {
 	Notified bool      `firestore:"announced"`
 }
 
-// Sink returns the supply after a claim that left count valid packages, and whether a worse level was reached. reserve
-// says that the last one was handed out.
+// Sunk reports whether a worse level than the best was reached, and no refill noticed since.
+func (s Supply) Sunk() bool { return badness[s.Level] > 0 }
+
+// Sink returns the supply after a claim that left count valid packages, and whether it changed. reserve: the last is handed out.
 func (s Supply) Sink(count int, reserve bool, now time.Time) (Supply, bool) {
 	level := LevelOf(count, reserve)
-	if count >= RefilledStock && badness[s.Level] > 0 {
+	switch {
+	case count >= RefilledStock && s.Sunk():
 		return Supply{Level: LevelOK, Epoch: s.Epoch + 1, Count: count, At: now, Notified: true}, true
-	}
-	if badness[level] <= badness[s.Level] {
+	case badness[level] <= badness[s.Level]:
 		return s, false
 	}
 	return Supply{Level: level, Epoch: s.Epoch, Count: count, At: now}, true
@@ -67,6 +68,24 @@ func LevelOf(count int, reserve bool) Level {
 
 // SuiteKey names a ciphersuite as documents and messages do: 0x0001.
 func SuiteKey(suite mls.Ciphersuite) string { return fmt.Sprintf("0x%04x", uint16(suite)) }
+
+// OwnerRetention is how long an owner's document is kept after its last change: longer than any package that its levels count.
+const OwnerRetention = 90 * 24 * time.Hour
+
+// Owner is what is known about one owner across requests.
+type Owner struct {
+	Pubkey    string            `firestore:"owner_pubkey"`
+	HandedOut Window            `firestore:"handed_out"` // one-time packages
+	Supplies  map[string]Supply `firestore:"supplies"`   // by ciphersuite (SuiteKey)
+	Pending   bool              `firestore:"pending"`    // there are unannounced supplies
+	Stocked   bool              `firestore:"stocked"`    // she had a package when one was last asked for
+	// AtLeast is how many packages claims have left her, by ciphersuite, as they know without counting: what she publishes is
+	// not in it, nor what she deletes and what expires. It tells when to count again, and is not told to anybody.
+	AtLeast map[string]int `firestore:"at_least"`
+
+	KeepUntil time.Time `firestore:"keep_until,omitempty"`
+	Version   time.Time `firestore:"-"` // update time of the document; zero if there is none
+}
 
 // Notice tells an owner that a level was reached. It may be told more than once; ID is the same each time.
 type Notice struct {

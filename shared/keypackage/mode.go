@@ -2,8 +2,7 @@ package keypackage
 
 import "context"
 
-// Mode says what the functions may do. The values are those of the setting ROLLOUT_MODE, in the order in which an
-// operator would dare them.
+// Mode says what the functions may do: the setting ROLLOUT_MODE, in the order in which an operator would dare it.
 type Mode string
 
 // The modes. In every mode deliveries expire and packages return to stock.

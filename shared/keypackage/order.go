@@ -7,43 +7,31 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// The order of use. Packages that were never handed out come first, so that a requester gets a key nobody else has; packages
-// marked as last resort come late, because only for those does the owner keep the private key after the first use. An
-// addressable package is never used up and comes last of all.
-const (
-	classFresh = iota
-	classReserve
-	classLastResort
-	classLastResortReserve
-	classAddressable
-)
-
-func (c *Candidate) class() int {
-	switch reserve := c.Use == UseReserve; {
-	case c.Addressable:
-		return classAddressable
-	case c.LastResort && reserve:
-		return classLastResortReserve
-	case c.LastResort:
-		return classLastResort
-	case reserve:
-		return classReserve
+// class is a candidate's place in the order of use, the lowest first. What was never handed out comes before what was, so
+// that a requester gets a key nobody else has. Last resorts come later still, because only for those does the owner keep the
+// private key after the first use. An addressable package is never used up and comes last of all.
+func (c *Candidate) class() (class int) {
+	if c.Addressable {
+		return 4
 	}
-	return classFresh
+	if c.LastResort {
+		class = 2
+	}
+	if c.Use == UseReserve {
+		class++
+	}
+	return class
 }
 
-// OneTime reports whether the candidate may be handed out as a one-time package: nobody has seen it yet, and it is meant
-// to be used once.
+// OneTime reports whether the candidate may be handed out as a one-time package: not addressable, and never handed out.
 func (c *Candidate) OneTime() bool { return c.Use == UseNone && !c.Addressable }
 
-// CompareUse orders candidates by use: class first, then the oldest, because the oldest private key is the next one that
-// the owner discards; ties by the lower event id.
+// CompareUse orders candidates by use: by class, then the oldest, whose private key the owner discards next, then the lower id.
 func CompareUse(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.class(), b.class()), CompareAge(a, b))
 }
 
-// NewestLimit is how many of an owner's newest documents are looked at where her last uploads are what counts: over her
-// budget, and for what may replace an exposed reserve.
+// NewestLimit is how many newest documents stand for an owner's last uploads: over her budget, and to replace her reserve.
 const NewestLimit = 64
 
 // CompareAge orders candidates by age, the oldest first; ties by the lower event id. A date that is no integer comes last:
@@ -64,22 +52,20 @@ func Distinct(candidates []*Candidate) []*Candidate {
 	first := make(map[string]*Candidate, len(candidates))
 	distinct := make([]*Candidate, 0, len(candidates))
 	for _, c := range candidates {
-		twin, seen := first[c.Hash]
-		if !seen {
-			first[c.Hash] = c
+		switch twin, seen := first[c.Hash]; {
+		case !seen:
 			distinct = append(distinct, c)
+		case c.Addressable && !twin.Addressable:
+			distinct[slices.Index(distinct, twin)] = c
+		default:
 			continue
 		}
-		if c.Addressable && !twin.Addressable {
-			first[c.Hash] = c
-			distinct[slices.Index(distinct, twin)] = c
-		}
+		first[c.Hash] = c
 	}
 	return distinct
 }
 
-// Current returns the candidates without addressable packages that a newer one of the same slot has replaced (NIP-01:
-// the newest counts, of equally old ones the one with the lower id).
+// Current returns the candidates without addressable packages that a newer one, or one as old with a lower id, has replaced.
 func Current(candidates []*Candidate) []*Candidate {
 	newest := make(map[string]*Candidate)
 	for _, c := range candidates {
@@ -93,8 +79,7 @@ func Current(candidates []*Candidate) []*Candidate {
 	})
 }
 
-// Reserves returns the reserve of each ciphersuite among valid, distinct candidates that are the owner's whole stock: the
-// last one in the order of use. It is never consumed.
+// Reserves returns, of a whole stock of valid and distinct candidates, the reserve of each suite: the last in the order of use.
 func Reserves(stock []*Candidate) map[mls.Ciphersuite]*Candidate {
 	reserves := make(map[mls.Ciphersuite]*Candidate)
 	for _, c := range stock {

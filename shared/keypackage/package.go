@@ -3,7 +3,6 @@ package keypackage
 import (
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -19,8 +18,8 @@ type Package struct {
 	Kind        int
 	Slot        string // the `d` tag of an addressable package
 	Suite       mls.Ciphersuite
-	LastResort  bool // last resort
-	Addressable bool
+	LastResort  bool          // marked as last resort by its owner
+	Addressable bool          // kind 30443
 	Hash        string        // mls.ContentHash, the key of its ledger entry; "" if the document is too large
 	CreatedAt   int64         // Unix seconds
 	Misdated    bool          // the document holds created_at as anything but an integer
@@ -46,9 +45,8 @@ type Candidate struct {
 // Policy says what happens to packages whose content cannot be verified.
 type Policy string
 
-// The policies. Strict hands out only what parses and verifies as a KeyPackage (RFC 9420). Warn also hands out what
-// cannot be checked (opaque content, unknown ciphersuites, signature schemes that Go does not have), never what was checked
-// and found wrong, nor a KeyPackage that is broken.
+// The policies. Strict hands out only what parses and verifies as a KeyPackage (RFC 9420). Warn also hands out what cannot be
+// checked (opaque content, unknown ciphersuites, signature schemes that Go does not have), never what is wrong or broken.
 const (
 	PolicyStrict Policy = "strict"
 	PolicyWarn   Policy = "warn"
@@ -65,8 +63,8 @@ const (
 )
 
 // MaxPackageBytes bounds the document of a package that is handed out, whatever its fields. Real ones have 3 to 30 KB (a
-// post-quantum key, in event and content); the bound keeps a delivery, which carries a copy, far below Firestore's 1 MiB, and
-// a transaction that hands out many of them far below its 10 MiB.
+// post-quantum key, in event and content). A delivery carries a copy, and has to stay far below Firestore's 1 MiB, as a
+// transaction that hands out many of them has below 10 MiB.
 const MaxPackageBytes = 64 << 10
 
 // fallbackExpiry is the life of a package that says nothing about its end.
@@ -79,8 +77,7 @@ func Inspect(id string, doc Document, policy Policy) Package {
 	return p
 }
 
-// Read reads a stored document without verifying a signature: enough to say whether it could be handed out, and in which
-// order. It costs 0.03 ms.
+// Read reads a stored document without verifying a signature, in 0.03 ms: enough for its place in the order of use.
 func Read(id string, doc Document, policy Policy) Package {
 	p := Package{ID: id, Owner: doc.Text(FieldOwner), Event: doc.Text(FieldEvent), Kind: KindKeyPackage, Document: doc}
 	if p.Size = doc.Size(); p.Size > MaxPackageBytes {
@@ -88,11 +85,9 @@ func Read(id string, doc Document, policy Policy) Package {
 		p.setExpiry(doc, p.setCreated(doc))
 		return p
 	}
-	content, event := doc.Text(FieldContent), (*nostr.Event)(nil)
-	if p.Event != "" {
-		if event = p.readEvent(); event != nil {
-			content = event.Content
-		}
+	content, event := doc.Text(FieldContent), p.readEvent()
+	if event != nil {
+		content = event.Content
 	}
 	created := p.setCreated(doc)
 	if created.IsZero() || content == "" || !IsPubkey(p.Owner) || !IsName(id) {
@@ -107,11 +102,10 @@ func Read(id string, doc Document, policy Policy) Package {
 // Verify checks the signatures of a package that Read has returned: the event's, if it is there, and those of the
 // KeyPackage as far as the policy wants. It costs 0.7 ms; what was verified before costs nothing.
 func (p *Package) Verify(policy Policy) {
-	if p.Verified || p.Flaw != "" {
-		p.Verified = true
+	known := p.Verified || p.Flaw != ""
+	if p.Verified = true; known {
 		return
 	}
-	p.Verified = true
 	content := p.Document.Text(FieldContent)
 	if p.Event != "" {
 		event, err := VerifyEvent(p.Event)
@@ -121,13 +115,12 @@ func (p *Package) Verify(policy Policy) {
 		}
 		content = event.Content
 	}
-	if kp, err := parseContent(content); err == nil {
+	if kp, err := mls.ParseContent(content); err == nil {
 		p.Flaw = verifyContent(kp, p.Owner, policy)
 	}
 }
 
-// Forget drops the bytes of a package that will not be handed out. What is left of its document says where in the stock it
-// stands and how it is flagged.
+// Forget drops the bytes of a package that will not be handed out, but for its place in the stock and its flaw.
 func (p *Package) Forget() {
 	doc := p.Document
 	p.Event, p.Document = "", Document{}
@@ -145,8 +138,11 @@ func (p *Package) flaw(reason string) {
 	}
 }
 
-// readEvent takes from the event what its document must agree with. It returns nil if the event cannot be read.
+// readEvent takes from the event what its document must agree with. It returns nil if there is none that can be read.
 func (p *Package) readEvent() *nostr.Event {
+	if p.Event == "" {
+		return nil
+	}
 	event, err := ParseEvent([]byte(p.Event))
 	if err != nil || !event.CheckID() {
 		p.flaw(FlawEvent)
@@ -158,14 +154,13 @@ func (p *Package) readEvent() *nostr.Event {
 		return event
 	}
 	p.Kind, p.Addressable = event.Kind, event.Kind == KindAddressableKeyPackage
-	p.Slot, _ = tagValue(event, "d")
+	p.Slot = tagValue(event, "d")
 	return event
 }
 
-// readContent takes suite, marking and lifetime from the bytes. Tags are only claims: the suite tag counts when the
-// content is opaque, and then only under PolicyWarn.
+// readContent takes suite, marking and lifetime from the bytes. The suite tag counts only for opaque content, under PolicyWarn.
 func (p *Package) readContent(content string, event *nostr.Event, policy Policy) {
-	kp, err := parseContent(content)
+	kp, err := mls.ParseContent(content)
 	if err != nil {
 		p.Suite, _ = mls.ParseCiphersuite(p.Document.Text(FieldCiphersuite))
 		if policy == PolicyStrict || p.Suite == 0 || !mls.Opaque(content) {
@@ -175,21 +170,15 @@ func (p *Package) readContent(content string, event *nostr.Event, policy Policy)
 	}
 	p.Suite, p.LastResort = kp.Ciphersuite, kp.LastResort()
 	p.Lifetime, p.NotAfter = &kp.LeafNode.Lifetime, kp.LeafNode.Lifetime.End()
-	if event != nil && !referenceMatches(event, kp) {
+	if event == nil {
+		return
+	}
+	if i := event.Tags.Find("i"); i != nil && i[1] != hex.EncodeToString(kp.Ref()) {
 		p.flaw(FlawReference)
 	}
 }
 
-func parseContent(content string) (*mls.KeyPackage, error) {
-	inner, err := mls.DecodeContent(content)
-	if err != nil {
-		return nil, err
-	}
-	return mls.Parse(inner)
-}
-
-// verifyContent returns the reason why the KeyPackage is not handed out. Whether its lifetime has begun or ended is not
-// looked at here: that depends on the time.
+// verifyContent returns why the KeyPackage is not handed out at any time, or "". Lifetimes are looked at elsewhere.
 func verifyContent(kp *mls.KeyPackage, owner string, policy Policy) string {
 	err := mls.Verify(kp, owner)
 	unchecked := errors.Is(err, mls.ErrUnverified) || errors.Is(err, mls.ErrCiphersuite)
@@ -200,15 +189,6 @@ func verifyContent(kp *mls.KeyPackage, owner string, policy Policy) string {
 		return string(reason)
 	}
 	return FlawUnparsable
-}
-
-// referenceMatches checks an `i` tag, which names the KeyPackageRef of the content.
-func referenceMatches(event *nostr.Event, kp *mls.KeyPackage) bool {
-	claimed, ok := tagValue(event, "i")
-	if !ok {
-		return true
-	}
-	return claimed == hex.EncodeToString(kp.Ref())
 }
 
 // setCreated takes created_at, and returns it as a time; zero if there is none.
@@ -223,17 +203,13 @@ func (p *Package) setCreated(doc Document) time.Time {
 
 // setExpiry takes the earliest end that is known. A package of which nothing is known ends 84 days after its creation.
 func (p *Package) setExpiry(doc Document, created time.Time) {
-	var ends []time.Time
-	if t, ok := doc.End(); ok {
-		ends = append(ends, t)
+	p.ExpiresAt = p.NotAfter
+	if end, ok := doc.End(); ok && (p.ExpiresAt.IsZero() || end.Before(p.ExpiresAt)) {
+		p.ExpiresAt = end
 	}
-	if !p.NotAfter.IsZero() {
-		ends = append(ends, p.NotAfter)
+	if p.ExpiresAt.IsZero() {
+		p.ExpiresAt = created.Add(fallbackExpiry)
 	}
-	if len(ends) == 0 {
-		ends = append(ends, created.Add(fallbackExpiry))
-	}
-	p.ExpiresAt = slices.MinFunc(ends, time.Time.Compare)
 }
 
 // Expired reports whether the package's time is over.
@@ -245,9 +221,7 @@ func (p *Package) Begun(now time.Time) bool {
 }
 
 // Valid reports whether the candidate may be handed out, or counts as remaining, at that time.
-func (c *Candidate) Valid(now time.Time) bool {
-	return c.unusable(now) == ""
-}
+func (c *Candidate) Valid(now time.Time) bool { return c.unusable(now) == "" }
 
 // Removable reports whether the candidate can never be handed out again, so that its document only takes up room.
 func (c *Candidate) Removable(now time.Time) bool {

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Pair is what is known about one requester and one owner: how often the one asked for the other, and which deliveries
-// are still open. The values that it points to are never changed, only replaced.
+// Pair is what is known about one requester and one owner. The values that it points to are never changed, only replaced.
 type Pair struct {
 	Requester string         `firestore:"requester_pubkey"`
 	Owner     string         `firestore:"owner_pubkey"`
@@ -14,7 +13,7 @@ type Pair struct {
 	Open      []OpenDelivery `firestore:"open"`
 	LastREQ   *REQGrant      `firestore:"last_req"` // nil if there is none that matters any more
 	KeepUntil time.Time      `firestore:"keep_until,omitempty"`
-	Version   time.Time      `firestore:"-"` // update time of the document; zero if there is none
+	Version   time.Time      `firestore:"-"` // update time; zero if there is no document
 }
 
 // PairRetention is how long a pair's document is kept after its last change: longer than the window and any open delivery.
@@ -62,12 +61,11 @@ func (p Pair) Joinable(req *Request) (ids []string) {
 	return ids
 }
 
-// maxOpen is how many open deliveries a pair's document remembers, each with some 300 bytes: at the highest settings a
-// requester who varies the group could have 100,000 of them in an hour, and Firestore's documents have at most 1 MiB.
+// maxOpen bounds the open deliveries that a pair's document remembers, of some 300 bytes each, far below Firestore's 1 MiB: at
+// the highest settings a requester who varies the group could have 100,000 of them in an hour.
 const maxOpen = 1000
 
-// Prune drops what no request can join any more, and of too many open deliveries the oldest: who asks for them again is given
-// others.
+// Prune drops what no request can join any more, and of too many open deliveries the oldest, which are then claimed anew.
 func (p *Pair) Prune(now time.Time) {
 	if !p.LastREQ.Recent(now) {
 		p.LastREQ = nil

@@ -46,17 +46,14 @@ const (
 // Error makes a Rejection usable as an error.
 func (r Rejection) Error() string { return "request rejected: " + string(r) }
 
-// Authentic reports whether the requester really signed the request, so that the requester may be told about the rejection.
+// Authentic reports whether the requester really signed the request, and so may be told of the rejection.
 func (r Rejection) Authentic() bool {
-	switch r {
-	case RejectMalformedDocument, RejectTooLarge, RejectMalformedEvent, RejectWrongID, RejectBadSignature, RejectDocumentID:
-		return false
-	}
-	return true
+	return !slices.Contains([]Rejection{
+		RejectMalformedDocument, RejectTooLarge, RejectMalformedEvent, RejectWrongID, RejectBadSignature, RejectDocumentID,
+	}, r)
 }
 
-// RequestDocument is a document of the requests collection as the relay wrote it. Fields that were missing or of the
-// wrong type are at their zero value.
+// RequestDocument is a document of the requests collection. Fields that were missing or of the wrong type are zero.
 type RequestDocument struct {
 	ID         string
 	Event      string // the signed 447 as JSON
@@ -75,8 +72,7 @@ const (
 	FieldKeepUntil  = "keep_until" // set when FieldOpen goes
 )
 
-// ReadRequestDocument reads a request document. created is the time at which the document was created; it stands in for a
-// missing time of receipt.
+// ReadRequestDocument reads a request document. created, when the document was, stands in for a missing time of receipt.
 func ReadRequestDocument(id string, fields map[string]any, created time.Time) RequestDocument {
 	doc := RequestDocument{ID: id, ReceivedAt: created}
 	doc.Event, _ = fields[FieldEvent].(string)
@@ -97,9 +93,8 @@ type Request struct {
 	Suite     mls.Ciphersuite
 	AnySuite  bool   // no ciphersuite was asked for
 	Ask       string // names what was asked (suite and group) for joining; a hash, since the group hint is opaque
-	// PreferAddressable says that the requester wants an addressable KeyPackage (kind 30443) first, if the owner has one:
-	// the tag ["k", "30443"]. Without it one-time packages come first.
-	PreferAddressable bool
+
+	PreferAddressable bool // an addressable KeyPackage (kind 30443) is wanted first; otherwise one-time packages are
 	REQ               bool // a REQ asks, not a 447: see NewREQ
 	CreatedAt         time.Time
 	ValidUntil        time.Time // created_at + ttl
@@ -110,8 +105,10 @@ type Request struct {
 // It is ignored, not rejected, so that the trigger may sit on a general events collection.
 var ErrOtherKind = errors.New("not a kind-447 document")
 
-// recordable reports whether claims can be named after the document.
-func (doc RequestDocument) recordable() bool { return IsName(doc.ID) }
+// maybeRequest reports whether the document does not say that it is another kind, and claims can be named after it.
+func (doc RequestDocument) maybeRequest() bool {
+	return (!doc.HasKind || doc.Kind == KindRequest) && IsName(doc.ID)
+}
 
 // IsName reports whether documents can be named after s, also with a public key before or behind it: Firestore bounds names to
 // 1,500 bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
@@ -119,11 +116,26 @@ func IsName(s string) bool {
 	return s != "" && len(s) <= 1400 && s != "." && s != ".." && !strings.HasPrefix(s, "__") && !strings.Contains(s, "/")
 }
 
-// ParseRequest checks everything about a request that does not depend on the time of day. It returns ErrOtherKind, or a
-// Rejection. With an authentic Rejection the returned request is not nil and names at least its id, its requester and the
-// well-formed owners. maxMin is the ceiling of `min`.
+// NewREQ returns the request that a REQ for stored KeyPackages is, of one requester for one owner: one package of any
+// ciphersuite, for no group, until ttl from now. No event or document is behind it: the caller chooses the id, at random.
+// addressable says that the REQ also takes kind 30443; otherwise it is never given one.
+func NewREQ(id, requester, owner string, addressable bool, ttl time.Duration, now time.Time) *Request {
+	req := &Request{
+		ID: id, Requester: requester, Owners: []string{owner}, Min: 1, AnySuite: true, REQ: true,
+		CreatedAt: now, ValidUntil: now.Add(ttl), ReceivedAt: now,
+	}
+	req.Ask = askKey(req, "") // as a 447 that asks for nothing in particular
+	req.PreferAddressable = addressable
+	return req
+}
+
+// Takes reports whether the requester wants a package of that kind of event at all.
+func (r *Request) Takes(kind int) bool { return !r.REQ || kind == KindKeyPackage }
+
+// ParseRequest checks what does not depend on the time of day. It returns ErrOtherKind, or a Rejection; with an authentic one the
+// request is not nil and names at least its id, its requester and the well-formed owners. maxMin is the ceiling of `min`.
 func ParseRequest(doc RequestDocument, maxMin int) (*Request, error) {
-	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
+	if !doc.maybeRequest() {
 		return nil, ErrOtherKind
 	}
 	event, err := VerifyEvent(doc.Event)
@@ -161,48 +173,29 @@ func rejectEvent(doc RequestDocument, err error) Rejection {
 }
 
 func readRequest(event *nostr.Event, receivedAt time.Time, maxMin int) *Request {
+	created, suite := event.CreatedAt.Time(), tagValue(event, "cs")
 	req := &Request{
-		ID:         event.ID,
-		Requester:  event.PubKey,
-		Min:        parseMin(event, maxMin),
-		CreatedAt:  event.CreatedAt.Time(),
-		ReceivedAt: receivedAt,
+		ID: event.ID, Requester: event.PubKey, ReceivedAt: receivedAt, CreatedAt: created,
+		Min:               clamp(tagValue(event, "min"), 1, maxMin),
+		ValidUntil:        created.Add(time.Duration(clamp(tagValue(event, "ttl"), maxTTL, maxTTL)) * time.Second),
+		AnySuite:          suite == "",
+		PreferAddressable: tagValue(event, "k") == strconv.Itoa(KindAddressableKeyPackage),
 	}
-	req.ValidUntil = req.CreatedAt.Add(parseTTL(event))
-	cs, asked := tagValue(event, "cs")
-	req.AnySuite = !asked || cs == ""
-	if !req.AnySuite {
-		req.Suite, _ = mls.ParseCiphersuite(cs) // 0, which no package has, when the suite is unknown
-	}
-	kind, _ := tagValue(event, "k")
-	req.PreferAddressable = kind == strconv.Itoa(KindAddressableKeyPackage)
-	group, _ := tagValue(event, "h")
-	req.Ask = askKey(req, group)
+	req.Suite, _ = mls.ParseCiphersuite(suite) // 0, which no package has, when the suite is unknown
+	req.Ask = askKey(req, tagValue(event, "h"))
 	return req
 }
 
-// parseMin follows the contract of `min`: what cannot be read, or is below 1, is 1; what is above the ceiling is the ceiling.
-func parseMin(event *nostr.Event, ceiling int) int {
-	value, _ := tagValue(event, "min")
-	n, err := strconv.Atoi(strings.TrimSpace(value))
-	if errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(strings.TrimSpace(value), "-") {
-		return ceiling
-	}
-	if err != nil || n < 1 {
-		return 1
-	}
-	return min(n, ceiling)
-}
+// maxTTL is MaxRequestTTL as a tag has it.
+const maxTTL = int(MaxRequestTTL / time.Second)
 
-func parseTTL(event *nostr.Event) time.Duration {
-	value, asked := tagValue(event, "ttl")
-	seconds, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-	if !asked || (err != nil && !errors.Is(err, strconv.ErrRange)) {
-		return MaxRequestTTL
+// clamp reads a number from 1 to ceiling; what lies outside is the nearest of them, and what is no number the fallback.
+func clamp(text string, fallback, ceiling int) int {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if errors.Is(err, strconv.ErrSyntax) {
+		n = fallback
 	}
-	// ParseInt returns the nearest representable number with ErrRange, which the clamp below then brings into range.
-	seconds = max(1, min(seconds, int64(MaxRequestTTL/time.Second)))
-	return time.Duration(seconds) * time.Second
+	return max(1, min(n, ceiling)) // Atoi returns the nearest int for what is out of its range
 }
 
 // readOwners fills in the owners and reports the first reason to reject them. One bad owner rejects the whole request.
@@ -233,8 +226,7 @@ func readOwners(req *Request, tags nostr.Tags) Rejection {
 	return ""
 }
 
-// Untimely returns the reason why a request without any recorded answer is not served at this time, or "". maxAge is how long
-// after the relay received it a request may still be taken up.
+// Untimely returns why a request without a recorded answer is not served at this time, or "". maxAge counts from its receipt.
 func (r *Request) Untimely(now time.Time, maxAge time.Duration) Rejection {
 	switch {
 	case r.CreatedAt.After(now.Add(MaxClockAhead)):
@@ -252,8 +244,7 @@ func (r *Request) Matches(suite mls.Ciphersuite) bool {
 	return r.AnySuite || (r.Suite != 0 && r.Suite == suite)
 }
 
-// askKey tells the wish for any ciphersuite from that for one which is unknown: nothing answers the latter, not even a
-// delivery that is open for the former. Nor does the delivery of an event answer a wish for another kind of event.
+// askKey tells the wish for any ciphersuite from that for an unknown one, which nothing answers, and the kinds of event wanted.
 func askKey(req *Request, group string) string {
 	suite := "any"
 	if !req.AnySuite {
@@ -263,16 +254,15 @@ func askKey(req *Request, group string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// KeepUntil returns until when a document is kept that has lost its mark without an answer: as long as the claims of a request
-// that was made when the document was received.
+// KeepUntil returns until when a document is kept that lost its mark without an answer: as long as an answer could be.
 func (doc RequestDocument) KeepUntil() time.Time {
 	return KeepAnswerUntil(doc.ReceivedAt.Add(MaxRequestTTL))
 }
 
-// Unverified returns the ids of the claims that answer a document once all its owners are answered, without verifying
-// anything, and whether it is a request at all. It is for finding documents without an answer among many that have one.
+// Unverified returns, without verifying anything, whether the document is a request at all, and the ids of the claims that
+// answer it once all its owners are answered. It is for finding documents without an answer among many that have one.
 func (doc RequestDocument) Unverified() (units []string, isRequest bool) {
-	if (doc.HasKind && doc.Kind != KindRequest) || !doc.recordable() {
+	if !doc.maybeRequest() {
 		return nil, false
 	}
 	event, err := ParseEvent([]byte(doc.Event))

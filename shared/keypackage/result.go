@@ -1,7 +1,6 @@
 package keypackage
 
-// PushResult is what a push came to for one delivery: the relay's own word, or what is known if it had none for it. It is
-// recorded as last_result and stands in the log.
+// PushResult is what a push came to for one delivery: the relay's word, or what is known without one. It is recorded and logged.
 type PushResult string
 
 // What the relay says of one delivery. Unknown is also meant by what it leaves out, and by words that are not ours.
@@ -26,10 +25,10 @@ const (
 
 // meaning is what follows from a result: for the delivery, for the message that caused the push, and for the operator.
 type meaning struct {
-	unseen bool // we know that nobody was shown the package
-	parks  bool // the relay cannot deliver it, ever
-	fails  bool // the relay failed, not the delivery: what comes next would fail, too
-	retry  bool // the message is worth repeating
+	unseen bool // it is certain that nobody was shown the package
+	parks  bool // the relay will never deliver it
+	fails  bool // the relay failed, not the delivery: another push now would fail, too
+	retry  bool // the message that caused the push is worth repeating
 	alert  bool // somebody has to look
 }
 
@@ -49,17 +48,9 @@ var meanings = map[PushResult]meaning{
 	ResultUnexpected:     {fails: true, alert: true},
 }
 
-// Unseen reports whether it is certain that nobody was shown the package.
+// Unseen and the methods below report what follows from a result.
 func (r PushResult) Unseen() bool { return meanings[r].unseen }
-
-// Parks reports whether the relay will never deliver the package.
-func (r PushResult) Parks() bool { return meanings[r].parks }
-
-// Fails reports whether the relay as a whole failed: another push now would do no better.
-func (r PushResult) Fails() bool { return meanings[r].fails }
-
-// Retry reports whether the message that caused the push is worth repeating.
-func (r PushResult) Retry() bool { return meanings[r].retry }
-
-// Alert reports whether somebody has to look.
-func (r PushResult) Alert() bool { return meanings[r].alert }
+func (r PushResult) Parks() bool  { return meanings[r].parks }
+func (r PushResult) Fails() bool  { return meanings[r].fails }
+func (r PushResult) Retry() bool  { return meanings[r].retry }
+func (r PushResult) Alert() bool  { return meanings[r].alert }

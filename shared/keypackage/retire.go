@@ -5,18 +5,15 @@ import (
 	"time"
 )
 
-// RetireAfter is how long the packages that replace a reserve must have been in stock. An owner who uploads and
-// deletes again at once keeps what she had.
-const RetireAfter = 10 * time.Minute
+const (
+	// RetireAfter is how long replacements must have been in stock: who uploads and deletes again at once keeps what she had.
+	RetireAfter       = 10 * time.Minute
+	retireWith        = 2         // packages replace a reserve
+	maxRetireInterval = time.Hour // for which a replaced package stays in stock unnoticed
+)
 
-// retireWith is how many packages must be there to replace a reserve.
-const retireWith = 2
-
-// maxRetireInterval bounds how long a replaced package stays in stock unnoticed.
-const maxRetireInterval = time.Hour
-
-// Replacements returns the packages that allow the retirement of a reserve that is no last resort, by its entry: valid ones of
-// which nobody was given any, of its ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
+// Replacements returns the packages that allow the retirement of a reserve that is no last resort, by its entry: valid ones that
+// nobody was given, of its ciphersuite with other bytes, long enough in stock. It returns nil if there are not enough.
 func Replacements(reserve Ledger, stock []*Candidate, now time.Time) []*Candidate {
 	others := slices.DeleteFunc(Distinct(stock), func(c *Candidate) bool {
 		return c.Hash == reserve.Hash || c.suiteKey() != reserve.Suite || !c.Valid(now) || !c.OneTime() ||
@@ -28,8 +25,7 @@ func Replacements(reserve Ledger, stock []*Candidate, now time.Time) []*Candidat
 	return others[:retireWith]
 }
 
-// Postpone sets when to look again: soon while the exposure is fresh, since its owner is likely to upload now, and ever
-// more rarely afterwards.
+// Postpone sets when to look again: soon while the exposure is fresh and its owner likely to upload, then ever more rarely.
 func (l *Ledger) Postpone(now time.Time) {
 	l.CheckAt = now.Add(min(max(RetireAfter, now.Sub(l.FirstUse)/4), maxRetireInterval))
 }

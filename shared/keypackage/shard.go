@@ -10,8 +10,7 @@ import (
 // a shard in front of the time gives the index that many ends.
 const Shards = 64
 
-// NewMark returns the value of the field "open" for a request document that is about to be written: a random integer from 0
-// to Shards-1.
+// NewMark returns the value of the field "open" for a new request document: a random integer from 0 to Shards-1.
 func NewMark() int { return rand.IntN(Shards) }
 
 // marked reports whether a value is one that NewMark returns, as Firestore returns it.
@@ -20,8 +19,7 @@ func marked(value any) bool {
 	return ok && shard >= 0 && shard < Shards
 }
 
-// shardOf returns a number from 1 to Shards, the same for the same id. Zero stands for no shard: the field is not written, and
-// the document is in no index that begins with it.
+// shardOf returns a number from 1 to Shards, the same for the same id. Zero is not written: the document is not in the index.
 func shardOf(id string) int {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(id)) // never fails

@@ -1,6 +1,7 @@
 package keypackage
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -20,49 +21,40 @@ type Minute struct {
 const windowLength = time.Hour
 
 // Count returns how many were counted in the hour before now.
-func (w Window) Count(now time.Time) int {
-	total := 0
-	for _, m := range w.Minutes {
-		if m.liveAt(now) {
-			total += m.Count
-		}
+func (w Window) Count(now time.Time) (total int) {
+	for _, m := range w.live(now) {
+		total += m.Count
 	}
 	return total
 }
 
 // Add returns the window with n more at now, without the minutes that no longer count. The receiver is not changed.
 func (w Window) Add(now time.Time, n int) Window {
-	live := make([]Minute, 0, len(w.Minutes)+1)
-	for _, m := range w.Minutes {
-		if m.liveAt(now) {
-			live = append(live, m)
-		}
-	}
-	start := now.Truncate(time.Minute).Unix()
+	live, start := w.live(now), now.Truncate(time.Minute).Unix()
 	if i := slices.IndexFunc(live, func(m Minute) bool { return m.Start == start }); i >= 0 {
 		live[i].Count += n
-	} else {
-		live = append(live, Minute{Start: start, Count: n})
+		return Window{live}
 	}
-	return Window{Minutes: live}
+	return Window{append(live, Minute{Start: start, Count: n})}
 }
 
 // RetryAt returns when the count falls below limit, if nothing is added. It is now when it already is.
 func (w Window) RetryAt(now time.Time, limit int) time.Time {
-	minutes := slices.Clone(w.Minutes)
-	slices.SortFunc(minutes, func(a, b Minute) int { return int(a.Start - b.Start) })
 	at, count := now, w.Count(now)
-	for _, m := range minutes {
+	for _, m := range w.live(now) {
 		if count < limit {
 			break
 		}
-		if m.liveAt(now) {
-			at, count = m.end(), count-m.Count
-		}
+		at, count = m.end(), count-m.Count
 	}
 	return at
 }
 
-func (m Minute) end() time.Time { return time.Unix(m.Start, 0).Add(time.Minute + windowLength).UTC() }
+// live returns a copy of the minutes that still count, oldest first.
+func (w Window) live(now time.Time) []Minute {
+	live := slices.DeleteFunc(slices.Clone(w.Minutes), func(m Minute) bool { return !m.end().After(now) })
+	slices.SortFunc(live, func(a, b Minute) int { return cmp.Compare(a.Start, b.Start) })
+	return live
+}
 
-func (m Minute) liveAt(now time.Time) bool { return m.end().After(now) }
+func (m Minute) end() time.Time { return time.Unix(m.Start, 0).Add(time.Minute + windowLength).UTC() }

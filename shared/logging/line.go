@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
@@ -30,12 +29,11 @@ const maxErrorText = 512
 //	line.Count("claimed", 3)
 //
 // The line has the fields outcome, reason and error (both absent without an error), whatever was Set, and the groups
-// counts and durations_ms (milliseconds, with the whole invocation as total). It is safe for concurrent use.
+// counts and durations_ms (milliseconds, with the whole invocation as total). It is for one goroutine at a time.
 type Line struct {
 	logger *slog.Logger
 	begun  time.Time
 
-	mu        sync.Mutex
 	fields    []slog.Attr
 	counts    []slog.Attr
 	durations []slog.Attr
@@ -43,39 +41,26 @@ type Line struct {
 }
 
 // Begin starts the invocation's clock.
-func Begin(logger *slog.Logger) *Line {
-	return &Line{logger: logger, begun: time.Now()}
-}
+func Begin(logger *slog.Logger) *Line { return &Line{logger: logger, begun: time.Now()} }
 
 // Set adds a field: an id or a constant, never content.
-func (l *Line) Set(key, value string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fields = append(l.fields, slog.String(key, value))
-}
+func (l *Line) Set(key, value string) { l.fields = append(l.fields, slog.String(key, value)) }
 
 // Count adds a number to the group counts.
-func (l *Line) Count(name string, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts = append(l.counts, slog.Int(name, n))
-}
+func (l *Line) Count(name string, n int) { l.counts = append(l.counts, slog.Int(name, n)) }
 
 // Measure adds a duration. Of several with one name the longest stays.
 func (l *Line) Measure(name string, d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i := slices.IndexFunc(l.durations, func(a slog.Attr) bool { return a.Key == name }); i >= 0 {
-		l.durations[i] = milliseconds(name, max(d, fromMilliseconds(l.durations[i])))
-		return
+	ms := milliseconds(name, d)
+	if i := slices.IndexFunc(l.durations, func(a slog.Attr) bool { return a.Key == name }); i < 0 {
+		l.durations = append(l.durations, ms)
+	} else if ms.Value.Float64() > l.durations[i].Value.Float64() {
+		l.durations[i] = ms
 	}
-	l.durations = append(l.durations, milliseconds(name, d))
 }
 
 // Alert notes something, a constant, that somebody has to look at: the line becomes an ERROR.
 func (l *Line) Alert(what string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if !slices.Contains(l.alerts, what) {
 		l.alerts = append(l.alerts, what)
 	}
@@ -85,40 +70,26 @@ func milliseconds(name string, d time.Duration) slog.Attr {
 	return slog.Float64(name, float64(d.Microseconds())/1000)
 }
 
-func fromMilliseconds(a slog.Attr) time.Duration {
-	return time.Duration(a.Value.Float64() * float64(time.Millisecond))
-}
-
 // End writes the line. The outcome is a constant, such as "granted". With an error the line also has its reason (see
 // [fault.Reason]), and is an ERROR if the event will be tried again, otherwise a WARNING.
 func (l *Line) End(ctx context.Context, outcome string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	severity := slog.LevelInfo
 	attrs := append([]slog.Attr{slog.String("outcome", outcome)}, l.fields...)
 	if err != nil {
+		severity = slog.LevelWarn
 		attrs = append(attrs, slog.String("reason", fault.Reason(err)), slog.String("error", shorten(err.Error())))
 	}
-	severity := level(err)
 	if len(l.alerts) > 0 {
-		severity = slog.LevelError
 		attrs = append(attrs, slog.Any("alerts", l.alerts))
+	}
+	if len(l.alerts) > 0 || fault.IsRetryable(err) {
+		severity = slog.LevelError
 	}
 	attrs = append(attrs,
 		slog.GroupAttrs("counts", l.counts...),
 		slog.GroupAttrs("durations_ms", append(l.durations, milliseconds("total", time.Since(l.begun)))...),
 	)
 	l.logger.LogAttrs(ctx, severity, outcome, attrs...)
-}
-
-func level(err error) slog.Level {
-	switch {
-	case err == nil:
-		return slog.LevelInfo
-	case fault.IsRetryable(err):
-		return slog.LevelError
-	default:
-		return slog.LevelWarn
-	}
 }
 
 func shorten(text string) string {

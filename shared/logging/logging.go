@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // Field names that Cloud Logging moves out of the payload, from
@@ -21,9 +22,8 @@ const (
 	sampledField  = "logging.googleapis.com/trace_sampled"
 )
 
-// New returns a logger that writes one JSON object per line to w, which in the cloud is standard output. Every line is
-// labelled with the function's entry point, and with the trace of its context (see [WithTrace]), which Cloud Logging
-// looks up in project.
+// New returns a logger that writes one JSON object per line to w, in the cloud standard output. Every line is labelled with the
+// function's entry point, and with the trace of its context (see [WithTrace]), which Cloud Logging looks up in project.
 func New(w io.Writer, project, entryPoint string) *slog.Logger {
 	plain := slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: rename})
 	return slog.New(handler{plain, project}).With(slog.Group(labelsField, slog.String("function", entryPoint)))
@@ -34,24 +34,15 @@ func rename(groups []string, a slog.Attr) slog.Attr {
 		return a
 	}
 	switch a.Key {
-	case slog.LevelKey:
-		return slog.String(severityField, severity(a.Value))
+	case slog.LevelKey: // whose names differ for warnings only
+		return slog.String(severityField, strings.Replace(a.Value.String(), "WARN", "WARNING", 1))
 	case slog.MessageKey:
 		a.Key = messageField
 	}
 	return a
 }
 
-// severity differs from slog's names only for warnings.
-func severity(v slog.Value) string {
-	if level, ok := v.Any().(slog.Level); ok && level == slog.LevelWarn {
-		return "WARNING"
-	}
-	return v.String()
-}
-
-// handler adds the context's trace to each line. Loggers with groups are not used here: a trace inside a group would
-// not be recognised.
+// handler adds the context's trace to each line, except inside a group, where it would not be recognised.
 type handler struct {
 	slog.Handler
 	project string
@@ -70,8 +61,4 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return handler{h.Handler.WithAttrs(attrs), h.project}
-}
-
-func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name), h.project}
 }

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,24 +95,6 @@ func TestLongErrorsAreCut(t *testing.T) {
 	logging.Begin(logging.New(&out, "p", "f")).End(t.Context(), "failed", errors.New(strings.Repeat("x", 10_000)))
 	if out.Len() > 1000 {
 		t.Errorf("the line has %d bytes", out.Len())
-	}
-}
-
-func TestLineIsSafeForConcurrentUse(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	line := logging.Begin(logging.New(&out, "p", "f"))
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			line.Set("owner", "x")
-			line.Measure(fmt.Sprint("stage ", i), time.Second)
-		})
-	}
-	wg.Wait()
-	line.End(t.Context(), "granted", nil)
-	if got := strings.Count(out.String(), `"stage `); got != 8 {
-		t.Errorf("%d durations, want 8", got)
 	}
 }
 

@@ -32,8 +32,7 @@ func ParseTraceParent(s string) Trace {
 	return Trace{ID: m[1], Span: m[2], Sampled: flags&1 == 1}
 }
 
-// TraceOf returns the trace of an HTTP request from its traceparent header or, failing that, from
-// X-Cloud-Trace-Context.
+// TraceOf returns the trace of an HTTP request, from its traceparent header or else from X-Cloud-Trace-Context.
 func TraceOf(header http.Header) Trace {
 	if t := ParseTraceParent(header.Get("Traceparent")); t.ID != "" {
 		return t

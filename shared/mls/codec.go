@@ -6,9 +6,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// readVector reads a vector with a variable-size header (RFC 9420 section 2.1.2). There is one encoding of a length only:
-// the prefix 0b11 and a length in more bytes than it needs are refused, so that what parses also encodes to the same bytes.
-// The result aliases the input.
+// readVector reads a vector with a variable-size header (RFC 9420 section 2.1.2). A length has one encoding only (no prefix 0b11,
+// no more bytes than it needs), so that what parses also encodes to the same bytes. The result aliases the input.
 func readVector(s, vector *cryptobyte.String) bool {
 	var header uint8
 	if !s.ReadUint8(&header) || header>>6 == 3 {

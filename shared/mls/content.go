@@ -15,27 +15,34 @@ var frame = []byte{0, 1, 0, 5}
 // DecodeContent finds the KeyPackage in the content of an event and returns its bytes, without a frame, ready for Parse.
 //
 // Four generations of clients have written it in four ways: in hex or base64, framed as an MLSMessage or bare. Tags that name
-// the encoding may be missing or wrong, so they are not asked: every way is tried, and the one that leaves a whole KeyPackage
-// is right. ("deadbeef" is hex and base64; a bare package of suite 5 begins like a frame.) Spelling is taken generously
-// (case, padding, the alphabet for URLs, white space) so that one package has one identity however it is written.
+// the encoding may be missing or wrong, so every way is tried, and the one that leaves a whole KeyPackage is right. ("deadbeef"
+// is hex and base64; a bare package of suite 5 begins like a frame.) Spelling is taken generously (case, padding, the alphabet
+// for URLs, white space) so that one package has one identity however it is written.
 //
 // The error is ErrEncoding, ErrTooLarge, ErrMalformed or ErrVersion.
 func DecodeContent(content string) ([]byte, error) {
-	decoded := decodings(content)
-	if len(decoded) == 0 {
-		return nil, ErrEncoding
-	}
-	var firstErr error
-	for _, b := range decoded {
-		inner, err := unframe(b)
-		if err == nil {
-			return inner, nil
+	inner, _, err := find(decodings(content))
+	return inner, err
+}
+
+// ParseContent is DecodeContent and Parse in one.
+func ParseContent(content string) (*KeyPackage, error) {
+	_, kp, err := find(decodings(content))
+	return kp, err
+}
+
+// find returns the first of the decodings that is a whole KeyPackage, or what is wrong with the first.
+func find(decoded [][]byte) (inner []byte, kp *KeyPackage, err error) {
+	wrong := error(ErrEncoding)
+	for i, b := range decoded {
+		if inner, kp, err = unframe(b); err == nil {
+			return inner, kp, nil
 		}
-		if firstErr == nil {
-			firstErr = err
+		if i == 0 {
+			wrong = err
 		}
 	}
-	return nil, firstErr
+	return nil, nil, wrong
 }
 
 // ContentHash identifies a KeyPackage of an owner across events and encodings: the hex SHA-256 of the owner's public key (64
@@ -44,34 +51,28 @@ func DecodeContent(content string) ([]byte, error) {
 //
 // The owner is part of it, so that a stranger who publishes somebody's bytes under her own key changes nothing for him.
 func ContentHash(ownerPubkey, content string) string {
-	h := sha256.New()
-	h.Write([]byte(ownerPubkey))
-	h.Write(identity(content))
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func identity(content string) []byte {
-	if inner, err := DecodeContent(content); err == nil {
-		return inner
+	decoded := decodings(content)
+	identity, _, err := find(decoded)
+	if err != nil {
+		identity = append(decoded, []byte(content))[0]
 	}
-	if decoded := decodings(content); len(decoded) > 0 {
-		return decoded[0]
-	}
-	return []byte(content)
+	sum := sha256.Sum256(append([]byte(ownerPubkey), identity...))
+	return hex.EncodeToString(sum[:])
 }
 
 // Opaque tells whether content is bytes of a kind that nobody here knows: it can be decoded, and does not begin as a
 // KeyPackage of mls10 does, framed or bare. What begins like one and cannot be parsed is a broken KeyPackage.
 func Opaque(content string) bool {
-	version := frame[:2]
 	decoded := decodings(content)
-	return len(decoded) > 0 && !slices.ContainsFunc(decoded, func(b []byte) bool { return bytes.HasPrefix(b, version) })
+	return len(decoded) > 0 && !slices.ContainsFunc(decoded, func(b []byte) bool { return bytes.HasPrefix(b, frame[:2]) })
 }
 
+// plain drops white space and maps the base64 alphabet for URLs to the standard one.
+var plain = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "", "-", "+", "_", "/")
+
 // decodings returns what content may stand for, hex first.
-func decodings(content string) [][]byte {
-	text := strings.Map(plainAlphabet, content)
-	var decoded [][]byte
+func decodings(content string) (decoded [][]byte) {
+	text := plain.Replace(content)
 	if b, err := hex.DecodeString(text); err == nil {
 		decoded = append(decoded, b)
 	}
@@ -81,30 +82,14 @@ func decodings(content string) [][]byte {
 	return decoded
 }
 
-// plainAlphabet drops white space and maps the base64 alphabet for URLs to the standard one.
-func plainAlphabet(r rune) rune {
-	switch r {
-	case ' ', '\t', '\r', '\n':
-		return -1
-	case '-':
-		return '+'
-	case '_':
-		return '/'
-	default:
-		return r
-	}
-}
-
 // unframe returns the KeyPackage that makes up the whole of b, framed or bare. Never do both readings succeed: after the same
 // four bytes a framed package goes on with its version, 00 01, and a bare one with the length of its init key, which is not 0.
-func unframe(b []byte) ([]byte, error) {
+func unframe(b []byte) ([]byte, *KeyPackage, error) {
 	if inner, ok := bytes.CutPrefix(b, frame); ok {
-		if _, err := Parse(inner); err == nil {
-			return inner, nil
+		if kp, err := Parse(inner); err == nil {
+			return inner, kp, nil
 		}
 	}
-	if _, err := Parse(b); err != nil {
-		return nil, err
-	}
-	return b, nil
+	kp, err := Parse(b)
+	return b, kp, err
 }

@@ -17,24 +17,22 @@ type ExtensionType uint16
 
 // The extension types that matter here.
 const (
-	// ExtensionExternalSenders is the last of the default types (1 to 5), which capabilities need not list, RFC 9420
-	// section 7.2.
+	// ExtensionExternalSenders is the last of the default types, 1 to 5: capabilities need not list them, RFC 9420 section 7.2.
 	ExtensionExternalSenders ExtensionType = 0x0005
 
 	// ExtensionAppDataDictionary carries application components, draft-ietf-mls-extensions-09.
 	ExtensionAppDataDictionary ExtensionType = 0x0006
 
-	// ExtensionLastResort marks a KeyPackage of last resort, draft-ietf-mls-extensions-03 to -05. OpenMLS writes it, and so
-	// does Marmot before 2026-06.
+	// ExtensionLastResort marks a last resort, draft-ietf-mls-extensions-03 to -05. OpenMLS writes it, and Marmot before 2026-06.
 	ExtensionLastResort ExtensionType = 0x000a
 )
 
-// ComponentLastResort is the application component that took the place of ExtensionLastResort: an entry without data in the
-// KeyPackage's dictionary, draft-ietf-mls-extensions-09. Current Marmot writes it.
+// ComponentLastResort took its place: an application component without data in the KeyPackage's dictionary,
+// draft-ietf-mls-extensions-09. Current Marmot writes it.
 const ComponentLastResort uint16 = 0x0004
 
-// LastResort tells whether the owner marked the package as one of last resort, and so keeps its private key after the first
-// use. The mark may be the extension 0x000a or the component 0x0004, both among the package's own extensions.
+// LastResort tells whether the owner marked the package as one of last resort, by extension or component among the package's own
+// extensions, and so keeps its private key after the first use.
 func (kp *KeyPackage) LastResort() bool {
 	for _, e := range kp.Extensions {
 		switch e.Type {
@@ -49,9 +47,8 @@ func (kp *KeyPackage) LastResort() bool {
 	return false
 }
 
-// hasComponent looks for a component in an AppDataDictionary of draft-ietf-mls-extensions-09: a vector of pairs of a uint16
-// and an opaque<V>, in ascending order without repetition. A dictionary of any other form has no components; the package
-// stays usable, since RFC 9420 section 10 has unknown extensions ignored.
+// hasComponent looks for a component in an AppDataDictionary of draft-ietf-mls-extensions-09: a vector of pairs of a uint16 and
+// an opaque<V>, ascending. One of any other form has none; the package stays usable, as RFC 9420 section 10 demands.
 func hasComponent(data []byte, wanted uint16) bool {
 	s := cryptobyte.String(data)
 	var entries cryptobyte.String

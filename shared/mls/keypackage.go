@@ -148,8 +148,7 @@ func (c *Capabilities) read(s *cryptobyte.String) bool {
 		readUint16s(s, &c.Credentials)
 }
 
-// readKey reads a public key. No algorithm has an empty one; refusing it here is what keeps a bare KeyPackage and a framed
-// one apart for certain (see unframe).
+// readKey reads a public key. None is empty, which keeps a bare KeyPackage and a framed one apart for certain (see unframe).
 func readKey(s *cryptobyte.String, key *[]byte) bool {
 	return readOpaque(s, key) && len(*key) > 0
 }

@@ -21,7 +21,7 @@ type signatureScheme struct {
 	validKey keyFormat
 }
 
-// Public keys of a KEM, RFC 9180 section 7.1: NIST points are uncompressed and on the curve.
+// Public keys, RFC 9180 section 7.1: NIST points are uncompressed and on the curve.
 var (
 	p256 = onCurve(ecdh.P256())
 	p384 = onCurve(ecdh.P384())
@@ -31,11 +31,14 @@ var (
 
 // Signature schemes, RFC 9420 sections 5.1.1 and 5.1.2.
 var (
-	ed25519Scheme = signatureScheme{verify: verifyEd25519, validKey: hasLength(ed25519.PublicKeySize)}
-	ed448Scheme   = signatureScheme{validKey: hasLength(57)}
-	ecdsaP256     = ecdsaScheme(elliptic.P256(), crypto.SHA256)
-	ecdsaP384     = ecdsaScheme(elliptic.P384(), crypto.SHA384)
-	ecdsaP521     = ecdsaScheme(elliptic.P521(), crypto.SHA512)
+	ed25519Scheme = signatureScheme{
+		verify:   func(key, content, signature []byte) bool { return ed25519.Verify(key, content, signature) },
+		validKey: hasLength(ed25519.PublicKeySize),
+	}
+	ed448Scheme = signatureScheme{validKey: hasLength(57)}
+	ecdsaP256   = ecdsaScheme(elliptic.P256(), p256, crypto.SHA256)
+	ecdsaP384   = ecdsaScheme(elliptic.P384(), p384, crypto.SHA384)
+	ecdsaP521   = ecdsaScheme(elliptic.P521(), p521, crypto.SHA512)
 )
 
 func hasLength(n int) keyFormat {
@@ -49,14 +52,8 @@ func onCurve(curve ecdh.Curve) keyFormat {
 	}
 }
 
-// anyScalar serves to probe X25519 keys; clamping makes it a valid private key.
-var anyScalar = func() *ecdh.PrivateKey {
-	key, err := ecdh.X25519().NewPrivateKey(make([]byte, 32))
-	if err != nil {
-		panic(err) // unreachable: every 32 bytes are a private key
-	}
-	return key
-}()
+// anyScalar serves to probe X25519 keys; every 32 bytes are a private key.
+var anyScalar, _ = ecdh.X25519().NewPrivateKey(make([]byte, 32))
 
 // x25519 refuses, besides wrong lengths, the points of low order: the shared secret with them is zero whatever the private
 // key, so RFC 9180 section 7.1.4 has every sender fail on them.
@@ -69,10 +66,6 @@ func x25519(key []byte) bool {
 	return err == nil
 }
 
-func verifyEd25519(key, content, signature []byte) bool {
-	return ed25519.Verify(key, content, signature)
-}
-
 func sum(hash crypto.Hash, b []byte) []byte {
 	h := hash.New()
 	h.Write(b)
@@ -80,16 +73,10 @@ func sum(hash crypto.Hash, b []byte) []byte {
 }
 
 // ecdsaScheme takes keys as uncompressed points and signatures in DER.
-func ecdsaScheme(curve elliptic.Curve, hash crypto.Hash) signatureScheme {
-	parse := func(key []byte) (*ecdsa.PublicKey, error) { return ecdsa.ParseUncompressedPublicKey(curve, key) }
-	return signatureScheme{
-		verify: func(key, content, signature []byte) bool {
-			public, err := parse(key)
-			return err == nil && ecdsa.VerifyASN1(public, sum(hash, content), signature)
-		},
-		validKey: func(key []byte) bool {
-			_, err := parse(key)
-			return err == nil
-		},
+func ecdsaScheme(curve elliptic.Curve, validKey keyFormat, hash crypto.Hash) signatureScheme {
+	verify := func(key, content, signature []byte) bool {
+		public, err := ecdsa.ParseUncompressedPublicKey(curve, key)
+		return err == nil && ecdsa.VerifyASN1(public, sum(hash, content), signature)
 	}
+	return signatureScheme{verify, validKey}
 }

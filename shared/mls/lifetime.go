@@ -12,17 +12,15 @@ type Lifetime struct {
 	NotAfter  uint64
 }
 
-// Current returns nil if the lifetime has begun and not ended at now, otherwise ErrNotBegun or ErrExpired. At NotAfter itself
-// it has ended, because OpenMLS sees it so.
+// Current returns nil, ErrNotBegun or ErrExpired. At NotAfter itself the lifetime has ended, because OpenMLS sees it so.
 func (l Lifetime) Current(now time.Time) error {
 	switch second := uint64(max(now.Unix(), 0)); {
 	case second >= l.NotAfter:
 		return ErrExpired
 	case second < l.NotBefore:
 		return ErrNotBegun
-	default:
-		return nil
 	}
+	return nil
 }
 
 // EndOfTime is the last second of the year 9999, in Unix time: beyond it Firestore has no timestamps.

@@ -7,21 +7,29 @@ func (kp *KeyPackage) Marshal() []byte {
 	return appendOpaque(kp.appendUnsigned(nil), kp.Signature)
 }
 
-// SignedContent is what the package's signature covers: the KeyPackageTBS of RFC 9420 section 10, labelled as section 5.1.2
-// demands. The leaf's signature is part of it.
+// Ref is the KeyPackageRef of RFC 9420 section 5.2, which Marmot events carry in hex in their `i` tag. It is nil for a suite
+// that RFC 9420 does not define, since the suite chooses the hash.
+func (kp *KeyPackage) Ref() []byte {
+	suite, ok := kp.Ciphersuite.known()
+	if !ok {
+		return nil
+	}
+	return sum(suite.hash, labelled("KeyPackage Reference", kp.Marshal()))
+}
+
+// SignedContent is what the package's signature covers: the labelled KeyPackageTBS of RFC 9420 section 10.
 func (kp *KeyPackage) SignedContent() []byte {
-	return signContent("KeyPackageTBS", kp.appendUnsigned(nil))
+	return labelled("KeyPackageTBS", kp.appendUnsigned(nil))
 }
 
-// SignedContent is what the leaf's signature covers, if the leaf stands in a KeyPackage: the LeafNodeTBS of RFC 9420
-// section 7.2, labelled.
+// SignedContent is what the leaf's signature covers in a KeyPackage: the labelled LeafNodeTBS of RFC 9420 section 7.2.
 func (l *LeafNode) SignedContent() []byte {
-	return signContent("LeafNodeTBS", l.appendUnsigned(nil))
+	return labelled("LeafNodeTBS", l.appendUnsigned(nil))
 }
 
-// signContent is the SignContent of RFC 9420 section 5.1.2.
-func signContent(label string, content []byte) []byte {
-	b := make([]byte, 0, len(content)+32)
+// labelled is the SignContent of RFC 9420 section 5.1.2, and the RefHashInput of section 5.2.
+func labelled(label string, content []byte) []byte {
+	b := make([]byte, 0, len(content)+40)
 	b = appendOpaque(b, []byte("MLS 1.0 "+label))
 	return appendOpaque(b, content)
 }

@@ -1,8 +1,7 @@
 package mls
 
-// Reason is why a KeyPackage, or the content of an event that should carry one, was refused. It is an error and a constant:
-// test for one with errors.Is, get at it with errors.As, and use string(reason) as the label of a metric or the flag on a
-// document. A reason never contains anything from the package.
+// Reason is why a KeyPackage, or an event's content, was refused: an error for errors.Is and errors.As, and a constant, the label
+// of a metric or the flag on a document. It contains nothing from the package.
 type Reason string
 
 // Error implements error.

@@ -9,13 +9,11 @@ import (
 
 // Verify tells whether a client would add the owner of kp, a package that Parse returned, to a group: nil, or an error whose
 // Reason says why not. It makes the checks of RFC 9420 sections 7.3 and 10.1 that need no group, and those of Marmot: the
-// credential is the owner's Nostr public key, as 32 bytes, and the lifetime is at most MaxLifetime. ownerPubkey is the 64 hex
-// digits of that key.
+// credential is the owner's Nostr public key (ownerPubkey in hex) as 32 bytes, and the lifetime at most MaxLifetime.
 //
-// The verdict does not depend on the time, so it holds for ever for the same bytes and owner; ask Lifetime.Current as well.
-//
-// Cheap checks come first and signatures last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong, and
-// ErrCiphersuite that nothing is wrong which can be checked without knowing the suite.
+// The verdict does not depend on the time: it holds for ever for the same bytes and owner. Ask Lifetime.Current as well.
+// Signatures come last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong, and ErrCiphersuite that nothing is
+// which can be checked without knowing the suite.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
 	if leaf.Source != SourceKeyPackage {

@@ -22,8 +22,7 @@ func Doubling(first, most time.Duration) Pauses {
 	}
 }
 
-// Do calls try until it does not ask for another attempt, or the context ends, and returns its last error. Attempts are
-// counted from 1; how many there are is for try to say.
+// Do calls try, with the number of the attempt from 1, until it asks for no other or the context ends. It returns its last error.
 func Do(ctx context.Context, pauses Pauses, try func(attempt int) (again bool, err error)) error {
 	for attempt := 1; ; attempt++ {
 		again, err := try(attempt)

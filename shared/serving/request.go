@@ -170,5 +170,8 @@ func report(ctx context.Context, line *logging.Line, result claiming.Result, pus
 	line.Set(logging.About, logging.AboutRequest)
 	result.Describe(line)
 	pushed.Describe(line)
+	if errors.Is(err, keypackage.ErrUnreadable) {
+		line.Alert("unreadable_document") // it stays so, and behind a REQ is no document by which the tick would find out
+	}
 	line.End(ctx, result.Label(), err)
 }

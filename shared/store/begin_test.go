@@ -39,6 +39,15 @@ func TestTransactionsBeginWithTheirFirstRead(t *testing.T) {
 			[]string{"BatchGetDocuments", "Rollback in its transaction"}, keypackage.ErrConflict},
 		"writes alone": {func(tx *transaction) { tx.create(doc("c"), nothing); tx.create(doc("d"), nothing) },
 			[]string{"Commit"}, nil},
+		"relied on, unread": {func(tx *transaction) { tx.requireMissing(doc("other")); tx.create(doc("f"), nothing) },
+			[]string{"Commit"}, nil},
+		"is there": {func(tx *transaction) { tx.requireMissing(doc("there")); tx.create(doc("g"), nothing) },
+			[]string{"Commit"}, keypackage.ErrConflict},
+		"both ways": {func(tx *transaction) {
+			tx.require(doc("other"), missing)
+			tx.requireMissing(doc("there"))
+			tx.create(doc("h"), nothing)
+		}, []string{"BatchGetDocuments", "Commit in its transaction", "Rollback in its transaction"}, keypackage.ErrConflict},
 		"writes that lose": {func(tx *transaction) { tx.create(doc("e"), nothing); tx.create(doc("there"), nothing) },
 			[]string{"Commit"}, keypackage.ErrConflict},
 	} {
@@ -49,8 +58,35 @@ func TestTransactionsBeginWithTheirFirstRead(t *testing.T) {
 			t.Errorf("%s: %v, calls %q", name, err, *calls)
 		}
 	}
-	if snap, _ := doc("e").Get(t.Context()); snap.Exists() {
-		t.Error("half of what lost was written")
+	for _, lost := range []string{"e", "g", "h"} {
+		if snap, _ := doc(lost).Get(t.Context()); snap.Exists() {
+			t.Error("half of what lost was written")
+		}
+	}
+	if snap, _ := doc("there").Get(t.Context()); !snap.Exists() {
+		t.Error("a condition has deleted what it was about")
+	}
+}
+
+// The client library connects without our options where it finds an emulator by itself.
+func TestConditionsHoldOverAnyConnection(t *testing.T) {
+	t.Parallel()
+	s := testStore(t)
+	var err error
+	if s.client, err = Connect(t.Context(), strings.Split(s.claims.Path, "/")[1], "(default)"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.client.Close() })
+	if _, err := s.claims.Doc("there").Create(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{"nothing": nil, "there": keypackage.ErrConflict} {
+		tx := s.begin()
+		tx.requireMissing(s.claims.Doc(name))
+		tx.create(s.claims.Doc("beside "+name), nothing)
+		if _, err := tx.commit(t.Context(), name); !errors.Is(err, want) {
+			t.Errorf("%s is to be missing: %v", name, err)
+		}
 	}
 }
 

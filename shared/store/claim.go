@@ -38,7 +38,7 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 // stands.
 func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 	for _, claim := range plan.Claims {
-		t.require(s.claims.Doc(keypackage.DismissalID(claim.RequestID)), missing)
+		t.requireMissing(s.claims.Doc(keypackage.DismissalID(claim.RequestID)))
 		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {
@@ -56,7 +56,7 @@ func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
 		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
 			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
 			{Path: "pending", Value: owner.Pending}, {Path: "stocked", Value: owner.Stocked},
-			{Path: "keep_until", Value: owner.KeepUntil},
+			{Path: "at_least", Value: owner.AtLeast}, {Path: "keep_until", Value: owner.KeepUntil},
 		})
 	case plan.RequireOwner:
 		t.require(ref, unchanged(owner.Version))
@@ -80,7 +80,7 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 // created, which fails if the same bytes were handed out meanwhile from another document.
 func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	for _, h := range plan.Consumed {
-		t.require(s.tombstone(h.Candidate.ID, h.Candidate.Owner), missing)
+		t.requireMissing(s.tombstone(h.Candidate.ID, h.Candidate.Owner))
 		t.remove(s.keyPackages.Doc(h.Candidate.ID), h.Candidate.Version)
 		t.create(s.ledger.Doc(h.Ledger.Hash), h.Ledger)
 	}
@@ -116,7 +116,7 @@ func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
 // requireStock makes sure that a package is still in stock and as valid as it was when it was read.
 func (s *Store) requireStock(t *transaction, c *keypackage.Candidate) {
 	t.require(s.keyPackages.Doc(c.ID), unchanged(c.Version))
-	t.require(s.tombstone(c.ID, c.Owner), missing)
+	t.requireMissing(s.tombstone(c.ID, c.Owner))
 	t.require(s.ledger.Doc(c.Hash), used(c.Use))
 }
 

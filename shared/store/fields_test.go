@@ -87,7 +87,7 @@ var spread = map[string][]string{
 	"shards":    {"open", "due_shard", "check_shard"},
 	"few words": {"ciphersuite", "flaw", "kind", "state", "last_result", "reason", "status", "use"},
 	"yes or no": {"out_of_stock", "stocked", "last_resort", "exposure_unknown", "parked", "authentic", "gateway", "pending"},
-	"counts":    {"push_no", "attempts", "requested", "granted"},
+	"counts":    {"push_no", "attempts", "requested", "granted", "at_least"},
 }
 
 func isSpread(field string) bool {

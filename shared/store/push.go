@@ -146,7 +146,11 @@ func (s *Store) withTombstones(ctx context.Context, deliveries []keypackage.Deli
 func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	t := s.begin()
 	for _, d := range deliveries {
-		t.require(s.tombstone(d.PackageID, d.Owner), missing)
+		if tombstone := s.tombstone(d.PackageID, d.Owner); d.Reserve { // others push it as well
+			t.require(tombstone, missing)
+		} else {
+			t.requireMissing(tombstone)
+		}
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
 	at, err := t.commit(ctx, "begin a push")

@@ -17,6 +17,7 @@ import (
 type transaction struct {
 	store    *Store
 	required []requirement
+	absent   []*firestore.DocumentRef
 	pending  []write
 }
 
@@ -38,6 +39,10 @@ func (s *Store) begin() *transaction { return &transaction{store: s} }
 func (t *transaction) require(ref *firestore.DocumentRef, holds func(*firestore.DocumentSnapshot) bool) {
 	t.required = append(t.required, requirement{ref, holds})
 }
+
+// requireMissing is require for a document that is not there, without the price of a read: see begin.go. Others who require
+// the same at the same moment lose the race; where that happens often, require does better.
+func (t *transaction) requireMissing(ref *firestore.DocumentRef) { t.absent = append(t.absent, ref) }
 
 func (t *transaction) create(ref *firestore.DocumentRef, data any) {
 	t.pending = append(t.pending, write{
@@ -85,7 +90,7 @@ func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Ti
 // instead of two. The race that it loses may be one against itself, when the client library has repeated it because the
 // answer was lost; whoever reads again finds it written.
 func (t *transaction) commit(ctx context.Context, doing string) (time.Time, error) {
-	if len(t.required) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
+	if len(t.required)+len(t.absent) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
 		result, err := t.pending[0].alone(ctx)
 		if err != nil {
 			return time.Time{}, notCommitted(doing, err)
@@ -94,7 +99,13 @@ func (t *transaction) commit(ctx context.Context, doing string) (time.Time, erro
 	}
 	var ready bool
 	var response firestore.CommitResponse
-	err := t.store.client.RunTransaction(withLateBegin(ctx), func(_ context.Context, tx *firestore.Transaction) error {
+	begun := new(late)
+	err := t.store.client.RunTransaction(begun.context(ctx), func(_ context.Context, tx *firestore.Transaction) error {
+		if !begun.relyOn(t.absent) {
+			for _, ref := range t.absent {
+				t.require(ref, missing)
+			}
+		}
 		err := t.prepare(tx)
 		ready = err == nil
 		return err

@@ -100,25 +100,30 @@ func (s *Store) write(
 // Two transactions that each write what the other relies on: they do not both succeed.
 func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
 	t.Parallel()
-	s := testStore(t)
-	a, b := s.claims.Doc("a"), s.claims.Doc("b")
-	errs := make(chan error, 2)
-	for _, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
-		go func() {
-			tx := s.begin()
-			tx.require(docs[0], missing)
-			tx.create(docs[1], map[string]any{"by": "us"})
-			_, err := tx.commit(t.Context(), "test")
-			errs <- err
-		}()
-	}
-	one, other := <-errs, <-errs
-	if one == nil && other == nil {
-		t.Error("both were committed")
-	}
-	for _, err := range []error{one, other} {
-		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
-			t.Error(err)
+	for name, relyOn := range map[string]func(*transaction, *firestore.DocumentRef){
+		"read":   func(tx *transaction, ref *firestore.DocumentRef) { tx.require(ref, missing) },
+		"unread": (*transaction).requireMissing,
+	} {
+		s := testStore(t)
+		a, b := s.claims.Doc("a"), s.claims.Doc("b")
+		errs := make(chan error, 2)
+		for _, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
+			go func() {
+				tx := s.begin()
+				relyOn(tx, docs[0])
+				tx.create(docs[1], map[string]any{"by": "us"})
+				_, err := tx.commit(t.Context(), "test")
+				errs <- err
+			}()
+		}
+		one, other := <-errs, <-errs
+		if one == nil && other == nil {
+			t.Errorf("%s: both were committed", name)
+		}
+		for _, err := range []error{one, other} {
+			if err != nil && !errors.Is(err, keypackage.ErrConflict) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

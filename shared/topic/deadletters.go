@@ -40,8 +40,7 @@ type DeadLetters struct {
 	name   string
 }
 
-// NewDeadLetters connects to the subscription with the given id in project. ctx bounds the set-up only. Call Close when
-// done.
+// NewDeadLetters connects to the subscription with the given id in project. ctx bounds the set-up only. Call Close when done.
 func NewDeadLetters(ctx context.Context, project, subscriptionID string) (*DeadLetters, error) {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
@@ -59,11 +58,8 @@ func (d *DeadLetters) Pull(ctx context.Context, limit int) ([]DeadLetter, error)
 	var letters []DeadLetter
 	for len(letters) < limit {
 		batch, err := d.pull(ctx, min(pullBatch, limit-len(letters)))
-		if err != nil {
+		if err != nil || len(batch) == 0 {
 			return letters, err
-		}
-		if len(batch) == 0 {
-			break
 		}
 		letters = append(letters, batch...)
 		if err := d.modify(ctx, batch, lease); err != nil {
@@ -79,10 +75,10 @@ func (d *DeadLetters) pull(ctx context.Context, limit int) ([]DeadLetter, error)
 	answer, err := d.client.SubscriptionAdminClient.Pull(waiting, &pubsubpb.PullRequest{
 		Subscription: d.name, MaxMessages: int32(limit),
 	})
-	if err != nil {
-		if waiting.Err() != nil && ctx.Err() == nil {
-			return nil, nil // nothing came
-		}
+	switch {
+	case err != nil && waiting.Err() != nil && ctx.Err() == nil:
+		return nil, nil // nothing came
+	case err != nil:
 		return nil, fmt.Errorf("pull dead letters: %w", err)
 	}
 	letters := make([]DeadLetter, len(answer.ReceivedMessages))

@@ -25,8 +25,7 @@ const (
 	BadMessage       = "bad_message"        // message data that is not a [Message]
 )
 
-// maxBody bounds a request body in bytes. Our messages are about 500 bytes with their envelope; attributes that the
-// platform adds stay far below the rest.
+// maxBody bounds a request body in bytes. Our messages are about 500 bytes with their envelope and the platform's attributes.
 const maxBody = 64 << 10
 
 // messagePublished is the type of the CloudEvents that Eventarc makes of Pub/Sub messages.
@@ -42,10 +41,9 @@ type envelope struct {
 
 // Decode reads the message from a request in any of the forms in which Pub/Sub delivers one: the body of a push
 // subscription (https://cloud.google.com/pubsub/docs/push#receive_push), or a messagePublished CloudEvent in binary or
-// structured mode, as Eventarc sends it. Method, path and authentication are not looked at.
+// structured mode, as Eventarc sends it. Method, path and authentication are not looked at, nor is the trace context.
 //
-// A request that cannot be a message, now or later, is a permanent fault with one of this package's reasons; its text
-// has no message content. A trace context that is malformed is passed on as it is.
+// A request that cannot be a message, now or later, is a permanent fault with one of this package's reasons, without content.
 func Decode(r *http.Request) (Message, error) {
 	body, err := readBody(r)
 	if err != nil {
@@ -81,8 +79,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// unwrapCloudEvent returns the data of a CloudEvent. A request that does not claim to be one is a plain push: its body
-// is returned as it is.
+// unwrapCloudEvent returns the data of a CloudEvent, or the body of a request that does not claim to be one: a plain push.
 func unwrapCloudEvent(header http.Header, body []byte) ([]byte, error) {
 	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {

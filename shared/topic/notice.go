@@ -9,9 +9,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level.
-// The relay tells the owner. The same notice may be published more than once; ID, which is also an attribute, is the same
-// each time.
+// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level, which the
+// relay tells the owner. It may be published more than once, each time with the same ID, which is also an attribute.
 type Notice struct {
 	ID          string `json:"id"` // owner, ciphersuite, level and epoch
 	OwnerPubkey string `json:"owner_pubkey"`
@@ -26,18 +25,14 @@ type Notice struct {
 func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
 	messages := make([]*pubsub.Message, len(notices))
 	for i, n := range notices {
-		data, err := json.Marshal(notice(n))
+		data, err := json.Marshal(Notice{
+			ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
+			At: n.At.Unix(),
+		})
 		if err != nil {
 			return err
 		}
 		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID()}}
 	}
 	return p.publish(ctx, messages)
-}
-
-func notice(n keypackage.Notice) Notice {
-	return Notice{
-		ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
-		At: n.At.Unix(),
-	}
 }

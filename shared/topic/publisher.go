@@ -24,12 +24,11 @@ var (
 const PublishFailed = "publish_failed"
 
 const (
-	// batchDelay is how long the client waits for more messages before it sends what it has. A requester is waiting for
-	// most of ours, so the library's default of 10 ms is cut; the rest still lets the scheduled function batch, which
-	// hands over hundreds of messages in that time.
+	// batchDelay is how long the client waits for more messages before it sends what it has. A requester waits for most of
+	// ours, so it is far below the library's 10 ms; the scheduled function hands over hundreds of messages in that time.
 	batchDelay = 100 * time.Microsecond
-	// publishTimeout bounds the client's own attempts for one message. Beyond it the event's retry, or the scheduled
-	// function, does better than a caller that waits.
+	// publishTimeout bounds the client's own attempts for one message. Then the event's retry, or the scheduled function, does
+	// better than a caller that waits.
 	publishTimeout = 10 * time.Second
 )
 
@@ -39,8 +38,8 @@ type Publisher struct {
 	topic  *pubsub.Publisher
 }
 
-// NewPublisher connects to the topic with the given id in project. It does not check that the topic exists: ctx bounds
-// the set-up only. Call Close when done.
+// NewPublisher connects to the topic with the given id in project, without checking that it exists. ctx bounds the set-up only.
+// Call Close when done.
 func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, error) {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
@@ -70,9 +69,16 @@ func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) 
 // some may have been published: repeating all of them is safe, because messages are hints. A message that breaks the
 // rules of [Message] is a permanent fault, and nothing is published.
 func (p *Publisher) Publish(ctx context.Context, messages ...Message) error {
-	encoded, err := encode(messages)
-	if err != nil {
-		return fault.Permanent(BadMessage, err)
+	encoded := make([]*pubsub.Message, len(messages))
+	for i, m := range messages {
+		data, err := m.data()
+		if err != nil {
+			return fault.Permanent(BadMessage, err)
+		}
+		encoded[i] = &pubsub.Message{Data: data}
+		if m.TraceParent != "" {
+			encoded[i].Attributes = map[string]string{traceAttribute: m.TraceParent}
+		}
 	}
 	return p.publish(ctx, encoded)
 }
@@ -89,26 +95,10 @@ func (p *Publisher) publish(ctx context.Context, messages []*pubsub.Message) err
 			faults = append(faults, err)
 		}
 	}
-	if len(faults) > 0 {
-		err := fmt.Errorf("publish %d of %d messages: %w", len(faults), len(messages), faults[0])
-		return fault.Retryable(PublishFailed, err)
+	if len(faults) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func encode(messages []Message) ([]*pubsub.Message, error) {
-	encoded := make([]*pubsub.Message, len(messages))
-	for i, m := range messages {
-		data, err := m.data()
-		if err != nil {
-			return nil, err
-		}
-		encoded[i] = &pubsub.Message{Data: data}
-		if m.TraceParent != "" {
-			encoded[i].Attributes = map[string]string{traceAttribute: m.TraceParent}
-		}
-	}
-	return encoded, nil
+	return fault.Retryable(PublishFailed, fmt.Errorf("publish %d of %d messages: %w", len(faults), len(messages), faults[0]))
 }
 
 // Close waits for messages in flight and disconnects. The publisher must not be used afterwards.

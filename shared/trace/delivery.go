@@ -49,20 +49,19 @@ func tellDelivery(d store.DeliveryHistory, now time.Time) finding {
 
 // tellExpired tells of a delivery that has expired.
 func tellExpired(d store.DeliveryHistory, tell func(urgency, string) finding) finding {
-	because := results(d)
-	anew := "; the requester has to ask anew"
-	undelivered := "expired undelivered at " + at(d.FinishedAt)
+	because, undelivered := results(d), "expired undelivered at "+at(d.FinishedAt)
+	why, anew := ", because "+because.cause+": "+because.cure, "; the requester has to ask anew"
 	switch d.Reason {
 	case keypackage.ExpiredReturned:
-		return tell(ended, undelivered+" and is back in stock, because "+because.cause+": "+because.cure+anew)
+		return tell(ended, undelivered+" and is back in stock"+why+anew)
 	case keypackage.ExpiredReserve:
-		return tell(ended, undelivered+" and stays in stock as the reserve, because "+because.cause+": "+because.cure+anew)
+		return tell(ended, undelivered+" and stays in stock as the reserve"+why+anew)
 	case keypackage.ExpiredParked:
-		return tell(burned, undelivered+" and is burned, because "+because.cause+": "+because.cure+anew)
+		return tell(burned, undelivered+" and is burned"+why+anew)
 	case keypackage.ExpiredTombstoned:
-		return tell(ended, undelivered+", because its owner has deleted it: the requester has to ask anew")
+		return tell(ended, undelivered+", because its owner has deleted it"+anew)
 	case keypackage.ExpiredPackageOver:
-		return tell(ended, undelivered+", when its own time was over, too: the requester has to ask anew")
+		return tell(ended, undelivered+", when its own time was over, too"+anew)
 	}
 	return tell(burned, undelivered+" and is burned, because a push ended without a clear answer and the requester may have it: if this happens often, "+
 		"look at the relay's endpoint and at the logs (-logs)"+anew)
@@ -71,30 +70,28 @@ func tellExpired(d store.DeliveryHistory, tell func(urgency, string) finding) fi
 // result is what the last result of the pushes means.
 type result struct{ cause, cure string }
 
+var known = map[keypackage.PushResult]result{
+	"": {"no push was begun", "look at the logs (-logs) of DeliverKeyPackages, at `operate deadletters`, and whether the mode is deliver"},
+	keypackage.ResultNoSession: {
+		"the requester had no authenticated session at the relay", "her client has to be connected and authenticated (NIP-42)"},
+	keypackage.ResultNoSubscription: {
+		"none of the requester's subscriptions took the event", "her client has to subscribe to KeyPackages of this owner"},
+	keypackage.ResultRefused: {
+		"the relay refused the call", "check RELAY_AUDIENCE and whom the relay admits (-logs: the answers are in DeliverKeyPackages' lines)"},
+	keypackage.ResultMisplaced: {"the relay serves no delivery endpoint at that address", "correct RELAY_DELIVERY_URL, or the relay's paths and names"},
+	keypackage.ResultTooLarge:  {"the push is too large for the relay", "it has to take bodies of 8 MiB, and so has a proxy in front of it"},
+	keypackage.ResultNotSent:   {"the relay could not be reached", "check RELAY_DELIVERY_URL, and whether the relay runs"},
+	keypackage.ResultUnexpected: {
+		"the relay gave an answer that the endpoint's description does not know", "correct the relay, or what stands in front of it"},
+	keypackage.ResultUnknown: {
+		"the relay began to write to a session that did not take it", "the requester's client has to read what it is sent"},
+	keypackage.ResultUnknownEvent: {"the relay does not know the event", "it has to keep what it stores, or to write `event` into its documents"},
+	keypackage.ResultRejected:     {"the relay has refused the event for good", "look at the relay's logs"},
+}
+
 func results(d store.DeliveryHistory) result {
-	switch d.LastResult {
-	case "":
-		return result{"no push was begun", "look at the logs (-logs) of DeliverKeyPackages, at `operate deadletters`, and whether the mode is deliver"}
-	case keypackage.ResultNoSession:
-		return result{"the requester had no authenticated session at the relay", "her client has to be connected and authenticated (NIP-42)"}
-	case keypackage.ResultNoSubscription:
-		return result{"none of the requester's subscriptions took the event", "her client has to subscribe to KeyPackages of this owner"}
-	case keypackage.ResultRefused:
-		return result{"the relay refused the call", "check RELAY_AUDIENCE and whom the relay admits (-logs: the answers are in DeliverKeyPackages' lines)"}
-	case keypackage.ResultMisplaced:
-		return result{"the relay serves no delivery endpoint at that address", "correct RELAY_DELIVERY_URL, or the relay's paths and names"}
-	case keypackage.ResultTooLarge:
-		return result{"the push is too large for the relay", "it has to take bodies of 8 MiB, and so has a proxy in front of it"}
-	case keypackage.ResultNotSent:
-		return result{"the relay could not be reached", "check RELAY_DELIVERY_URL, and whether the relay runs"}
-	case keypackage.ResultUnexpected:
-		return result{"the relay gave an answer that the endpoint's description does not know", "correct the relay, or what stands in front of it"}
-	case keypackage.ResultUnknown:
-		return result{"the relay began to write to a session that did not take it", "the requester's client has to read what it is sent"}
-	case keypackage.ResultUnknownEvent:
-		return result{"the relay does not know the event", "it has to keep what it stores, or to write `event` into its documents"}
-	case keypackage.ResultRejected:
-		return result{"the relay has refused the event for good", "look at the relay's logs"}
+	if r, ok := known[d.LastResult]; ok {
+		return r
 	}
 	return result{"the last push ended without a clear answer", "look at the relay's endpoint and at the logs (-logs)"}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
+
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
@@ -198,8 +200,8 @@ func TestWhatIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		shown.Summary, "received      2026-05-04T11:59:00.000Z", "claim on owner " + bob, "status        full", "granted       1 of 1",
-		"delivery " + h.Deliveries[0].ID, "state         pending", "joined        " + carol, "ledger        one_time since 2026-05-04T12:00:00Z",
+		shown.Summary, "received      2026-05-04T11:59:00.000Z", "claim\n  owner         " + bob, "status        full", "granted       1 of 1",
+		"delivery\n  id            " + h.Deliveries[0].ID, "state         pending", "joined        " + carol, "ledger        one_time since 2026-05-04T12:00:00Z",
 		"deleted       2026-05-04T12:00:00.000Z",
 	} {
 		if !strings.Contains(text.String(), want) {
@@ -214,18 +216,21 @@ func TestWhatIsShown(t *testing.T) {
 
 func TestQuery(t *testing.T) {
 	t.Parallel()
-	shown := trace.New(request, granted(func(*store.DeliveryHistory) {}), now)
-	shown.Document.Requester = carol
+	signed := nostr.Event{Kind: keypackage.KindRequest, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"p", bob}}}
+	if err := signed.Sign(nostr.GeneratePrivateKey()); err != nil {
+		t.Fatal(err)
+	}
+	h := granted(func(*store.DeliveryHistory) {})
+	h.Request.Event = signed.String()
 	want := `resource.type="cloud_run_revision"
 labels.function:*
-(jsonPayload.request_event_id="` + request + `" OR jsonPayload.requester_pubkey="` + carol + `")
+(jsonPayload.request_event_id="` + request + `" OR jsonPayload.requester_pubkey="` + signed.PubKey + `")
 timestamp>="2026-05-04T11:54:00Z"
 timestamp<="2026-05-04T12:09:00Z"`
-	if got := shown.Query(); got != want {
+	if got := trace.Query(request, h); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	unknown := trace.New(request, store.History{}, now)
-	if got := unknown.Query(); strings.Contains(got, "timestamp") || !strings.Contains(got, request) {
+	if got := trace.Query(request, store.History{}); strings.Contains(got, "timestamp") || !strings.Contains(got, request) {
 		t.Errorf("of an unknown request:\n%s", got)
 	}
 }

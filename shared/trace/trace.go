@@ -1,10 +1,14 @@
 // Package trace tells what became of a request, to people who look after a deployment.
 //
-// trace.go is what is shown of it, tell.go and delivery.go sum it up in a sentence, print.go writes it down, and logs.go asks Cloud Logging
-// for the rest.
+// trace.go is what is shown of it, tell.go and delivery.go sum it up in a sentence, and logs.go asks Cloud Logging for the rest.
 package trace
 
 import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -13,126 +17,135 @@ import (
 
 // Trace is what is stored about a request, without the content of events.
 type Trace struct {
-	Request    string     `json:"request_event_id"`
-	Summary    string     `json:"summary"` // what happened and what to do
-	Document   *Document  `json:"document,omitempty"`
-	Dismissal  *Dismissal `json:"dismissal,omitempty"`
-	Claims     []Claim    `json:"claims"`
-	Deliveries []Delivery `json:"deliveries"`
+	Request string `json:"request_event_id"`
+	Summary string `json:"summary"` // what happened and what to do
+	Parts   []Part `json:"parts"`   // the request's document, its claims, its deliveries
 }
 
-// Document is the request's document.
-type Document struct {
-	Requester  string             `json:"requester_pubkey,omitempty"` // "" if the event does not verify
-	ReceivedAt time.Time          `json:"received_at"`
-	StoredAt   time.Time          `json:"stored_at"`
-	Open       bool               `json:"open"`
-	Outcome    keypackage.Outcome `json:"outcome,omitempty"`
+// Part is one document, with the fields that say something.
+type Part struct {
+	About  string  `json:"about"`
+	Fields []Field `json:"fields"`
 }
 
-// Dismissal is that the request as a whole was rejected or only observed.
-type Dismissal struct {
-	Outcome   keypackage.Outcome `json:"outcome"`
-	Reason    string             `json:"reason,omitempty"`
-	CreatedAt time.Time          `json:"created_at,omitzero"`
-	KeepUntil time.Time          `json:"keep_until,omitzero"`
-}
-
-// Claim is the answer for one owner.
-type Claim struct {
-	Owner     string            `json:"owner_pubkey"`
-	Status    keypackage.Status `json:"status"`
-	Reason    string            `json:"reason,omitempty"`
-	Requested int               `json:"requested"`
-	Granted   int               `json:"granted"`
-	Reserve   bool              `json:"last_resort"`
-	CreatedAt time.Time         `json:"created_at,omitzero"`
-	RetryAt   time.Time         `json:"retry_at,omitzero"`
-	KeepUntil time.Time         `json:"keep_until,omitzero"`
-}
-
-// Delivery is one KeyPackage on its way.
-type Delivery struct {
-	ID              string                `json:"id"`
-	Owner           string                `json:"owner_pubkey"`
-	State           keypackage.State      `json:"state"`
-	Reason          string                `json:"reason,omitempty"`
-	LastResult      keypackage.PushResult `json:"last_result,omitempty"`
-	Reserve         bool                  `json:"last_resort"`
-	Parked          bool                  `json:"parked"`
-	ExposureUnknown bool                  `json:"exposure_unknown"`
-	Pushes          int                   `json:"pushes"`   // begun
-	Attempts        int                   `json:"attempts"` // sent
-	JoinedFrom      string                `json:"joined_from,omitempty"`
-	CreatedAt       time.Time             `json:"created_at"`
-	LeaseUntil      time.Time             `json:"lease_until,omitzero"`
-	ExpiresAt       time.Time             `json:"expires_at"`
-	DeliveredAt     time.Time             `json:"delivered_at,omitzero"`
-	FinishedAt      time.Time             `json:"finished_at,omitzero"`
-	KeepUntil       time.Time             `json:"keep_until,omitzero"`
-	Ledger          *Ledger               `json:"ledger,omitempty"`
-	Tombstone       *Tombstone            `json:"tombstone,omitempty"`
-}
-
-// Ledger is what is remembered of the use of a KeyPackage.
-type Ledger struct {
-	Use       keypackage.Use `json:"use"`
-	Delivery  string         `json:"delivery_id,omitempty"` // that used it first
-	FirstUse  time.Time      `json:"first_use,omitzero"`
-	KeepUntil time.Time      `json:"keep_until,omitzero"`
-}
-
-// Tombstone is that the owner has deleted a KeyPackage.
-type Tombstone struct {
-	DeletedAt time.Time `json:"deleted_at,omitzero"`
+// Field is what a document says. Times are in UTC, RFC 3339 with milliseconds.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // New returns the trace of a request, as things stand at that time.
 func New(requestID string, h store.History, now time.Time) Trace {
-	t := Trace{Request: requestID, Summary: Tell(h, now), Claims: []Claim{}, Deliveries: []Delivery{}}
-	if r := h.Request; r != nil {
-		t.Document = &Document{
-			ReceivedAt: r.ReceivedAt, StoredAt: r.Stored, Open: r.Open, Outcome: r.Outcome, Requester: authorOf(r.Event),
-		}
-	}
+	parts := []Part{requestPart(requestID, h.Request)}
 	if d := h.Answer.Dismissal; d != nil {
-		t.Dismissal = &Dismissal{Outcome: d.Outcome, Reason: d.Reason, CreatedAt: d.CreatedAt, KeepUntil: d.KeepUntil}
+		parts = append(parts, part("dismissal of the whole request",
+			Field{"outcome", withReason(d.Outcome, d.Reason)}, Field{"dismissed", moment(d.CreatedAt)}, Field{"kept until", moment(d.KeepUntil)}))
 	}
 	for _, c := range h.Answer.Claims {
-		t.Claims = append(t.Claims, Claim{
-			Owner: c.Owner, Status: c.Status, Reason: c.Reason, Requested: c.Requested, Granted: c.Granted, Reserve: c.Reserve,
-			CreatedAt: c.CreatedAt, RetryAt: c.RetryAt, KeepUntil: c.KeepUntil,
-		})
+		parts = append(parts, part("claim",
+			Field{"owner", c.Owner},
+			Field{"status", withReason(c.Status, c.Reason)},
+			Field{"granted", fmt.Sprintf("%d of %d", c.Granted, c.Requested)},
+			Field{"reserve", flag(c.Reserve, "among them")},
+			Field{"claimed", moment(c.CreatedAt)},
+			Field{"again after", moment(c.RetryAt)},
+			Field{"kept until", moment(c.KeepUntil)}))
 	}
 	for _, d := range h.Deliveries {
-		t.Deliveries = append(t.Deliveries, newDelivery(requestID, d))
+		parts = append(parts, deliveryPart(requestID, d))
 	}
-	return t
+	return Trace{requestID, Tell(h, now), parts}
 }
 
-func newDelivery(requestID string, h store.DeliveryHistory) Delivery {
-	d := Delivery{
-		ID: h.ID, Owner: h.Owner, State: h.State, Reason: h.Reason, LastResult: h.LastResult, Reserve: h.Reserve,
-		Parked: h.Parked, ExposureUnknown: h.ExposureUnknown, Pushes: h.PushNo, Attempts: h.Attempts, CreatedAt: h.CreatedAt,
-		LeaseUntil: h.LeaseUntil, ExpiresAt: h.ExpiresAt, DeliveredAt: h.DeliveredAt, FinishedAt: h.FinishedAt, KeepUntil: h.KeepUntil,
+func requestPart(id string, r *store.RequestHistory) Part {
+	if r == nil {
+		return part("request", Field{"id", id})
 	}
-	if h.RequestID != requestID {
-		d.JoinedFrom = h.RequestID
-	}
-	if l := h.Ledger; l != nil {
-		d.Ledger = &Ledger{Use: l.Use, Delivery: l.DeliveryID, FirstUse: l.FirstUse, KeepUntil: l.KeepUntil}
-	}
-	if h.Tombstoned {
-		d.Tombstone = &Tombstone{DeletedAt: h.DeletedAt}
-	}
-	return d
+	return part("request",
+		Field{"id", id},
+		Field{"requester", requesterOf(r)},
+		Field{"received", moment(r.ReceivedAt)},
+		Field{"stored", moment(r.Stored)},
+		Field{"open", flag(r.Open, "without an outcome: the scheduled function looks for it")},
+		Field{"outcome", string(r.Outcome)})
 }
 
-// authorOf returns who has signed an event, or "".
-func authorOf(raw string) string {
-	event, err := keypackage.VerifyEvent(raw)
-	if err != nil {
+func deliveryPart(requestID string, d store.DeliveryHistory) Part {
+	var joined, ledger, deleted string
+	if d.RequestID != requestID {
+		joined = d.RequestID
+	}
+	if l := d.Ledger; l != nil {
+		ledger = fmt.Sprintf("%s since %s", l.Use, at(l.FirstUse))
+	}
+	if d.Tombstoned {
+		deleted = cmp.Or(moment(d.DeletedAt), "by its owner")
+	}
+	return part("delivery",
+		Field{"id", d.ID},
+		Field{"owner", d.Owner},
+		Field{"state", withReason(d.State, d.Reason)},
+		Field{"last result", string(d.LastResult)},
+		Field{"pushes", fmt.Sprintf("%d begun, %d sent", d.PushNo, d.Attempts)},
+		Field{"parked", flag(d.Parked, "it is not pushed again")},
+		Field{"exposed", flag(d.ExposureUnknown, "perhaps: a push ended without a clear answer")},
+		Field{"reserve", flag(d.Reserve, "it stays in stock")},
+		Field{"joined", joined},
+		Field{"created", moment(d.CreatedAt)},
+		Field{"leased until", moment(d.LeaseUntil)},
+		Field{"expires", moment(d.ExpiresAt)},
+		Field{"delivered", moment(d.DeliveredAt)},
+		Field{"finished", moment(d.FinishedAt)},
+		Field{"kept until", moment(d.KeepUntil)},
+		Field{"ledger", ledger},
+		Field{"deleted", deleted})
+}
+
+// part leaves out the fields that say nothing.
+func part(about string, fields ...Field) Part {
+	return Part{about, slices.DeleteFunc(fields, func(f Field) bool { return f.Value == "" })}
+}
+
+func flag(set bool, meaning string) string {
+	if set {
+		return meaning
+	}
+	return ""
+}
+
+func withReason[S ~string](state S, reason string) string {
+	if reason == "" {
+		return string(state)
+	}
+	return string(state) + " (" + reason + ")"
+}
+
+// moment is the time of a field, "" if it is not set.
+func moment(t time.Time) string {
+	if t.IsZero() {
 		return ""
 	}
-	return event.PubKey
+	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// requesterOf returns who has signed the request, or "".
+func requesterOf(r *store.RequestHistory) string {
+	if event, err := keypackage.VerifyEvent(r.Event); err == nil {
+		return event.PubKey
+	}
+	return ""
+}
+
+// Print writes the trace for people.
+func (t Trace) Print(w io.Writer) error {
+	var text bytes.Buffer
+	fmt.Fprintln(&text, t.Summary)
+	for _, p := range t.Parts {
+		fmt.Fprintf(&text, "\n%s\n", p.About)
+		for _, f := range p.Fields {
+			fmt.Fprintf(&text, "  %-12s  %s\n", f.Name, f.Value)
+		}
+	}
+	_, err := text.WriteTo(w)
+	return err
 }

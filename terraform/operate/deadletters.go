@@ -4,14 +4,37 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
+
+// handleDeadLetters lists the messages that could not be delivered, and replays them if told to.
+func handleDeadLetters(ctx context.Context, args []string) error {
+	o := newOptions("deadletters")
+	replay := o.Bool("replay", false, "publish them to the delivery topic again, and remove them")
+	subscription := o.String("subscription", "", "`id` of the subscription of the dead letters (default: that of the delivery topic with -dead behind)")
+	if err := command.Parse(o.FlagSet, args); err != nil {
+		return err
+	}
+	settings, err := o.settings()
+	if err != nil {
+		return err
+	}
+	entries, err := Handle(ctx, settings, cmp.Or(*subscription, settings.DeliveryTopic+"-dead"), *replay)
+	if err != nil && len(entries) == 0 {
+		return err
+	}
+	return errors.Join(err, o.show(entries, func(w io.Writer) error { return Print(w, entries) }))
+}
 
 // Limit is how many letters are looked at in one go.
 const Limit = 1000
@@ -121,4 +144,42 @@ func asked(ctx context.Context, documents *store.Store, message topic.Message) (
 		return nil, err
 	}
 	return documents.Deliveries(ctx, answer.Deliveries())
+}
+
+// Print writes the entries as a table, one line for each delivery.
+func Print(w io.Writer, entries []Entry) error {
+	if len(entries) == 0 {
+		_, err := fmt.Fprintln(w, "no dead letters")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "given up\tattempts\tabout\tdelivery\tstate\tlast result\t")
+	for _, e := range entries {
+		begin, end := fmt.Sprintf("%s\t%d\t%s", e.Since.UTC().Format(time.RFC3339), e.Attempts, e.about()), ""
+		if e.Replayed {
+			end = "replayed"
+		}
+		if len(e.Deliveries) == 0 {
+			fmt.Fprintf(table, "%s\tnone\t\t\t%s\n", begin, end)
+		}
+		for _, d := range e.Deliveries {
+			state := string(d.State)
+			if d.Reason != "" {
+				state += " (" + d.Reason + ")"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", begin, d.ID, state, d.LastResult, end)
+			begin = "\t\t"
+		}
+	}
+	return table.Flush()
+}
+
+func (e Entry) about() string {
+	switch {
+	case e.Unreadable != "":
+		return "unreadable: " + e.Unreadable
+	case e.Request != "":
+		return "request " + e.Request
+	}
+	return "requester " + e.Requester
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,51 +14,42 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/importing"
 )
 
-// importStock takes what owners have on a relay into stock. It takes its settings from the environment, as stock does.
+// importStock takes what owners have on a relay into stock.
 func importStock(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("import", flag.ContinueOnError)
-	from := flags.String("from", "", "`URL` of the relay, wss://...")
-	authors := flags.String("authors", "", "public `keys` of the owners, separated by commas (default: everybody's KeyPackages)")
-	keyFile := flags.String("key-file", "", "`file` with the secret key to authenticate with, for relays that want it")
-	dryRun := flags.Bool("dry-run", false, "say what would be taken in, and take in nothing")
-	project := projectFlag(flags)
-	asJSON := flags.Bool("json", false, "print JSON")
-	if err := command.Parse(flags, args); err != nil {
+	o := newOptions("import")
+	from := o.String("from", "", "`URL` of the relay, wss://...")
+	authors := o.String("authors", "", "public `keys` of the owners, separated by commas (default: everybody's KeyPackages)")
+	keyFile := o.String("key-file", "", "`file` with the secret key to authenticate with, for relays that want it")
+	dryRun := o.Bool("dry-run", false, "say how much would be taken in, and take in nothing")
+	if err := command.Parse(o.FlagSet, args); err != nil {
 		return err
 	}
-	options, err := importOptions(*from, *authors, *keyFile)
+	wanted, err := importOptions(*from, *authors, *keyFile)
 	if err != nil {
 		return err
 	}
-	settings, err := load(*project)
+	settings, err := o.settings()
 	if err != nil {
 		return err
 	}
-	report, err := runImport(ctx, settings, options, *dryRun)
+	documents, err := assembly.Store(ctx, settings)
+	if err != nil {
+		return err
+	}
+	var into publishing.Store = documents
+	taken := "taken in, as shared"
+	if *dryRun {
+		into, taken = importing.DryRun{Store: documents}, "at most would be taken in, as shared"
+	}
+	report, err := importing.Run(ctx, assembly.Publisher(settings, into), wanted)
 	if err != nil && report.Seen == 0 {
 		return err
 	}
-	if *asJSON {
-		return errors.Join(err, command.PrintJSON(os.Stdout, report))
-	}
-	return errors.Join(err, printImport(os.Stdout, report, *dryRun))
-}
-
-func runImport(ctx context.Context, settings config.Config, o importing.Options, dryRun bool) (importing.Report, error) {
-	documents, err := assembly.Store(ctx, settings)
-	if err != nil {
-		return importing.Report{}, err
-	}
-	var into publishing.Store = documents
-	if dryRun {
-		into = importing.NewDryRun(documents)
-	}
-	return importing.Run(ctx, assembly.Publisher(settings, into), o)
+	return errors.Join(err, o.show(report, func(w io.Writer) error { return printImport(w, report, taken) }))
 }
 
 func importOptions(from, authors, keyFile string) (o importing.Options, err error) {
@@ -90,14 +79,10 @@ func progress(r importing.Report) {
 		r.Seen, r.Oldest.Format(time.RFC3339), r.Taken, sum(r.Duplicate), sum(r.Refused)))
 }
 
-func printImport(w io.Writer, r importing.Report, dryRun bool) error {
+func printImport(w io.Writer, r importing.Report, taken string) error {
 	if r.Seen == 0 {
 		_, err := fmt.Fprintln(w, "no KeyPackages: the relay has none, or shows them to their owners only (-key-file)")
 		return err
-	}
-	taken := "taken in, as shared"
-	if dryRun {
-		taken = "would be taken in, as shared"
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "%d\t events\n%d\t %s\n", r.Seen, r.Taken, taken)

@@ -33,11 +33,11 @@ func TestPrintImport(t *testing.T) {
 		Seen: 130, Taken: 20, Duplicate: map[string]int{"already have this KeyPackage": 100}, Refused: map[string]int{"invalid: expired": 10},
 		CrowdedSeconds: 1,
 	}
-	if err := printImport(&out, report, true); err != nil {
+	if err := printImport(&out, report, "taken in, as shared"); err != nil {
 		t.Fatal(err)
 	}
 	want := `  130 events
-   20 would be taken in, as shared
+   20 taken in, as shared
   100 duplicate: already have this KeyPackage
    10 refused: invalid: expired
     1 seconds of which the relay may have more than it sends at once: import again with -authors
@@ -46,7 +46,7 @@ func TestPrintImport(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}
 	out.Reset()
-	if err := printImport(&out, importing.Report{}, false); err != nil || !strings.HasPrefix(out.String(), "no KeyPackages") {
+	if err := printImport(&out, importing.Report{}, ""); err != nil || !strings.HasPrefix(out.String(), "no KeyPackages") {
 		t.Errorf("of nothing: %q, %v", &out, err)
 	}
 }

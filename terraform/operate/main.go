@@ -9,12 +9,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 var subcommands = []command.Subcommand{
@@ -29,13 +34,46 @@ func main() { command.Main("operate", command.Choose("./terraform/operate", subc
 
 const emulatorHost = "FIRESTORE_EMULATOR_HOST"
 
-func projectFlag(flags *flag.FlagSet) *string {
-	return flags.String("project", "", "project `id` (default: $"+config.Project+", or that of `up` if "+emulatorHost+" is set)")
+// options are the flags that all subcommands have; each adds its own.
+type options struct {
+	*flag.FlagSet
+	project string
+	json    bool
 }
 
-// load reads the settings as the functions do, but says how a project is named here.
-func load(project string) (config.Config, error) {
-	lookup := inProject(project)
+func newOptions(name string) *options {
+	o := &options{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
+	o.StringVar(&o.project, "project", "", "project `id` (default: $"+config.Project+", or that of `up` if "+emulatorHost+" is set)")
+	o.BoolVar(&o.json, "json", false, "print JSON")
+	return o
+}
+
+// word parses the flags and takes one word before or behind them.
+func (o *options) word(args []string, which string) (string, error) {
+	if err := o.Parse(args); err != nil {
+		return "", flag.ErrHelp
+	}
+	if o.NArg() == 0 {
+		return "", fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", which, o.Name(), which)
+	}
+	word := o.Arg(0)
+	return word, command.Parse(o.FlagSet, o.Args()[1:])
+}
+
+// settings are read as the functions read them, but the error says how a project is named here. On the emulator one need not be
+// named.
+func (o *options) settings() (config.Config, error) {
+	lookup := func(name string) (string, bool) {
+		value, ok := os.LookupEnv(name)
+		switch {
+		case name != config.Project:
+		case o.project != "":
+			return o.project, true
+		case value == "" && os.Getenv(emulatorHost) != "":
+			return command.LocalProject, true
+		}
+		return value, ok
+	}
 	if id, _ := lookup(config.Project); id == "" {
 		return config.Config{}, errors.New("which project? name it with -project or $" + config.Project +
 			", or set " + emulatorHost + " to the Firestore emulator of `go run ./emulator up` (127.0.0.1:8080 as a rule)")
@@ -43,17 +81,18 @@ func load(project string) (config.Config, error) {
 	return config.Load(lookup)
 }
 
-// inProject is os.LookupEnv with a project. On the emulator one need not be named.
-func inProject(project string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		value, ok := os.LookupEnv(name)
-		switch {
-		case name != config.Project:
-		case project != "":
-			return project, true
-		case value == "" && os.Getenv(emulatorHost) != "":
-			return command.LocalProject, true
-		}
-		return value, ok
+func (o *options) documents(ctx context.Context) (*store.Store, error) {
+	settings, err := o.settings()
+	if err != nil {
+		return nil, err
 	}
+	return assembly.Store(ctx, settings)
+}
+
+// show prints the result on standard output, as JSON or as text.
+func (o *options) show(result any, text func(io.Writer) error) error {
+	if o.json {
+		return command.PrintJSON(os.Stdout, result)
+	}
+	return text(os.Stdout)
 }

@@ -21,7 +21,7 @@ func TestMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, word := range []string{"off", "observe", "clear"} {
-		if err := turn(t.Context(), settings, word); err != nil {
+		if _, err := turn(t.Context(), documents, word); err != nil {
 			t.Fatal(err)
 		}
 		got, exists, err := documents.Mode(t.Context())
@@ -32,7 +32,7 @@ func TestMode(t *testing.T) {
 }
 
 func TestModeTakesThreeWords(t *testing.T) {
-	t.Parallel()
+	t.Setenv(config.Project, emutest.Project(t))
 	for _, args := range [][]string{{}, {"deliver"}, {"off", "observe"}, {"OFF"}} {
 		if err := mode(t.Context(), args); err == nil {
 			t.Errorf("%q is taken", args)

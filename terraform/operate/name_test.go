@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -85,6 +84,7 @@ func TestWithoutAProjectBothWaysToNameOneAreTold(t *testing.T) {
 		func() error { return stock(t.Context(), []string{"-owner", requester}) },
 		func() error { return traceRequest(t.Context(), []string{request}) },
 		func() error { return handleDeadLetters(t.Context(), nil) },
+		func() error { return mode(t.Context(), []string{"off"}) },
 		func() error { return importStock(t.Context(), []string{"-from", "wss://relay.example"}) },
 	} {
 		if err := run(); err == nil || !strings.Contains(err.Error(), "-project") || !strings.Contains(err.Error(), emulatorHost) {
@@ -93,20 +93,19 @@ func TestWithoutAProjectBothWaysToNameOneAreTold(t *testing.T) {
 	}
 }
 
-func TestTheRequestMayComeBeforeOrBehindTheFlags(t *testing.T) {
+func TestTheWordMayComeBeforeOrBehindTheFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{request, "-json"}, {"-json", request}} {
-		flags := flag.NewFlagSet("trace", flag.ContinueOnError)
-		asJSON := flags.Bool("json", false, "")
-		if id, err := parseTrace(flags, args); err != nil || id != request || !*asJSON {
-			t.Errorf("%v: %q, %v", args, id, err)
+		o := newOptions("trace")
+		if word, err := o.word(args, "id"); err != nil || word != request || !o.json {
+			t.Errorf("%v: %q, %v", args, word, err)
 		}
 	}
-	for _, args := range [][]string{nil, {"-json"}, {request, request}, {"x"}, {"-x"}} {
-		flags := flag.NewFlagSet("trace", flag.ContinueOnError)
-		flags.SetOutput(io.Discard)
-		if id, err := parseTrace(flags, args); err == nil {
-			t.Errorf("%v: %q", args, id)
+	for _, args := range [][]string{nil, {"-json"}, {request, request}, {"-x"}} {
+		o := newOptions("trace")
+		o.SetOutput(io.Discard)
+		if word, err := o.word(args, "id"); err == nil {
+			t.Errorf("%v: %q", args, word)
 		}
 	}
 }

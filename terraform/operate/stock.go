@@ -1,41 +1,32 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// stock prints what an owner has in stock. It takes its settings from the environment, as the functions do, and so looks at
-// the local suite or at a real project, whichever the environment names.
+// stock prints what an owner has in stock.
 func stock(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("stock", flag.ContinueOnError)
-	owner := flags.String("owner", "", "public `key` of the owner, hex or npub1")
-	project := projectFlag(flags)
-	asJSON := flags.Bool("json", false, "print JSON")
-	if err := command.Parse(flags, args); err != nil {
+	o := newOptions("stock")
+	owner := o.String("owner", "", "public `key` of the owner, hex or npub1")
+	if err := command.Parse(o.FlagSet, args); err != nil {
 		return err
 	}
 	key, err := pubkey(*owner)
 	if err != nil {
 		return fmt.Errorf("-owner: %w", err)
 	}
-	settings, err := load(*project)
-	if err != nil {
-		return err
-	}
-	documents, err := assembly.Store(ctx, settings)
+	documents, err := o.documents(ctx)
 	if err != nil {
 		return err
 	}
@@ -43,10 +34,7 @@ func stock(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		return command.PrintJSON(os.Stdout, holdings)
-	}
-	return printHoldings(os.Stdout, holdings)
+	return o.show(holdings, func(w io.Writer) error { return printHoldings(w, holdings) })
 }
 
 func printHoldings(w io.Writer, holdings []keypackage.Holding) error {
@@ -57,11 +45,7 @@ func printHoldings(w io.Writer, holdings []keypackage.Holding) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ciphersuite\tone-time\treserve\thanded out\tshared\tunusable")
 	for _, h := range holdings {
-		suite := h.Suite
-		if suite == "" {
-			suite = "unreadable"
-		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%s\n", suite, h.OneTime, h.Reserve, h.HandedOut, h.Shared, reasons(h.Unusable))
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%s\n", cmp.Or(h.Suite, "unreadable"), h.OneTime, h.Reserve, h.HandedOut, h.Shared, reasons(h.Unusable))
 	}
 	return table.Flush()
 }

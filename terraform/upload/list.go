@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io/fs"
 	"path"
@@ -20,8 +19,8 @@ type rule struct {
 // parseRules reads the file. A line that gcloud might understand differently is an error.
 func parseRules(text string) ([]rule, error) {
 	var rules []rule
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
+	for whole := range strings.Lines(text) {
+		line := strings.TrimSpace(whole)
 		if line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#!") { // #!include is a directive
 			continue
 		}
@@ -30,7 +29,7 @@ func parseRules(text string) ([]rule, error) {
 		line, r.rooted = strings.CutPrefix(line, "/")
 		r.pattern, r.dirsOnly = strings.CutSuffix(line, "/")
 		if r.pattern == "" || strings.ContainsAny(r.pattern, `/\[]?!#`) || strings.Contains(r.pattern, "**") {
-			return nil, fmt.Errorf("%q is not a line that is understood here", lines.Text())
+			return nil, fmt.Errorf("%q is not a line that is understood here", whole)
 		}
 		rules = append(rules, r)
 	}

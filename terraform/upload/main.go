@@ -14,53 +14,43 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 )
 
 func main() {
-	root := flag.String("root", ".", "the repository's root")
-	out := flag.String("o", "terraform/upload.zip", "where to write the zip")
+	out := flag.String("o", "terraform/upload.zip", "`file` to write the zip to")
 	show := flag.Bool("list", false, "show the files instead")
 	flag.Parse()
-	if err := run(*root, *out, *show); err != nil {
+	if err := run(os.DirFS("."), *out, *show); err != nil {
 		fmt.Fprintln(os.Stderr, "upload:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, out string, show bool) error {
-	root := os.DirFS(dir)
-	names, err := upload(root)
+func run(root fs.FS, out string, show bool) error {
+	text, err := fs.ReadFile(root, ".gcloudignore")
+	if err != nil {
+		return fmt.Errorf("run this in the repository's root: %w", err)
+	}
+	rules, err := parseRules(string(text))
+	if err != nil {
+		return fmt.Errorf(".gcloudignore: %w", err)
+	}
+	names, err := list(root, rules)
 	if err != nil {
 		return err
 	}
 	if show {
-		for _, name := range names {
-			fmt.Println(name)
-		}
+		fmt.Println(strings.Join(names, "\n"))
 		return nil
 	}
 	content, err := pack(root, names)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(out, content, 0o600); err != nil {
-		return err
-	}
 	fmt.Printf("%s: %d files, %d KiB, sha256 %x\n", out, len(names), len(content)/1024, sha256.Sum256(content))
-	return nil
-}
-
-func upload(root fs.FS) ([]string, error) {
-	text, err := fs.ReadFile(root, ".gcloudignore")
-	if err != nil {
-		return nil, fmt.Errorf("run this in the repository's root: %w", err)
-	}
-	rules, err := parseRules(string(text))
-	if err != nil {
-		return nil, fmt.Errorf(".gcloudignore: %w", err)
-	}
-	return list(root, rules)
+	return os.WriteFile(out, content, 0o600)
 }
 
 // epoch is the time of every file in the zip: the first that the format can express.

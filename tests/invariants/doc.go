@@ -1,5 +1,6 @@
-// Package invariants checks the promises of KeyPackage delivery on what a run has left behind: the documents in Firestore,
-// what the requesters' sessions received, and, where it was recorded, every commit in its order.
+// Package invariants checks the promises of KeyPackage delivery on what a run has left behind: the documents in Firestore and
+// what the requesters' sessions received. What only the order of the commits shows, package simulation checks under the same
+// names.
 //
 //	I1  a package handed out as one-time is exposed to one requester only; a reserve is never handed out as one-time
 //	I2  no claim, return, retirement or removal takes an owner's last valid package of a ciphersuite
@@ -11,8 +12,7 @@
 //	I7  only the requester's sessions see a push
 //	I8  nothing is pushed after its end, and nothing by two at once
 //
-// run.go says what is known of a run, state.go reads what Firestore holds, final.go checks where it all ended, and
-// replay.go goes through the commits one by one.
+// run.go says what is known of a run, state.go reads what Firestore holds, and final.go checks where it all ended.
 package invariants
 
 import "fmt"

@@ -13,18 +13,15 @@ type Run struct {
 	Requests []Request         // requests that must end with an outcome
 	Received []Received
 	Pushes   []Push
-	Acks     []Ack
-	Commits  []Commit
 }
 
 // Upload is a signed event that an owner published.
 type Upload struct {
-	Owner       string
-	Hash        string // key of the ledger entry of its bytes
-	Suite       mls.Ciphersuite
-	Addressable bool
-	Expires     time.Time
-	Raw         string
+	Owner   string
+	Hash    string // key of the ledger entry of its bytes
+	Suite   mls.Ciphersuite
+	Expires time.Time
+	Raw     string
 }
 
 // Request is a valid request.
@@ -48,27 +45,4 @@ type Push struct {
 	DeliveryID string
 	At         time.Time
 	Contested  bool // another push of the same delivery was, or may have been, under way
-}
-
-// Ack is the acknowledgement of a request's event. Commits were known by then: the first so many of Run.Commits.
-type Ack struct {
-	RequestID string
-	Commits   int
-}
-
-// Commit is one transaction that took effect.
-type Commit struct {
-	Time   time.Time // Firestore's
-	Since  time.Time // when the invocation began that made it, by the clock of the rules
-	At     time.Time // when it was made
-	System bool      // made by a function, not by the relay
-	Writes []Write
-}
-
-// Write is one document's change.
-type Write struct {
-	Collection, ID string
-	Delete         bool
-	Fields         map[string]any
-	Mask           []string // the fields that change; nil: all of them
 }

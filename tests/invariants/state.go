@@ -18,14 +18,14 @@ type State struct {
 	Ledger     map[string]keypackage.Ledger
 	Stock      map[string]bool
 	Tombstones map[string]bool
-	Marked     []string // requests whose document says that they have no outcome yet
+	Requests   map[string]bool // that are stored: whether the document says that there is no outcome yet
 }
 
 // Load reads the whole state.
 func Load(ctx context.Context, client *firestore.Client, names config.Collections) (State, error) {
 	s := State{
 		Deliveries: make(map[string]keypackage.Delivery), Ledger: make(map[string]keypackage.Ledger),
-		Stock: make(map[string]bool), Tombstones: make(map[string]bool),
+		Stock: make(map[string]bool), Tombstones: make(map[string]bool), Requests: make(map[string]bool),
 	}
 	readers := map[string]func(*firestore.DocumentSnapshot) error{
 		names.Deliveries: func(snap *firestore.DocumentSnapshot) error {
@@ -41,9 +41,7 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 			return err
 		},
 		names.Requests: func(snap *firestore.DocumentSnapshot) error {
-			if _, err := snap.DataAt(keypackage.FieldOpen); err == nil {
-				s.Marked = append(s.Marked, snap.Ref.ID)
-			}
+			_, s.Requests[snap.Ref.ID] = snap.Data()[keypackage.FieldOpen]
 			return nil
 		},
 		names.KeyPackages: func(snap *firestore.DocumentSnapshot) error { s.Stock[snap.Ref.ID] = true; return nil },

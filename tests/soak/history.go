@@ -2,24 +2,24 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// history is what is known of a run from outside the database. It is safe for concurrent use.
+// history is what is known of a run from outside the database. Its methods are safe for concurrent use.
 type history struct {
 	mu       sync.Mutex
-	uploads  map[string]*upload  // by event id
-	asks     map[string]ask      // by request id
-	sessions map[string][]period // in which a requester listened, by public key
-	pushes   map[string][]period // by delivery id
-	raced    []invariants.Push   // pushes that were not alone
+	uploads  map[string]*upload     // by event id
+	asks     map[string]ask         // by request id
+	ends     map[string][]time.Time // of sessions, by the requester's public key; "" are those of everybody's
+	underWay map[string]int         // pushes, by delivery id
+	raced    []invariants.Push      // pushes that were not alone
 	faults   map[string]int
 	troubles int      // errors that clients saw
 	secrets  []string // of all people
@@ -28,47 +28,29 @@ type history struct {
 // upload is a KeyPackage event that an owner has published, or tried to.
 type upload struct {
 	invariants.Upload
-	content, signature string
-	stored             bool // the relay has said so
-	deleted            bool // the owner wants it gone
+	event   *nostr.Event
+	stored  bool // the relay has said so
+	deleted bool // the owner wants it gone
 }
 
 // ask is a request that was sent.
 type ask struct {
 	invariants.Request
-	at       time.Time
 	accepted bool // the relay has said so
-}
-
-// period is a time that may go on; then the end is zero.
-type period struct {
-	since, until time.Time
-	everyone     bool // of a session: it listened to all owners
-}
-
-func (p period) open() bool { return p.until.IsZero() }
-
-// overlaps reports whether the period and [since, until) have a moment in common.
-func (p period) overlaps(since, until time.Time) bool {
-	return p.since.Before(until) && (p.open() || p.until.After(since))
 }
 
 func newHistory() *history {
 	return &history{
-		uploads: make(map[string]*upload), asks: make(map[string]ask), sessions: make(map[string][]period),
-		pushes: make(map[string][]period), faults: make(map[string]int),
+		uploads: make(map[string]*upload), asks: make(map[string]ask), ends: make(map[string][]time.Time),
+		underWay: make(map[string]int), faults: make(map[string]int),
 	}
 }
 
-// lock is for `defer h.lock()()`.
-func (h *history) lock() (unlock func()) {
+// note lets do change the history.
+func (h *history) note(do func()) {
 	h.mu.Lock()
-	return h.mu.Unlock
-}
-
-func (h *history) secret(s string) {
-	defer h.lock()()
-	h.secrets = append(h.secrets, s)
+	defer h.mu.Unlock()
+	do()
 }
 
 // upload notes an event that is about to be published. The gateway's document of it says nothing that the event
@@ -81,91 +63,35 @@ func (h *history) upload(event *nostr.Event) error {
 	if p.Flaw != "" {
 		return fmt.Errorf("a KeyPackage of an owner is not one: %s", p.Flaw)
 	}
-	defer h.lock()()
-	h.uploads[event.ID] = &upload{
-		Upload: invariants.Upload{
-			Owner: p.Owner, Hash: p.Hash, Suite: p.Suite, Expires: p.ExpiresAt, Raw: p.Event,
-		},
-		content: event.Content, signature: event.Sig,
-	}
+	h.note(func() {
+		known := invariants.Upload{Owner: p.Owner, Hash: p.Hash, Suite: p.Suite, Expires: p.ExpiresAt, Raw: p.Event}
+		h.uploads[event.ID] = &upload{Upload: known, event: event}
+	})
 	return nil
 }
 
-func (h *history) stored(id string) {
-	defer h.lock()()
-	h.uploads[id].stored = true
+// left notes the end of a requester's session, or of all.
+func (h *history) left(requester string) {
+	h.note(func() { h.ends[requester] = append(h.ends[requester], time.Now()) })
 }
 
-func (h *history) delete(id string) {
-	defer h.lock()()
-	h.uploads[id].deleted = true
-}
-
-func (h *history) asked(id, requester string, owners []string, at time.Time, accepted bool) {
-	defer h.lock()()
-	h.asks[id] = ask{invariants.Request{ID: id, Requester: requester, Owners: owners}, at, accepted}
-}
-
-func (h *history) enter(requester string, since time.Time, everyone bool) {
-	defer h.lock()()
-	h.sessions[requester] = append(h.sessions[requester], period{since: since, everyone: everyone})
-}
-
-func (h *history) leave(requester string) {
-	defer h.lock()()
-	h.endSession(requester, time.Now())
-}
-
-func (h *history) endSession(requester string, at time.Time) {
-	if n := len(h.sessions[requester]); n > 0 && h.sessions[requester][n-1].open() {
-		h.sessions[requester][n-1].until = at
-	}
-}
-
-// relayDied notes the end of all sessions.
-func (h *history) relayDied(at time.Time) {
-	defer h.lock()()
-	for requester := range h.sessions {
-		h.endSession(requester, at)
-	}
-}
-
-// push notes a call of the relay's endpoint. The caller calls ended when the call is over.
-func (h *history) push(ids []string) (ended func()) {
-	defer h.lock()()
-	since := time.Now()
-	for _, id := range ids {
-		if slices.ContainsFunc(h.pushes[id], period.open) {
-			h.raced = append(h.raced, invariants.Push{DeliveryID: id, Contested: true})
-		}
-		h.pushes[id] = append(h.pushes[id], period{since: since})
-	}
-	return func() {
-		defer h.lock()()
+// push notes that a call of the relay's endpoint begins (1) or ends (-1).
+func (h *history) push(ids []string, by int) {
+	h.note(func() {
 		for _, id := range ids {
-			i := slices.IndexFunc(h.pushes[id], func(p period) bool { return p.open() && p.since.Equal(since) })
-			h.pushes[id][i].until = time.Now()
+			if h.underWay[id] += by; h.underWay[id] > 1 {
+				h.raced = append(h.raced, invariants.Push{DeliveryID: id, Contested: true})
+			}
 		}
+	})
+}
+
+func (h *history) fault(what string) { h.note(func() { h.faults[what]++ }) }
+
+// killed notes the end of a process. That of the gateway ends all sessions.
+func (h *history) killed(process string) {
+	h.fault(process + " killed")
+	if process == suite.Gateway {
+		h.left("")
 	}
-}
-
-func (h *history) fault(what string) {
-	defer h.lock()()
-	h.faults[what]++
-}
-
-func (h *history) trouble() {
-	defer h.lock()()
-	h.troubles++
-}
-
-// sketch says in a line how far it is.
-func (h *history) sketch() string {
-	defer h.lock()()
-	faults := 0
-	for _, n := range h.faults {
-		faults += n
-	}
-	return fmt.Sprintf("%5d KeyPackages uploaded  %5d requests  %5d deliveries pushed  %5d faults",
-		len(h.uploads), len(h.asks), len(h.pushes), faults)
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
@@ -13,54 +17,51 @@ import (
 
 // judge compares what happened with what Firestore holds in the end, and with what was promised.
 func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
-	names := s.Config().Collections
-	state, err := invariants.Load(ctx, s.documents, names)
+	state, err := invariants.Load(ctx, s.documents, s.Config().Collections)
 	if err != nil {
 		return nil, err
 	}
-	requests, err := s.requests(ctx)
-	if err != nil {
-		return nil, err
+	requests := s.history.requests(state)
+	j := &judge{history: s.history, state: state, now: time.Now()}
+	j.report = &Report{
+		Seed: s.Seed, Took: j.now.Sub(begun), KeyPackages: len(j.uploads), Requests: len(requests), Faults: j.faults, Troubles: j.troubles,
+		Outcomes: make(map[string]int), Deliveries: make(map[string]int),
 	}
-	defer s.history.lock()()
-	if s.ServedBy == config.ServedByGateway {
-		unseen(state.Deliveries, s.history.pushes)
-	}
-	j := &judge{history: s.history, state: state, now: time.Now(), matcher: newMatcher(state.Deliveries, s.history.pushes)}
-	j.report = newReport(s.Options, s.history, j.now.Sub(begun))
 	run := invariants.Run{Uploads: make(map[string]invariants.Upload), Requests: requests, Pushes: s.history.raced}
 	for id, u := range s.history.uploads {
 		run.Uploads[id] = u.Upload
 	}
 	for _, r := range s.requesters {
-		received, err := j.matcher.received(r)
-		if err != nil {
+		arrivals, err := r.client.AwaitKeyPackages(ctx, 0)
+		if err != nil { // something did not verify
 			j.broken("I6: %v", err)
 		}
+		received, repeated := attribute(r.Pubkey, arrivals, state.Deliveries)
 		run.Received = append(run.Received, received...)
+		j.report.Repeated += repeated
 	}
-	for _, v := range invariants.Check(run, state, names) {
+	for _, v := range invariants.Check(run, state) {
 		j.broken("%s", v)
 	}
 	j.checkStock()
-	j.countRequests(requests)
-	j.countDeliveries()
-	j.report.Received, j.report.Duplicates = len(run.Received), j.matcher.repeated
-	j.report.finish()
+	j.checkArrived(run.Received)
+	j.report.Received = len(run.Received)
+	for _, r := range requests {
+		j.report.Outcomes[string(state.Answers[r.ID].Outcome())]++
+	}
 	return j.report, nil
 }
 
-// judge collects; it holds the history's lock.
+// judge collects. Nothing happens any more.
 type judge struct {
 	*history
-	*matcher
 	state  invariants.State
 	now    time.Time
 	report *Report
 }
 
 func (j *judge) broken(format string, args ...any) {
-	j.report.Violations = append(j.report.Violations, fmt.Sprintf(format, args...))
+	j.report.Broken = append(j.report.Broken, fmt.Sprintf(format, args...))
 }
 
 // checkStock is what the end shows of I2 and I3: nothing that the relay has stored is gone unless somebody had it, and who
@@ -78,7 +79,6 @@ func (j *judge) checkStock() {
 		has[key] = has[key] || u.stored && j.state.Stock[id] && !over && entry.Use != keypackage.UseOneTime
 		excused[key] = excused[key] || over || !u.stored
 		if u.stored && !over && !used && !j.state.Stock[id] {
-			j.report.Lost.KeyPackages++
 			j.broken("I3: KeyPackage %s is gone, and nobody had it", id)
 		}
 	}
@@ -89,84 +89,78 @@ func (j *judge) checkStock() {
 	}
 }
 
-func (j *judge) countRequests(requests []invariants.Request) {
-	for _, r := range requests {
-		answer := j.state.Answers[r.ID]
-		if !answer.Complete() {
-			j.report.Lost.Requests++
+// checkArrived is the other end of I3: what counts as delivered has arrived. If the session ended meanwhile, it was written by the
+// relay and never read.
+func (j *judge) checkArrived(received []invariants.Received) {
+	arrived := make(map[string]bool)
+	for _, r := range received {
+		arrived[r.DeliveryID] = true
+	}
+	for id, d := range j.state.Deliveries {
+		j.report.Deliveries[strings.TrimSpace(fmt.Sprint(d.State, " ", d.Reason))]++
+		switch {
+		case d.State != keypackage.StateDelivered || arrived[id]:
+		case j.leftDuring(d):
+			j.report.Unread++
+		default:
+			j.broken("I3: delivery %s counts as delivered, and never arrived in a session that was open", id)
+		}
+	}
+}
+
+// leftDuring reports whether a session of the requester ended between the claim and the record of the push, or about then.
+func (j *judge) leftDuring(d keypackage.Delivery) bool {
+	const around = time.Second
+	return slices.ContainsFunc(slices.Concat(j.ends[d.Requester], j.ends[""]), func(end time.Time) bool {
+		return end.After(d.CreatedAt.Add(-around)) && end.Before(d.DeliveredAt.Add(around))
+	})
+}
+
+// reading is how long a frame may take from the relay's socket to the requester's clock on a busy machine.
+const reading = 10 * time.Second
+
+// attribute names the delivery that brought each of a requester's arrivals, since frames do not say it. Several may have brought
+// the same reserve, each for another group. So that nothing is called lost as long as what arrived can be explained in any
+// way, as many as possible of those that count as delivered get an arrival of their own: each arrival, in order of time, goes
+// to the one that ends first.
+func attribute(
+	requester string, arrivals []actors.KeyPackage, deliveries map[string]keypackage.Delivery,
+) (received []invariants.Received, repeated int) {
+	own := slices.DeleteFunc(slices.Collect(maps.Values(deliveries)), func(d keypackage.Delivery) bool { return d.Requester != requester })
+	slices.SortFunc(own, func(a, b keypackage.Delivery) int {
+		return cmp.Or(undelivered(a)-undelivered(b), a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortFunc(arrivals, func(a, b actors.KeyPackage) int { return a.At.Compare(b.At) })
+	taken := make(map[string]bool)
+	for _, a := range arrivals {
+		id := explain(a, own, taken)
+		if taken[id] {
+			repeated++
+		}
+		taken[id] = true
+		received = append(received, invariants.Received{DeliveryID: id, Session: requester, PackageID: a.Event.ID, Raw: a.Raw, At: a.At})
+	}
+	return received, repeated
+}
+
+func undelivered(d keypackage.Delivery) int {
+	if d.State == keypackage.StateDelivered {
+		return 0
+	}
+	return 1
+}
+
+// explain returns the first delivery that can have brought what arrived and is not taken, or else the first that is: then it is
+// a repetition. "" is what the checker reports.
+func explain(arrival actors.KeyPackage, own []keypackage.Delivery, taken map[string]bool) (again string) {
+	for _, d := range own {
+		if d.PackageID != arrival.Event.ID || arrival.At.Before(d.CreatedAt) || arrival.At.After(d.ExpiresAt.Add(reading)) {
 			continue
 		}
-		j.report.Outcomes[answer.Outcome()]++
+		if !taken[d.ID] {
+			return d.ID
+		}
+		again = cmp.Or(again, d.ID)
 	}
-	j.report.Requests = len(requests)
-}
-
-func (j *judge) countDeliveries() {
-	r := j.report
-	for id, d := range j.state.Deliveries {
-		r.Deliveries++
-		arrived, seen := j.arrived[id]
-		switch {
-		case d.Open():
-			r.Lost.Deliveries++
-		case d.State == keypackage.StateDelivered:
-			r.Delivered++
-			if !seen {
-				j.countUnread(d)
-			}
-		case d.Reason == keypackage.ExpiredReturned:
-			r.Returned++
-		case d.Reason == keypackage.ExpiredReserve:
-			r.Reserves++
-		default:
-			r.Burned[d.Reason]++
-		}
-		if seen {
-			r.delays = append(r.delays, arrived.Sub(j.possibleSince(d, arrived)))
-		}
-		if j.deliverable(d) {
-			r.Deliverable++
-			if seen || d.State == keypackage.StateDelivered {
-				r.Completed++
-			}
-		}
-	}
-}
-
-// countUnread judges a delivery that the relay wrote and the requester has not received: that is no surprise if the session
-// ended while the relay wrote.
-func (j *judge) countUnread(d keypackage.Delivery) {
-	const around = time.Second
-	for _, push := range j.pushes[d.ID] {
-		for _, session := range j.sessions[d.Requester] {
-			end := session.until
-			if !end.IsZero() && end.After(push.since.Add(-around)) && (push.open() || end.Before(push.until.Add(around))) {
-				j.report.Unread++
-				return
-			}
-		}
-	}
-	j.report.Lost.Deliveries++
-	j.broken("I3: delivery %s counts as delivered, and never arrived in a session that was open", d.ID)
-}
-
-// possibleSince returns since when the delivery could arrive: it was asked for, and the session was open.
-func (j *judge) possibleSince(d keypackage.Delivery, arrived time.Time) time.Time {
-	since := j.asks[d.RequestID].at
-	for _, session := range j.sessions[d.Requester] {
-		if session.since.After(since) && session.since.Before(arrived) {
-			since = session.since
-		}
-	}
-	return since
-}
-
-// deliverable reports whether the requester listened, to all owners, at some time in the delivery's life.
-func (j *judge) deliverable(d keypackage.Delivery) bool {
-	for _, session := range j.sessions[d.Requester] {
-		if session.everyone && session.overlaps(d.CreatedAt, d.ExpiresAt) {
-			return true
-		}
-	}
-	return false
+	return again
 }

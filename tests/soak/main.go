@@ -1,12 +1,12 @@
 // Command soak runs the whole local suite for a while under load, with faults if wanted, and then judges what was promised.
 //
-//	owners upload, delete and repeat KeyPackages      person.go, owner.go
-//	requesters ask, come and go                       requester.go
-//	calls are lost, doubled, broken; processes die    chaos.go, crash.go
-//	then everything comes to its end                  settle.go
-//	and is held against the promises                  judge.go, match.go, leaks.go, report.go
+//	owners upload, delete and repeat KeyPackages      people.go
+//	requesters ask, come and go                       people.go
+//	calls are lost, doubled, broken; processes die    faults.go
+//	then everything comes to its end                  soak.go, which runs all of it
+//	and is held against the promises                  judge.go, report.go
 //
-// soak.go runs all of it, history.go keeps what happened.
+// history.go keeps what happened.
 //
 // What people and faults decide comes from a seed. When it happens is up to the machine, so the same seed makes a similar
 // run, not the same one.
@@ -33,11 +33,6 @@ func main() {
 	command.Main("soak", runSoak)
 }
 
-var (
-	errBroken  = errors.New("promises were broken")
-	errNothing = errors.New("there was no request, so nothing was seen")
-)
-
 // check returns an error unless the options make a run in which something happens: one without requests keeps every promise.
 func (o Options) check() error {
 	switch {
@@ -45,45 +40,37 @@ func (o Options) check() error {
 		return fmt.Errorf("-duration is %v; it must be above zero", o.Duration)
 	case !(o.Rate > 0) || math.IsInf(o.Rate, 0): // NaN is not above zero either
 		return fmt.Errorf("-rate is %v; it must be a number above zero", o.Rate)
-	case o.Owners <= 0, o.Requesters <= 0:
-		return fmt.Errorf("-owners is %d and -requesters %d; there must be one of each", o.Owners, o.Requesters)
 	}
 	return nil
 }
 
 // runSoak runs a soak and prints what it came to. It fails unless every promise was kept.
 func runSoak(ctx context.Context, args []string) error {
-	opts := Options{Progress: command.Progress}
+	// A lost message is repeated in the life of its delivery.
+	opts := Options{Life: time.Minute, CrashEvery: 7 * time.Second, Progress: command.Progress}
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	flags.DurationVar(&opts.Duration, "duration", time.Minute, "how long the load lasts; settling and judging come on top")
 	flags.BoolVar(&opts.Faults, "faults", false, "lose, double and break calls, and kill processes")
 	flags.Uint64Var(&opts.Seed, "seed", 1, "what people and faults decide comes from it")
 	flags.Float64Var(&opts.Rate, "rate", 5, "requests per second")
-	flags.IntVar(&opts.Owners, "owners", 8, "how many owners")
-	flags.IntVar(&opts.Requesters, "requesters", 16, "how many requesters")
 	flags.StringVar((*string)(&opts.ServedBy), "served-by", string(config.ServedByFunctions), "who serves requests: functions or gateway")
 	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
-	asJSON := flags.Bool("json", false, "print one JSON document instead of the table")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	if err := opts.check(); err != nil {
 		return err
 	}
-	result, err := Run(ctx, opts)
+	report, err := Run(ctx, opts)
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		err = command.PrintJSON(os.Stdout, result)
-	} else {
-		result.Print(os.Stdout)
-	}
+	report.Print(os.Stdout)
 	switch {
-	case result.Requests == 0:
-		err = errors.Join(err, errNothing)
-	case !result.OK:
-		err = errors.Join(err, errBroken)
+	case report.Requests == 0:
+		return errors.New("there was no request, so nothing was seen")
+	case !report.OK():
+		return errors.New("promises were broken")
 	}
-	return err
+	return nil
 }

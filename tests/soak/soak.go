@@ -9,55 +9,37 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Options says what to run. Duration is required; zero values of the others are good.
+const (
+	owners     = 8
+	requesters = 16
+)
+
+// Options says what to run.
 type Options struct {
 	Duration   time.Duration // of the load; settling and judging come on top
 	Seed       uint64
-	Owners     int             // 0 is 8
-	Requesters int             // 0 is 16
-	Rate       float64         // requests per second, of all requesters together; 0 is 5
-	Life       time.Duration   // of a pending delivery; 0 is one minute, so that a lost message can be repeated in time
-	ServedBy   config.ServedBy // "" is the functions
-
-	Faults       bool
-	CrashEvery   time.Duration // mean time between two crashes; 0 is 7 s
-	KeepTriggers bool          // no fault loses a trigger: the scheduled function looks for those after 30 s
+	Rate       float64       // requests per second, of all requesters together
+	Life       time.Duration // of a pending delivery
+	ServedBy   config.ServedBy
+	Faults     bool
+	CrashEvery time.Duration // mean time between two crashes
 
 	Binary   string       // see suite.Options
 	Logs     string       // existing directory in which all logs stay; "" is a temporary one
 	Progress func(string) // told how it goes; must allow concurrent calls
-}
-
-func (o *Options) setDefaults() {
-	if o.Owners == 0 {
-		o.Owners = 8
-	}
-	if o.Requesters == 0 {
-		o.Requesters = 16
-	}
-	if o.Rate == 0 {
-		o.Rate = 5
-	}
-	if o.ServedBy == "" {
-		o.ServedBy = config.ServedByFunctions
-	}
-	if o.Life == 0 {
-		o.Life = time.Minute
-	}
-	if o.CrashEvery == 0 {
-		o.CrashEvery = 7 * time.Second
-	}
-	if o.Progress == nil {
-		o.Progress = func(string) {}
-	}
 }
 
 // soak is a run.
@@ -73,7 +55,6 @@ type soak struct {
 
 // Run runs a soak and reports on it. The error says that the run itself failed; broken promises are in the report.
 func Run(ctx context.Context, opts Options) (report *Report, err error) {
-	opts.setDefaults()
 	if opts.Logs == "" {
 		if opts.Logs, err = os.MkdirTemp("", "soak-"); err != nil {
 			return nil, err
@@ -81,7 +62,7 @@ func Run(ctx context.Context, opts Options) (report *Report, err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(opts.Logs)) }()
 	}
 	s := &soak{Options: opts, history: newHistory()}
-	s.chaos = newChaos(opts, s.history)
+	s.chaos = newChaos(opts.Seed, s.history)
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -145,43 +126,43 @@ func (s *soak) run(ctx context.Context) (*Report, error) {
 	return s.judge(ctx, begun)
 }
 
-// enter brings everybody in: owners fill their stock before anybody asks.
-func (s *soak) enter(ctx context.Context) error {
-	relay := s.Addresses().Relay
-	for i := range s.Owners {
-		s.owners = append(s.owners, newOwner(s.Seed, i, relay, s.history))
-	}
-	for i := range s.Requesters {
-		s.requesters = append(s.requesters, newRequester(s.Options, i, relay, s.history, s.owners))
-	}
-	ctx, cancel := context.WithTimeout(ctx, entryTime)
-	defer cancel()
-	var wg sync.WaitGroup
-	errs := make([]error, len(s.owners))
-	for i, o := range s.owners {
-		wg.Go(func() { errs[i] = o.arrive(ctx) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 // entryTime bounds the entry: a busy machine needs more than one visit's time for it.
 const entryTime = 5 * time.Minute
 
+// enter brings everybody in: owners fill their stock before anybody asks.
+func (s *soak) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, entryTime)
+	defer cancel()
+	var all errgroup.Group
+	var everyOwner []string
+	for i := range owners {
+		o := &owner{person: s.newPerson("owner", i), habit: i % habits}
+		s.owners, everyOwner = append(s.owners, o), append(everyOwner, o.Pubkey)
+		all.Go(func() error { return o.until(ctx, o.visit) })
+	}
+	for i := range requesters {
+		p := s.newPerson("requester", i)
+		client := actors.NewRequester(p.relay, p.Key)
+		s.requesters = append(s.requesters, &requester{person: p, client: client, owners: everyOwner, life: s.Life})
+	}
+	return all.Wait()
+}
+
 // load plays the load until its time is over, ctx ends, or a crash could not be made good.
 func (s *soak) load(ctx context.Context) (err error) {
+	s.Progress(fmt.Sprintf("load for %v", s.Duration))
 	ctx, cancel := context.WithTimeout(ctx, s.Duration)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, o := range s.owners {
-		wg.Go(func() { o.live(ctx) })
+		wg.Go(func() { o.often(ctx, visitEvery, o.visit) })
 	}
 	for _, r := range s.requesters {
-		wg.Go(func() { r.live(ctx) })
+		wg.Go(func() { r.often(ctx, time.Duration(requesters/s.Rate*float64(time.Second)), r.act) })
 	}
-	wg.Go(func() { s.tell(ctx) })
 	if s.Faults {
-		s.chaos.begin()
+		s.chaos.set(true)
+		defer s.chaos.set(false)
 		wg.Go(func() {
 			if err = s.crash(ctx); err != nil {
 				cancel()
@@ -189,21 +170,73 @@ func (s *soak) load(ctx context.Context) (err error) {
 		})
 	}
 	wg.Wait()
-	s.chaos.end()
 	return err
 }
 
-// tell shows progress.
-func (s *soak) tell(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	begun := time.Now()
+// patience is how long settling may take beyond the life of a delivery and the fence. To find a lost trigger takes 30 s, the
+// lease of a push whose function was killed 15 s; the rest is for busy machines, since nothing waits for it to pass.
+const patience = 3 * time.Minute
+
+// settle waits until everything has come to its end: all requesters come online and stay, and whatever is still under way
+// is delivered or expires. What has not ended when patience does is for the judge.
+func (s *soak) settle(ctx context.Context) error {
+	s.Progress(fmt.Sprintf("settling, which takes at most %v more", s.Life+keypackage.Fence+patience))
+	ctx, cancel := context.WithTimeout(ctx, s.Life+keypackage.Fence+patience)
+	defer cancel()
+	var all errgroup.Group
+	for _, r := range s.requesters {
+		all.Go(func() error { return r.until(ctx, r.stay) })
+	}
+	if err := all.Wait(); err != nil {
+		return fmt.Errorf("a requester cannot come back: %w", err)
+	}
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.Progress(fmt.Sprintf("%5s of %s  %s", time.Since(begun).Round(time.Second), s.Duration, s.history.sketch()))
+		done, err := s.settled(ctx)
+		if done || err != nil && ctx.Err() == nil {
+			return err
+		}
+		if retry.Pause(ctx, 500*time.Millisecond) != nil {
+			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+				return cause
+			}
+			return nil
 		}
 	}
+}
+
+// settled reports whether every delivery has ended, every request is answered, and none is looked for any more: a mark that a
+// killed instance has left behind is found after 30 s.
+func (s *soak) settled(ctx context.Context) (bool, error) {
+	state, err := invariants.Load(ctx, s.documents, s.Config().Collections)
+	if err != nil {
+		return false, err
+	}
+	for _, marked := range state.Requests {
+		if marked {
+			return false, nil
+		}
+	}
+	for _, d := range state.Deliveries {
+		if d.Open() {
+			return false, nil
+		}
+	}
+	for _, r := range s.history.requests(state) {
+		if !state.Answers[r.ID].Complete() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// requests returns those that must have an outcome: accepted by the relay, or stored although the relay did not say so.
+func (h *history) requests(state invariants.State) (requests []invariants.Request) {
+	h.note(func() {
+		for id, ask := range h.asks {
+			if _, stored := state.Requests[id]; stored || ask.accepted {
+				requests = append(requests, ask.Request)
+			}
+		}
+	})
+	return requests
 }

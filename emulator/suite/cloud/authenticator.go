@@ -31,15 +31,9 @@ type Authenticator struct {
 	function http.Handler
 }
 
-// NewAuthenticator returns what stands before the function that listens at backend, host:port. Audience is the function's
-// URL; invoker the account that may call it. Wrap, if not nil, is put between authenticator and function.
-func NewAuthenticator(verifier Verifier, audience, invoker, backend string, wrap func(http.Handler) http.Handler) *Authenticator {
-	proxy := NewProxy(backend)
-	authenticator := &Authenticator{verifier: verifier, audience: audience, invoker: invoker, function: proxy}
-	if wrap != nil {
-		authenticator.function = wrap(proxy)
-	}
-	return authenticator
+// NewAuthenticator returns what stands before a function. Audience is the function's URL; invoker the account that may call it.
+func NewAuthenticator(verifier Verifier, audience, invoker string, function http.Handler) *Authenticator {
+	return &Authenticator{verifier, audience, invoker, function}
 }
 
 // NewProxy returns a handler that passes requests on, under its name, to the process that listens at backend, host:port.

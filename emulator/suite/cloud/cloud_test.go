@@ -34,7 +34,7 @@ func newFixture(t *testing.T, function http.HandlerFunc) fixture {
 	var authenticator http.Handler
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authenticator.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	authenticator = NewAuthenticator(issuer, front.URL, issuer.Account("caller"), strings.TrimPrefix(backend.URL, "http://"), nil)
+	authenticator = NewAuthenticator(issuer, front.URL, issuer.Account("caller"), NewProxy(strings.TrimPrefix(backend.URL, "http://")))
 	return fixture{issuer, Caller{Minter: issuer, URL: front.URL, Account: issuer.Account("caller")}}
 }
 

@@ -1,8 +1,7 @@
 // Package importing takes what owners have on a relay today into stock: KeyPackages of kinds 443 and 30443. Anybody could
 // read them there, so they count as shared: they are handed out as reserves only, until their owners publish new ones.
 //
-// importing.go takes the events in and counts, scan.go goes through what the relay has, relay.go speaks to it, and dryrun.go
-// is a store that keeps nothing.
+// importing.go takes the events in and counts, scan.go goes through what the relay has, and relay.go speaks to it.
 package importing
 
 import (
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
@@ -112,3 +112,15 @@ func (i *importer) count(answer publishing.Answer) {
 
 // refuse counts an event that does not come as far as the publisher.
 func (i *importer) refuse(reason string) { i.count(publishing.Answer{Reason: "invalid: " + reason}) }
+
+// DryRun answers what the store does, and keeps nothing. It does not count what the import itself would fill, an owner's room or
+// a slot, and so takes in at least as much as an import would.
+type DryRun struct{ publishing.Store }
+
+// Expose implements publishing.Store.
+func (DryRun) Expose(context.Context, keypackage.Ledger) error { return nil }
+
+// Stock implements publishing.Store.
+func (DryRun) Stock(context.Context, *keypackage.Package, string, publishing.Published, *keypackage.Ledger) error {
+	return nil
+}

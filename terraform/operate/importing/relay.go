@@ -44,17 +44,8 @@ func dial(ctx context.Context, url string) (*relay, error) {
 
 func (r *relay) close() { _ = r.conn.Close(websocket.StatusNormalClosure, "") }
 
-// errClosed is that the relay has refused a subscription.
-type errClosed string
-
-func (e errClosed) Error() string {
-	if e.wantsLogin() {
-		return fmt.Sprintf("the relay wants to know who asks (%q): -key-file names a file with a secret key", string(e))
-	}
-	return fmt.Sprintf("the relay refuses: %q", string(e))
-}
-
-func (e errClosed) wantsLogin() bool { return strings.HasPrefix(string(e), "auth-required:") }
+// errLogin is the cure for a relay that serves only whom it knows.
+var errLogin = errors.New("-key-file names a file with a secret key to authenticate with")
 
 // login authenticates, if there is a key and the relay has a challenge. Relays send it when the connection opens, or when
 // something is asked that needs it; so something is asked first.
@@ -63,124 +54,106 @@ func (r *relay) login(ctx context.Context, secret string) error {
 		return nil
 	}
 	err := r.stored(ctx, nostr.Filter{Kinds: kinds, Limit: 1}, func(string) error { return nil })
-	if closed, ok := errors.AsType[errClosed](err); err != nil && (!ok || !closed.wantsLogin()) {
+	if err != nil && !errors.Is(err, errLogin) || r.challenge == "" {
 		return err
-	}
-	if r.challenge == "" {
-		return nil
 	}
 	event := nip42.CreateUnsignedAuthEvent(r.challenge, "", r.url)
 	if err := event.Sign(secret); err != nil {
 		return errors.New("authenticate: the secret key is not one")
 	}
-	if err := r.send(ctx, nostr.AuthEnvelope{Event: event}); err != nil {
-		return err
-	}
-	return r.accepted(ctx, event.ID)
-}
-
-// accepted waits for the answer to an authentication.
-func (r *relay) accepted(ctx context.Context, id string) error {
-	for {
-		f, err := r.next(ctx)
-		if err != nil {
-			return err
+	return r.exchange(ctx, nostr.AuthEnvelope{Event: event}, event.ID, func(label string, rest wire.Elements) (bool, error) {
+		if label == "OK" && !rest.Bool(0) {
+			return true, fmt.Errorf("the relay does not accept the authentication: %q", text(rest, 1))
 		}
-		if f.label != "OK" || f.subject != id {
-			continue
-		}
-		if f.rest.Bool(0) {
-			return nil
-		}
-		return fmt.Errorf("the relay does not accept the authentication: %q", f.text(1))
-	}
+		return label == "OK", nil
+	})
 }
 
 // stored asks for what the relay has and calls take for each event, as the relay wrote it. It returns at the end of what is
-// stored, or an errClosed.
+// stored.
 func (r *relay) stored(ctx context.Context, filter nostr.Filter, take func(raw string) error) error {
 	r.asked++
 	id := fmt.Sprintf("import-%d", r.asked)
-	if err := r.send(ctx, nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}); err != nil {
+	request := nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}
+	return r.exchange(ctx, request, id, func(label string, rest wire.Elements) (bool, error) {
+		switch {
+		case label == "EVENT" && len(rest) == 1:
+			return false, take(string(rest[0]))
+		case label == "EOSE":
+			return true, r.send(ctx, nostr.CloseEnvelope(id))
+		case label == "CLOSED" && strings.HasPrefix(text(rest, 0), "auth-required:"):
+			return true, fmt.Errorf("the relay refuses: %q; %w", text(rest, 0), errLogin)
+		case label == "CLOSED":
+			return true, fmt.Errorf("the relay refuses: %q", text(rest, 0))
+		}
+		return false, nil
+	})
+}
+
+// exchange sends a message and hands each answer about its subject, a label and what follows the subject, to hear, until that has
+// heard enough. What is not a message of NIP-01 is skipped, and a challenge is kept.
+func (r *relay) exchange(
+	ctx context.Context, message json.Marshaler, about string, hear func(label string, rest wire.Elements) (enough bool, err error),
+) error {
+	if err := r.send(ctx, message); err != nil {
 		return err
 	}
 	for {
-		f, err := r.next(ctx)
-		switch {
-		case err != nil:
+		frame, err := r.read(ctx)
+		if err != nil {
 			return err
-		case f.subject != id:
-		case f.label == "EVENT" && len(f.rest) == 1:
-			if err := take(string(f.rest[0])); err != nil {
+		}
+		label, elements := readFrame(frame)
+		subject := text(elements, 0)
+		if label == "AUTH" {
+			r.challenge = subject
+		} else if label != "" && subject == about {
+			if enough, err := hear(label, elements[1:]); enough || err != nil {
 				return err
 			}
-		case f.label == "EOSE":
-			return r.send(ctx, nostr.CloseEnvelope(id))
-		case f.label == "CLOSED":
-			return errClosed(f.text(0))
 		}
 	}
 }
 
 func (r *relay) send(ctx context.Context, message json.Marshaler) error {
 	frame, err := message.MarshalJSON()
-	if err != nil {
-		return fmt.Errorf("encode a message: %w", err)
+	if err == nil {
+		err = r.conn.Write(ctx, websocket.MessageText, frame)
 	}
-	if err := r.conn.Write(ctx, websocket.MessageText, frame); err != nil {
+	if err != nil {
 		return fmt.Errorf("connection to %s lost: %w", r.url, err)
 	}
 	return nil
 }
 
-// frame is a message of the relay: a label, what it is about, and the rest.
-type frame struct {
-	label, subject string
-	rest           wire.Elements
-}
-
-// text returns one of the rest, for people.
-func (f frame) text(i int) string {
-	text, _ := f.rest.Text(i) // what is not a string says nothing
-	return text
-}
-
-// next reads a message, and keeps the challenge if it is one. What is not a message of NIP-01 is skipped.
-func (r *relay) next(ctx context.Context) (frame, error) {
+func (r *relay) read(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing came for %v", patience))
 	defer cancel()
-	for {
-		_, text, err := r.conn.Read(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return frame{}, fmt.Errorf("connection to %s lost: %w", r.url, err)
-		}
-		f, ok := readFrame(text)
-		if !ok {
-			continue
-		}
-		if f.label == "AUTH" {
-			r.challenge = f.subject
-		}
-		return f, nil
+	_, frame, err := r.conn.Read(ctx)
+	if err == nil {
+		return frame, nil
 	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("connection to %s lost: %w", r.url, err)
 }
 
-// readFrame is loose about what it takes apart: what becomes of an event is for those to say who verify it.
-func readFrame(text []byte) (f frame, ok bool) {
-	label, err := wire.Label(text)
-	if err != nil {
-		return f, false
+// readFrame is loose about what it takes apart: what becomes of an event is for those to say who verify it. The label of what is
+// no message is "".
+func readFrame(frame []byte) (label string, elements wire.Elements) {
+	label, err := wire.Label(frame)
+	if err == nil {
+		elements, err = wire.SplitLoosely(frame)
 	}
-	elements, err := wire.SplitLoosely(text)
-	if err != nil {
-		return f, false
+	if err != nil || len(elements) == 0 {
+		return "", nil
 	}
-	subject, ok := elements.Text(0)
-	if !ok {
-		return f, false
-	}
-	return frame{label, subject, elements[1:]}, true
+	return label, elements
+}
+
+// text returns an element that is a string, or "".
+func text(elements wire.Elements, i int) string {
+	text, _ := elements.Text(i)
+	return text
 }
