@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"cloud.google.com/go/auth/credentials/idtoken"
@@ -67,8 +68,19 @@ func readTarget(ctx context.Context, args []string) (target Target, err error) {
 	if err := actors.CheckRelayURL(target.Relay); err != nil {
 		return target, err
 	}
-	if err := completeEndpoint(&target, audience); err != nil {
-		return target, err
+	relay, err := url.Parse(target.Relay)
+	if err != nil {
+		return target, fmt.Errorf("-relay: %w", err)
+	}
+	if target.Endpoint == "" {
+		target.Endpoint = strings.Replace(relay.Scheme, "ws", "http", 1) + "://" + relay.Host + relayapi.Path
+	}
+	endpoint, err := url.Parse(target.Endpoint)
+	if err != nil || endpoint.Host == "" {
+		return target, errors.New("-endpoint is not an absolute URL")
+	}
+	if *audience == "" {
+		*audience = endpoint.Scheme + "://" + endpoint.Host
 	}
 	if *project != "" {
 		if err := target.openDocuments(ctx, *project); err != nil {
@@ -82,26 +94,6 @@ func readTarget(ctx context.Context, args []string) (target Target, err error) {
 		target.OtherAudience, err = fetchToken(ctx, "https://relay.invalid")
 	}
 	return target, err
-}
-
-// completeEndpoint fills in what follows from the rest.
-func completeEndpoint(target *Target, audience *string) error {
-	if target.Endpoint == "" {
-		u, err := url.Parse(target.Relay)
-		if err != nil {
-			return fmt.Errorf("-relay: %w", err)
-		}
-		scheme := map[string]string{"ws": "http", "wss": "https"}[u.Scheme]
-		target.Endpoint = (&url.URL{Scheme: scheme, Host: u.Host, Path: relayapi.Path}).String()
-	}
-	u, err := url.Parse(target.Endpoint)
-	if err != nil || u.Host == "" {
-		return errors.New("-endpoint is not an absolute URL")
-	}
-	if *audience == "" {
-		*audience = u.Scheme + "://" + u.Host
-	}
-	return nil
 }
 
 // fetchToken gets a token of the caller's as the function does: from the metadata server, which GCE_METADATA_HOST names in the

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -18,11 +16,8 @@ import (
 // packageLife is the lifetime of a KeyPackage: what could not be deleted ends by itself.
 const packageLife = time.Hour
 
-func randomID() string {
-	var id [32]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
-}
+// randomID has the form of an event's id.
+func randomID() string { return nostr.GeneratePrivateKey() }
 
 // must is for what only fails if this program is wrong.
 func must[T any](made T, err error) T {
