@@ -45,7 +45,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 )
 
-// Config is what a gateway needs. All but Upstream, ProxyHops, the switches and Log is required.
+// Config is what a gateway needs. All but Upstream, ProxyHops and the switches is required.
 type Config struct {
 	Upstream    *upstream.Relay // nil: there is no relay behind the gateway
 	SharesLogin bool            // upstream's challenge is used, and it is sent the AUTH: both have one operator
@@ -54,7 +54,7 @@ type Config struct {
 	Pubkey      string          // of the key that signs outcomes and notices
 	ReqClaims   bool            // a REQ for stored KeyPackages is a request
 	Ports       Ports
-	Log         *slog.Logger // nil: slog.Default()
+	Log         *slog.Logger
 }
 
 // Gateway serves Nostr clients. It is an http.Handler, and safe for concurrent use.
@@ -72,11 +72,8 @@ func New(c Config) (*Gateway, error) {
 	if p.Publisher == nil || p.Stock == nil || p.Requests == nil || p.Levels == nil || p.Switch == nil {
 		return nil, errors.New("gateway: a port is missing")
 	}
-	if len(c.Hosts) == 0 || c.Pubkey == "" {
-		return nil, errors.New("gateway: it needs the names under which it is reached, and the key that signs its notices")
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
+	if len(c.Hosts) == 0 || c.Pubkey == "" || c.Log == nil {
+		return nil, errors.New("gateway: it needs the names under which it is reached, the key that signs its notices, and a log")
 	}
 	return &Gateway{Config: c}, nil
 }

@@ -98,7 +98,7 @@ func namesOtherKindsOnly(e Event) bool {
 	return e.Tags.Find("k") != nil && !e.Tags.ContainsAny("k", ours)
 }
 
-// newestFirst is the order in which relays serve events (NIP-01).
-func newestFirst(a, b Event) int {
+// NewestFirst is the order in which relays serve events (NIP-01).
+func NewestFirst(a, b Event) int {
 	return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

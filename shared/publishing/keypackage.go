@@ -97,6 +97,6 @@ func readable(raw []string, kind int) []Event {
 			events = append(events, Event{event, text})
 		}
 	}
-	slices.SortFunc(events, newestFirst)
+	slices.SortFunc(events, NewestFirst)
 	return events
 }
