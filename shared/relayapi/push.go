@@ -63,7 +63,7 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 		return nil, fmt.Errorf("make push: %w", withoutURL(err))
 	}
 	request.Header.Set("Content-Type", "application/json")
-	if trace := logging.TraceFrom(ctx).Parent(); trace != "" {
+	if trace := logging.TraceParent(ctx); trace != "" {
 		request.Header.Set("Traceparent", trace)
 	}
 	if c.tokens == nil {

@@ -63,22 +63,22 @@ func TestCommitConflicts(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*claims){
 		"consumed: deleted":              func(s *claims) { s.Delete(s.stockPath(s.consumed)) },
-		"consumed: rewritten":            func(s *claims) { s.Touch(s.stockPath(s.consumed)) },
+		"consumed: rewritten":            func(s *claims) { s.touch(s.stockPath(s.consumed)) },
 		"consumed: tombstone":            func(s *claims) { s.tombstone(s.consumed) },
 		"consumed: used as one-time":     func(s *claims) { s.use(s.consumed, keypackage.UseOneTime) },
 		"consumed: used as reserve":      func(s *claims) { s.use(s.consumed, keypackage.UseReserve) },
 		"reserve: deleted":               func(s *claims) { s.Delete(s.stockPath(s.reserve)) },
-		"reserve: rewritten":             func(s *claims) { s.Touch(s.stockPath(s.reserve)) },
+		"reserve: rewritten":             func(s *claims) { s.touch(s.stockPath(s.reserve)) },
 		"reserve: tombstone":             func(s *claims) { s.tombstone(s.reserve) },
 		"reserve: used as one-time":      func(s *claims) { s.use(s.reserve, keypackage.UseOneTime) },
 		"reserve: used as reserve":       func(s *claims) { s.use(s.reserve, keypackage.UseReserve) },
 		"reserve again: deleted":         func(s *claims) { s.Delete(s.stockPath(s.reserveAgain)) },
-		"reserve again: rewritten":       func(s *claims) { s.Touch(s.stockPath(s.reserveAgain)) },
+		"reserve again: rewritten":       func(s *claims) { s.touch(s.stockPath(s.reserveAgain)) },
 		"reserve again: tombstone":       func(s *claims) { s.tombstone(s.reserveAgain) },
 		"reserve again: ledger lost":     func(s *claims) { s.Delete(s.ledgerPath(s.reserveAgain)) },
 		"reserve again: used otherwise":  func(s *claims) { s.use(s.reserveAgain, keypackage.UseOneTime) },
 		"remaining: deleted":             func(s *claims) { s.Delete(s.stockPath(s.remaining)) },
-		"remaining: rewritten":           func(s *claims) { s.Touch(s.stockPath(s.remaining)) },
+		"remaining: rewritten":           func(s *claims) { s.touch(s.stockPath(s.remaining)) },
 		"remaining: tombstone":           func(s *claims) { s.tombstone(s.remaining) },
 		"remaining: used as one-time":    func(s *claims) { s.use(s.remaining, keypackage.UseOneTime) },
 		"remaining: used as reserve":     func(s *claims) { s.use(s.remaining, keypackage.UseReserve) },
@@ -86,7 +86,7 @@ func TestCommitConflicts(t *testing.T) {
 		"remaining reserve: tombstone":   func(s *claims) { s.tombstone(s.remainingReserve) },
 		"remaining reserve: used":        func(s *claims) { s.use(s.remainingReserve, keypackage.UseOneTime) },
 		"remaining reserve: ledger lost": func(s *claims) { s.Delete(s.ledgerPath(s.remainingReserve)) },
-		"joined: changed":                func(s *claims) { s.Touch(s.deliveryPath(s.plan.Joined[0].ID)) },
+		"joined: changed":                func(s *claims) { s.touch(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: gone":                   func(s *claims) { s.Delete(s.deliveryPath(s.plan.Joined[0].ID)) },
 		"joined: tombstone":              func(s *claims) { s.tombstone(s.joined) },
 		"joined late: tombstone": func(s *claims) {
@@ -94,18 +94,18 @@ func TestCommitConflicts(t *testing.T) {
 			s.tombstone(s.joined)
 		},
 		"removed: tombstone gone":     func(s *claims) { s.Delete(s.tombstonePath(fixture.ID(s.tombstoned), s.bob.Pubkey)) },
-		"removed: rewritten":          func(s *claims) { s.Touch(s.stockPath(s.tombstoned)) },
+		"removed: rewritten":          func(s *claims) { s.touch(s.stockPath(s.tombstoned)) },
 		"removed: deleted":            func(s *claims) { s.Delete(s.stockPath(s.tombstoned)) },
 		"removed: returned to stock":  func(s *claims) { s.Delete(s.ledgerPath(s.usedUp)) },
 		"removed: now a reserve":      func(s *claims) { s.use(s.usedUp, keypackage.UseReserve) },
-		"removed, used up: rewritten": func(s *claims) { s.Touch(s.stockPath(s.usedUp)) },
-		"removed, expired: rewritten": func(s *claims) { s.Touch(s.stockPath(s.expired)) },
-		"flagged: rewritten":          func(s *claims) { s.Touch(s.stockPath(s.flawed)) },
+		"removed, used up: rewritten": func(s *claims) { s.touch(s.stockPath(s.usedUp)) },
+		"removed, expired: rewritten": func(s *claims) { s.touch(s.stockPath(s.expired)) },
+		"flagged: rewritten":          func(s *claims) { s.touch(s.stockPath(s.flawed)) },
 		"flagged: deleted":            func(s *claims) { s.Delete(s.stockPath(s.flawed)) },
 		"pair: created":               func(s *claims) { s.Put(fixture.Documents{s.pairPath(s.alice.Pubkey, s.bob.Pubkey): keypackage.Pair{}}) },
-		"pair: changed":               func(s *claims) { s.Touch(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
+		"pair: changed":               func(s *claims) { s.touch(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
 		"pair: gone":                  func(s *claims) { s.Delete(s.pairPath(s.carol.Pubkey, s.bob.Pubkey)) },
-		"owner: changed":              func(s *claims) { s.Touch(s.ownerPath(s.bob.Pubkey)) },
+		"owner: changed":              func(s *claims) { s.touch(s.ownerPath(s.bob.Pubkey)) },
 		"owner: gone":                 func(s *claims) { s.Delete(s.ownerPath(s.bob.Pubkey)) },
 		"unit: answered":              func(s *claims) { s.answer(s.fromAlice.ID, s.bob.Pubkey) },
 		"request: dismissed":          func(s *claims) { s.dismissed(s.fromCarol.ID) },
@@ -146,7 +146,7 @@ func TestCommitReliesOnTheBudget(t *testing.T) {
 	}{
 		"unchanged":     {},
 		"still missing": {before: (*claims).forgetOwner},
-		"changed":       {meanwhile: func(s *claims) { s.Touch(s.ownerPath(s.bob.Pubkey)) }, conflict: true},
+		"changed":       {meanwhile: func(s *claims) { s.touch(s.ownerPath(s.bob.Pubkey)) }, conflict: true},
 		"gone":          {meanwhile: (*claims).forgetOwner, conflict: true},
 		"created": {
 			before:    (*claims).forgetOwner,
@@ -185,7 +185,7 @@ func TestCommitIgnoresWhatItDoesNotRelyOn(t *testing.T) {
 	s := newClaims(t)
 	s.plan.Remaining, s.plan.Flagged, s.plan.Joined = nil, nil, nil
 	s.Delete(s.stockPath(s.remaining))
-	s.Touch(s.stockPath(s.flawed))
+	s.touch(s.stockPath(s.flawed))
 	s.tombstone(s.joined)
 	s.must(s.store.Commit(t.Context(), s.plan))
 }

@@ -226,7 +226,7 @@ func (s *deliveries) rebroadcast(d *keypackage.Delivery) {
 func TestExpireConflicts(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*deliveries, *keypackage.Delivery){
-		"changed":    func(s *deliveries, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
+		"changed":    func(s *deliveries, d *keypackage.Delivery) { s.touch(s.deliveryPath(d.ID)) },
 		"gone":       func(s *deliveries, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
 		"push begun": func(s *deliveries, d *keypackage.Delivery) { s.pushElsewhere(d) },
 		"tombstone":  func(s *deliveries, d *keypackage.Delivery) { s.tombstone(d.PackageID) },

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
@@ -42,6 +43,25 @@ func newWorld(t *testing.T) *world {
 	w := &world{DB: db, t: t, store: db.Store(), now: time.Now().UTC().Truncate(time.Microsecond)}
 	t.Cleanup(func() { w.checkIndexes() })
 	return w
+}
+
+// touch changes a document that exists, in a field that means nothing.
+func (w *world) touch(path string) {
+	w.t.Helper()
+	update := []firestore.Update{{Path: "touched", Value: firestore.Increment(1)}}
+	if _, err := w.Client.Doc(path).Update(w.t.Context(), update); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// parse returns the request that a document holds.
+func parse(t *testing.T, doc keypackage.RequestDocument) *keypackage.Request {
+	t.Helper()
+	req, err := keypackage.ParseRequest(doc, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
 }
 
 // Paths of documents.

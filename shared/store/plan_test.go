@@ -87,8 +87,8 @@ func newClaims(t *testing.T) *claims {
 	s.PutPackages(s.stock()...)
 	s.Put(s.history())
 	s.units = []claiming.Unit{
-		{Request: fixture.Parse(t, s.fromAlice), Owner: s.bob.Pubkey},
-		{Request: fixture.Parse(t, s.fromCarol), Owner: s.bob.Pubkey},
+		{Request: parse(t, s.fromAlice), Owner: s.bob.Pubkey},
+		{Request: parse(t, s.fromCarol), Owner: s.bob.Pubkey},
 	}
 	s.plan = s.decide()
 	return s
@@ -96,7 +96,7 @@ func newClaims(t *testing.T) *claims {
 
 // history is what earlier claims have left.
 func (s *claims) history() fixture.Documents {
-	earlier := fixture.Parse(s.t, s.earlierFromCarol)
+	earlier := parse(s.t, s.earlierFromCarol)
 	delivery := s.delivery(earlier, s.joined)
 	pair := keypackage.Pair{Requester: s.carol.Pubkey, Owner: s.bob.Pubkey, Open: []keypackage.OpenDelivery{
 		{DeliveryID: delivery.ID, Ask: earlier.Ask, ExpiresAt: delivery.ExpiresAt},

@@ -221,7 +221,7 @@ func TestPushConflicts(t *testing.T) {
 	}
 	type meanwhile = func(*deliveries, *keypackage.Delivery)
 	common := map[string]meanwhile{
-		"changed":        func(s *deliveries, d *keypackage.Delivery) { s.Touch(s.deliveryPath(d.ID)) },
+		"changed":        func(s *deliveries, d *keypackage.Delivery) { s.touch(s.deliveryPath(d.ID)) },
 		"gone":           func(s *deliveries, d *keypackage.Delivery) { s.Delete(s.deliveryPath(d.ID)) },
 		"pushed already": func(s *deliveries, d *keypackage.Delivery) { s.pushElsewhere(d) },
 	}

@@ -78,7 +78,7 @@ func TestViewOfStrangers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	owner, requester := actors.NewKey(), actors.NewKey()
-	req := fixture.Parse(t, fixture.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}}))
+	req := parse(t, fixture.Request(t, requester, actors.Question{Owners: []string{owner.Pubkey}}))
 	view := must(w.store.View(t.Context(), owner.Pubkey, []claiming.Unit{{Request: req, Owner: owner.Pubkey}}))(t)
 	equal(t, "owner", view.Owner, keypackage.Owner{Pubkey: owner.Pubkey})
 	equal(t, "pairs", view.Pairs, map[string]keypackage.Pair{requester.Pubkey: {}})

@@ -75,7 +75,7 @@ func TestRemove(t *testing.T) {
 		w.ends("owner", map[string]any{fmt.Sprint(i): w.now.Unix()})
 	}
 	over := all(t, w.store.Over(t.Context(), "", "", w.now))
-	w.Touch(w.Collections.KeyPackages + "/1")
+	w.touch(w.Collections.KeyPackages + "/1")
 	w.Delete(w.Collections.KeyPackages + "/2")
 	removed, err := w.store.Remove(t.Context(), over)
 	w.must(err)

@@ -92,12 +92,12 @@ func TestRetireOfWhatIsGone(t *testing.T) {
 func TestRetireConflicts(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*claims){
-		"entry changed":                func(s *claims) { s.Touch(s.ledgerPath(s.reserve)) },
+		"entry changed":                func(s *claims) { s.touch(s.ledgerPath(s.reserve)) },
 		"entry gone":                   func(s *claims) { s.Delete(s.ledgerPath(s.reserve)) },
-		"package rewritten":            func(s *claims) { s.Touch(s.stockPath(s.reserve)) },
+		"package rewritten":            func(s *claims) { s.touch(s.stockPath(s.reserve)) },
 		"package gone":                 func(s *claims) { s.Delete(s.stockPath(s.reserve)) },
 		"replacement gone":             func(s *claims) { s.Delete(s.stockPath(s.remaining)) },
-		"replacement rewritten":        func(s *claims) { s.Touch(s.stockPath(s.consumed)) },
+		"replacement rewritten":        func(s *claims) { s.touch(s.stockPath(s.consumed)) },
 		"replacement tombstoned":       func(s *claims) { s.tombstone(s.remaining) },
 		"replacement used as one-time": func(s *claims) { s.use(s.consumed, keypackage.UseOneTime) },
 		"replacement used as reserve":  func(s *claims) { s.use(s.remaining, keypackage.UseReserve) },

@@ -15,8 +15,8 @@ import (
 
 const (
 	drainStock  = 200
-	drainKeys   = 1000
-	secondKeys  = 200 // enough for what the first hour left
+	drainKeys   = 300 // three times the budget
+	secondKeys  = 150 // enough for what the first hour left
 	drainAtOnce = 100
 	drainPause  = time.Hour + 2*time.Minute // until the budget is whole again
 )

@@ -24,7 +24,9 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
@@ -87,7 +89,7 @@ type grant struct {
 	packages []string // event ids
 }
 
-// ask has a request taken up and returns what it got from Bob.
+// ask has a request claimed and returns what it got from Bob.
 func (w *world) ask(requester actors.Key, q actors.Question) grant {
 	w.t.Helper()
 	g, err := w.askOf(w.claimer, requester, q)
@@ -103,7 +105,11 @@ func (w *world) askOf(claimer *claiming.Claimer, requester actors.Key, q actors.
 	}
 	request := fixture.Request(w.t, requester, q)
 	request.ReceivedAt = w.now()
-	if _, err := claimer.Claim(w.t.Context(), request); err != nil {
+	err := retry.Do(w.t.Context(), retry.Doubling(10*time.Millisecond, time.Second), func(attempt int) (bool, error) {
+		_, err := claimer.Claim(w.t.Context(), request)
+		return fault.IsRetryable(err) && attempt < 10, err // the platform repeats what was not acknowledged
+	})
+	if err != nil {
 		return grant{}, err
 	}
 	answer, err := w.store.Answer(w.t.Context(), request.ID)

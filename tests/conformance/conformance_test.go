@@ -17,7 +17,11 @@ import (
 // upstreams are modules of their own, with dependencies that only they have.
 var upstreams = flag.Bool("upstreams", false, "also judge the gateway before each relay of tests/upstreams")
 
+// TestMain has more tests run at once than there are cores: most of the time they wait for what must not come.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	os.Exit(emutest.Main(m))
 }

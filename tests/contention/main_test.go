@@ -68,8 +68,8 @@ func (c *counting) Commit(ctx context.Context, plan *claiming.Plan) error {
 // deliveryAttempts bounds how often the platform repeats an event. In the cloud it goes on for a day.
 const deliveryAttempts = 50
 
-// claim has the requests taken up all at once, each by the given instances at the same moment, until every one has been
-// taken up without an error: the platform repeats an event that was not acknowledged.
+// claim hands over the requests all at once, each to the given instances at the same moment, until every one has been
+// claimed without an error: the platform repeats an event that was not acknowledged.
 func (s *world) claim(requests []keypackage.RequestDocument, instancesOf func(i int) []*claiming.Claimer) {
 	s.t.Helper()
 	began := time.Now()
@@ -87,7 +87,7 @@ func (s *world) claim(requests []keypackage.RequestDocument, instancesOf func(i 
 					}
 					repeated.Add(1)
 				}
-				s.t.Errorf("request %s is never taken up: %v", request.ID, err)
+				s.t.Errorf("request %s is never claimed: %v", request.ID, err)
 			})
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-// State is what Firestore holds. Stock is keyed by event id, Tombstones by keypackage.TombstoneID, Ledger by the hash of owner and bytes.
+// State is what Firestore holds. Stock is keyed by event id, Tombstones by keypackage.TombstoneID, Ledger by the hash of owner
+// and bytes.
 type State struct {
 	Deliveries map[string]keypackage.Delivery
 	Answers    map[string]keypackage.Answer // by request

@@ -89,7 +89,8 @@ func (s *Simulation) Delete(ctx context.Context, pick int) {
 func (s *Simulation) commit(ctx context.Context, writes func(*firestore.Transaction) error) error {
 	return retry.Do(ctx, retry.Doubling(time.Millisecond, time.Second), func(attempt int) (bool, error) {
 		err := s.client.RunTransaction(s.by(ctx, false), func(_ context.Context, tx *firestore.Transaction) error { return writes(tx) })
-		return status.Code(err) == codes.FailedPrecondition && attempt < 10, err
+		lostRace := status.Code(err) == codes.FailedPrecondition || status.Code(err) == codes.Aborted
+		return lostRace && attempt < 10, err
 	})
 }
 

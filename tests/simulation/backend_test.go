@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -101,7 +102,10 @@ func (b *backend) clear() error {
 	if err != nil {
 		return err
 	}
-	return response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("clear %s: %s", b.project, response.Status)
+	}
+	return errors.Join(err, response.Body.Close())
 }
 
 // collections are the names in every simulation.

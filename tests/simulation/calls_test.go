@@ -23,9 +23,10 @@ func unary(
 	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
 	i := invocationOf(ctx)
+	commit, commits := req.(*firestorepb.CommitRequest)
 	do := func() error {
 		err := invoke(ctx, method, req, reply, cc, opts...)
-		if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
+		if commits && err == nil {
 			committed(ctx, commit, reply.(*firestorepb.CommitResponse))
 		}
 		if i != nil {
@@ -36,7 +37,7 @@ func unary(
 	if i == nil {
 		return do()
 	}
-	return i.call(nameOf(method, req), databaseTimeout, do)
+	return i.call(nameOf(method, req), databaseTimeout, len(commit.GetTransaction()) > 0, do)
 }
 
 // follow takes from the list of the invocation's open transactions what has ended.
@@ -115,7 +116,7 @@ func (h *held) RecvMsg(m any) error {
 	into := m.(proto.Message)
 	if !h.done {
 		h.done = true
-		h.err = h.invocation.call(nameOf(h.method, h.request), databaseTimeout, func() error { return h.read(into) })
+		h.err = h.invocation.call(nameOf(h.method, h.request), databaseTimeout, false, func() error { return h.read(into) })
 		if h.err != nil {
 			h.answers = nil
 			h.undo()

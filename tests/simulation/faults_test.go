@@ -74,8 +74,8 @@ type Invocation struct {
 		At   Point
 		Kind Kind
 	}
-	// Amid, if Do is set, is what happens right before the call At. Nothing happens inside a transaction: the database's
-	// locks would keep the others waiting anyway.
+	// Amid, if Do is set, is what happens right before the call At. Nothing happens inside a transaction that has read: the
+	// database's locks would keep the others waiting anyway.
 	Amid struct {
 		At Point
 		Do func()
@@ -85,7 +85,7 @@ type Invocation struct {
 	WaitsForLease bool
 
 	pass         func(time.Duration) // makes the time pass until the caller gives up
-	underWay     *sync.WaitGroup     // calls
+	calls        *calls
 	mu           sync.Mutex
 	cancel       context.CancelFunc
 	seen         map[string]int
@@ -100,9 +100,9 @@ type Invocation struct {
 type contextKey struct{}
 
 // Begin returns the context of the invocation. The caller must call End. pass is called when a fault makes the caller wait until
-// its time is over, with how long that takes. calls counts the calls that are under way, and what a crash leaves of them.
-func (i *Invocation) Begin(ctx context.Context, pass func(time.Duration), calls *sync.WaitGroup) context.Context {
-	i.pass, i.underWay = pass, calls
+// its time is over, with how long that takes.
+func (i *Invocation) Begin(ctx context.Context, pass func(time.Duration), calls *calls) context.Context {
+	i.pass, i.calls = pass, calls
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, contextKey{}, i))
 	i.seen, i.crashed, i.transactions = make(map[string]int), make(chan struct{}), make(map[string]func())
 	return ctx
@@ -161,16 +161,15 @@ const (
 
 // Call makes one external call, or makes it go wrong. do has the effect and returns the answer's error.
 func (i *Invocation) Call(name string, do func() error) error {
-	return i.call(name, otherTimeout, do)
+	return i.call(name, otherTimeout, false, do)
 }
 
-func (i *Invocation) call(name string, timeout time.Duration, do func() error) error {
+func (i *Invocation) call(name string, timeout time.Duration, locked bool, do func() error) error {
 	point, kind, err := i.begin(name)
 	if err != nil {
 		return err
 	}
-	defer i.underWay.Done()
-	if i.Amid.Do != nil && i.Amid.At == point {
+	if i.Amid.Do != nil && i.Amid.At == point && !locked {
 		i.interrupted.Store(true)
 		i.Amid.Do()
 	}
@@ -184,6 +183,10 @@ func (i *Invocation) call(name string, timeout time.Duration, do func() error) e
 		i.cancel()
 		return errTimeout
 	}
+	if !i.leaves() {
+		return ErrCrashed
+	}
+	defer i.calls.add(i, -1)
 	err = do()
 	switch kind {
 	case Lost:
@@ -206,7 +209,6 @@ func (i *Invocation) begin(name string) (Point, Kind, error) {
 	if i.dead {
 		return Point{}, "", ErrCrashed
 	}
-	i.underWay.Add(1)
 	point := Point{name, i.seen[name]}
 	i.seen[name]++
 	i.order = append(i.order, point)
@@ -215,6 +217,16 @@ func (i *Invocation) begin(name string) (Point, Kind, error) {
 	}
 	i.struck = true
 	return point, i.Fault.Kind, nil
+}
+
+// leaves reports whether the caller is still there to make the call, which is under way from now on.
+func (i *Invocation) leaves() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.dead {
+		i.calls.add(i, 1)
+	}
+	return !i.dead
 }
 
 func (i *Invocation) die() {
@@ -227,3 +239,35 @@ func (i *Invocation) die() {
 
 // Abandon ends the invocation's time from outside, as the platform does.
 func (i *Invocation) Abandon() { i.cancel() }
+
+// calls counts the calls that are under way. What a caller knows may be the effect of another's, which has not returned. It
+// is safe for concurrent use.
+type calls struct {
+	mu    sync.Mutex
+	ended *sync.Cond
+	of    map[*Invocation]int
+}
+
+func newCalls() *calls {
+	c := &calls{of: make(map[*Invocation]int)}
+	c.ended = sync.NewCond(&c.mu)
+	return c
+}
+
+func (c *calls) add(i *Invocation, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[i] += n; c.of[i] == 0 {
+		delete(c.of, i)
+		c.ended.Broadcast()
+	}
+}
+
+// await waits until none is under way but those of one invocation; nil is none.
+func (c *calls) await(but *Invocation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for others := func() bool { return len(c.of) > 1 || len(c.of) == 1 && c.of[but] == 0 }; others(); {
+		c.ended.Wait()
+	}
+}

@@ -33,7 +33,7 @@ var flows = []flow{
 	{"delivery of unknown end", claimed(Ask{Owners: []int{0}, Min: 2}, behaviour(FailingSent)), delivers},
 	{"outcome only", claimed(Ask{Owners: []int{0}, Suite: "0x0002"}), delivers},
 	{"tick repeats a nudge", claimed(Ask{Owners: []int{0}, Min: 2}, later(40*time.Second)), ticks},
-	{"tick takes up a lost request", asked(Ask{Owners: []int{0}, Min: 2}, lost, later(2*time.Minute)), ticks},
+	{"tick recovers a lost request", asked(Ask{Owners: []int{0}, Min: 2}, lost, later(2*time.Minute)), ticks},
 	{"tick returns packages", claimed(Ask{Owners: []int{0}, Min: 2}, undelivered, later(7*time.Minute)), ticks},
 	{"tick burns packages", claimed(Ask{Owners: []int{0}, Min: 2}, unresolved, later(7*time.Minute)), ticks},
 	{"tick retires and removes", claimed(Ask{Owners: []int{0}, Min: 9}, refill, later(30*time.Minute)), ticks},

@@ -78,9 +78,18 @@ var (
 		},
 	}
 	interruptible = map[action][]string{
-		claim:   {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish", "Commit requests"},
-		deliver: {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries"},
-		tick:    {"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones", "BatchGetDocuments ledger"},
+		claim: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "BatchGetDocuments ledger", "Publish",
+			"Commit requests", "Commit claims", "Commit claims",
+		},
+		deliver: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Push", "BatchGetDocuments deliveries",
+			"Commit deliveries",
+		},
+		tick: {
+			"BatchGetDocuments in transaction", "BatchGetDocuments in transaction", "Publish", "BatchGetDocuments tombstones",
+			"BatchGetDocuments ledger",
+		},
 	}
 	ordinals = []int{0, 0, 0, 1, 1, 2}
 )

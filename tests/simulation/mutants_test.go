@@ -26,19 +26,19 @@ var mutants = []struct {
 		func(s Store) Store { return &forgetful{Store: s, forget: everything} },
 	},
 	{
-		"a re-broadcast reserve counts as new", 5, "was handed out as one-time and as a reserve",
+		"a re-broadcast reserve counts as new", 14, "was handed out as one-time and as a reserve",
 		func(s Store) Store { return &forgetful{Store: s, forget: shared} },
 	},
 	{
-		"return after an unresolved push", 27, "was returned: unresolved true",
+		"return after an unresolved push", 25, "was returned: unresolved true",
 		func(s Store) Store { return careless{s} },
 	},
 	{
-		"no condition on the package that remains", 163, "lost the last valid package",
+		"no condition on the package that remains", 36, "lost the last valid package",
 		func(s Store) Store { return hasty{s} },
 	},
 	{
-		"acknowledgement before the commit", 14, "was acknowledged before its answer was recorded",
+		"acknowledgement before the commit", 3, "was acknowledged before its answer was recorded",
 		func(s Store) Store { return eager{s} },
 	},
 }

@@ -15,7 +15,7 @@ import (
 // invoke runs a function once, in an instance of its own, and reports whether it acknowledged. It returns when the
 // function has ended or crashed.
 func (s *Simulation) invoke(ctx context.Context, i *Invocation, function func(context.Context) error) bool {
-	ctx = i.Begin(s.by(ctx, true), s.Clock.Advance, &s.underWay)
+	ctx = i.Begin(s.by(ctx, true), s.Clock.Advance, s.calls)
 	defer i.End()
 	defer s.count(i)
 	done := make(chan error, 1)
@@ -81,11 +81,12 @@ func (s *Simulation) claimAt(ctx context.Context, instance *claiming.Claimer, t 
 		_, err := instance.Claim(ctx, t.doc)
 		return err
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !acknowledged {
 		return
 	}
+	s.calls.await(i) // the answer may be a commit that another made, and that is not noted yet
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.run.acks = append(s.run.acks, ack{t.doc.ID, len(s.run.commits)})
 	if !keep {
 		s.triggers = slices.DeleteFunc(s.triggers, func(other trigger) bool { return other.doc.ID == t.doc.ID })
@@ -142,9 +143,9 @@ func (s *Simulation) Drop(ctx context.Context, pick int) {
 	s.failed(err)
 }
 
-// Tick calls ExpireDeliveries.
-func (s *Simulation) Tick(ctx context.Context, i *Invocation) {
-	s.invoke(ctx, i, func(ctx context.Context) error {
+// Tick calls ExpireDeliveries, and reports whether it came to its end.
+func (s *Simulation) Tick(ctx context.Context, i *Invocation) bool {
+	return s.invoke(ctx, i, func(ctx context.Context) error {
 		settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: s.settings.RequestMaxAge}
 		_, err := expiring.New(s.store, takingUp{s.claimer()}, publisher{s.topic}, publisher{s.topic}, settings, s.Clock.Now).Run(ctx)
 		return err

@@ -11,8 +11,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// record is what is known of a run.
-type record struct {
+// wholeRun is what is known of a run, its commits included.
+type wholeRun struct {
 	invariants.Run
 	acks    []ack
 	commits []commit
@@ -43,7 +43,7 @@ type write struct {
 
 // replay goes through the commits in the order in which Firestore made them, and returns what was broken that the end does
 // not show: I2, I5, the acknowledgements of I4, and that nothing vanishes (I3).
-func replay(run record, end invariants.State) []invariants.Violation {
+func replay(run wholeRun, end invariants.State) []invariants.Violation {
 	r := replayed{run: run, documents: make(map[string]map[string]any), pushes: make(map[string]*pushes)}
 	for _, a := range run.acks {
 		if !slices.ContainsFunc(run.commits[:a.commits], func(c commit) bool { return c.answers(a.requestID) }) {
@@ -61,7 +61,7 @@ func replay(run record, end invariants.State) []invariants.Violation {
 
 type replayed struct {
 	violations []invariants.Violation
-	run        record
+	run        wholeRun
 	documents  map[string]map[string]any // by collection and id
 	pushes     map[string]*pushes        // by delivery id
 }

@@ -42,10 +42,10 @@ type Simulation struct {
 	topic      Topic
 	settings   claiming.Settings
 	tally      *Tally
-	underWay   sync.WaitGroup // external calls
+	calls      *calls // of functions, crashed ones included
 
 	mu       sync.Mutex
-	run      record
+	run      wholeRun
 	uploads  []Package
 	triggers []trigger
 	happened map[string]int // faults and interruptions
@@ -66,12 +66,12 @@ func New(b *Backends, o Options) (*Simulation, error) {
 	clock, own := &Clock{now: Start}, <-b.free
 	s := &Simulation{
 		Clock: clock, Relay: newRelay(clock), population: population, topic: o.Topic, tally: o.Tally, client: own.client,
-		happened: make(map[string]int),
+		happened: make(map[string]int), calls: newCalls(),
 		close: func() error {
 			defer func() { b.free <- own }()
 			return own.end()
 		},
-		run: record{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
+		run: wholeRun{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
 		settings: claiming.Settings{
 			Limits: claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 10, OwnerBudgetPerHour: 100},
 			Mode:   keypackage.ModeDeliver, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute,
@@ -93,7 +93,7 @@ func New(b *Backends, o Options) (*Simulation, error) {
 
 // Close waits for everything that is under way and clears the database.
 func (s *Simulation) Close() error {
-	s.underWay.Wait()
+	s.calls.await(nil)
 	return s.close()
 }
 
@@ -121,7 +121,7 @@ func (s *Simulation) by(ctx context.Context, system bool) context.Context {
 
 // Check returns the promises that were broken. Call it after Settle.
 func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) {
-	s.underWay.Wait()
+	s.calls.await(nil)
 	if len(s.faults) > 0 {
 		return nil, s.faults[0]
 	}

@@ -17,7 +17,7 @@ type Tally struct {
 	counts map[string]int
 }
 
-func (t *Tally) add(run record, end invariants.State, happened map[string]int) {
+func (t *Tally) add(run wholeRun, end invariants.State, happened map[string]int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {

@@ -21,90 +21,79 @@ const (
 	cleanupPatience = 10 * time.Second
 )
 
-// Step is something that was done or seen.
-type Step struct {
-	Text   string  `json:"text"`
-	Millis float64 `json:"ms"` // since the beginning
+// attempt is a try of two strangers.
+type attempt struct {
+	relay            string
+	owner, requester actors.Key
+	request          string        // the event's id, as soon as there is one
+	delivery         time.Duration // from the request to the KeyPackage's arrival
+	begun            time.Time
+	tell             func(step string)
 }
 
-// Report is what came of it.
-type Report struct {
-	OK        bool    `json:"ok"` // the KeyPackage arrived and verifies, and none was left behind
-	Relay     string  `json:"relay"`
-	Owner     string  `json:"owner_pubkey"`
-	Requester string  `json:"requester_pubkey"`
-	Request   string  `json:"request_event_id,omitempty"`
-	Delivery  float64 `json:"delivery_ms,omitempty"` // from the request to the KeyPackage's arrival
-	Steps     []Step  `json:"steps"`
-	Error     string  `json:"error,omitempty"`
-
-	begun time.Time
-	tell  func(Step)
-}
-
-// Run publishes a KeyPackage of a new owner and a request of a new requester, waits at most timeout for the delivery, and
-// has the owner delete the KeyPackage again, whatever happened. Each step is told as it happens.
-func Run(ctx context.Context, relay string, timeout time.Duration, tell func(Step)) *Report {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	r := &Report{Relay: relay, Owner: owner.Pubkey, Requester: requester.Pubkey, begun: time.Now(), tell: tell}
+// try publishes a KeyPackage of a new owner and a request of a new requester, waits at most timeout for the delivery, and
+// has the owner delete the KeyPackage again, whatever happened. Each step is told as it happens. It returns nil if the KeyPackage
+// arrived and verifies, and none was left behind.
+func try(ctx context.Context, relay string, timeout time.Duration, tell func(step string)) (*attempt, error) {
+	a := &attempt{relay: relay, owner: actors.NewKey(), requester: actors.NewKey(), begun: time.Now(), tell: tell}
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("gave up after %v", timeout))
 	defer cancel()
-	published, err := r.try(bounded, owner, requester, timeout)
+	published, err := a.meet(bounded, timeout)
 	if published != nil {
-		err = errors.Join(err, r.cleanUp(ctx, owner, published.ID))
+		err = errors.Join(err, a.cleanUp(ctx, published.ID))
 	}
 	if err != nil {
-		r.OK, r.Error = false, actors.ExplainUnreachable(err).Error()
+		err = actors.ExplainUnreachable(err)
 	}
-	return r
+	return a, err
 }
 
-// try returns the KeyPackage that may have been published, also with an error.
-func (r *Report) try(ctx context.Context, ownerKey, requesterKey actors.Key, ttl time.Duration) (*nostr.Event, error) {
-	published, err := r.publish(ctx, ownerKey)
+// meet returns the KeyPackage that may have been published, also with an error.
+func (a *attempt) meet(ctx context.Context, ttl time.Duration) (*nostr.Event, error) {
+	published, err := a.publish(ctx)
 	if err != nil {
 		return published, fmt.Errorf("owner: %w", err)
 	}
-	requester := actors.NewRequester(r.Relay, requesterKey)
+	requester := actors.NewRequester(a.relay, a.requester)
 	if err := requester.Connect(ctx); err != nil {
 		return published, fmt.Errorf("requester: %w", err)
 	}
 	defer requester.Disconnect()
-	r.step("the requester is authenticated (NIP-42)")
-	if err := requester.Listen(ctx, ownerKey.Pubkey); err != nil {
+	a.step("the requester is authenticated (NIP-42)")
+	if err := requester.Listen(ctx, a.owner.Pubkey); err != nil {
 		return published, fmt.Errorf("requester: %w", err)
 	}
-	r.step("the requester has subscribed to the owner's KeyPackages")
-	return published, r.receive(ctx, requester, published, ttl)
+	a.step("the requester has subscribed to the owner's KeyPackages")
+	return published, a.receive(ctx, requester, published, ttl)
 }
 
-func (r *Report) publish(ctx context.Context, key actors.Key) (*nostr.Event, error) {
-	owner, err := actors.ConnectOwner(ctx, r.Relay, key)
+func (a *attempt) publish(ctx context.Context) (*nostr.Event, error) {
+	owner, err := actors.ConnectOwner(ctx, a.relay, a.owner)
 	if err != nil {
 		return nil, err
 	}
 	defer owner.Disconnect()
-	r.step("the owner is authenticated (NIP-42)")
-	event, err := actors.NewKeyPackage(key, r.Relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)})
+	a.step("the owner is authenticated (NIP-42)")
+	event, err := actors.NewKeyPackage(a.owner, a.relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)})
 	if err != nil {
 		return nil, err
 	}
 	if err := owner.Publish(ctx, event); err != nil {
 		return event, err
 	}
-	r.step("the relay has the owner's KeyPackage (kind 443), and the owner is gone")
+	a.step("the relay has the owner's KeyPackage (kind 443), and the owner is gone")
 	return event, nil
 }
 
 // receive asks for the KeyPackage and waits for it. What arrives has been verified: the event, and the KeyPackage in it.
-func (r *Report) receive(ctx context.Context, requester *actors.Requester, published *nostr.Event, ttl time.Duration) error {
+func (a *attempt) receive(ctx context.Context, requester *actors.Requester, published *nostr.Event, ttl time.Duration) error {
 	asked := time.Now()
 	request, err := requester.Ask(ctx, actors.Question{Owners: []string{published.PubKey}, TTL: max(ttl, time.Second)})
-	r.Request = request
+	a.request = request
 	if err != nil {
 		return fmt.Errorf("requester: %w", err)
 	}
-	r.step("the relay has the request (kind 447)")
+	a.step("the relay has the request (kind 447)")
 	received, err := requester.AwaitKeyPackages(ctx, 1)
 	if err != nil {
 		return fmt.Errorf("requester: %w", err)
@@ -112,29 +101,28 @@ func (r *Report) receive(ctx context.Context, requester *actors.Requester, publi
 	if id := received[0].Event.ID; id != published.ID {
 		return fmt.Errorf("requester: received KeyPackage %s, which the owner has not published", id)
 	}
-	r.OK = true
-	r.Delivery = millis(received[0].At.Sub(asked))
-	r.step("the KeyPackage has arrived, %.0f ms after the request; its signatures verify", r.Delivery)
-	r.receiveOutcome(ctx, requester)
+	a.delivery = received[0].At.Sub(asked)
+	a.step("the KeyPackage has arrived, %d ms after the request; its signatures verify", a.delivery.Milliseconds())
+	a.receiveOutcome(ctx, requester)
 	return nil
 }
 
 // receiveOutcome decides nothing: a relay tells outcomes as well as it can, in a kind of its own choice.
-func (r *Report) receiveOutcome(ctx context.Context, requester *actors.Requester) {
+func (a *attempt) receiveOutcome(ctx context.Context, requester *actors.Requester) {
 	ctx, cancel := context.WithTimeout(ctx, outcomePatience)
 	defer cancel()
-	outcome, err := requester.AwaitOutcome(ctx, r.Request)
+	outcome, err := requester.AwaitOutcome(ctx, a.request)
 	if err != nil || len(outcome.Rows) == 0 {
-		r.step("no outcome was told in the kind of the gateway, which another relay need not use")
+		a.step("no outcome was told in the kind of the gateway, which another relay need not use")
 		return
 	}
-	r.step("the outcome was told: %d of %d granted", outcome.Rows[0].Granted, outcome.Rows[0].Requested)
+	a.step("the outcome was told: %d of %d granted", outcome.Rows[0].Granted, outcome.Rows[0].Requested)
 }
 
-func (r *Report) cleanUp(ctx context.Context, key actors.Key, id string) error {
+func (a *attempt) cleanUp(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupPatience)
 	defer cancel()
-	owner, err := actors.ConnectOwner(ctx, r.Relay, key)
+	owner, err := actors.ConnectOwner(ctx, a.relay, a.owner)
 	if err == nil {
 		defer owner.Disconnect()
 		err = owner.Delete(ctx, id)
@@ -142,14 +130,10 @@ func (r *Report) cleanUp(ctx context.Context, key actors.Key, id string) error {
 	if err != nil {
 		return fmt.Errorf("delete the KeyPackage, which ends by itself within %v: %w", packageLife, err)
 	}
-	r.step("the owner has deleted what was left (kind 5)")
+	a.step("the owner has deleted what was left (kind 5)")
 	return nil
 }
 
-func (r *Report) step(format string, args ...any) {
-	s := Step{fmt.Sprintf(format, args...), millis(time.Since(r.begun))}
-	r.Steps = append(r.Steps, s)
-	r.tell(s)
+func (a *attempt) step(format string, args ...any) {
+	a.tell(fmt.Sprintf("%7d ms  ", time.Since(a.begun).Milliseconds()) + fmt.Sprintf(format, args...))
 }
-
-func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

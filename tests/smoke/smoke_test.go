@@ -29,9 +29,9 @@ func left(t *testing.T, r *relaytest.Relay) int {
 func TestADeliveryIsSeenAndNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	r := relaytest.Serve(t, nil)
-	report := Run(t.Context(), r.URL, time.Minute, func(Step) {})
-	if !report.OK || report.Error != "" || report.Delivery <= 0 {
-		t.Errorf("got %+v", report)
+	a, err := try(t.Context(), r.URL, time.Minute, func(string) {})
+	if err != nil || a.delivery <= 0 {
+		t.Errorf("delivered after %v: %v", a.delivery, err)
 	}
 	if n := left(t, r); n != 0 {
 		t.Errorf("%d KeyPackages are left", n)
@@ -42,13 +42,13 @@ func TestADeliveryThatDoesNotComeFailsAndNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	r := relaytest.Serve(t, map[string]string{config.RequestsServedBy: string(config.ServedByFunctions)}) // of which there are none
 	ctx, giveUp := context.WithCancelCause(t.Context())
-	report := Run(ctx, r.URL, time.Minute, func(s Step) {
-		if strings.Contains(s.Text, "kind 447") {
+	a, err := try(ctx, r.URL, time.Minute, func(step string) {
+		if strings.Contains(step, "kind 447") {
 			giveUp(errors.New("nothing came"))
 		}
 	})
-	if report.OK || !strings.Contains(report.Error, "received 0 of 1 KeyPackages: nothing came") || report.Request == "" {
-		t.Errorf("got %+v", report)
+	if err == nil || !strings.Contains(err.Error(), "received 0 of 1 KeyPackages: nothing came") || a.request == "" {
+		t.Errorf("request %q: %v", a.request, err)
 	}
 	if n := left(t, r); n != 0 {
 		t.Errorf("%d KeyPackages are left", n)
@@ -57,9 +57,9 @@ func TestADeliveryThatDoesNotComeFailsAndNothingIsLeft(t *testing.T) {
 
 func TestWhereNothingRunsItIsSaidHowToStart(t *testing.T) {
 	t.Parallel()
-	report := Run(t.Context(), "ws://127.0.0.1:1", time.Minute, func(Step) {})
-	if report.OK || !strings.Contains(report.Error, "go run ./emulator up") {
-		t.Errorf("got %+v", report)
+	_, err := try(t.Context(), "ws://127.0.0.1:1", time.Minute, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "go run ./emulator up") {
+		t.Error(err)
 	}
 }
 

@@ -151,7 +151,10 @@ func (s *soak) crash(ctx context.Context) error {
 			if !dice.pause(ctx, s.CrashEvery) {
 				return nil
 			}
-			s.history.killed(deck[i])
+			s.history.fault(deck[i] + " killed")
+			if deck[i] == suite.Gateway {
+				s.history.left("")
+			}
 			if err := s.Restart(context.WithoutCancel(ctx), deck[i]); err != nil {
 				return fmt.Errorf("restart of %s: %w", deck[i], err)
 			}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
@@ -87,11 +86,3 @@ func (h *history) push(ids []string, by int) {
 }
 
 func (h *history) fault(what string) { h.note(func() { h.faults[what]++ }) }
-
-// killed notes the end of a process. That of the gateway ends all sessions.
-func (h *history) killed(process string) {
-	h.fault(process + " killed")
-	if process == suite.Gateway {
-		h.left("")
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,8 +23,8 @@ func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
 	requests := s.history.requests(state)
 	j := &judge{history: s.history, state: state, now: time.Now()}
 	j.report = &Report{
-		Seed: s.Seed, Took: j.now.Sub(begun), KeyPackages: len(j.uploads), Requests: len(requests), Faults: j.faults, Troubles: j.troubles,
-		Outcomes: make(map[string]int), Deliveries: make(map[string]int),
+		Seed: s.Seed, Took: j.now.Sub(begun), KeyPackages: len(j.uploads), Requests: len(requests),
+		Faults: j.faults, Troubles: j.troubles, Outcomes: make(map[string]int), Deliveries: make(map[string]int),
 	}
 	run := invariants.Run{Uploads: make(map[string]invariants.Upload), Requests: requests, Pushes: s.history.raced}
 	for id, u := range s.history.uploads {
@@ -89,8 +88,8 @@ func (j *judge) checkStock() {
 	}
 }
 
-// checkArrived is the other end of I3: what counts as delivered has arrived. If the session ended meanwhile, it was written by the
-// relay and never read.
+// checkArrived is the other end of I3: what counts as delivered has arrived. If the session ended meanwhile, it was
+// written by the relay and never read.
 func (j *judge) checkArrived(received []invariants.Received) {
 	arrived := make(map[string]bool)
 	for _, r := range received {
@@ -126,7 +125,12 @@ const reading = 10 * time.Second
 func attribute(
 	requester string, arrivals []actors.KeyPackage, deliveries map[string]keypackage.Delivery,
 ) (received []invariants.Received, repeated int) {
-	own := slices.DeleteFunc(slices.Collect(maps.Values(deliveries)), func(d keypackage.Delivery) bool { return d.Requester != requester })
+	var own []keypackage.Delivery
+	for _, d := range deliveries {
+		if d.Requester == requester {
+			own = append(own, d)
+		}
+	}
 	slices.SortFunc(own, func(a, b keypackage.Delivery) int {
 		return cmp.Or(undelivered(a)-undelivered(b), a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
 	})
@@ -138,7 +142,9 @@ func attribute(
 			repeated++
 		}
 		taken[id] = true
-		received = append(received, invariants.Received{DeliveryID: id, Session: requester, PackageID: a.Event.ID, Raw: a.Raw, At: a.At})
+		received = append(received, invariants.Received{
+			DeliveryID: id, Session: requester, PackageID: a.Event.ID, Raw: a.Raw, At: a.At,
+		})
 	}
 	return received, repeated
 }
@@ -150,8 +156,8 @@ func undelivered(d keypackage.Delivery) int {
 	return 1
 }
 
-// explain returns the first delivery that can have brought what arrived and is not taken, or else the first that is: then it is
-// a repetition. "" is what the checker reports.
+// explain returns the first delivery that can have brought what arrived and is not taken, or else the first that is: then
+// it is a repetition. "" is what the checker reports.
 func explain(arrival actors.KeyPackage, own []keypackage.Delivery, taken map[string]bool) (again string) {
 	for _, d := range own {
 		if d.PackageID != arrival.Event.ID || arrival.At.Before(d.CreatedAt) || arrival.At.After(d.ExpiresAt.Add(reading)) {

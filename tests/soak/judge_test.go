@@ -20,7 +20,9 @@ func TestArrivalsAreAttributed(t *testing.T) {
 			ID: id, Requester: "alice", PackageID: packageID, State: state, CreatedAt: after(created), ExpiresAt: after(created + 30),
 		}
 	}
-	deliveries := map[string]keypackage.Delivery{"bob's": {ID: "bob's", Requester: "bob", PackageID: "p", CreatedAt: begin, ExpiresAt: after(99)}}
+	deliveries := map[string]keypackage.Delivery{
+		"bob's": {ID: "bob's", Requester: "bob", PackageID: "p", CreatedAt: begin, ExpiresAt: after(99)},
+	}
 	for _, d := range []keypackage.Delivery{
 		delivery("returned", "p", keypackage.StateExpired, 0),
 		delivery("again", "p", keypackage.StateDelivered, 64),

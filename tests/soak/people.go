@@ -170,7 +170,11 @@ type requester struct {
 // act asks, and sometimes comes or goes.
 func (r *requester) act(ctx context.Context) error {
 	if !r.online {
-		if err := r.enter(ctx, r.some()); err != nil {
+		listenTo := r.owners
+		if r.chance(10) { // perhaps not to the one that is asked for
+			listenTo = r.owners[:1+r.IntN(len(r.owners))]
+		}
+		if err := r.enter(ctx, listenTo); err != nil {
 			r.leave()
 			return err
 		}
@@ -184,14 +188,6 @@ func (r *requester) act(ctx context.Context) error {
 		r.pause(ctx, 1+time.Duration(r.Int64N(int64(r.life*3/4)))) // sometimes for longer than a delivery lives
 	}
 	return nil
-}
-
-// some is whom a session listens to: mostly all owners, sometimes not the one that is asked for.
-func (r *requester) some() []string {
-	if r.chance(90) {
-		return r.owners
-	}
-	return r.owners[:1+r.IntN(len(r.owners))]
 }
 
 func (r *requester) enter(ctx context.Context, owners []string) error {

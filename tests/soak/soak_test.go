@@ -13,8 +13,8 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 )
 
-// TestShortSoak is the soak in small. What takes most of its time is the end of what was lost: the scheduled function looks for it
-// after half a minute.
+// TestShortSoak is the soak in small. What takes most of its time is the end of what was lost: the scheduled function looks
+// for it after half a minute.
 func TestShortSoak(t *testing.T) {
 	t.Parallel()
 	binary := build(t)

@@ -84,12 +84,12 @@ func TestOwnersAreAnsweredIndependently(t *testing.T) {
 
 	s.holds(alice, bobs[0], bobs[1], carols[0])
 	s.answered(request, keypackage.OutcomePartial)
-	for _, record := range s.records(request) {
+	for _, claim := range s.claims(request) {
 		want := map[string]keypackage.Status{
 			bob.Pubkey: keypackage.StatusFull, carol.Pubkey: keypackage.StatusPartial, erin.Pubkey: keypackage.StatusNone,
 		}
-		if record.Status != want[record.Owner] {
-			t.Errorf("owner %s: %s, want %s", record.Owner, record.Status, want[record.Owner])
+		if claim.Status != want[claim.Owner] {
+			t.Errorf("owner %s: %s, want %s", claim.Owner, claim.Status, want[claim.Owner])
 		}
 	}
 	s.left(bob, bobs[2])

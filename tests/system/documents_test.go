@@ -65,13 +65,13 @@ func find[T any](s *world, query firestore.Query) []T {
 	return found
 }
 
-// records returns the recorded answers to a request.
-func (s *world) records(request string) []keypackage.Claim {
+// claims returns the claims of a request, or its dismissal.
+func (s *world) claims(request string) []keypackage.Claim {
 	s.t.Helper()
 	return find[keypackage.Claim](s, s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request))
 }
 
-// answer returns what is recorded of the answer to a request.
+// answer returns the answer to a request.
 func (s *world) answer(request string) keypackage.Answer {
 	s.t.Helper()
 	snaps, err := s.firestore.Collection(s.names.Claims).Where("request_event_id", "==", request).Documents(s.ctx).GetAll()

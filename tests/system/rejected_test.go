@@ -20,7 +20,7 @@ type stored struct {
 	fields fields
 }
 
-// rejection is a way to spoil a request, and the reason that has to be recorded.
+// rejection is a way to spoil a request, and the reason that its dismissal has to give.
 type rejection struct {
 	spoil  func(*nostr.Event) // before it is signed; may be nil
 	forge  func(*stored)      // afterwards; may be nil
@@ -92,7 +92,7 @@ func rejections(requester, owner actors.Key) map[string]rejection {
 	}
 }
 
-// One recorded reason, an acknowledgement, nothing consumed.
+// One reason, an acknowledgement, nothing consumed.
 func TestRejectedRequests(t *testing.T) {
 	s := onEveryday(t)
 	bob, published := s.owner(2)
@@ -122,9 +122,9 @@ func (s *world) rejects(requester, owner actors.Key, rejection rejection) {
 
 	s.acknowledgedAtOnce(document.id)
 	s.answered(document.id, keypackage.OutcomeRejected)
-	records := s.records(document.id)
-	if len(records) != 1 || records[0].Reason != string(rejection.reason) {
-		s.t.Errorf("recorded %+v, want the reason %s", records, rejection.reason)
+	claims := s.claims(document.id)
+	if len(claims) != 1 || claims[0].Reason != string(rejection.reason) {
+		s.t.Errorf("claims %+v, want the reason %s", claims, rejection.reason)
 	}
 	outcome, _ := s.read(s.names.Requests, document.id)["outcome"].(map[string]any)
 	if outcome["status"] != "rejected" {
@@ -179,8 +179,8 @@ func TestOtherKindsAreIgnored(t *testing.T) {
 
 			s.acknowledgedAtOnce(note.ID)
 			s.tick()
-			if records := s.records(note.ID); len(records) != 0 {
-				t.Errorf("recorded %+v", records)
+			if claims := s.claims(note.ID); len(claims) != 0 {
+				t.Errorf("claims %+v", claims)
 			}
 			if after := s.read(s.names.Requests, note.ID); after["outcome"] != nil {
 				t.Errorf("the document got an outcome: %v", after["outcome"])

@@ -28,8 +28,8 @@ func TestModeOff(t *testing.T) {
 	s.acknowledgedAtOnce(s.message([]byte(`{"request_event_id":"`+request+`"}`), nil))
 	s.tick()
 
-	if records := s.records(request); len(records) != 0 {
-		t.Errorf("recorded %+v", records)
+	if claims := s.claims(request); len(claims) != 0 {
+		t.Errorf("claims %+v", claims)
 	}
 	if outcome := s.read(s.names.Requests, request)["outcome"]; outcome != nil {
 		t.Errorf("the document got an outcome: %v", outcome)
@@ -48,8 +48,8 @@ func TestKillSwitch(t *testing.T) {
 	alice := s.requester(bob)
 	request := s.askFor(alice, bob, 1)
 	s.acknowledgedAtOnce(request)
-	if records := s.records(request); len(records) != 0 {
-		t.Errorf("recorded %+v", records)
+	if claims := s.claims(request); len(claims) != 0 {
+		t.Errorf("claims %+v", claims)
 	}
 	s.tick()
 	s.holds(alice)
@@ -57,30 +57,30 @@ func TestKillSwitch(t *testing.T) {
 	s.remove(s.names.Claims, "mode")
 	s.create(s.names.Claims, "mode", fields{"mode": "observe"})
 	event := s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}, Min: 2})
-	s.takenUpAtLast(event)
+	s.answeredAtLast(event)
 	s.observed(event.ID, bob, published[:2]...)
 	s.left(bob, published...)
 
 	s.remove(s.names.Claims, "mode")
 	s.eventually("a request that is not only observed", func() bool {
 		event = s.question(alice.Key, actors.Question{Owners: []string{bob.Pubkey}})
-		s.takenUpAtLast(event)
+		s.answeredAtLast(event)
 		return !s.answer(event.ID).Observed()
 	})
 	s.answered(event.ID, keypackage.OutcomeGranted)
 	s.holds(alice, published[0])
 }
 
-// takenUpAtLast stores a request, and again each time that it was acknowledged without an answer: processes see a switch
+// answeredAtLast stores a request, and again each time that it was acknowledged without an answer: processes see a switch
 // within seconds.
-func (s *world) takenUpAtLast(event *nostr.Event) {
+func (s *world) answeredAtLast(event *nostr.Event) {
 	s.t.Helper()
 	s.create(s.names.Requests, event.ID, requestDocument(event))
 	seen := 0
 	s.eventually("an answer", func() bool {
 		if n := len(s.traffic.answers(event.ID)); n > seen {
 			seen = n
-			if len(s.records(event.ID)) > 0 {
+			if len(s.claims(event.ID)) > 0 {
 				return true
 			}
 			s.remove(s.names.Requests, event.ID)
@@ -151,11 +151,11 @@ func TestLimits(t *testing.T) {
 		}
 		third := s.askFor(alice, dave, 1)
 		s.answered(third, keypackage.OutcomeLimited)
-		s.inAnHour(s.records(third)[0])
+		s.inAnHour(s.claims(third)[0])
 		s.reach(third, 0, nil)
 		s.left(dave, published...)
 		s.told(alice, third, relayapi.OutcomeRow{
-			Owner: dave.Pubkey, Requested: 1, Reason: keypackage.ReasonPairLimit, RetryAt: s.records(third)[0].RetryAt.Unix(),
+			Owner: dave.Pubkey, Requested: 1, Reason: keypackage.ReasonPairLimit, RetryAt: s.claims(third)[0].RetryAt.Unix(),
 		})
 	})
 	t.Run("of an owner", func(t *testing.T) {
@@ -167,19 +167,19 @@ func TestLimits(t *testing.T) {
 		request := s.askFor(carol, bob, 1)
 		s.holds(carol, published[2])
 		s.answered(request, keypackage.OutcomeGranted)
-		record := s.records(request)[0]
-		if record.Reason != keypackage.ReasonBudget || !record.Reserve {
-			t.Errorf("recorded %+v, want the reserve for want of budget", record)
+		claim := s.claims(request)[0]
+		if claim.Reason != keypackage.ReasonBudget || !claim.Reserve {
+			t.Errorf("claim %+v, want the reserve for want of budget", claim)
 		}
-		s.inAnHour(record)
+		s.inAnHour(claim)
 		s.left(bob, published[1:]...)
 	})
 }
 
 // inAnHour fails unless the requester is asked to come back when the sliding hour is over, give or take the test.
-func (s *world) inAnHour(record keypackage.Claim) {
+func (s *world) inAnHour(claim keypackage.Claim) {
 	s.t.Helper()
-	if wait := time.Until(record.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
+	if wait := time.Until(claim.RetryAt); wait <= time.Hour-patience || wait > time.Hour+patience {
 		s.t.Errorf("may be retried in %v", wait)
 	}
 }
