@@ -25,7 +25,7 @@ func newTestBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = wire.Close() })
-	return &bench{sizes: short, Report: newReport(options{short: true}), wire: wire}
+	return &bench{sizes: shortSizes, report: newReport(true, sectionIDs()), wire: wire}
 }
 
 // Whoever makes a claim or a push read or write more has to say which promise needs it.
@@ -46,9 +46,9 @@ func TestEveryOperationHasAReason(t *testing.T) {
 func TestAHotOwnerIsServedByManyInstances(t *testing.T) {
 	t.Parallel()
 	b := newTestBench(t)
-	each, err := b.burst(t.Context(), b.table("", ""), "one owner", burst{owners: 1, requests: 20, atOnce: 20, instances: 4})
-	if err != nil || len(each) != 20 || slices.Min(each) == 0 {
-		t.Errorf("%d requests served: %v", len(each), err)
+	s, err := b.offer(t.Context(), b.table(""), "one owner", offered{requests: 20, atOnce: 20, instances: 4})
+	if err != nil || len(s.each) != 20 || slices.Min(s.each) == 0 {
+		t.Errorf("%d requests served: %v", len(s.each), err)
 	}
 }
 
@@ -97,20 +97,10 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-func TestJourneyAddsUp(t *testing.T) {
-	t.Parallel()
-	start := time.Unix(1700000000, 0)
-	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	j := journey{sent: at(0), claiming: at(2), published: at(10), pushed: at(60), arrived: at(75)}
-	if j.share() != 23*time.Millisecond || j.hops() != 52*time.Millisecond || j.whole() != 75*time.Millisecond {
-		t.Errorf("share %v, hops %v of %v", j.share(), j.hops(), j.whole())
-	}
-}
-
 // A picture is readable on any page: it has no background, and says from which run it comes.
 func TestPictures(t *testing.T) {
 	t.Parallel()
-	r := newReport(options{short: true, only: "cost"})
+	r := newReport(true, "cost")
 	p := r.picture("cost", "What it costs", "cents")
 	p.set("reads", "before", 63)
 	p.set("reads", "now", 9.3)

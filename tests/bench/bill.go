@@ -1,103 +1,110 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // bill is what something has cost. Its counts are of all that was done; reports divide.
 type bill struct {
-	docs               map[operation]int
-	invocations, posts int
+	docs               map[operation]float64
+	invocations, posts float64
 	trips              int // calls to Firestore in a row before what it does for the requester, at least
 }
 
-// on counts one invocation of a function.
-func (b *bill) on(c *costed, invocation func() error) error {
-	posts := c.relay.pushes.Load()
-	c.before.Store(0)
-	err := invocation()
-	docs, trips := c.meter.take()
-	if before := int(c.before.Load()); before > 0 {
-		trips = before
-	}
+// add adds what else was done, so many times; trips stay.
+func (b *bill) add(other bill, times float64) {
 	if b.docs == nil {
-		b.docs, b.trips = make(map[operation]int), trips
+		b.docs = make(map[operation]float64)
 	}
-	for op, n := range docs {
-		b.docs[op] += n
-	}
-	b.invocations++
-	b.posts += int(c.relay.pushes.Load() - posts)
-	b.trips = min(b.trips, trips)
-	return err
-}
-
-// plus is both after each other.
-func (b bill) plus(other bill) bill {
-	sum := bill{docs: maps.Clone(b.docs), invocations: b.invocations + other.invocations, posts: b.posts + other.posts}
-	sum.trips = b.trips + other.trips
 	for op, n := range other.docs {
-		sum.docs[op] += n
+		b.docs[op] += n * times
 	}
-	return sum
+	b.invocations += other.invocations * times
+	b.posts += other.posts * times
 }
 
-// price is what one request costs.
-type price struct{ reads, writes, deletes float64 }
-
-func (p price) usd() float64 { return 0.03*p.reads + 0.09*p.writes + 0.01*p.deletes }
-
-func (p price) figures() [4]float64 { return [4]float64{p.reads, p.writes, p.deletes, p.usd()} }
-
-// less is the bill for each of n requests, without a part that others pay. Deletes include what TTL policies will remove: what was
-// created of ours, and the requests, which have their time from the outcome.
-func (b bill) less(other bill, n int, names config.Collections) (p price) {
+// price is the reads, writes and deletes of each of n requests, and what 100,000 of them cost, in USD. Deletes include what TTL
+// policies will remove: what was created of ours, and the requests, which have their time from the outcome.
+func (b bill) price(n int, names config.Collections) (p [4]float64) {
 	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
-	add := func(docs map[operation]int, weight float64) {
-		for op, docs := range docs {
-			each := weight * float64(docs) / float64(n)
-			switch op.kind {
-			case create, update:
-				p.writes += each
-			case remove, missed:
-				p.deletes += each
-			default:
-				p.reads += each
-			}
-			if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
-				p.deletes += each
-			}
+	const reads, writes, deletes, usd = 0, 1, 2, 3
+	for op, docs := range b.docs {
+		each, charged := docs/float64(n), reads
+		switch op.kind {
+		case create, update:
+			charged = writes
+		case remove, missed:
+			charged = deletes
+		}
+		p[charged] += each
+		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
+			p[deletes] += each
 		}
 	}
-	add(b.docs, 1)
-	add(other.docs, -1)
+	p[usd] = 0.03*p[reads] + 0.09*p[writes] + 0.01*p[deletes]
 	return p
+}
+
+// reason is why an operation is needed, and how often at least for a request for one package: by whoever would read
+// nothing twice, read all of it inside the transaction, and live with the waiting that this means for concurrent claims.
+type reason struct {
+	operation
+	least   float64
+	promise string
+}
+
+// claimReasons and pushReasons name the promise behind every operation of a request for available packages. An operation that
+// is not in the list is one that nobody needs.
+func claimReasons(c config.Collections) []reason {
+	return []reason{
+		{operation{query, c.KeyPackages}, 2, "oldest first; one remains (I2)"},
+		{operation{tally, c.KeyPackages}, 0, "whether the owner is to be told about her stock"},
+		{operation{read, c.Pairs}, 1, "limit of the requester, joining an open delivery"},
+		{operation{read, c.Owners}, 1, "the owner's budget and the levels of her stock"},
+		{operation{read, c.Claims}, 1, "answered before: the same answer (I4)"},
+		{operation{readAgain, c.KeyPackages}, 0, "what remains is still there (I2)"},
+		{operation{readAgain, c.Ledger}, 1, "what remains was not used up under another id (I2)"},
+		{operation{missed, c.Claims}, 0, "one outcome: nobody rejected the whole request meanwhile (I3)"},
+		{operation{missed, c.Tombstones}, 2, "not deleted: neither what is handed out nor what stays"},
+		{operation{create, c.Claims}, 1, "exactly one recorded outcome (I3, I4)"},
+		{operation{create, c.Deliveries}, 1, "what is claimed is delivered or returned (I3)"},
+		{operation{create, c.Ledger}, 1, "used once (I1)"},
+		{operation{create, c.Pairs}, 1, "limit of the requester, joining"},
+		{operation{create, c.Owners}, 0, "the owner's budget, for the first time"},
+		{operation{update, c.Owners}, 1, "the owner's budget"},
+		{operation{remove, c.KeyPackages}, 1, "consumed: exposed to one requester only (I1)"},
+		{operation{update, c.Requests}, 1, "the outcome on the relay's document, for the relay and for people"},
+	}
+}
+
+func pushReasons(c config.Collections) []reason {
+	return []reason{
+		{operation{read, c.Deliveries}, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
+		{operation{missed, c.Tombstones}, 1, "not deleted meanwhile"},
+		{operation{update, c.Deliveries}, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
+	}
 }
 
 // explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
 func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
-	for _, op := range slices.SortedFunc(maps.Keys(b.docs), byKind) {
-		floor, promise := 0.0, "NO PROMISE NEEDS IT"
-		i := slices.IndexFunc(reasons, func(r reason) bool { return r.operation == op })
-		if i >= 0 {
-			floor, promise = reasons[i].least, reasons[i].promise
-		} else {
-			unnamed++
+	unexplained := maps.Clone(b.docs)
+	list := func(r reason) {
+		name := fmt.Sprintf("%s: %s %s", what, r.kind, r.collection)
+		t.rows = append(t.rows, row{name, []float64{b.docs[r.operation] / float64(n), r.least}, r.promise})
+		delete(unexplained, r.operation)
+	}
+	for _, r := range reasons {
+		if b.docs[r.operation] > 0 {
+			list(r)
 		}
-		name := fmt.Sprintf("%s: %s %s", what, op.kind, op.collection)
-		t.row(name, promise, figure(float64(b.docs[op])/float64(n)), figure(floor))
+	}
+	unnamed = len(unexplained)
+	for op := range unexplained {
+		list(reason{op, 0, "NO PROMISE NEEDS IT"})
 	}
 	return unnamed
-}
-
-var order = []kind{query, tally, read, readAgain, create, update, remove, missed}
-
-func byKind(a, b operation) int {
-	return cmp.Or(slices.Index(order, a.kind)-slices.Index(order, b.kind), strings.Compare(a.collection, b.collection))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,30 +24,47 @@ type costed struct {
 	*bench
 	db        *database
 	meter     *meter
-	later     time.Duration // than now
-	relay     *answering
+	later     time.Duration         // than now
+	answer    keypackage.PushResult // of the relay
 	claimer   *claiming.Claimer
 	deliverer *delivering.Deliverer
 	expirer   *expiring.Expirer
 
-	before    atomic.Int64              // round trips before the message or the push
-	mu        sync.Mutex                // the scheduled function claims several requests at once
-	announced []keypackage.Announcement // by claims
-	nudged    []string                  // requesters named by the scheduled function
+	mu       sync.Mutex                    // the scheduled function claims several requests at once
+	messages []func(context.Context) error // to deliver
+	posts    float64                       // of this invocation
+	before   int                           // round trips of this invocation before its message or push
 }
 
 func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
-	c = &costed{bench: b, meter: newMeter()}
-	c.relay = &answering{result: keypackage.ResultDelivered, asked: c.goes}
-	if c.db, err = newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
+	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered}
+	if c.db, err = b.newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
 		return nil, err
 	}
 	now := func() time.Time { return time.Now().Add(c.later) }
-	c.claimer = c.db.claimer(c.db.store(), c, now)
-	c.deliverer = delivering.New(c.db.store(), c.relay, keypackage.ModeDeliver, now)
+	c.claimer = c.db.claimer(announce(func(_ context.Context, a keypackage.Announcement) error {
+		c.send(func(ctx context.Context) error { _, err := c.deliverer.ForRequest(ctx, a); return err })
+		return nil
+	}), now)
+	c.deliverer = delivering.New(c.db.store(), answering(c.push), keypackage.ModeDeliver, now)
 	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
 	c.expirer = expiring.New(c.db.store(), c, c, c, settings, now)
 	return c, nil
+}
+
+// send keeps a message until it is delivered.
+func (c *costed) send(message func(context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = c.meter.trips() // what is recorded afterwards keeps no requester waiting
+	c.messages = append(c.messages, message)
+}
+
+// push is told of a push.
+func (c *costed) push() keypackage.PushResult {
+	c.posts++
+	c.before = c.meter.trips()
+	return c.answer
 }
 
 // Recover implements expiring.Claimer.
@@ -57,45 +73,66 @@ func (c *costed) Recover(ctx context.Context, doc keypackage.RequestDocument) er
 	return err
 }
 
-// goes is told that a message or a push goes out. What is recorded afterwards keeps no requester waiting.
-func (c *costed) goes() { c.before.Store(int64(c.meter.trips())) }
-
-// PublishRequest implements claiming.Publisher.
-func (c *costed) PublishRequest(_ context.Context, a keypackage.Announcement) error {
-	c.goes()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.announced = append(c.announced, a)
-	return nil
-}
-
-// PublishRequesters implements expiring.Publisher.
+// PublishRequesters implements expiring.Deliveries.
 func (c *costed) PublishRequesters(_ context.Context, requesters []string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nudged = append(c.nudged, requesters...)
+	for _, r := range requesters {
+		c.send(func(ctx context.Context) error { _, err := c.deliverer.ForRequester(ctx, r); return err })
+	}
 	return nil
 }
 
-// PublishNotices implements expiring.NoticePublisher.
+// PublishNotices implements expiring.Notices.
 func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { return nil }
 
-// requests stores so many for one package of each of some owners.
-func (c *costed) requests(ctx context.Context, owners, stock, each int) (requests []keypackage.RequestDocument, err error) {
-	err = c.wire.without(func() error {
-		keys, err := c.db.newOwners(ctx, owners, stock)
-		if err == nil {
-			requests, err = c.db.newRequests(ctx, owners*each, keys)
+// invoke adds one invocation of a function to a bill.
+func (c *costed) invoke(into *bill, function func() error) error {
+	c.posts, c.before = 0, 0
+	err := function()
+	docs, trips := c.meter.take()
+	if c.before > 0 {
+		trips = c.before
+	}
+	if into.invocations == 0 || trips < into.trips {
+		into.trips = trips
+	}
+	into.add(bill{docs: docs, invocations: 1, posts: c.posts}, 1)
+	return err
+}
+
+func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) error {
+	return c.invoke(into, func() error { _, err := c.claimer.Claim(ctx, request); return err })
+}
+
+// deliver delivers what was announced.
+func (c *costed) deliver(ctx context.Context, into *bill) error {
+	for _, message := range c.messages {
+		if err := c.invoke(into, func() error { return message(ctx) }); err != nil {
+			return err
 		}
+	}
+	c.messages = nil
+	return nil
+}
+
+// tick runs the scheduled function so many minutes from now, and delivers what it announces.
+func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) error {
+	c.later += minutes * time.Minute
+	if err := c.invoke(into, func() error { _, err := c.expirer.Run(ctx); return err }); err != nil {
 		return err
-	})
+	}
+	return c.deliver(ctx, into)
+}
+
+// store stores so many requests for one package of each of some new owners.
+func (c *costed) store(ctx context.Context, owners, stock, each int) ([]keypackage.RequestDocument, error) {
+	requests, err := c.requests(ctx, c.db, owners, stock, owners*each)
 	c.meter.take()
 	return requests, err
 }
 
-// What a request cost before it was looked at what decides: the operations, and 100,000 requests in USD.
+// What a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD.
 var (
-	costBefore        = price{63, 8, 5}
+	costBefore        = [4]float64{63, 8, 5, 2.66}
 	costBeforeOffline = 4.8
 )
 
@@ -109,14 +146,12 @@ func (b *bench) cost(ctx context.Context) error {
 	defer c.db.drop(ctx)
 	defer b.wire.set(0)
 	b.wire.set(counting)
-	var first, idle bill
-	for _, into := range []*bill{&first, &idle} { // the first one creates what later ones find
-		if err := c.tick(ctx, into); err != nil {
-			return err
-		}
+	var first, idle bill // the first one creates what later ones find
+	if err := errors.Join(c.tick(ctx, &first, 0), c.tick(ctx, &idle, 0)); err != nil {
+		return err
 	}
 	t := b.table("Cost, for a request for one package that is there",
-		"reads", "writes", "deletes", "round trips", "invocations", "POSTs", "USD/100,000")
+		"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs")
 	t.note("A request of a stock of %d, as many as the owner is asked for until she is told that it is low; so the counting of", packagesPerOwner)
 	t.note("documents, which the first and the last of them need, is in it in part. The other rows are of an owner's first request.")
 	t.note("Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to Firestore in a")
@@ -126,82 +161,53 @@ func (b *bench) cost(ctx context.Context) error {
 	if err := errors.Join(c.request(ctx, t, picture), c.lostTrigger(ctx, t, idle), c.offline(ctx, t, picture, idle)); err != nil {
 		return err
 	}
-	c.row(t, "an idle tick of the scheduled function", idle, bill{}, 1)
+	c.row(t, "an idle tick of the scheduled function", idle, 1)
 	return nil
 }
 
-// row adds a bill less a part that others pay, for each of n requests.
-func (c *costed) row(t *table, name string, all, less bill, n int) price {
-	each := all.less(less, n, c.db.Collections)
-	t.add(name, each.reads, each.writes, each.deletes, float64(all.trips),
-		float64(all.invocations-less.invocations)/float64(n), float64(all.posts)/float64(n), each.usd())
-	return each
+// row adds a bill of n requests.
+func (c *costed) row(t *table, name string, all bill, n int) [4]float64 {
+	p := all.price(n, c.db.Collections)
+	t.add(name, append(p[:], float64(all.trips), all.invocations/float64(n), all.posts/float64(n))...)
+	return p
 }
 
 // request counts claim and push, and the same trigger again.
 func (c *costed) request(ctx context.Context, t *table, picture *picture) error {
-	requests, err := c.requests(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
+	requests, err := c.store(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	if err != nil {
 		return err
 	}
 	var claim, push, again bill
 	for i, request := range requests {
 		progress("request %d of %d", i+1, len(requests))
-		err := errors.Join(c.claim(ctx, &claim, request), c.push(ctx, &push), c.claim(ctx, &again, request), c.push(ctx, &again))
+		err := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push), c.claim(ctx, &again, request), c.deliver(ctx, &again))
 		if err != nil {
 			return err
 		}
 	}
 	n := len(requests)
-	c.row(t, "claim", claim, bill{}, n)
-	c.row(t, "push", push, bill{}, n)
-	both := claim.plus(push)
-	each := c.row(t, "request, delivered", both, bill{}, n)
-	repeated := c.row(t, "the same trigger again", again, bill{}, n)
-	c.atMost("reads of a request", each.reads, 12)
+	both := bill{trips: claim.trips + push.trips}
+	both.add(claim, 1)
+	both.add(push, 1)
+	c.row(t, "claim", claim, n)
+	c.row(t, "push", push, n)
+	each := c.row(t, "request, delivered", both, n)
+	repeated := c.row(t, "the same trigger again", again, n)
+	c.atMost("reads of a request", each[0], 12)
 	c.atMost("round trips in a row of a request", float64(both.trips), 7)
-	c.atMost("USD for 100,000 requests, delivered", each.usd(), 1.1)
-	c.atMost("reads of a repeated trigger", repeated.reads, 3)
-	for series, p := range [][4]float64{costBefore.figures(), each.figures()} {
-		for i, what := range []string{"reads", "writes", "deletes", "cents, delivered"} {
-			picture.set(what, []string{"before", "now"}[series], p[i])
-		}
+	c.atMost("USD for 100,000 requests, delivered", each[3], 1.1)
+	c.atMost("reads of a repeated trigger", repeated[0], 3)
+	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered"} {
+		picture.set(what, "before", costBefore[i])
+		picture.set(what, "now", each[i])
 	}
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
 	unnamed := claim.explain(why, "claim", claimReasons(c.db.Collections), n) +
 		push.explain(why, "deliver", pushReasons(c.db.Collections), n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
-	return c.tick(ctx, new(bill)) // tells the owners, at nobody's expense
-}
-
-func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) error {
-	return into.on(c, func() error { _, err := c.claimer.Claim(ctx, request); return err })
-}
-
-// push delivers what was announced.
-func (c *costed) push(ctx context.Context, into *bill) error {
-	for _, a := range c.announced {
-		if err := into.on(c, func() error { _, err := c.deliverer.ForRequest(ctx, a); return err }); err != nil {
-			return err
-		}
-	}
-	c.announced = nil
-	return nil
-}
-
-// tick runs the scheduled function, and delivers to those whom it names.
-func (c *costed) tick(ctx context.Context, into *bill) error {
-	if err := into.on(c, func() error { _, err := c.expirer.Run(ctx); return err }); err != nil {
-		return err
-	}
-	for _, requester := range c.nudged {
-		if err := into.on(c, func() error { _, err := c.deliverer.ForRequester(ctx, requester); return err }); err != nil {
-			return err
-		}
-	}
-	c.nudged = nil
-	return c.push(ctx, into)
+	return c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
 }
 
 // fewRequests is how many are left to the scheduled function, each for another owner.
@@ -209,48 +215,80 @@ const fewRequests = 5
 
 // lostTrigger leaves requests to the scheduled function.
 func (c *costed) lostTrigger(ctx context.Context, t *table, idle bill) error {
-	requests, err := c.requests(ctx, fewRequests, packagesPerOwner, 1)
-	if err != nil {
+	if _, err := c.store(ctx, fewRequests, packagesPerOwner, 1); err != nil {
 		return err
 	}
-	c.later += time.Minute
 	var found bill
-	if err := c.tick(ctx, &found); err != nil {
+	if err := c.tick(ctx, &found, 1); err != nil {
 		return err
 	}
-	if found.posts != len(requests) {
-		return fmt.Errorf("%d of %d requests without a trigger were served", found.posts, len(requests))
+	if found.posts != fewRequests {
+		return fmt.Errorf("%v of %d requests without a trigger were served", found.posts, fewRequests)
 	}
-	c.row(t, "request whose trigger was lost, delivered", found, idle, len(requests))
+	found.add(idle, -1)
+	c.row(t, "request whose trigger was lost, delivered", found, fewRequests)
 	return nil
 }
 
 // offline asks for requesters who never come, until their packages are back in stock.
 func (c *costed) offline(ctx context.Context, t *table, picture *picture, idle bill) error {
-	requests, err := c.requests(ctx, fewRequests, packagesPerOwner, 1)
+	requests, err := c.store(ctx, fewRequests, packagesPerOwner, 1)
 	if err != nil {
 		return err
 	}
-	c.relay.result = keypackage.ResultNoSession
-	var all, idles bill
+	c.answer = keypackage.ResultNoSession
+	var all bill
 	for _, request := range requests {
-		if err := errors.Join(c.claim(ctx, &all, request), c.push(ctx, &all)); err != nil {
+		if err := errors.Join(c.claim(ctx, &all, request), c.deliver(ctx, &all)); err != nil {
 			return err
 		}
 	}
 	for over := c.db.DeliveryTTL + 2*time.Minute; over > 0; over -= time.Minute {
-		c.later += time.Minute
-		if err := c.tick(ctx, &all); err != nil {
+		if err := c.tick(ctx, &all, 1); err != nil {
 			return err
 		}
-		idles = idle.plus(idles)
+		all.add(idle, -1)
 	}
-	if all.docs[operation{create, c.db.Collections.KeyPackages}] != len(requests) {
-		return fmt.Errorf("not all of %d packages are back: %v", len(requests), all.docs)
+	if all.docs[operation{create, c.db.Collections.KeyPackages}] != fewRequests {
+		return fmt.Errorf("not all of %d packages are back: %v", fewRequests, all.docs)
 	}
-	each := c.row(t, "request, requester offline, expired and returned", all, idles, len(requests))
-	c.atMost("USD for 100,000 requests, requester offline", each.usd(), 2)
+	each := c.row(t, "request, requester offline, expired and returned", all, fewRequests)
+	c.atMost("USD for 100,000 requests, requester offline", each[3], 2)
 	picture.set("cents, offline", "before", costBeforeOffline)
-	picture.set("cents, offline", "now", each.usd())
+	picture.set("cents, offline", "now", each[3])
+	return nil
+}
+
+// growth counts and times requests for owners whose stock is large.
+func (b *bench) growth(ctx context.Context) error {
+	t := b.table("Growth over stock: claim and push, one package each, no two at a time", "reads", "claim p50 ms")
+	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
+	picture := b.picture("growth", "A request, by the stock of the owner", "documents read, and milliseconds")
+	b.wire.set(region)
+	defer b.wire.set(0)
+	for i, stock := range b.sizes.stocks {
+		progress("stock of %d, %d of %d", stock, i+1, len(b.sizes.stocks))
+		c, err := b.newCosted(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.db.drop(ctx)
+		requests, err := c.store(ctx, 8, stock, 2)
+		if err != nil {
+			return err
+		}
+		var all bill
+		claims := make(sample, len(requests))
+		for i, request := range requests {
+			claims[i], err = timed(func() error { return c.claim(ctx, &all, request) })
+			if err := errors.Join(err, c.deliver(ctx, &all)); err != nil {
+				return err
+			}
+		}
+		reads, group := all.price(len(requests), c.db.Collections)[0], fmt.Sprintf("stock of %d", stock)
+		t.add(group, reads, claims.quantile(0.5))
+		picture.set(group, "documents read", reads)
+		picture.set(group, "claim, milliseconds", claims.quantile(0.5))
+	}
 	return nil
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net/http"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -27,18 +26,22 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
+// raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
+var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDGET_PER_HOUR": "100000"}
+
 // database is a Firestore database with the settings under which the functions would use it.
 type database struct {
 	config.Config
 	client *firestore.Client
+	wire   *wire // that it is reached by
 }
 
 // newDatabase returns a database that is empty. Options are for the client, to look at what it sends.
-func newDatabase(ctx context.Context, options ...grpc.DialOption) (*database, error) {
-	return openDatabase(ctx, "bench-"+strings.ToLower(rand.Text()[:20]), options...)
+func (b *bench) newDatabase(ctx context.Context, options ...grpc.DialOption) (*database, error) {
+	return b.openDatabase(ctx, "bench-"+strings.ToLower(rand.Text()[:20]), options...)
 }
 
-func openDatabase(ctx context.Context, project string, options ...grpc.DialOption) (*database, error) {
+func (b *bench) openDatabase(ctx context.Context, project string, options ...grpc.DialOption) (*database, error) {
 	cfg, err := config.Load(func(name string) (string, bool) {
 		if name == config.Project {
 			return project, true
@@ -50,12 +53,12 @@ func openDatabase(ctx context.Context, project string, options ...grpc.DialOptio
 		return nil, err
 	}
 	options = slices.Concat(store.DialOptions(), options, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())})
-	conn, err := grpc.NewClient(os.Getenv("FIRESTORE_EMULATOR_HOST"), options...)
+	conn, err := grpc.NewClient(b.wire.Addr().String(), options...)
 	if err != nil {
 		return nil, err
 	}
 	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, option.WithGRPCConn(conn))
-	return &database{cfg, client}, err
+	return &database{cfg, client, b.wire}, err
 }
 
 func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
@@ -64,8 +67,8 @@ func (db *database) in(collection, id string) *firestore.DocumentRef {
 	return db.client.Collection(collection).Doc(id)
 }
 
-func (db *database) claimer(store claiming.Store, publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
-	return claiming.New(store, publisher, claiming.Settings{
+func (db *database) claimer(publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
+	return claiming.New(db.store(), publisher, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
 		},
@@ -73,26 +76,24 @@ func (db *database) claimer(store claiming.Store, publisher claiming.Publisher, 
 	}, now)
 }
 
-// writeBatch is small enough for Firestore's limit on the size of a commit.
-const writeBatch = 500
-
-// put writes many documents fast. They are made when their turn comes, because all of them would be too many at a time.
-func (db *database) put(
-	ctx context.Context, collection string, n int, document func(i int) (id string, fields map[string]any, err error),
-) error {
+// put writes n documents fast. They are made when their turn comes, because all of them would be too many at a time.
+func (db *database) put(ctx context.Context, collection string, n int, document func(i int) (id string, fields any, err error)) error {
+	const atOnce = 500 // small enough for Firestore's limit on the size of a commit
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
-	for from := 0; from < n; from += writeBatch {
+	for from := 0; from < n; from += atOnce {
 		group.Go(func() error {
-			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) (err error) {
-				for i := from; i < min(from+writeBatch, n) && err == nil; i++ {
-					var id string
-					var fields map[string]any
-					if id, fields, err = document(i); err == nil {
-						err = tx.Set(db.in(collection, id), fields)
+			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
+				for i := from; i < min(from+atOnce, n); i++ {
+					id, fields, err := document(i)
+					if err != nil {
+						return err
+					}
+					if err := tx.Set(db.in(collection, id), fields); err != nil {
+						return err
 					}
 				}
-				return err
+				return nil
 			})
 		})
 	}
@@ -106,9 +107,9 @@ func (db *database) newOwners(ctx context.Context, owners, packages int) ([]stri
 		keys[i] = actors.NewKey()
 		pubkeys[i] = keys[i].Pubkey
 	}
-	now := time.Now().Unix()
-	return pubkeys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, map[string]any, error) {
-		created := nostr.Timestamp(now - int64(packages-i%packages))
+	now := nostr.Now()
+	return pubkeys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, any, error) {
+		created := now - nostr.Timestamp(packages-i%packages)
 		event, err := actors.NewKeyPackage(keys[i/packages], "ws://relay.example", created, mlsgen.Options{})
 		if err != nil {
 			return "", nil, err
@@ -116,40 +117,39 @@ func (db *database) newOwners(ctx context.Context, owners, packages int) ([]stri
 		return event.ID, map[string]any{
 			keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
 			keypackage.FieldCiphersuite: "0x0001", keypackage.FieldCreatedAt: int64(event.CreatedAt),
-			keypackage.FieldEvent: event.String(), "extensions": []string{}, "relays": []string{},
+			keypackage.FieldEvent: event.String(),
 		}, nil
 	})
 }
 
-// newRequests returns n requests of as many requesters for one package, of each of the owners in turn, stored as by the
-// relay.
-func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
+// requests stores n requests of as many requesters, for one package of each of some new owners in turn, and returns them as they
+// come with their triggers. The wire does not delay it.
+func (b *bench) requests(ctx context.Context, db *database, owners, stock, n int) ([]keypackage.RequestDocument, error) {
 	documents := make([]keypackage.RequestDocument, n)
-	return documents, db.put(ctx, db.Collections.Requests, n, func(i int) (string, map[string]any, error) {
-		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}})
-		if err := actors.NewKey().Sign(event); err != nil {
-			return "", nil, err
+	return documents, b.wire.without(func() error {
+		keys, err := db.newOwners(ctx, owners, stock)
+		if err != nil {
+			return err
 		}
-		fields := map[string]any{
-			keypackage.FieldEvent: event.String(), keypackage.FieldKind: int64(event.Kind), "pubkey": event.PubKey,
-			keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldReceivedAt: time.Now(),
-			keypackage.FieldOpen: int64(keypackage.NewMark()),
-		}
-		documents[i] = keypackage.ReadRequestDocument(event.ID, fields, time.Now())
-		return event.ID, fields, nil
+		return db.put(ctx, db.Collections.Requests, n, func(i int) (string, any, error) {
+			event := actors.NewRequest(actors.Question{Owners: []string{keys[i%owners]}})
+			if err := actors.NewKey().Sign(event); err != nil {
+				return "", nil, err
+			}
+			fields := map[string]any{
+				keypackage.FieldEvent: event.String(), keypackage.FieldKind: int64(event.Kind), "pubkey": event.PubKey,
+				keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldReceivedAt: time.Now(),
+				keypackage.FieldOpen: int64(keypackage.NewMark()),
+			}
+			documents[i] = keypackage.ReadRequestDocument(event.ID, fields, time.Now())
+			return event.ID, fields, nil
+		})
 	})
-}
-
-func newID() string {
-	id := make([]byte, 32)
-	_, _ = rand.Read(id) // never fails
-	return hex.EncodeToString(id)
 }
 
 // clear removes everything from a database.
 func (db *database) clear(ctx context.Context) error {
-	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/databases/%s/documents",
-		os.Getenv("FIRESTORE_EMULATOR_HOST"), db.Project, db.Database)
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/databases/%s/documents", db.wire.Addr(), db.Project, db.Database)
 	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
 	if err != nil {
 		return err
@@ -161,16 +161,33 @@ func (db *database) clear(ctx context.Context) error {
 	return response.Body.Close()
 }
 
-// restock removes everything from the database and returns owners with stock for so many requests.
-func (db *database) restock(ctx context.Context, requests int) ([]string, error) {
-	if err := db.clear(ctx); err != nil {
-		return nil, err
-	}
-	return db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
-}
-
 // drop ends the use of a database, so that the emulator's memory does not fill up with what is done with.
 func (db *database) drop(ctx context.Context) {
 	_ = db.client.Close()
 	_ = db.clear(context.WithoutCancel(ctx)) // it is only about memory
 }
+
+// stocked is a database with owners who are asked in turn.
+type stocked struct {
+	db     *database
+	owners []string // each is asked by several requesters, never by one twice while a delivery is open
+	asked  atomic.Int64
+}
+
+// packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
+const (
+	packagesPerOwner = 10
+	requestsPerOwner = 4
+)
+
+// restock implements design.
+func (s *stocked) restock(ctx context.Context, requests int) (err error) {
+	if err := s.db.clear(ctx); err != nil {
+		return err
+	}
+	s.owners, err = s.db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
+	return err
+}
+
+// owner is whom the next request asks for.
+func (s *stocked) owner() string { return s.owners[int(s.asked.Add(1))%len(s.owners)] }

@@ -5,28 +5,34 @@
 // be compared is measured in turns. Between Firestore's clients and the emulator lies a wire whose round-trip time is
 // chosen: none shows what the machine takes, 8 ms what calls in a row cost in a region.
 //
-//	section     files                                  what it measures
-//	path        path.go system.go stamps.go least.go   from a request's frame to the package's frame, by the functions and by
-//	                                                   the gateway; beside it the least possible and the design that polls
-//	claims      claims.go                              claims a second, one hot owner at many instances
-//	load        load.go                                requests at a rate, up to where it cannot be kept
-//	cost        cost.go bill.go promises.go meter.go   what Firestore charges for a request, and why
-//	growth      growth.go                              what a large stock changes
-//	start       start.go                               start, memory and CPU of the functions
+//	section     files                        what it measures
+//	path        path.go system.go least.go   from a request's frame to the package's frame, by the functions and by the
+//	                                         gateway; beside it the least possible and the design that polls
+//	claims      offer.go                     claims a second, one hot owner at many instances
+//	load        offer.go                     requests at a rate, up to where it cannot be kept
+//	cost        cost.go bill.go promises.go  what Firestore charges for a request, and why; meter.go counts it
+//	growth      cost.go                      what a large stock changes
+//	usage       usage.go                     memory and CPU of the functions
 //
-// bench.go runs them, wire.go is the wire, database.go what they measure on, sizes.go how much, report.go and plot.go show it.
-// What the parts that only calculate take is measured by go test -bench.
+// wire.go is the wire, database.go what they measure on, sizes.go how much, report.go and plot.go show it. What the parts
+// that only calculate take is measured by go test -bench.
 //
 //	go run ./tests/bench                     everything, in less than eight minutes; -only names sections
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 )
 
 func main() {
@@ -34,23 +40,96 @@ func main() {
 	command.Main("bench", measure)
 }
 
-// measure runs the bench and prints its tables. Targets that were missed do not make it fail: the machine may be busy.
+// section is one subject of the bench.
+type section struct {
+	id  string
+	run func(*bench, context.Context) error
+}
+
+// sections in the order in which they run: the most sensitive ones while the emulators are still empty.
+var sections = []section{
+	{"path", (*bench).path}, {"claims", (*bench).claims}, {"load", (*bench).load}, {"cost", (*bench).cost},
+	{"growth", (*bench).growth}, {"usage", (*bench).usage},
+}
+
+// sectionIDs lists what may be chosen.
+func sectionIDs() string {
+	ids := make([]string, len(sections))
+	for i, s := range sections {
+		ids[i] = s.id
+	}
+	return strings.Join(ids, ",")
+}
+
+// chosen are the sections of these ids, separated by commas.
+func chosen(ids string) (list []section, err error) {
+	for id := range strings.SplitSeq(ids, ",") {
+		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs())
+		}
+		list = append(list, sections[i])
+	}
+	return list, nil
+}
+
+// measure runs the bench and prints its tables, those of the sections before one that failed, too. Targets that were missed do
+// not make it fail: the machine may be busy.
 func measure(ctx context.Context, args []string) error {
-	flags, o := flag.NewFlagSet("bench", flag.ContinueOnError), options{}
-	flags.BoolVar(&o.short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
-	flags.StringVar(&o.only, "only", sectionIDs(), "sections to run, separated by commas")
-	flags.StringVar(&o.logs, "logs", "", "existing directory in which the logs of all processes stay")
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	short := flags.Bool("short", false, "the smallest numbers, to see that it runs; times mean nothing")
+	only := flags.String("only", sectionIDs(), "sections to run, separated by commas")
 	pictures := flags.String("plot", "", "existing directory into which pictures of the figures are drawn, as SVG")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	report, err := run(ctx, o)
-	if report == nil {
+	wanted, err := chosen(*only)
+	if err != nil {
 		return err
 	}
-	report.print(os.Stdout)
+	b := &bench{report: newReport(*short, *only), sizes: fullSizes}
+	if *short {
+		b.sizes = shortSizes
+	}
+	err = b.run(ctx, wanted)
+	b.print(os.Stdout)
 	if err != nil || *pictures == "" {
 		return err
 	}
-	return report.draw(*pictures)
+	return b.draw(*pictures)
 }
+
+// bench is one run.
+type bench struct {
+	*report
+	sizes     sizes
+	emulators *emulators.Emulators
+	wire      *wire
+}
+
+// heap of each emulator: with the usual one, the Firestore emulator spends half its time in garbage collection once it
+// holds 300,000 documents.
+const heap = "4g"
+
+func (b *bench) run(ctx context.Context, wanted []section) (err error) {
+	b.emulators, err = emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, Progress: command.Progress})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.emulators.Stop()) }()
+	if b.wire, err = newWire(b.emulators.Firestore.Addr()); err != nil {
+		return err
+	}
+	defer b.wire.Close()
+	for i, s := range wanted {
+		progress("section %s, %d of %d", s.id, i+1, len(wanted))
+		took, err := timed(func() error { return s.run(b, ctx) })
+		if err != nil {
+			return fmt.Errorf("section %s: %w", s.id, err)
+		}
+		progress("section %s took %v", s.id, took.Round(time.Second))
+	}
+	return nil
+}
+
+func progress(format string, args ...any) { command.Progress(fmt.Sprintf(format, args...)) }

@@ -12,46 +12,39 @@ import (
 )
 
 // operation is one kind of what Firestore charges for.
-type operation struct {
-	kind       kind
-	collection string
-}
-
-type kind string
+type operation struct{ kind, collection string }
 
 // The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing
 // as for one document, and for a count as for one of each 1,000 that it counts.
 const (
-	query     kind = "query"
-	tally     kind = "count"
-	read      kind = "read"
-	readAgain kind = "read in the transaction"
-	create    kind = "create"
-	update    kind = "update"
-	remove    kind = "delete"
-	missed    kind = "delete of nothing, a condition on" // a document that must not exist
+	query     = "query"
+	tally     = "count"
+	read      = "read"
+	readAgain = "read in the transaction"
+	create    = "create"
+	update    = "update"
+	remove    = "delete"
+	missed    = "delete of nothing, a condition on" // a document that must not exist
 )
 
 // meter counts the documents that pass over a connection to Firestore.
 type meter struct {
 	mu    sync.Mutex
-	docs  map[operation]int
+	docs  map[operation]float64
 	spans []span
 }
 
 // span is from the beginning of a call until its end.
 type span struct{ begun, ended time.Time }
 
-var _ stats.Handler = (*meter)(nil)
-
-func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
+func newMeter() *meter { return &meter{docs: make(map[operation]float64)} }
 
 // take returns what was counted since the last time, and how many calls were made one after another.
-func (m *meter) take() (docs map[operation]int, trips int) {
+func (m *meter) take() (docs map[operation]float64, trips int) {
 	trips = m.trips()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	docs, m.docs, m.spans = m.docs, make(map[operation]int), nil
+	docs, m.docs, m.spans = m.docs, make(map[operation]float64), nil
 	return docs, trips
 }
 
@@ -73,7 +66,7 @@ func (m *meter) trips() (trips int) {
 
 // call is one call, whose messages come one after another.
 type call struct {
-	kind       kind                 // of what is read
+	kind       string               // of what is read
 	collection string               // of a query that has found nothing yet
 	writes     []*firestorepb.Write // of a commit
 }
@@ -118,8 +111,8 @@ func (c *call) sent(message any) {
 	case *firestorepb.RunQueryRequest:
 		c.kind, c.collection = query, request.GetStructuredQuery().GetFrom()[0].GetCollectionId()
 	case *firestorepb.RunAggregationQueryRequest:
-		asked := request.GetStructuredAggregationQuery().GetStructuredQuery()
-		c.kind, c.collection = tally, asked.GetFrom()[0].GetCollectionId()
+		counted := request.GetStructuredAggregationQuery().GetStructuredQuery()
+		c.kind, c.collection = tally, counted.GetFrom()[0].GetCollectionId()
 	case *firestorepb.CommitRequest:
 		c.writes = request.GetWrites()
 	}
@@ -141,7 +134,7 @@ func (m *meter) received(c *call, message any) {
 	}
 }
 
-func kindOf(w *firestorepb.Write) kind {
+func kindOf(w *firestorepb.Write) string {
 	switch _, existence := w.GetCurrentDocument().GetConditionType().(*firestorepb.Precondition_Exists); {
 	case w.GetDelete() != "" && existence:
 		return missed
@@ -154,8 +147,8 @@ func kindOf(w *firestorepb.Write) kind {
 }
 
 // count counts a document by its full name, of which the last but one part is the collection.
-func (m *meter) count(k kind, name string) {
+func (m *meter) count(kind, name string) {
 	if name != "" {
-		m.docs[operation{k, path.Base(path.Dir(name))}]++
+		m.docs[operation{kind, path.Base(path.Dir(name))}]++
 	}
 }

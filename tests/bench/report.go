@@ -11,87 +11,89 @@ import (
 	"time"
 )
 
-// Report is what a run has measured.
-type Report struct {
+// report is what a run has measured.
+type report struct {
 	run      string // when, where and how, in one line
 	tables   []*table
-	targets  *table
+	targets  table
 	missed   []string // targets
 	pictures []*picture
 }
 
-// table is one subject. Each row is a name, a remark that is printed behind it, and values.
+// table is one subject.
 type table struct {
-	title string
-	rows  [][]string
-	notes string
+	title   string
+	columns []string
+	rows    []row
+	notes   string
 }
 
-func newReport(o options) *Report {
+// row is one thing that was measured. The remark is printed behind its values.
+type row struct {
+	name   string
+	values []float64
+	remark string
+}
+
+func newReport(short bool, only string) *report {
 	size, command := "full run", "go run ./tests/bench"
-	if o.short {
+	if short {
 		size, command = "SHORT run, whose times mean nothing", command+" -short"
 	}
-	if o.only != sectionIDs() {
-		command += " -only " + o.only
+	if only != sectionIDs() {
+		command += " -only " + only
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
 	before, _, _ := strings.Cut(string(load), " ")
-	r := &Report{targets: &table{title: "Targets"}, run: fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s",
-		time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command)}
-	r.targets.row("", "", "measured", "aim")
-	return r
+	return &report{
+		run: fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s",
+			time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command),
+		targets: table{title: "Targets", columns: []string{"measured", "aim"}},
+	}
 }
 
-func (r *Report) table(title string, columns ...string) *table {
-	t := &table{title: title}
-	t.row("", "", columns...)
+func (r *report) table(title string, columns ...string) *table {
+	t := &table{title: title, columns: columns}
 	r.tables = append(r.tables, t)
 	return t
 }
 
-func (t *table) row(name, remark string, cells ...string) {
-	t.rows = append(t.rows, append([]string{name, remark}, cells...))
-}
-
-func (t *table) add(name string, values ...float64) {
-	cells := make([]string, len(values))
-	for i, v := range values {
-		cells[i] = figure(v)
-	}
-	t.row(name, "", cells...)
-}
+func (t *table) add(name string, values ...float64) { t.rows = append(t.rows, row{name, values, ""}) }
 
 func (t *table) note(format string, args ...any) { t.notes += fmt.Sprintf("  "+format+"\n", args...) }
 
 // atMost and atLeast record a target.
-func (r *Report) atMost(what string, measured, aim float64) {
+func (r *report) atMost(what string, measured, aim float64) {
 	r.target(what, measured, aim, measured <= aim)
 }
-func (r *Report) atLeast(what string, measured, aim float64) {
+func (r *report) atLeast(what string, measured, aim float64) {
 	r.target(what, measured, aim, measured >= aim)
 }
 
-func (r *Report) target(what string, measured, aim float64, met bool) {
+func (r *report) target(what string, measured, aim float64, met bool) {
 	mark := "met"
 	if !met {
 		mark, r.missed = "NOT MET", append(r.missed, what)
 	}
-	r.targets.row(what, mark, figure(measured), figure(aim))
+	r.targets.rows = append(r.targets.rows, row{what, []float64{measured, aim}, mark})
 }
 
 // print writes the report for people.
-func (r *Report) print(w io.Writer) {
+func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.run)
-	for _, t := range append(r.tables, r.targets) {
+	for _, t := range append(r.tables, &r.targets) {
 		width := 0
 		for _, row := range t.rows {
-			width = max(width, len(row[0]))
+			width = max(width, len(row.name))
 		}
-		fmt.Fprintf(w, "\n%s\n\n", t.title)
 		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(tab, "\n%s\n\n  %*s\t%s\t\n", t.title, width, "", strings.Join(t.columns, "\t"))
 		for _, row := range t.rows {
-			fmt.Fprintf(tab, "  %-*s\t%s\n", width, row[0], strings.Join(row[2:], "\t")+"\t  "+row[1])
+			fmt.Fprintf(tab, "  %-*s\t", width, row.name) // aligned to the left by itself
+			for _, v := range row.values {
+				fmt.Fprint(tab, figure(v), "\t")
+			}
+			fmt.Fprintln(tab, "  "+row.remark)
 		}
 		_ = tab.Flush()
 		fmt.Fprint(w, t.notes)
@@ -101,8 +103,6 @@ func (r *Report) print(w io.Writer) {
 // figure writes about three significant digits.
 func figure(v float64) string {
 	switch abs := math.Abs(v); {
-	case math.IsNaN(v):
-		return "-"
 	case v == math.Trunc(v) || abs >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case abs >= 10:

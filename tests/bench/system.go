@@ -2,58 +2,56 @@ package main
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"sync/atomic"
+	"errors"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
-const (
-	packagesPerOwner = 10
-	requestsPerOwner = 4
-)
-
 // system is what is measured: a suite's gateway and functions, and requesters on real websockets.
 type system struct {
-	db         *database
-	stamps     *stamps
-	url        string // of the gateway
+	stocked
+	suite      *suite.Suite
 	requesters []*actors.Requester
-	received   []int    // packages of each requester so far
-	owners     []string // each is asked by several requesters, never by one twice while a delivery is open
-	next       atomic.Int64
+	received   []int // packages of each requester so far
 }
 
-func (b *bench) newSystem(ctx context.Context, running *suite.Suite, requesters int) (*system, error) {
-	db, err := openDatabase(ctx, running.Config().Project)
+// newSystem starts one whose requests are served by functions or by its gateway. The suite must be stopped by close.
+func (b *bench) newSystem(ctx context.Context, servedBy config.ServedBy, requesters int) (s *system, err error) {
+	s = &system{received: make([]int, requesters)}
+	env := map[string]string{"FIRESTORE_EMULATOR_HOST": b.wire.Addr().String()}
+	for name, value := range raisedLimits {
+		env[name] = value
+	}
+	s.suite, err = suite.Start(ctx, suite.Options{
+		Emulators: b.emulators, FunctionEnv: env, TickEvery: time.Minute, // as in the cloud
+		RequestsServedBy: servedBy, Progress: command.Progress,
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := &system{db: db, url: running.Addresses().Relay, stamps: &b.stamps, received: make([]int, requesters)}
 	for range requesters {
-		s.requesters = append(s.requesters, actors.NewRequester(s.url, actors.NewKey()))
+		s.requesters = append(s.requesters, actors.NewRequester(s.suite.Addresses().Relay, actors.NewKey()))
 	}
-	return s, s.connect(ctx)
+	s.db, err = b.openDatabase(ctx, s.suite.Config().Project)
+	if err != nil {
+		return nil, errors.Join(err, s.suite.Stop())
+	}
+	return s, nil
 }
 
 // restock implements design. It opens the sessions anew, so that none comes to the limits that the gateway sets to one.
-func (s *system) restock(ctx context.Context, requests int) (err error) {
-	if s.owners, err = s.db.restock(ctx, requests); err != nil {
+func (s *system) restock(ctx context.Context, requests int) error {
+	if err := s.stocked.restock(ctx, requests); err != nil {
 		return err
 	}
-	return s.connect(ctx)
-}
-
-func (s *system) connect(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, r := range s.requesters {
@@ -68,65 +66,47 @@ func (s *system) connect(ctx context.Context) error {
 }
 
 func (s *system) close() {
-	_ = s.db.client.Close()
 	for _, r := range s.requesters {
 		r.Disconnect()
 	}
+	_, _ = s.db.client.Close(), s.suite.Stop()
 }
 
-// owner is whom the next request asks for.
-func (s *system) owner() string { return s.owners[int(s.next.Add(1))%len(s.owners)] }
-
 // request implements design. A requester waits for one package at a time, so the next that arrives is the one.
-func (s *system) request(ctx context.Context, requester int) (journey, error) {
+func (s *system) request(ctx context.Context, requester int) (time.Duration, error) {
 	r := s.requesters[requester]
 	event := actors.NewRequest(actors.Question{Owners: []string{s.owner()}})
 	if err := r.Sign(event); err != nil {
-		return journey{}, err
+		return 0, err
 	}
-	sent := time.Now()
-	if err := r.Publish(ctx, event); err != nil {
-		return journey{}, err
-	}
-	received, err := r.AwaitKeyPackages(ctx, s.received[requester]+1)
-	if err != nil {
-		return journey{}, err
-	}
-	s.received[requester] = len(received)
-	return s.stamps.take(event.ID, sent, received[len(received)-1].At), nil
-}
-
-// startGateway starts a second suite, whose gateway serves requests itself. Nothing is stamped on their way.
-func (b *bench) startGateway(ctx context.Context) (*suite.Suite, error) {
-	opts := b.suiteOptions(b.suite.Emulators())
-	opts.RequestsServedBy, opts.Middleware = config.ServedByGateway, nil
-	if opts.Dir != "" {
-		opts.Dir = filepath.Join(opts.Dir, "gateway")
-		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	return suite.Start(ctx, opts)
+	took, err := await(ctx, r, s.received[requester]+1, func() error { return r.Publish(ctx, event) })
+	s.received[requester]++
+	return took, err
 }
 
 // subscribing asks a system by REQ, as somebody new each time, because the same requester would be given the same package.
 type subscribing struct{ *system }
 
 // request implements design.
-func (s subscribing) request(ctx context.Context, _ int) (journey, error) {
-	r := actors.NewRequester(s.url, actors.NewKey())
+func (s subscribing) request(ctx context.Context, _ int) (time.Duration, error) {
+	r := actors.NewRequester(s.suite.Addresses().Relay, actors.NewKey())
 	if err := r.Connect(ctx); err != nil {
-		return journey{}, err
+		return 0, err
 	}
 	defer r.Disconnect()
 	filter := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{s.owner()}}
+	return await(ctx, r, 1, func() error { return r.Subscribe(ctx, "package", filter) })
+}
+
+// await returns how long it takes from the asking until the nth package of the requester arrives.
+func await(ctx context.Context, r *actors.Requester, n int, ask func() error) (time.Duration, error) {
 	sent := time.Now()
-	if err := r.Subscribe(ctx, "package", filter); err != nil {
-		return journey{}, err
+	if err := ask(); err != nil {
+		return 0, err
 	}
-	received, err := r.AwaitKeyPackages(ctx, 1)
+	received, err := r.AwaitKeyPackages(ctx, n)
 	if err != nil {
-		return journey{}, err
+		return 0, err
 	}
-	return journey{sent: sent, arrived: received[0].At}, nil
+	return received[n-1].At.Sub(sent), nil
 }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+)
+
+// usage measures what many requests take of the functions' processes, from a start of theirs.
+func (b *bench) usage(ctx context.Context) error {
+	const requesters = 20
+	s, err := b.newSystem(ctx, config.ServedByFunctions, requesters)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	functions := []string{suite.Claim, suite.Deliver}
+	ready := make(map[string]process)
+	for _, name := range functions {
+		ready[name] = processOf(s.suite.PID(name))
+	}
+	progress("%d requests", b.sizes.served)
+	if _, err := b.ask(ctx, s, requesters, b.sizes.served); err != nil {
+		return err
+	}
+	t := b.table(fmt.Sprintf("What %d requests take of a function", b.sizes.served), "resident MB when ready", "after them", "CPU ms for each")
+	t.note("The process is this program, which holds more than what is deployed.")
+	for _, name := range functions {
+		before, now := ready[name], processOf(s.suite.PID(name))
+		if now.resident == 0 {
+			err = errors.Join(err, fmt.Errorf("%s: no figures, which only Linux has", name))
+		}
+		t.add(name, before.resident, now.resident, milliseconds(now.cpu-before.cpu)/float64(b.sizes.served))
+		b.atMost(name+": resident after its requests, MB", now.resident, 64)
+	}
+	return err
+}
+
+// process is what a process holds and has taken; zero where there is no /proc.
+type process struct {
+	resident float64 // MB (10^6 bytes)
+	cpu      time.Duration
+}
+
+func processOf(pid int) (p process) {
+	// The fields of proc(5), numbered from the state, which stands behind the name and its bracket.
+	const userTime, systemTime, residentPages, ticksPerSecond = 11, 12, 21, 100
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, behind, _ := strings.Cut(string(stat), ") ")
+	if fields := strings.Fields(behind); len(fields) > residentPages {
+		number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
+		p.resident = float64(number(residentPages)*os.Getpagesize()) / 1e6
+		p.cpu = time.Duration(number(userTime)+number(systemTime)) * time.Second / ticksPerSecond
+	}
+	return p
+}
