@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/stats"
+
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 )
 
@@ -46,9 +48,9 @@ func TestEveryOperationHasAReason(t *testing.T) {
 func TestAHotOwnerIsServedByManyInstances(t *testing.T) {
 	t.Parallel()
 	b := newTestBench(t)
-	s, err := b.offer(t.Context(), b.table(""), "one owner", offered{requests: 20, atOnce: 20, instances: 4})
-	if err != nil || len(s.each) != 20 || slices.Min(s.each) == 0 {
-		t.Errorf("%d requests served: %v", len(s.each), err)
+	_, took, err := b.offer(t.Context(), b.table(""), "one owner", offered{owners: 1, each: 20, atOnce: 20, instances: 4})
+	if err != nil || len(took) != 20 || slices.Min(took) == 0 {
+		t.Errorf("%d requests served: %v", len(took), err)
 	}
 }
 
@@ -56,8 +58,9 @@ func TestAHotOwnerIsServedByManyInstances(t *testing.T) {
 func TestRoundTripsInARow(t *testing.T) {
 	t.Parallel()
 	m, start := newMeter(), time.Unix(1700000000, 0)
-	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	m.spans = []span{{at(0), at(10)}, {at(0), at(11)}, {at(12), at(22)}, {at(1), at(12)}, {at(23), at(33)}}
+	for _, call := range [][2]time.Duration{{0, 10}, {0, 11}, {1, 12}, {12, 22}, {23, 33}} {
+		m.HandleRPC(m.TagRPC(t.Context(), nil), &stats.End{BeginTime: start.Add(call[0]), EndTime: start.Add(call[1])})
+	}
 	if _, trips := m.take(); trips != 3 {
 		t.Errorf("%d round trips in a row, want 3", trips)
 	}

@@ -56,14 +56,14 @@ func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
 func (c *costed) send(message func(context.Context) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = c.meter.trips() // what is recorded afterwards keeps no requester waiting
+	c.before = c.meter.soFar() // what is recorded afterwards keeps no requester waiting
 	c.messages = append(c.messages, message)
 }
 
 // push is told of a push.
 func (c *costed) push() keypackage.PushResult {
 	c.posts++
-	c.before = c.meter.trips()
+	c.before = c.meter.soFar()
 	return c.answer
 }
 
@@ -86,6 +86,7 @@ func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { re
 
 // invoke adds one invocation of a function to a bill.
 func (c *costed) invoke(into *bill, function func() error) error {
+	c.meter.take() // what prepares it is not counted
 	c.posts, c.before = 0, 0
 	err := function()
 	docs, trips := c.meter.take()
@@ -123,13 +124,6 @@ func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) er
 	return c.deliver(ctx, into)
 }
 
-// store stores so many requests for one package of each of some new owners.
-func (c *costed) store(ctx context.Context, owners, stock, each int) ([]keypackage.RequestDocument, error) {
-	requests, err := c.requests(ctx, c.db, owners, stock, owners*each)
-	c.meter.take()
-	return requests, err
-}
-
 // What a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD.
 var (
 	costBefore        = [4]float64{63, 8, 5, 2.66}
@@ -158,9 +152,21 @@ func (b *bench) cost(ctx context.Context) error {
 	t.note("row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes and deletes. What an idle")
 	t.note("tick costs is left out of the others.")
 	picture := b.picture("cost", "What a request for one package costs", "documents, and US cents for 1,000 requests")
-	if err := errors.Join(c.request(ctx, t, picture), c.lostTrigger(ctx, t, idle), c.offline(ctx, t, picture, idle)); err != nil {
+	if err := c.request(ctx, t, picture); err != nil {
 		return err
 	}
+	if _, err := c.left(ctx, t, idle, late{"request whose trigger was lost, delivered", false, c.answer, 1, c.db.Collections.Deliveries}); err != nil {
+		return err
+	}
+	untilOver := int(c.db.DeliveryTTL/time.Minute) + 2
+	offline, err := c.left(ctx, t, idle, late{"request, requester offline, expired and returned", true,
+		keypackage.ResultNoSession, untilOver, c.db.Collections.KeyPackages})
+	if err != nil {
+		return err
+	}
+	c.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
+	picture.set("cents, offline", "before", costBeforeOffline)
+	picture.set("cents, offline", "now", offline[3])
 	c.row(t, "an idle tick of the scheduled function", idle, 1)
 	return nil
 }
@@ -174,7 +180,7 @@ func (c *costed) row(t *table, name string, all bill, n int) [4]float64 {
 
 // request counts claim and push, and the same trigger again.
 func (c *costed) request(ctx context.Context, t *table, picture *picture) error {
-	requests, err := c.store(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
+	requests, err := c.requests(ctx, c.db, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	if err != nil {
 		return err
 	}
@@ -210,53 +216,39 @@ func (c *costed) request(ctx context.Context, t *table, picture *picture) error 
 	return c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
 }
 
-// fewRequests is how many are left to the scheduled function, each for another owner.
-const fewRequests = 5
-
-// lostTrigger leaves requests to the scheduled function.
-func (c *costed) lostTrigger(ctx context.Context, t *table, idle bill) error {
-	if _, err := c.store(ctx, fewRequests, packagesPerOwner, 1); err != nil {
-		return err
-	}
-	var found bill
-	if err := c.tick(ctx, &found, 1); err != nil {
-		return err
-	}
-	if found.posts != fewRequests {
-		return fmt.Errorf("%v of %d requests without a trigger were served", found.posts, fewRequests)
-	}
-	found.add(idle, -1)
-	c.row(t, "request whose trigger was lost, delivered", found, fewRequests)
-	return nil
+// late is requests whose way takes some minutes.
+type late struct {
+	name    string
+	trigger bool                  // else it is lost
+	answer  keypackage.PushResult // of the relay
+	minutes int
+	created string // the collection in which each then has a document
 }
 
-// offline asks for requesters who never come, until their packages are back in stock.
-func (c *costed) offline(ctx context.Context, t *table, picture *picture, idle bill) error {
-	requests, err := c.store(ctx, fewRequests, packagesPerOwner, 1)
+// left counts what requests of as many owners cost that are left to the scheduled function, less idle ticks.
+func (c *costed) left(ctx context.Context, t *table, idle bill, l late) (each [4]float64, err error) {
+	const n = 5
+	requests, err := c.requests(ctx, c.db, n, packagesPerOwner, 1)
 	if err != nil {
-		return err
+		return each, err
 	}
-	c.answer = keypackage.ResultNoSession
 	var all bill
-	for _, request := range requests {
-		if err := errors.Join(c.claim(ctx, &all, request), c.deliver(ctx, &all)); err != nil {
-			return err
+	c.answer = l.answer
+	for i := 0; l.trigger && i < n; i++ {
+		if err := errors.Join(c.claim(ctx, &all, requests[i]), c.deliver(ctx, &all)); err != nil {
+			return each, err
 		}
 	}
-	for over := c.db.DeliveryTTL + 2*time.Minute; over > 0; over -= time.Minute {
+	for range l.minutes {
 		if err := c.tick(ctx, &all, 1); err != nil {
-			return err
+			return each, err
 		}
 		all.add(idle, -1)
 	}
-	if all.docs[operation{create, c.db.Collections.KeyPackages}] != fewRequests {
-		return fmt.Errorf("not all of %d packages are back: %v", fewRequests, all.docs)
+	if done := all.docs[operation{create, l.created}]; done != n {
+		return each, fmt.Errorf("%s: %v of %d", l.name, done, n)
 	}
-	each := c.row(t, "request, requester offline, expired and returned", all, fewRequests)
-	c.atMost("USD for 100,000 requests, requester offline", each[3], 2)
-	picture.set("cents, offline", "before", costBeforeOffline)
-	picture.set("cents, offline", "now", each[3])
-	return nil
+	return c.row(t, l.name, all, n), nil
 }
 
 // growth counts and times requests for owners whose stock is large.
@@ -273,7 +265,7 @@ func (b *bench) growth(ctx context.Context) error {
 			return err
 		}
 		defer c.db.drop(ctx)
-		requests, err := c.store(ctx, 8, stock, 2)
+		requests, err := c.requests(ctx, c.db, 8, stock, 2)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -68,12 +69,7 @@ func (db *database) in(collection, id string) *firestore.DocumentRef {
 }
 
 func (db *database) claimer(publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
-	return claiming.New(db.store(), publisher, claiming.Settings{
-		Limits: claiming.Limits{
-			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
-		},
-		Mode: keypackage.ModeDeliver, MaxPerOwner: db.MaxPerOwner, RequestMaxAge: db.RequestMaxAge,
-	}, now)
+	return assembly.NewClaimer(db.Config, db.store(), publisher, keypackage.ModeDeliver, now)
 }
 
 // put writes n documents fast. They are made when their turn comes, because all of them would be too many at a time.
@@ -122,16 +118,16 @@ func (db *database) newOwners(ctx context.Context, owners, packages int) ([]stri
 	})
 }
 
-// requests stores n requests of as many requesters, for one package of each of some new owners in turn, and returns them as they
-// come with their triggers. The wire does not delay it.
-func (b *bench) requests(ctx context.Context, db *database, owners, stock, n int) ([]keypackage.RequestDocument, error) {
-	documents := make([]keypackage.RequestDocument, n)
+// requests stores requests of as many requesters, so many for one package of each of some new owners, in turn, and returns them as
+// they come with their triggers. The wire does not delay it.
+func (b *bench) requests(ctx context.Context, db *database, owners, stock, each int) ([]keypackage.RequestDocument, error) {
+	documents := make([]keypackage.RequestDocument, owners*each)
 	return documents, b.wire.without(func() error {
 		keys, err := db.newOwners(ctx, owners, stock)
 		if err != nil {
 			return err
 		}
-		return db.put(ctx, db.Collections.Requests, n, func(i int) (string, any, error) {
+		return db.put(ctx, db.Collections.Requests, len(documents), func(i int) (string, any, error) {
 			event := actors.NewRequest(actors.Question{Owners: []string{keys[i%owners]}})
 			if err := actors.NewKey().Sign(event); err != nil {
 				return "", nil, err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"sync"
@@ -9,6 +11,8 @@ import (
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
 	"google.golang.org/grpc/stats"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 // operation is one kind of what Firestore charges for.
@@ -31,37 +35,26 @@ const (
 type meter struct {
 	mu    sync.Mutex
 	docs  map[operation]float64
-	spans []span
+	trips int       // calls made one after another: as many as do not overlap, which holds while all of them take about as long
+	ended time.Time // the last of these
 }
-
-// span is from the beginning of a call until its end.
-type span struct{ begun, ended time.Time }
 
 func newMeter() *meter { return &meter{docs: make(map[operation]float64)} }
 
 // take returns what was counted since the last time, and how many calls were made one after another.
 func (m *meter) take() (docs map[operation]float64, trips int) {
-	trips = m.trips()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	docs, m.docs, m.spans = m.docs, make(map[operation]float64), nil
+	docs, trips = m.docs, m.trips
+	m.docs, m.trips = make(map[operation]float64), 0
 	return docs, trips
 }
 
-// trips is how many calls were made one after another so far: as many as do not overlap, which holds while all of them take
-// about as long.
-func (m *meter) trips() (trips int) {
+// soFar is how many calls were made one after another since then.
+func (m *meter) soFar() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	slices.SortFunc(m.spans, func(a, b span) int { return a.ended.Compare(b.ended) })
-	var last time.Time
-	for _, s := range m.spans {
-		if !s.begun.Before(last) {
-			trips++
-			last = s.ended
-		}
-	}
-	return trips
+	return m.trips
 }
 
 // call is one call, whose messages come one after another.
@@ -91,42 +84,40 @@ func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 	defer m.mu.Unlock()
 	switch event := happened.(type) {
 	case *stats.OutPayload:
-		c.sent(event.Payload)
+		m.passed(c, event.Payload)
 	case *stats.InPayload:
-		m.received(c, event.Payload)
+		m.passed(c, event.Payload)
 	case *stats.End:
 		if event.Error == nil && c.collection != "" {
 			m.docs[operation{c.kind, c.collection}]++
 		}
-		m.spans = append(m.spans, span{event.BeginTime, event.EndTime})
+		if !event.BeginTime.Before(m.ended) {
+			m.trips++
+			m.ended = event.EndTime
+		}
 	}
 }
 
-func (c *call) sent(message any) {
-	switch request := message.(type) {
+// passed looks at a message of a call, in whichever direction.
+func (m *meter) passed(c *call, message any) {
+	switch message := message.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if request.GetNewTransaction() != nil {
+		if message.GetNewTransaction() != nil {
 			c.kind = readAgain
 		}
-	case *firestorepb.RunQueryRequest:
-		c.kind, c.collection = query, request.GetStructuredQuery().GetFrom()[0].GetCollectionId()
-	case *firestorepb.RunAggregationQueryRequest:
-		counted := request.GetStructuredAggregationQuery().GetStructuredQuery()
-		c.kind, c.collection = tally, counted.GetFrom()[0].GetCollectionId()
-	case *firestorepb.CommitRequest:
-		c.writes = request.GetWrites()
-	}
-}
-
-func (m *meter) received(c *call, message any) {
-	switch answer := message.(type) {
 	case *firestorepb.BatchGetDocumentsResponse:
-		m.count(c.kind, answer.GetFound().GetName()+answer.GetMissing())
+		m.count(c.kind, message.GetFound().GetName()+message.GetMissing())
+	case *firestorepb.RunQueryRequest:
+		c.kind, c.collection = query, message.GetStructuredQuery().GetFrom()[0].GetCollectionId()
 	case *firestorepb.RunQueryResponse:
-		if name := answer.GetDocument().GetName(); name != "" {
+		if name := message.GetDocument().GetName(); name != "" {
 			m.count(c.kind, name)
 			c.collection = ""
 		}
+	case *firestorepb.RunAggregationQueryRequest:
+		c.kind, c.collection = tally, message.GetStructuredAggregationQuery().GetStructuredQuery().GetFrom()[0].GetCollectionId()
+	case *firestorepb.CommitRequest:
+		c.writes = message.GetWrites()
 	case *firestorepb.CommitResponse:
 		for _, w := range c.writes {
 			m.count(kindOf(w), w.GetDelete()+w.GetUpdate().GetName())
@@ -151,4 +142,105 @@ func (m *meter) count(kind, name string) {
 	if name != "" {
 		m.docs[operation{kind, path.Base(path.Dir(name))}]++
 	}
+}
+
+// bill is what something has cost. Its counts are of all that was done; reports divide.
+type bill struct {
+	docs               map[operation]float64
+	invocations, posts float64
+	trips              int // calls to Firestore in a row before what it does for the requester, at least
+}
+
+// add adds what else was done, so many times; trips stay.
+func (b *bill) add(other bill, times float64) {
+	if b.docs == nil {
+		b.docs = make(map[operation]float64)
+	}
+	for op, n := range other.docs {
+		b.docs[op] += n * times
+	}
+	b.invocations += other.invocations * times
+	b.posts += other.posts * times
+}
+
+// price is the reads, writes and deletes of each of n requests, and what 100,000 of them cost, in USD. Deletes include what TTL
+// policies will remove: what was created of ours, and the requests, which have their time from the outcome.
+func (b bill) price(n int, names config.Collections) (p [4]float64) {
+	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
+	const reads, writes, deletes, usd = 0, 1, 2, 3
+	for op, docs := range b.docs {
+		each, charged := docs/float64(n), reads
+		switch op.kind {
+		case create, update:
+			charged = writes
+		case remove, missed:
+			charged = deletes
+		}
+		p[charged] += each
+		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
+			p[deletes] += each
+		}
+	}
+	p[usd] = 0.03*p[reads] + 0.09*p[writes] + 0.01*p[deletes]
+	return p
+}
+
+// reason is why an operation is needed, and how often at least for a request for one package: by whoever would read
+// nothing twice, read all of it inside the transaction, and live with the waiting that this means for concurrent claims.
+type reason struct {
+	operation
+	least   float64
+	promise string
+}
+
+// claimReasons and pushReasons name the promise behind every operation of a request for available packages. An operation that
+// is not in the list is one that nobody needs.
+func claimReasons(c config.Collections) []reason {
+	return []reason{
+		{operation{query, c.KeyPackages}, 2, "oldest first; one remains (I2)"},
+		{operation{tally, c.KeyPackages}, 0, "whether the owner is to be told about her stock"},
+		{operation{read, c.Pairs}, 1, "limit of the requester, joining an open delivery"},
+		{operation{read, c.Owners}, 1, "the owner's budget and the levels of her stock"},
+		{operation{read, c.Claims}, 1, "answered before: the same answer (I4)"},
+		{operation{readAgain, c.KeyPackages}, 0, "what remains is still there (I2)"},
+		{operation{readAgain, c.Ledger}, 1, "what remains was not used up under another id (I2)"},
+		{operation{missed, c.Claims}, 0, "one outcome: nobody rejected the whole request meanwhile (I3)"},
+		{operation{missed, c.Tombstones}, 2, "not deleted: neither what is handed out nor what stays"},
+		{operation{create, c.Claims}, 1, "exactly one recorded outcome (I3, I4)"},
+		{operation{create, c.Deliveries}, 1, "what is claimed is delivered or returned (I3)"},
+		{operation{create, c.Ledger}, 1, "used once (I1)"},
+		{operation{create, c.Pairs}, 1, "limit of the requester, joining"},
+		{operation{create, c.Owners}, 0, "the owner's budget, for the first time"},
+		{operation{update, c.Owners}, 1, "the owner's budget"},
+		{operation{remove, c.KeyPackages}, 1, "consumed: exposed to one requester only (I1)"},
+		{operation{update, c.Requests}, 1, "the outcome on the relay's document, for the relay and for people"},
+	}
+}
+
+func pushReasons(c config.Collections) []reason {
+	return []reason{
+		{operation{read, c.Deliveries}, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
+		{operation{missed, c.Tombstones}, 1, "not deleted meanwhile"},
+		{operation{update, c.Deliveries}, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
+	}
+}
+
+// explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
+func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
+	unexplained := maps.Clone(b.docs)
+	list := func(r reason) {
+		name := fmt.Sprintf("%s: %s %s", what, r.kind, r.collection)
+		t.rows = append(t.rows, row{name, []float64{b.docs[r.operation] / float64(n), r.least}, r.promise})
+		delete(unexplained, r.operation)
+	}
+	for _, r := range reasons {
+		if b.docs[r.operation] > 0 {
+			list(r)
+		}
+	}
+	unnamed = len(unexplained)
+	for op := range unexplained {
+		list(reason{op, 0, "NO PROMISE NEEDS IT"})
+	}
+	return unnamed
 }

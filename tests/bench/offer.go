@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,28 +21,25 @@ const waitsAtMost = 3
 // instance and at several, which know nothing of each other.
 func (b *bench) claims(ctx context.Context) error {
 	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome", offeredColumns...)
-	t.note("Instances have connections of their own. Retried are invocations that gave up and were called again, as the platform")
-	t.note("would. Limits raised: %v.", raisedLimits)
+	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would. Limits raised.")
 	return b.atEachDistance(func(distance string) error {
 		name := fmt.Sprintf("%s, %d owners, %d at a time", distance, b.sizes.claims, b.sizes.workers)
-		if _, err := b.offer(ctx, t, name, offered{owners: b.sizes.claims, requests: b.sizes.claims, atOnce: b.sizes.workers}); err != nil {
+		_, _, err := b.offer(ctx, t, name, offered{owners: b.sizes.claims, each: 1, atOnce: b.sizes.workers, instances: 1})
+		if err != nil {
 			return err
 		}
-		var one served
-		var err error
-		for _, n := range b.sizes.hot {
-			if one, err = b.offer(ctx, t, fmt.Sprintf("%s, 1 owner, %d at once", distance, n), offered{requests: n, atOnce: n}); err != nil {
-				return err
-			}
-		}
-		n := len(one.each)
-		for _, instances := range b.sizes.instances {
-			name := fmt.Sprintf("%s, 1 owner, %d at once, %d instances", distance, n, instances)
-			several, err := b.offer(ctx, t, name, offered{requests: n, atOnce: n, instances: instances})
+		var one sample
+		for _, hot := range b.sizes.hot {
+			name := fmt.Sprintf("%s, 1 owner, %d at once, instances: %d", distance, hot.atOnce, hot.instances)
+			_, took, err := b.offer(ctx, t, name, offered{owners: 1, each: hot.atOnce, atOnce: hot.atOnce, instances: hot.instances})
 			if err != nil {
 				return err
 			}
-			b.atMost(name+": slowest, over that at 1", several.each.quantile(1)/one.each.quantile(1), waitsAtMost)
+			if hot.instances == 1 {
+				one = took
+				continue
+			}
+			b.atMost(name+": slowest, over that at 1", took.quantile(1)/one.quantile(1), waitsAtMost)
 		}
 		return nil
 	})
@@ -60,11 +57,11 @@ func (b *bench) load(ctx context.Context) error {
 		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
 			n := int(float64(rate) * b.sizes.offered.Seconds())
 			name := fmt.Sprintf("%s, %d a second", distance, rate)
-			s, err := b.offer(ctx, t, name, offered{owners: n, requests: n, atOnce: -1, rate: rate, pushed: true})
+			served, _, err := b.offer(ctx, t, name, offered{owners: n, each: 1, atOnce: -1, instances: 1, rate: rate, pushed: true})
 			if err != nil {
 				return err
 			}
-			saturated = s.rate < kept*float64(rate)
+			saturated = served < kept*float64(rate)
 		}
 		return nil
 	})
@@ -82,42 +79,35 @@ func (b *bench) atEachDistance(measure func(distance string) error) error {
 	return nil
 }
 
-// offered is requests for some owners (at least one), claimed by instances (at least one) in turn, so many at once (-1: any number), at
-// so many a second (0: as fast as they can), and pushed if that is asked for.
+// offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number), at so many
+// a second (0: as fast as they can), and pushed if that is asked for.
 type offered struct {
-	owners, requests, atOnce, instances, rate int
-	pushed                                    bool
+	owners, each, atOnce, instances, rate int
+	pushed                                bool
 }
 
-// served is what became of them: how long each took, and how many were served in a second.
-type served struct {
-	each sample
-	rate float64
-}
-
-var offeredColumns = []string{"served/s", "p50 ms", "p99 ms", "max ms", "retried"}
+var offeredColumns = append([]string{"served/s"}, quantiles...)
 
 // spare is how many packages are left to each owner, so that no claim ends near the last.
 const spare = 6
 
-// offer has requests claimed and adds what that took to a table.
-func (b *bench) offer(ctx context.Context, t *table, name string, want offered) (s served, err error) {
+// offer has requests claimed and adds to a table how many a second were served and what each took, which it returns.
+func (b *bench) offer(ctx context.Context, t *table, name string, want offered) (rate float64, took sample, err error) {
 	progress("%s", name)
 	db, err := b.newDatabase(ctx)
 	if err != nil {
-		return s, err
+		return 0, nil, err
 	}
 	defer db.drop(ctx)
-	want.owners = max(want.owners, 1)
-	requests, err := b.requests(ctx, db, want.owners, want.requests/want.owners+spare, want.requests)
+	requests, err := b.requests(ctx, db, want.owners, want.each+spare, want.each)
 	if err != nil {
-		return s, err
+		return 0, nil, err
 	}
-	claimers := make([]*claiming.Claimer, max(want.instances, 1))
+	claimers := make([]*claiming.Claimer, want.instances)
 	for i := range claimers {
 		instance, err := b.openDatabase(ctx, db.Project)
 		if err != nil {
-			return s, err
+			return 0, nil, err
 		}
 		defer instance.client.Close()
 		publish := announce(func(context.Context, keypackage.Announcement) error { return nil })
@@ -126,49 +116,40 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered) 
 		}
 		claimers[i] = instance.claimer(publish, time.Now)
 	}
-	s.each = make(sample, len(requests))
-	var retried atomic.Int64
+	took = make(sample, len(requests))
 	var group errgroup.Group
 	group.SetLimit(want.atOnce)
 	runtime.GC() // the garbage is not that of what is measured
 	begun := time.Now()
 	for i, request := range requests {
-		due := time.Now()
+		var due time.Time
 		if want.rate > 0 {
 			due = begun.Add(time.Duration(i) * time.Second / time.Duration(want.rate))
 			time.Sleep(time.Until(due))
 		}
 		group.Go(func() error {
-			if want.rate == 0 {
-				due = time.Now()
-			}
-			err := claimUntilAnswered(ctx, claimers[i%len(claimers)], request, &retried)
-			s.each[i] = time.Since(due)
+			from := cmp.Or(due, time.Now())
+			err := claimUntilAnswered(ctx, claimers[i%len(claimers)], request)
+			took[i] = time.Since(from)
 			return err
 		})
 	}
 	err = group.Wait()
-	s.rate = float64(len(requests)) / time.Since(begun).Seconds()
-	t.add(name, s.rate, s.each.quantile(0.5), s.each.quantile(0.99), s.each.quantile(1), float64(retried.Load()))
-	return s, err
+	rate = float64(len(requests)) / time.Since(begun).Seconds()
+	t.add(name, append([]float64{rate}, took.row()...)...)
+	return rate, took, err
 }
 
 // claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
-func claimUntilAnswered(
-	ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument, retried *atomic.Int64,
-) error {
-	for {
-		result, err := claimer.Claim(ctx, request)
-		switch {
-		case err == nil && result.Granted == 1:
-			return nil
-		case err == nil:
-			return fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
-		case ctx.Err() != nil:
-			return err
-		}
-		retried.Add(1)
+func claimUntilAnswered(ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument) error {
+	result, err := claimer.Claim(ctx, request)
+	for err != nil && ctx.Err() == nil {
+		result, err = claimer.Claim(ctx, request)
 	}
+	if err == nil && result.Granted != 1 {
+		err = fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
+	}
+	return err
 }
 
 // pushing pushes what is announced, without a message.

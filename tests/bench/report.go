@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,17 +63,10 @@ func (t *table) add(name string, values ...float64) { t.rows = append(t.rows, ro
 
 func (t *table) note(format string, args ...any) { t.notes += fmt.Sprintf("  "+format+"\n", args...) }
 
-// atMost and atLeast record a target.
+// atMost records a target.
 func (r *report) atMost(what string, measured, aim float64) {
-	r.target(what, measured, aim, measured <= aim)
-}
-func (r *report) atLeast(what string, measured, aim float64) {
-	r.target(what, measured, aim, measured >= aim)
-}
-
-func (r *report) target(what string, measured, aim float64, met bool) {
 	mark := "met"
-	if !met {
+	if !(measured <= aim) {
 		mark, r.missed = "NOT MET", append(r.missed, what)
 	}
 	r.targets.rows = append(r.targets.rows, row{what, []float64{measured, aim}, mark})
@@ -87,9 +81,9 @@ func (r *report) print(w io.Writer) {
 			width = max(width, len(row.name))
 		}
 		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(tab, "\n%s\n\n  %*s\t%s\t\n", t.title, width, "", strings.Join(t.columns, "\t"))
+		fmt.Fprintf(tab, "\n%s\n\n%*s\t%s\t\n", t.title, width, "", strings.Join(t.columns, "\t"))
 		for _, row := range t.rows {
-			fmt.Fprintf(tab, "  %-*s\t", width, row.name) // aligned to the left by itself
+			fmt.Fprintf(tab, "%-*s\t", width, row.name) // aligned to the left by itself
 			for _, v := range row.values {
 				fmt.Fprint(tab, figure(v), "\t")
 			}
@@ -109,4 +103,33 @@ func figure(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
+}
+
+// sample is durations that were measured for one thing.
+type sample []time.Duration
+
+// quantile returns the smallest duration that is at least as long as that share of the sample, in milliseconds; NaN of an
+// empty sample.
+func (s sample) quantile(share float64) float64 {
+	if len(s) == 0 {
+		return math.NaN()
+	}
+	i := int(math.Ceil(share*float64(len(s)))) - 1
+	return milliseconds(slices.Sorted(slices.Values(s))[max(i, 0)])
+}
+
+// quantiles are the columns of a table of durations, and row their values.
+var quantiles = []string{"p50 ms", "p95 ms", "p99 ms", "max ms"}
+
+func (s sample) row() []float64 {
+	return []float64{s.quantile(0.5), s.quantile(0.95), s.quantile(0.99), s.quantile(1)}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// timed returns how long f took.
+func timed(f func() error) (time.Duration, error) {
+	begun := time.Now()
+	err := f()
+	return time.Since(begun), err
 }

@@ -20,12 +20,20 @@ func newWire(emulator string) (*wire, error) {
 		return nil, err
 	}
 	w := &wire{Listener: listener, emulator: emulator}
-	go func() {
-		for client, err := w.Accept(); err == nil; client, err = w.Accept() {
-			go w.join(client)
-		}
-	}()
+	go w.serve()
 	return w, nil
+}
+
+func (w *wire) serve() {
+	for client, err := w.Accept(); err == nil; client, err = w.Accept() {
+		server, err := net.Dial("tcp", w.emulator)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go w.carry(server, client)
+		go w.carry(client, server)
+	}
 }
 
 // set chooses the round-trip time.
@@ -37,24 +45,12 @@ func (w *wire) without(f func() error) error {
 	return f()
 }
 
-func (w *wire) join(client net.Conn) {
-	server, err := net.Dial("tcp", w.emulator)
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	go w.carry(server, client)
-	w.carry(client, server)
-}
-
-// chunk is what was read at once, and when it arrives.
-type chunk struct {
-	data []byte
-	due  time.Time
-}
-
 // carry hands on what comes, late and in order, until one side ends.
 func (w *wire) carry(to, from net.Conn) {
+	type chunk struct {
+		data []byte
+		due  time.Time
+	}
 	underWay := make(chan chunk, 1024)
 	go func() {
 		defer close(underWay)
