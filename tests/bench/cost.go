@@ -33,7 +33,7 @@ type costed struct {
 	mu       sync.Mutex                    // the scheduled function claims several requests at once
 	messages []func(context.Context) error // to deliver
 	posts    float64                       // of this invocation
-	before   int                           // round trips of this invocation before its message or push
+	before   int64                         // round trips of this invocation before its message or push
 }
 
 func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
@@ -56,14 +56,14 @@ func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
 func (c *costed) send(message func(context.Context) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.before = c.meter.soFar() // what is recorded afterwards keeps no requester waiting
+	c.before = c.meter.trips.Load() // what is recorded afterwards keeps no requester waiting
 	c.messages = append(c.messages, message)
 }
 
 // push is told of a push.
 func (c *costed) push() keypackage.PushResult {
 	c.posts++
-	c.before = c.meter.soFar()
+	c.before = c.meter.trips.Load()
 	return c.answer
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -43,13 +45,9 @@ func (b *bench) newDatabase(ctx context.Context, options ...grpc.DialOption) (*d
 }
 
 func (b *bench) openDatabase(ctx context.Context, project string, options ...grpc.DialOption) (*database, error) {
-	cfg, err := config.Load(func(name string) (string, bool) {
-		if name == config.Project {
-			return project, true
-		}
-		value, ok := raisedLimits[name]
-		return value, ok
-	})
+	settings := maps.Clone(raisedLimits)
+	settings[config.Project] = project
+	cfg, err := config.Load(func(name string) (string, bool) { value, ok := settings[name]; return value, ok })
 	if err != nil {
 		return nil, err
 	}
@@ -187,3 +185,69 @@ func (s *stocked) restock(ctx context.Context, requests int) (err error) {
 
 // owner is whom the next request asks for.
 func (s *stocked) owner() string { return s.owners[int(s.asked.Add(1))%len(s.owners)] }
+
+// wire lies between Firestore's clients and the emulator and adds a round-trip time, as a network does: what is sent at the
+// same time arrives at the same time, so that only what waits for an answer takes longer.
+type wire struct {
+	net.Listener
+	emulator string
+	oneWay   atomic.Int64 // nanoseconds
+}
+
+func newWire(emulator string) (*wire, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{Listener: listener, emulator: emulator}
+	go w.serve()
+	return w, nil
+}
+
+func (w *wire) serve() {
+	for client, err := w.Accept(); err == nil; client, err = w.Accept() {
+		server, err := net.Dial("tcp", w.emulator)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go w.carry(server, client)
+		go w.carry(client, server)
+	}
+}
+
+// set chooses the round-trip time.
+func (w *wire) set(rtt time.Duration) { w.oneWay.Store(int64(rtt / 2)) }
+
+// without runs f without delay: what prepares a measurement is not measured.
+func (w *wire) without(f func() error) error {
+	defer w.oneWay.Store(w.oneWay.Swap(0))
+	return f()
+}
+
+// carry hands on what comes, late and in order, until one side ends.
+func (w *wire) carry(to, from net.Conn) {
+	type chunk struct {
+		data []byte
+		due  time.Time
+	}
+	underWay := make(chan chunk, 1024)
+	go func() {
+		defer close(underWay)
+		for {
+			data := make([]byte, 32<<10)
+			n, err := from.Read(data)
+			underWay <- chunk{data[:n], time.Now().Add(time.Duration(w.oneWay.Load()))}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for c := range underWay {
+		time.Sleep(time.Until(c.due))
+		if _, err := to.Write(c.data); err != nil {
+			_ = from.Close() // the rest is read and dropped
+		}
+	}
+	_ = to.Close()
+}

@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"time"
 
 	"cloud.google.com/go/firestore"
 	"github.com/nbd-wtf/go-nostr"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
@@ -30,10 +30,8 @@ type system struct {
 // newSystem starts one whose requests are served by functions or by its gateway. The suite must be stopped by close.
 func (b *bench) newSystem(ctx context.Context, servedBy config.ServedBy, requesters int) (s *system, err error) {
 	s = &system{received: make([]int, requesters)}
-	env := map[string]string{"FIRESTORE_EMULATOR_HOST": b.wire.Addr().String()}
-	for name, value := range raisedLimits {
-		env[name] = value
-	}
+	env := maps.Clone(raisedLimits)
+	env["FIRESTORE_EMULATOR_HOST"] = b.wire.Addr().String()
 	s.suite, err = suite.Start(ctx, suite.Options{
 		Emulators: b.emulators, FunctionEnv: env, TickEvery: time.Minute, // as in the cloud
 		RequestsServedBy: servedBy, Progress: command.Progress,
@@ -56,17 +54,12 @@ func (s *system) restock(ctx context.Context, requests int) error {
 	if err := s.stocked.restock(ctx, requests); err != nil {
 		return err
 	}
-	var group errgroup.Group
-	group.SetLimit(8)
 	for _, r := range s.requesters {
-		group.Go(func() error {
-			if err := r.Connect(ctx); err != nil {
-				return err
-			}
-			return r.Listen(ctx) // to all owners
-		})
+		if err := errors.Join(r.Connect(ctx), r.Listen(ctx)); err != nil { // to all owners
+			return err
+		}
 	}
-	return group.Wait()
+	return nil
 }
 
 func (s *system) close() {

@@ -1,23 +1,17 @@
-// Command bench measures the system on the official emulators, next to the least that its promises need and to a
-// design that polls.
+// Command bench measures the system on the official emulators, next to the least that its promises need and to a design that
+// polls. All in one run, in less than eight minutes: figures of different runs on a shared machine cannot be compared. Between
+// Firestore's clients and the emulator lies a wire whose round-trip time is chosen: none shows what the machine takes, 8 ms what
+// calls in a row cost in a region. What the parts that only calculate take is measured by go test -bench.
 //
-// Everything is measured in one run, because figures of different runs on a shared machine cannot be compared; what is to
-// be compared is measured in turns. Between Firestore's clients and the emulator lies a wire whose round-trip time is
-// chosen: none shows what the machine takes, 8 ms what calls in a row cost in a region.
+//	section  files              what it measures
+//	path     path.go designs.go from a request's frame to the package's frame, by the functions and by the gateway
+//	claims   offer.go           claims a second, one hot owner at many instances
+//	load     offer.go           requests at a rate, up to where it cannot be kept
+//	cost     cost.go meter.go   what Firestore charges for a request, and why
+//	growth   cost.go            what a large stock changes
+//	usage    usage.go           memory and CPU of the functions
 //
-//	section     files                        what it measures
-//	path        path.go system.go least.go   from a request's frame to the package's frame, by the functions and by the
-//	                                         gateway; beside it the least possible and the design that polls
-//	claims      offer.go                     claims a second, one hot owner at many instances
-//	load        offer.go                     requests at a rate, up to where it cannot be kept
-//	cost        cost.go bill.go promises.go  what Firestore charges for a request, and why; meter.go counts it
-//	growth      cost.go                      what a large stock changes
-//	usage       usage.go                     memory and CPU of the functions
-//
-// wire.go is the wire, database.go what they measure on, sizes.go how much, report.go and plot.go show it. What the parts
-// that only calculate take is measured by go test -bench.
-//
-//	go run ./tests/bench                     everything, in less than eight minutes; -only names sections
+// database.go is what they measure on, sizes.go how much, report.go and plot.go show it.
 package main
 
 import (
@@ -61,20 +55,8 @@ func sectionIDs() string {
 	return strings.Join(ids, ",")
 }
 
-// chosen are the sections of these ids, separated by commas.
-func chosen(ids string) (list []section, err error) {
-	for id := range strings.SplitSeq(ids, ",") {
-		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
-		if i < 0 {
-			return nil, fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs())
-		}
-		list = append(list, sections[i])
-	}
-	return list, nil
-}
-
-// measure runs the bench and prints its tables, those of the sections before one that failed, too. Targets that were missed do
-// not make it fail: the machine may be busy.
+// measure runs the bench and prints its tables, those of the sections before one that failed, too. Targets that were missed
+// do not make it fail: the machine may be busy.
 func measure(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "the smallest numbers, to see that it runs; times mean nothing")
@@ -83,15 +65,19 @@ func measure(ctx context.Context, args []string) error {
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	wanted, err := chosen(*only)
-	if err != nil {
-		return err
+	var wanted []section
+	for id := range strings.SplitSeq(*only, ",") {
+		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
+		if i < 0 {
+			return fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs())
+		}
+		wanted = append(wanted, sections[i])
 	}
 	b := &bench{report: newReport(*short, *only), sizes: fullSizes}
 	if *short {
 		b.sizes = shortSizes
 	}
-	err = b.run(ctx, wanted)
+	err := b.run(ctx, wanted)
 	b.print(os.Stdout)
 	if err != nil || *pictures == "" {
 		return err

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -35,26 +36,19 @@ const (
 type meter struct {
 	mu    sync.Mutex
 	docs  map[operation]float64
-	trips int       // calls made one after another: as many as do not overlap, which holds while all of them take about as long
-	ended time.Time // the last of these
+	ended time.Time // the last call of trips
+	// trips is calls made one after another: as many as do not overlap, which holds while all of them take about as long.
+	trips atomic.Int64
 }
 
 func newMeter() *meter { return &meter{docs: make(map[operation]float64)} }
 
 // take returns what was counted since the last time, and how many calls were made one after another.
-func (m *meter) take() (docs map[operation]float64, trips int) {
+func (m *meter) take() (docs map[operation]float64, trips int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	docs, trips = m.docs, m.trips
-	m.docs, m.trips = make(map[operation]float64), 0
-	return docs, trips
-}
-
-// soFar is how many calls were made one after another since then.
-func (m *meter) soFar() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.trips
+	docs, m.docs = m.docs, make(map[operation]float64)
+	return docs, m.trips.Swap(0)
 }
 
 // call is one call, whose messages come one after another.
@@ -92,7 +86,7 @@ func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 			m.docs[operation{c.kind, c.collection}]++
 		}
 		if !event.BeginTime.Before(m.ended) {
-			m.trips++
+			m.trips.Add(1)
 			m.ended = event.EndTime
 		}
 	}
@@ -148,7 +142,7 @@ func (m *meter) count(kind, name string) {
 type bill struct {
 	docs               map[operation]float64
 	invocations, posts float64
-	trips              int // calls to Firestore in a row before what it does for the requester, at least
+	trips              int64 // calls to Firestore in a row before what it does for the requester, at least
 }
 
 // add adds what else was done, so many times; trips stay.
