@@ -48,7 +48,7 @@ func TestEveryOperationHasAReason(t *testing.T) {
 func TestAHotOwnerIsServedByManyInstances(t *testing.T) {
 	t.Parallel()
 	b := newTestBench(t)
-	_, took, err := b.offer(t.Context(), b.table(""), "one owner", offered{owners: 1, each: 20, atOnce: 20, instances: 4})
+	_, took, err := b.offer(t.Context(), b.table(""), "one owner", offered{1, 20, 20, 4}, 0)
 	if err != nil || len(took) != 20 || slices.Min(took) == 0 {
 		t.Errorf("%d requests served: %v", len(took), err)
 	}

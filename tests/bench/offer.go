@@ -21,21 +21,16 @@ const waitsAtMost = 3
 // instance and at several, which know nothing of each other.
 func (b *bench) claims(ctx context.Context) error {
 	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome", offeredColumns...)
-	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would. Limits raised.")
+	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would.")
 	return b.atEachDistance(func(distance string) error {
-		name := fmt.Sprintf("%s, %d owners, %d at a time", distance, b.sizes.claims, b.sizes.workers)
-		_, _, err := b.offer(ctx, t, name, offered{owners: b.sizes.claims, each: 1, atOnce: b.sizes.workers, instances: 1})
-		if err != nil {
-			return err
-		}
 		var one sample
-		for _, hot := range b.sizes.hot {
-			name := fmt.Sprintf("%s, 1 owner, %d at once, instances: %d", distance, hot.atOnce, hot.instances)
-			_, took, err := b.offer(ctx, t, name, offered{owners: 1, each: hot.atOnce, atOnce: hot.atOnce, instances: hot.instances})
+		for _, o := range b.sizes.claims {
+			name := fmt.Sprintf("%s, owners %d, requests %d, at once %d, instances %d", distance, o.owners, o.owners*o.each, o.atOnce, o.instances)
+			_, took, err := b.offer(ctx, t, name, o, 0)
 			if err != nil {
 				return err
 			}
-			if hot.instances == 1 {
+			if o.instances == 1 {
 				one = took
 				continue
 			}
@@ -52,12 +47,11 @@ const kept = 0.9
 func (b *bench) load(ctx context.Context) error {
 	t := b.table("Open loop: claim and push at a rate, one package each, a relay that answers at once", offeredColumns...)
 	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came. Message and")
-	t.note("trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen. The emulator takes most of the CPU.")
+	t.note("trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen.")
 	return b.atEachDistance(func(distance string) error {
 		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
 			n := int(float64(rate) * b.sizes.offered.Seconds())
-			name := fmt.Sprintf("%s, %d a second", distance, rate)
-			served, _, err := b.offer(ctx, t, name, offered{owners: n, each: 1, atOnce: -1, instances: 1, rate: rate, pushed: true})
+			served, _, err := b.offer(ctx, t, fmt.Sprintf("%s, %d a second", distance, rate), offered{n, 1, -1, 1}, rate)
 			if err != nil {
 				return err
 			}
@@ -79,20 +73,17 @@ func (b *bench) atEachDistance(measure func(distance string) error) error {
 	return nil
 }
 
-// offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number), at so many
-// a second (0: as fast as they can), and pushed if that is asked for.
-type offered struct {
-	owners, each, atOnce, instances, rate int
-	pushed                                bool
-}
+// offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number).
+type offered struct{ owners, each, atOnce, instances int }
 
 var offeredColumns = append([]string{"served/s"}, quantiles...)
 
 // spare is how many packages are left to each owner, so that no claim ends near the last.
 const spare = 6
 
-// offer has requests claimed and adds to a table how many a second were served and what each took, which it returns.
-func (b *bench) offer(ctx context.Context, t *table, name string, want offered) (rate float64, took sample, err error) {
+// offer has requests claimed as fast as it can be, or at a rate, and then pushed, too. It adds to a table how many a second were
+// served and what each took, and returns that.
+func (b *bench) offer(ctx context.Context, t *table, name string, want offered, rate int) (served float64, took sample, err error) {
 	progress("%s", name)
 	db, err := b.newDatabase(ctx)
 	if err != nil {
@@ -111,7 +102,7 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered) 
 		}
 		defer instance.client.Close()
 		publish := announce(func(context.Context, keypackage.Announcement) error { return nil })
-		if want.pushed {
+		if rate > 0 {
 			publish = instance.pushing()
 		}
 		claimers[i] = instance.claimer(publish, time.Now)
@@ -123,8 +114,8 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered) 
 	begun := time.Now()
 	for i, request := range requests {
 		var due time.Time
-		if want.rate > 0 {
-			due = begun.Add(time.Duration(i) * time.Second / time.Duration(want.rate))
+		if rate > 0 {
+			due = begun.Add(time.Duration(i) * time.Second / time.Duration(rate))
 			time.Sleep(time.Until(due))
 		}
 		group.Go(func() error {
@@ -135,9 +126,9 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered) 
 		})
 	}
 	err = group.Wait()
-	rate = float64(len(requests)) / time.Since(begun).Seconds()
-	t.add(name, append([]float64{rate}, took.row()...)...)
-	return rate, took, err
+	served = float64(len(requests)) / time.Since(begun).Seconds()
+	t.add(name, append([]float64{served}, took.row()...)...)
+	return served, took, err
 }
 
 // claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.

@@ -46,11 +46,8 @@ func newReport(short bool, only string) *report {
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
 	before, _, _ := strings.Cut(string(load), " ")
-	return &report{
-		run: fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s",
-			time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command),
-		targets: table{title: "Targets", columns: []string{"measured", "aim"}},
-	}
+	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s", time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command)
+	return &report{run: run, targets: table{title: "Targets", columns: []string{"measured", "aim"}}}
 }
 
 func (r *report) table(title string, columns ...string) *table {

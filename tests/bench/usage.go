@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -39,13 +40,14 @@ func (b *bench) usage(ctx context.Context) error {
 	return nil
 }
 
-// process is what a process holds and has taken; zero where there is no /proc.
+// process is what a process holds and has taken.
 type process struct {
 	resident float64 // MB (10^6 bytes)
 	cpu      time.Duration
 }
 
-func processOf(pid int) (p process) {
+func processOf(pid int) process {
+	p := process{resident: math.NaN()} // where there is no /proc
 	// The fields of proc(5), numbered from the state, which stands behind the name and its bracket.
 	const userTime, systemTime, residentPages, ticksPerSecond = 11, 12, 21, 100
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
