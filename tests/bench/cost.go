@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,14 +32,14 @@ type costed struct {
 	expirer   *expiring.Expirer
 	idle      bill // of a tick
 
-	mu       sync.Mutex                    // the scheduled function claims several requests at once
-	messages []func(context.Context) error // to deliver
-	posts    float64                       // of this invocation
-	before   int64                         // round trips of this invocation before its message or push
+	messages chan func(context.Context) error // to deliver
+	posts    atomic.Int64                     // of this invocation
+	before   atomic.Int64                     // round trips of this invocation before its message or push
 }
 
 func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
-	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered}
+	const atMost = 100 // messages at a time: one for each of a few requests
+	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered, messages: make(chan func(context.Context) error, atMost)}
 	if c.db, err = b.newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
 		return nil, err
 	}
@@ -55,16 +56,14 @@ func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
 
 // send keeps a message until it is delivered.
 func (c *costed) send(message func(context.Context) error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.before = c.meter.trips.Load() // what is recorded afterwards keeps no requester waiting
-	c.messages = append(c.messages, message)
+	c.before.Store(c.meter.trips.Load()) // what is recorded afterwards keeps no requester waiting
+	c.messages <- message
 }
 
 // push is told of a push.
 func (c *costed) push() keypackage.PushResult {
-	c.posts++
-	c.before = c.meter.trips.Load()
+	c.posts.Add(1)
+	c.before.Store(c.meter.trips.Load())
 	return c.answer
 }
 
@@ -88,16 +87,13 @@ func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { re
 // invoke adds one invocation of a function to a bill.
 func (c *costed) invoke(into *bill, function func() error) error {
 	c.meter.take() // what prepares it is not counted
-	c.posts, c.before = 0, 0
 	err := function()
 	docs, trips := c.meter.take()
-	if c.before > 0 {
-		trips = c.before
-	}
+	trips = cmp.Or(c.before.Swap(0), trips)
 	if into.invocations == 0 || trips < into.trips {
 		into.trips = trips
 	}
-	into.add(bill{docs: docs, invocations: 1, posts: c.posts}, 1)
+	into.add(bill{docs: docs, invocations: 1, posts: float64(c.posts.Swap(0))}, 1)
 	return err
 }
 
@@ -107,12 +103,11 @@ func (c *costed) claim(ctx context.Context, into *bill, request keypackage.Reque
 
 // deliver delivers what was announced.
 func (c *costed) deliver(ctx context.Context, into *bill) error {
-	for _, message := range c.messages {
-		if err := c.invoke(into, func() error { return message(ctx) }); err != nil {
+	for len(c.messages) > 0 {
+		if err := c.invoke(into, func() error { return (<-c.messages)(ctx) }); err != nil {
 			return err
 		}
 	}
-	c.messages = nil
 	return nil
 }
 
@@ -208,8 +203,8 @@ func (c *costed) request(ctx context.Context, t *table, picture *picture) error 
 	}
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
-	unnamed := claim.explain(why, "claim", claimReasons(c.db.Collections), n) +
-		push.explain(why, "deliver", pushReasons(c.db.Collections), n)
+	claimReasons, pushReasons := reasons(c.db.Collections)
+	unnamed := claim.explain(why, "claim", claimReasons, n) + push.explain(why, "deliver", pushReasons, n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
 	return c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
 }

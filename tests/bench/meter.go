@@ -187,10 +187,10 @@ type reason struct {
 	promise string
 }
 
-// claimReasons and pushReasons name the promise behind every operation of a request for available packages. An operation that
-// is not in the list is one that nobody needs.
-func claimReasons(c config.Collections) []reason {
-	return []reason{
+// reasons name the promise behind every operation of a request for available packages, its claim's and its push's. An operation
+// that is not in a list is one that nobody needs.
+func reasons(c config.Collections) (claim, push []reason) {
+	claim = []reason{
 		{operation{query, c.KeyPackages}, 2, "oldest first; one remains (I2)"},
 		{operation{tally, c.KeyPackages}, 0, "whether the owner is to be told about her stock"},
 		{operation{read, c.Pairs}, 1, "limit of the requester, joining an open delivery"},
@@ -209,14 +209,12 @@ func claimReasons(c config.Collections) []reason {
 		{operation{remove, c.KeyPackages}, 1, "consumed: exposed to one requester only (I1)"},
 		{operation{update, c.Requests}, 1, "the outcome on the relay's document, for the relay and for people"},
 	}
-}
-
-func pushReasons(c config.Collections) []reason {
-	return []reason{
+	push = []reason{
 		{operation{read, c.Deliveries}, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
 		{operation{missed, c.Tombstones}, 1, "not deleted meanwhile"},
 		{operation{update, c.Deliveries}, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
 	}
+	return claim, push
 }
 
 // explain lists the operations of n requests with the promise that needs each, and returns how many none needs.

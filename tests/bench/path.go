@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
@@ -63,7 +68,7 @@ func (b *bench) path(ctx context.Context) error {
 		name := fmt.Sprintf("RTT %v, %d in flight", size.rtt, size.inFlight)
 		took, err := b.inTurns(ctx, name, size, all)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
 		b.judgePath(name, took, t, picture)
 	}
@@ -80,7 +85,7 @@ func (b *bench) inTurns(ctx context.Context, name string, size pathSize, all []d
 			progress("%s, round %d of %d: %s", name, round+1, size.rounds, designs[i])
 			each, err := b.ask(ctx, d, size.inFlight, size.requests[i])
 			if err != nil {
-				return took, fmt.Errorf("%s: %w", designs[i], err)
+				return took, fmt.Errorf("%s: %s: %w", name, designs[i], err)
 			}
 			took[i] = append(took[i], each...)
 		}
@@ -134,4 +139,51 @@ func (b *bench) judgePath(name string, took [5]sample, t *table, picture *pictur
 		b.atMost(name+": gateway over polling, p50", over(viaGateway, byPolling)[0], 1./15)
 		b.atMost(name+": gateway over polling, p99", over(viaGateway, byPolling)[2], 1./10)
 	}
+}
+
+// usage measures what many requests take of the functions' processes, from a start of theirs.
+func (b *bench) usage(ctx context.Context) error {
+	const requesters = 20
+	s, err := b.newSystem(ctx, config.ServedByFunctions, requesters)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	functions := [2]string{suite.Claim, suite.Deliver}
+	var ready [2]process
+	for i, name := range functions {
+		ready[i] = processOf(s.suite.PID(name))
+	}
+	progress("%d requests", b.sizes.served)
+	if _, err := b.ask(ctx, s, requesters, b.sizes.served); err != nil {
+		return err
+	}
+	t := b.table(fmt.Sprintf("What %d requests take of a function, which is this program here, more than what is deployed", b.sizes.served),
+		"resident MB when ready", "after them", "CPU ms for each")
+	for i, name := range functions {
+		now := processOf(s.suite.PID(name))
+		t.add(name, ready[i].resident, now.resident, milliseconds(now.cpu-ready[i].cpu)/float64(b.sizes.served))
+		b.atMost(name+": resident after its requests, MB", now.resident, 64)
+	}
+	return nil
+}
+
+// process is what a process holds and has taken.
+type process struct {
+	resident float64 // MB (10^6 bytes)
+	cpu      time.Duration
+}
+
+func processOf(pid int) process {
+	p := process{resident: math.NaN()} // where there is no /proc
+	// The fields of proc(5), numbered from the state, which stands behind the name and its bracket.
+	const userTime, systemTime, residentPages, ticksPerSecond = 11, 12, 21, 100
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, behind, _ := strings.Cut(string(stat), ") ")
+	if fields := strings.Fields(behind); len(fields) > residentPages {
+		number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
+		p.resident = float64(number(residentPages)*os.Getpagesize()) / 1e6
+		p.cpu = time.Duration(number(userTime)+number(systemTime)) * time.Second / ticksPerSecond
+	}
+	return p
 }
