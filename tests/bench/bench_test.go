@@ -104,10 +104,9 @@ func TestQuantile(t *testing.T) {
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	r := newReport(true, "cost")
-	p := r.picture("cost", "What it costs", "cents")
-	p.set("reads", "before", 63)
-	p.set("reads", "now", 9.3)
-	p.set("writes", "now", 8)
+	p := r.picture("cost.svg", "What it costs", "cents", "before", "now")
+	p.add("reads", 63, 9.3)
+	p.add("writes", math.NaN(), 8)
 	dir := t.TempDir()
 	if err := r.draw(dir); err != nil {
 		t.Fatal(err)

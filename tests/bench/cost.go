@@ -16,10 +16,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// counting is the round-trip time while costs are counted. It makes calls take about as long as each other, which counting
-// those in a row needs.
-const counting = 20 * time.Millisecond
-
 // costed is a system whose calls to Firestore are counted, with a clock of its own and one relay.
 type costed struct {
 	*bench
@@ -120,11 +116,9 @@ func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) er
 	return c.deliver(ctx, into)
 }
 
-// What a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD.
-var (
-	costBefore        = [4]float64{63, 8, 5, 2.66}
-	costBeforeOffline = 4.8
-)
+// costBefore is what a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD,
+// delivered and offline.
+var costBefore = [5]float64{63, 8, 5, 2.66, 4.8}
 
 // cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each
 // operation of a request.
@@ -135,7 +129,7 @@ func (b *bench) cost(ctx context.Context) error {
 	}
 	defer c.db.drop(ctx)
 	defer b.wire.set(0)
-	b.wire.set(counting)
+	b.wire.set(20 * time.Millisecond)                                                       // makes calls take about as long as each other, which counting those in a row needs
 	if err := errors.Join(c.tick(ctx, new(bill), 0), c.tick(ctx, &c.idle, 0)); err != nil { // the first creates what later ones find
 		return err
 	}
@@ -145,8 +139,8 @@ func (b *bench) cost(ctx context.Context) error {
 	t.note("of documents, which the first and the last of them need, is in it in part. The other rows are of an owner's first request,")
 	t.note("less idle ticks. Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to")
 	t.note("Firestore in a row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes, deletes.")
-	picture := b.picture("cost", "What a request for one package costs", "documents, and US cents for 1,000 requests")
-	if err := c.request(ctx, t, picture); err != nil {
+	now, err := c.request(ctx, t)
+	if err != nil {
 		return err
 	}
 	lost := late{"request whose trigger was lost, delivered", false, c.answer, 1, c.db.Collections.Deliveries}
@@ -158,8 +152,10 @@ func (b *bench) cost(ctx context.Context) error {
 		return err
 	}
 	c.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
-	picture.set("cents, offline", "before", costBeforeOffline)
-	picture.set("cents, offline", "now", offline[3])
+	picture := b.picture("cost.svg", "What a request for one package costs", "documents, and US cents for 1,000 requests", "before", "now")
+	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered", "cents, offline"} {
+		picture.add(what, costBefore[i], append(now[:], offline[3])[i])
+	}
 	c.row(t, "an idle tick of the scheduled function", c.idle, 1)
 	return nil
 }
@@ -172,17 +168,17 @@ func (c *costed) row(t *table, name string, all bill, n int) [4]float64 {
 }
 
 // request counts claim and push, and the same trigger again.
-func (c *costed) request(ctx context.Context, t *table, picture *picture) error {
+func (c *costed) request(ctx context.Context, t *table) (each [4]float64, err error) {
 	requests, err := c.requests(ctx, c.db, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	if err != nil {
-		return err
+		return each, err
 	}
 	var claim, push, again bill
 	for i, request := range requests {
 		progress("request %d of %d", i+1, len(requests))
 		err := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push), c.claim(ctx, &again, request), c.deliver(ctx, &again))
 		if err != nil {
-			return err
+			return each, err
 		}
 	}
 	n := len(requests)
@@ -191,22 +187,18 @@ func (c *costed) request(ctx context.Context, t *table, picture *picture) error 
 	both.add(push, 1)
 	c.row(t, "claim", claim, n)
 	c.row(t, "push", push, n)
-	each := c.row(t, "request, delivered", both, n)
+	each = c.row(t, "request, delivered", both, n)
 	repeated := c.row(t, "the same trigger again", again, n)
 	c.atMost("reads of a request", each[0], 12)
 	c.atMost("round trips in a row of a request", float64(both.trips), 7)
 	c.atMost("USD for 100,000 requests, delivered", each[3], 1.1)
 	c.atMost("reads of a repeated trigger", repeated[0], 3)
-	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered"} {
-		picture.set(what, "before", costBefore[i])
-		picture.set(what, "now", each[i])
-	}
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
 	claimReasons, pushReasons := reasons(c.db.Collections)
 	unnamed := claim.explain(why, "claim", claimReasons, n) + push.explain(why, "deliver", pushReasons, n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
-	return c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
+	return each, c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
 }
 
 // late is requests whose way takes some minutes.
@@ -246,9 +238,8 @@ func (c *costed) left(ctx context.Context, t *table, l late) (each [4]float64, e
 
 // growth counts and times requests for owners whose stock is large.
 func (b *bench) growth(ctx context.Context) error {
-	t := b.table("Growth over stock: claim and push, one package each, no two at a time", "reads", "claim p50 ms")
+	t := b.picture("growth.svg", "A request, by the stock of the owner", "documents read, and milliseconds", "documents read", "claim, milliseconds")
 	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
-	picture := b.picture("growth", "A request, by the stock of the owner", "documents read, and milliseconds")
 	b.wire.set(region)
 	defer b.wire.set(0)
 	for i, stock := range b.sizes.stocks {
@@ -270,10 +261,8 @@ func (b *bench) growth(ctx context.Context) error {
 				return err
 			}
 		}
-		reads, group := all.price(len(requests), c.db.Collections)[0], fmt.Sprintf("stock of %d", stock)
-		t.add(group, reads, claims.quantile(0.5))
-		picture.set(group, "documents read", reads)
-		picture.set(group, "claim, milliseconds", claims.quantile(0.5))
+		reads := all.price(len(requests), c.db.Collections)[0]
+		t.add(fmt.Sprintf("stock of %d", stock), reads, claims.quantile(0.5))
 	}
 	return nil
 }

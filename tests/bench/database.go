@@ -77,17 +77,15 @@ func (db *database) put(ctx context.Context, collection string, n int, document 
 	group.SetLimit(2 * runtime.NumCPU())
 	for from := 0; from < n; from += atOnce {
 		group.Go(func() error {
-			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
-				for i := from; i < min(from+atOnce, n); i++ {
-					id, fields, err := document(i)
-					if err != nil {
-						return err
-					}
-					if err := tx.Set(db.in(collection, id), fields); err != nil {
-						return err
+			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) (err error) {
+				for i := from; i < min(from+atOnce, n) && err == nil; i++ {
+					var id string
+					var fields any
+					if id, fields, err = document(i); err == nil {
+						err = tx.Set(db.in(collection, id), fields)
 					}
 				}
-				return nil
+				return err
 			})
 		})
 	}
@@ -95,14 +93,13 @@ func (db *database) put(ctx context.Context, collection string, n int, document 
 }
 
 // newOwners returns owners with that many real packages each.
-func (db *database) newOwners(ctx context.Context, owners, packages int) ([]string, error) {
-	keys, pubkeys := make([]actors.Key, owners), make([]string, owners)
+func (db *database) newOwners(ctx context.Context, owners, packages int) ([]actors.Key, error) {
+	keys := make([]actors.Key, owners)
 	for i := range keys {
 		keys[i] = actors.NewKey()
-		pubkeys[i] = keys[i].Pubkey
 	}
 	now := nostr.Now()
-	return pubkeys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, any, error) {
+	return keys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, any, error) {
 		created := now - nostr.Timestamp(packages-i%packages)
 		event, err := actors.NewKeyPackage(keys[i/packages], "ws://relay.example", created, mlsgen.Options{})
 		if err != nil {
@@ -126,7 +123,7 @@ func (b *bench) requests(ctx context.Context, db *database, owners, stock, each 
 			return err
 		}
 		return db.put(ctx, db.Collections.Requests, len(documents), func(i int) (string, any, error) {
-			event := actors.NewRequest(actors.Question{Owners: []string{keys[i%owners]}})
+			event := actors.NewRequest(actors.Question{Owners: []string{keys[i%owners].Pubkey}})
 			if err := actors.NewKey().Sign(event); err != nil {
 				return "", nil, err
 			}
@@ -164,7 +161,7 @@ func (db *database) drop(ctx context.Context) {
 // stocked is a database with owners who are asked in turn.
 type stocked struct {
 	db     *database
-	owners []string // each is asked by several requesters, never by one twice while a delivery is open
+	owners []actors.Key // each is asked by several requesters, never by one twice while a delivery is open
 	asked  atomic.Int64
 }
 
@@ -184,14 +181,13 @@ func (s *stocked) restock(ctx context.Context, requests int) (err error) {
 }
 
 // owner is whom the next request asks for.
-func (s *stocked) owner() string { return s.owners[int(s.asked.Add(1))%len(s.owners)] }
+func (s *stocked) owner() string { return s.owners[int(s.asked.Add(1))%len(s.owners)].Pubkey }
 
 // wire lies between Firestore's clients and the emulator and adds a round-trip time, as a network does: what is sent at the
 // same time arrives at the same time, so that only what waits for an answer takes longer.
 type wire struct {
 	net.Listener
-	emulator string
-	oneWay   atomic.Int64 // nanoseconds
+	oneWay atomic.Int64 // nanoseconds
 }
 
 func newWire(emulator string) (*wire, error) {
@@ -199,21 +195,19 @@ func newWire(emulator string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Listener: listener, emulator: emulator}
-	go w.serve()
-	return w, nil
-}
-
-func (w *wire) serve() {
-	for client, err := w.Accept(); err == nil; client, err = w.Accept() {
-		server, err := net.Dial("tcp", w.emulator)
-		if err != nil {
-			_ = client.Close()
-			continue
+	w := &wire{Listener: listener}
+	go func() {
+		for client, err := w.Accept(); err == nil; client, err = w.Accept() {
+			server, err := net.Dial("tcp", emulator)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go w.carry(server, client)
+			go w.carry(client, server)
 		}
-		go w.carry(server, client)
-		go w.carry(client, server)
-	}
+	}()
+	return w, nil
 }
 
 // set chooses the round-trip time.

@@ -35,23 +35,22 @@ const viaFunctions, viaGateway, theLeast, byPolling = 0, 1, 3, 4
 // possible, and the design that polls.
 func (b *bench) path(ctx context.Context) error {
 	most := slices.MaxFunc(b.sizes.paths, func(a, b pathSize) int { return a.inFlight - b.inFlight }).inFlight
-	functions, err := b.newSystem(ctx, config.ServedByFunctions, most)
-	if err != nil {
-		return err
+	var systems []*system
+	for _, servedBy := range []config.ServedBy{config.ServedByFunctions, config.ServedByGateway} {
+		s, err := b.newSystem(ctx, servedBy, most)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		systems = append(systems, s)
 	}
-	defer functions.close()
-	gateway, err := b.newSystem(ctx, config.ServedByGateway, most)
-	if err != nil {
-		return err
-	}
-	defer gateway.close()
 	db, err := b.newDatabase(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.drop(ctx)
-	owners := &stocked{db: db}
-	all := []design{functions, gateway, subscribing{gateway}, least{owners, false}, least{owners, true}}
+	owners, gateway := &stocked{db: db}, systems[1]
+	all := []design{systems[0], gateway, subscribing{gateway}, least{owners, false}, least{owners, true}}
 	for _, d := range all[:byPolling] {
 		if _, err := b.ask(ctx, d, min(10, most), b.sizes.warmup); err != nil {
 			return fmt.Errorf("warm up: %w", err)
@@ -61,7 +60,7 @@ func (b *bench) path(ctx context.Context) error {
 	t.note("Least: one process that does what the promises need, and nothing else: two commits and one query. The functions have the")
 	t.note("trigger on top, and Pub/Sub, whose emulator polls every 100 ms and pushes two messages at a time. Polling is the design")
 	t.note("that polls every second, asked at random moments. All are measured in turns. Limits raised: %v.", raisedLimits)
-	picture := b.picture("path", "From the request's frame to the package's frame, median", "milliseconds")
+	medians := b.picture("path.svg", "From the request's frame to the package's frame, median", "milliseconds", designs[:]...)
 	defer b.wire.set(0)
 	for _, size := range b.sizes.paths {
 		b.wire.set(size.rtt)
@@ -70,7 +69,7 @@ func (b *bench) path(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.judgePath(name, took, t, picture)
+		b.judgePath(name, took, t, medians)
 	}
 	return nil
 }
@@ -93,15 +92,12 @@ func (b *bench) inTurns(ctx context.Context, name string, size pathSize, all []d
 	return took, nil
 }
 
-// patience is how long the requests of one round may take before the bench gives up.
-const patience = 5 * time.Minute
-
 // ask restocks a design and makes n requests, always as many at a time as there are requesters.
 func (b *bench) ask(ctx context.Context, d design, requesters, n int) (sample, error) {
 	if err := b.wire.without(func() error { return d.restock(ctx, n) }); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // then one of them is lost
 	defer cancel()
 	runtime.GC() // the garbage is not that of what is measured
 	each := make(sample, n)
@@ -118,13 +114,15 @@ func (b *bench) ask(ctx context.Context, d design, requesters, n int) (sample, e
 }
 
 // judgePath reports what each design took. Targets are judged where the design that polls took part.
-func (b *bench) judgePath(name string, took [5]sample, t *table, picture *picture) {
+func (b *bench) judgePath(name string, took [5]sample, t, medians *table) {
+	all := make([]float64, len(took))
 	for i, each := range took {
+		all[i] = each.quantile(0.5)
 		if len(each) > 0 {
 			t.add(name+": "+designs[i], each.row()...)
-			picture.set(name, designs[i], each.quantile(0.5))
 		}
 	}
+	medians.add(name, all...)
 	over := func(a, b int) []float64 {
 		ratios := took[a].row()
 		for i, below := range took[b].row() {
@@ -150,9 +148,10 @@ func (b *bench) usage(ctx context.Context) error {
 	}
 	defer s.close()
 	functions := [2]string{suite.Claim, suite.Deliver}
-	var ready [2]process
+	var ready [2]float64
+	var before [2]time.Duration
 	for i, name := range functions {
-		ready[i] = processOf(s.suite.PID(name))
+		ready[i], before[i] = taken(s.suite.PID(name))
 	}
 	progress("%d requests", b.sizes.served)
 	if _, err := b.ask(ctx, s, requesters, b.sizes.served); err != nil {
@@ -161,29 +160,24 @@ func (b *bench) usage(ctx context.Context) error {
 	t := b.table(fmt.Sprintf("What %d requests take of a function, which is this program here, more than what is deployed", b.sizes.served),
 		"resident MB when ready", "after them", "CPU ms for each")
 	for i, name := range functions {
-		now := processOf(s.suite.PID(name))
-		t.add(name, ready[i].resident, now.resident, milliseconds(now.cpu-ready[i].cpu)/float64(b.sizes.served))
-		b.atMost(name+": resident after its requests, MB", now.resident, 64)
+		resident, cpu := taken(s.suite.PID(name))
+		t.add(name, ready[i], resident, milliseconds(cpu-before[i])/float64(b.sizes.served))
+		b.atMost(name+": resident after its requests, MB", resident, 64)
 	}
 	return nil
 }
 
-// process is what a process holds and has taken.
-type process struct {
-	resident float64 // MB (10^6 bytes)
-	cpu      time.Duration
-}
-
-func processOf(pid int) process {
-	p := process{resident: math.NaN()} // where there is no /proc
+// taken is what a process holds, in MB (10^6 bytes), and has taken of the CPU.
+func taken(pid int) (resident float64, cpu time.Duration) {
 	// The fields of proc(5), numbered from the state, which stands behind the name and its bracket.
 	const userTime, systemTime, residentPages, ticksPerSecond = 11, 12, 21, 100
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, behind, _ := strings.Cut(string(stat), ") ")
-	if fields := strings.Fields(behind); len(fields) > residentPages {
-		number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
-		p.resident = float64(number(residentPages)*os.Getpagesize()) / 1e6
-		p.cpu = time.Duration(number(userTime)+number(systemTime)) * time.Second / ticksPerSecond
+	fields := strings.Fields(behind)
+	if len(fields) <= residentPages {
+		return math.NaN(), 0 // only Linux has these figures
 	}
-	return p
+	number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
+	cpu = time.Duration(number(userTime)+number(systemTime)) * time.Second / ticksPerSecond
+	return float64(number(residentPages)*os.Getpagesize()) / 1e6, cpu
 }

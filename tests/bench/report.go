@@ -21,19 +21,19 @@ import (
 
 // report is what a run has measured.
 type report struct {
-	run      string // when, where and how, in one line
-	tables   []*table
-	targets  table
-	missed   []string // targets
-	pictures []*picture
+	run     string // when, where and how, in one line
+	tables  []*table
+	targets table
+	missed  []string // targets
 }
 
-// table is one subject.
+// table is one subject. It may be drawn, too, as a bar chart with a bar for each column in each row.
 type table struct {
-	title   string
-	columns []string
-	rows    []row
-	notes   string
+	title      string
+	columns    []string
+	rows       []row
+	notes      string
+	file, unit string // of the picture; none if there is no file
 }
 
 // row is one thing that was measured. The remark is printed behind its values.
@@ -60,6 +60,13 @@ func newReport(short bool, only string) *report {
 func (r *report) table(title string, columns ...string) *table {
 	t := &table{title: title, columns: columns}
 	r.tables = append(r.tables, t)
+	return t
+}
+
+// picture returns a table that is drawn into a file.
+func (r *report) picture(file, title, unit string, columns ...string) *table {
+	t := r.table(title, columns...)
+	t.file, t.unit = file, unit
 	return t
 }
 
@@ -101,6 +108,8 @@ func (r *report) print(w io.Writer) {
 // figure writes about three significant digits.
 func figure(v float64) string {
 	switch abs := math.Abs(v); {
+	case math.IsNaN(v):
+		return "-"
 	case v == math.Trunc(v) || abs >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case abs >= 10:
@@ -138,30 +147,7 @@ func timed(f func() error) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
-// picture is a bar chart: a bar for each series in each group, in the order in which they were set.
-type picture struct {
-	name, title, unit string
-	groups, series    []string
-	values            map[[2]string]float64 // by group and series
-}
-
-func (r *report) picture(name, title, unit string) *picture {
-	p := &picture{name: name, title: title, unit: unit, values: make(map[[2]string]float64)}
-	r.pictures = append(r.pictures, p)
-	return p
-}
-
-func (p *picture) set(group, series string, value float64) {
-	if !slices.Contains(p.groups, group) {
-		p.groups = append(p.groups, group)
-	}
-	if !slices.Contains(p.series, series) {
-		p.series = append(p.series, series)
-	}
-	p.values[[2]string{group, series}] = value
-}
-
-// colours can be told from a white page and from a black one, and from each other by lightness alone; ink is that of text.
+// colours, one a column, can be told from a white page and from a black one, and from each other by lightness alone; ink is that of text.
 var (
 	ink     = color.Gray{0x80}
 	colours = []color.Color{
@@ -170,18 +156,18 @@ var (
 	}
 )
 
-// Sizes in points. The bars of a group take barsPerGroup of its share of the width.
-const (
-	width, height = 820, 330
-	barsPerGroup  = 0.8
-)
+// Sizes in points. The bars of a row take barsPerRow of its share of the width.
+const width, height, barsPerRow = 820, 330, 0.8
 
-// draw writes each picture as an SVG into the directory, named under it the run from which its figures come.
+// draw writes each table that is drawn as an SVG into the directory, named under it the run from which its figures come.
 func (r *report) draw(dir string) error {
-	for _, p := range r.pictures {
+	for _, t := range r.tables {
+		if t.file == "" {
+			continue
+		}
 		on := plot.New()
 		on.BackgroundColor = color.Transparent
-		on.Title.Text, on.Y.Label.Text, on.X.Label.Text = p.title, p.unit, "\n"+r.run
+		on.Title.Text, on.Y.Label.Text, on.X.Label.Text = t.title, t.unit, "\n"+r.run
 		for _, style := range []*text.Style{
 			&on.Title.TextStyle, &on.X.Label.TextStyle, &on.Y.Label.TextStyle, &on.X.Tick.Label, &on.Y.Tick.Label, &on.Legend.TextStyle,
 		} {
@@ -189,16 +175,20 @@ func (r *report) draw(dir string) error {
 		}
 		on.X.Color, on.Y.Color, on.Y.Tick.Color = ink, ink, ink
 		on.Legend.Top, on.Legend.Padding = true, 2
-		for i := range p.series {
-			if err := p.bars(on, i); err != nil {
-				return fmt.Errorf("draw %s: %w", p.name, err)
+		names := make([]string, len(t.rows))
+		for i, row := range t.rows {
+			names[i] = row.name
+		}
+		on.NominalX(names...)
+		for i := range t.columns {
+			if err := t.bars(on, i); err != nil {
+				return fmt.Errorf("draw %s: %w", t.file, err)
 			}
 		}
-		on.NominalX(p.groups...)
-		on.X.Min, on.X.Max = -0.5, float64(len(p.groups))-0.5
+		on.X.Min, on.X.Max = -0.5, float64(len(t.rows))-0.5
 		on.Y.Min, on.Y.Max = 0, on.Y.Max*1.4 // room for the legend
-		if err := on.Save(width, height, filepath.Join(dir, p.name+".svg")); err != nil {
-			return fmt.Errorf("draw %s: %w", p.name, err)
+		if err := on.Save(width, height, filepath.Join(dir, t.file)); err != nil {
+			return fmt.Errorf("draw %s: %w", t.file, err)
 		}
 	}
 	return nil
@@ -209,23 +199,22 @@ func inked(style text.Style, size vg.Length) text.Style {
 	return style
 }
 
-// bars draws one series, with its figures above.
-func (p *picture) bars(on *plot.Plot, series int) error {
-	values, labels := make(plotter.Values, len(p.groups)), plotter.XYLabels{}
-	for i, group := range p.groups {
-		value, measured := p.values[[2]string{group, p.series[series]}]
-		if values[i] = value; measured {
-			labels.XYs = append(labels.XYs, plotter.XY{X: float64(i), Y: value})
-			labels.Labels = append(labels.Labels, figure(value))
+// bars draws one column, with its figures above.
+func (t *table) bars(on *plot.Plot, column int) error {
+	values, labels := make(plotter.Values, len(t.rows)), plotter.XYLabels{}
+	for i, row := range t.rows {
+		if v := row.values[column]; !math.IsNaN(v) {
+			values[i] = v
+			labels.XYs, labels.Labels = append(labels.XYs, plotter.XY{X: float64(i), Y: v}), append(labels.Labels, figure(v))
 		}
 	}
-	bar := vg.Length(width * barsPerGroup / float64(len(p.groups)*len(p.series)))
+	bar := vg.Length(width * barsPerRow / float64(len(t.rows)*len(t.columns)))
 	chart, err := plotter.NewBarChart(values, bar)
 	if err != nil {
 		return err
 	}
-	chart.Color, chart.LineStyle.Width = colours[series%len(colours)], 0
-	chart.Offset = bar * vg.Length(float64(series)-float64(len(p.series)-1)/2)
+	chart.Color, chart.LineStyle.Width = colours[column], 0
+	chart.Offset = bar * vg.Length(float64(column)-float64(len(t.columns)-1)/2)
 	figures, err := plotter.NewLabels(labels)
 	if err != nil {
 		return err
@@ -235,6 +224,6 @@ func (p *picture) bars(on *plot.Plot, series int) error {
 		figures.TextStyle[i] = inked(style, 8)
 	}
 	on.Add(chart, figures)
-	on.Legend.Add(p.series[series], chart)
+	on.Legend.Add(t.columns[column], chart)
 	return nil
 }
