@@ -27,7 +27,7 @@ func newTestBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = wire.Close() })
-	return &bench{sizes: shortSizes, report: newReport(true, sectionIDs()), wire: wire}
+	return &bench{sizes: shortSizes, report: newReport(true), wire: wire}
 }
 
 // Whoever makes a claim or a push read or write more has to say which promise needs it.
@@ -103,8 +103,9 @@ func TestQuantile(t *testing.T) {
 // A picture is readable on any page: it has no background, and says from which run it comes.
 func TestPictures(t *testing.T) {
 	t.Parallel()
-	r := newReport(true, "cost")
-	p := r.picture("cost.svg", "What it costs", "cents", "before", "now")
+	r := newReport(true, "-short", "-only", "cost")
+	p := r.table("What it costs", "before", "now")
+	p.file, p.unit = "cost.svg", "cents"
 	p.add("reads", 63, 9.3)
 	p.add("writes", math.NaN(), 8)
 	dir := t.TempDir()

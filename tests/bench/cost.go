@@ -34,8 +34,8 @@ type costed struct {
 }
 
 func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
-	const atMost = 100 // messages at a time: one for each of a few requests
-	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered, messages: make(chan func(context.Context) error, atMost)}
+	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered}
+	c.messages = make(chan func(context.Context) error, 100) // one for each of a few requests
 	if c.db, err = b.newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
 		return nil, err
 	}
@@ -129,30 +129,30 @@ func (b *bench) cost(ctx context.Context) error {
 	}
 	defer c.db.drop(ctx)
 	defer b.wire.set(0)
-	b.wire.set(20 * time.Millisecond)                                                       // makes calls take about as long as each other, which counting those in a row needs
-	if err := errors.Join(c.tick(ctx, new(bill), 0), c.tick(ctx, &c.idle, 0)); err != nil { // the first creates what later ones find
+	b.wire.set(20 * time.Millisecond)                                                       // so calls take about as long as each other, which counting those in a row needs
+	if err := errors.Join(c.tick(ctx, new(bill), 0), c.tick(ctx, &c.idle, 0)); err != nil { // the second finds all there
 		return err
 	}
 	t := b.table("Cost, for a request for one package that is there",
 		"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs")
-	t.note("A request of a stock of %d, as many as the owner is asked for until she is told that it is low; so the counting", packagesPerOwner)
-	t.note("of documents, which the first and the last of them need, is in it in part. The other rows are of an owner's first request,")
-	t.note("less idle ticks. Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to")
-	t.note("Firestore in a row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes, deletes.")
+	t.note("A request of a stock of %d, as many as an owner is asked for until she is told that it is low, so the", packagesPerOwner)
+	t.note("counting is in it in part; the other rows are of an owner's first request, less idle ticks. Deletes include those by a TTL")
+	t.note("policy later. Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
 	now, err := c.request(ctx, t)
 	if err != nil {
 		return err
 	}
-	lost := late{"request whose trigger was lost, delivered", false, c.answer, 1, c.db.Collections.Deliveries}
-	untilOver := int(c.db.DeliveryTTL/time.Minute) + 2
-	away := late{"request, requester offline, expired and returned", true, keypackage.ResultNoSession, untilOver, c.db.Collections.KeyPackages}
+	names, untilOver := c.db.Collections, int(c.db.DeliveryTTL/time.Minute)+2
+	lost := late{"request whose trigger was lost, delivered", false, c.answer, 1, names.Deliveries}
+	away := late{"request, requester offline, expired and returned", true, keypackage.ResultNoSession, untilOver, names.KeyPackages}
 	_, err = c.left(ctx, t, lost)
 	offline, awayErr := c.left(ctx, t, away)
 	if err := errors.Join(err, awayErr); err != nil {
 		return err
 	}
 	c.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
-	picture := b.picture("cost.svg", "What a request for one package costs", "documents, and US cents for 1,000 requests", "before", "now")
+	picture := b.table("What a request for one package costs", "before", "now")
+	picture.file, picture.unit = "cost.svg", "documents, and US cents for 1,000 requests"
 	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered", "cents, offline"} {
 		picture.add(what, costBefore[i], append(now[:], offline[3])[i])
 	}
@@ -176,8 +176,8 @@ func (c *costed) request(ctx context.Context, t *table) (each [4]float64, err er
 	var claim, push, again bill
 	for i, request := range requests {
 		progress("request %d of %d", i+1, len(requests))
-		err := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push), c.claim(ctx, &again, request), c.deliver(ctx, &again))
-		if err != nil {
+		once := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push))
+		if err := errors.Join(once, c.claim(ctx, &again, request), c.deliver(ctx, &again)); err != nil {
 			return each, err
 		}
 	}
@@ -194,7 +194,7 @@ func (c *costed) request(ctx context.Context, t *table) (each [4]float64, err er
 	c.atMost("USD for 100,000 requests, delivered", each[3], 1.1)
 	c.atMost("reads of a repeated trigger", repeated[0], 3)
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
-	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
+	why.note("Least possible: nothing read twice, everything inside the transaction; then claims wait for each other.")
 	claimReasons, pushReasons := reasons(c.db.Collections)
 	unnamed := claim.explain(why, "claim", claimReasons, n) + push.explain(why, "deliver", pushReasons, n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
@@ -238,7 +238,8 @@ func (c *costed) left(ctx context.Context, t *table, l late) (each [4]float64, e
 
 // growth counts and times requests for owners whose stock is large.
 func (b *bench) growth(ctx context.Context) error {
-	t := b.picture("growth.svg", "A request, by the stock of the owner", "documents read, and milliseconds", "documents read", "claim, milliseconds")
+	t := b.table("A request, by the stock of the owner", "documents read", "claim, milliseconds")
+	t.file, t.unit = "growth.svg", "documents read, and milliseconds"
 	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
 	b.wire.set(region)
 	defer b.wire.set(0)

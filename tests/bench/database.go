@@ -51,7 +51,7 @@ func (b *bench) openDatabase(ctx context.Context, project string, options ...grp
 	if err != nil {
 		return nil, err
 	}
-	options = slices.Concat(store.DialOptions(), options, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())})
+	options = append(slices.Concat(store.DialOptions(), options), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient(b.wire.Addr().String(), options...)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (db *database) claimer(publisher claiming.Publisher, now func() time.Time) 
 }
 
 // put writes n documents fast. They are made when their turn comes, because all of them would be too many at a time.
-func (db *database) put(ctx context.Context, collection string, n int, document func(i int) (id string, fields any, err error)) error {
+func (db *database) put(ctx context.Context, collection string, n int, make func(i int) (id string, fields any, err error)) error {
 	const atOnce = 500 // small enough for Firestore's limit on the size of a commit
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
@@ -81,7 +81,7 @@ func (db *database) put(ctx context.Context, collection string, n int, document 
 				for i := from; i < min(from+atOnce, n) && err == nil; i++ {
 					var id string
 					var fields any
-					if id, fields, err = document(i); err == nil {
+					if id, fields, err = make(i); err == nil {
 						err = tx.Set(db.in(collection, id), fields)
 					}
 				}
@@ -113,8 +113,8 @@ func (db *database) newOwners(ctx context.Context, owners, packages int) ([]acto
 	})
 }
 
-// requests stores requests of as many requesters, so many for one package of each of some new owners, in turn, and returns them as
-// they come with their triggers. The wire does not delay it.
+// requests stores requests of as many requesters, so many for one package of each new owner in turn, and returns them as they
+// come with their triggers. The wire does not delay it.
 func (b *bench) requests(ctx context.Context, db *database, owners, stock, each int) ([]keypackage.RequestDocument, error) {
 	documents := make([]keypackage.RequestDocument, owners*each)
 	return documents, b.wire.without(func() error {

@@ -112,8 +112,8 @@ func await(ctx context.Context, r *actors.Requester, n int, ask func() error) (t
 // remains (I2); one commit creates the claim (I4) and the delivery, begun (I5), and deletes the package (I1); the result is
 // recorded (I3). Nothing is read twice, verified, limited or authenticated, all of it is one process, and no frame is sent.
 //
-// The design that this system replaces polls: a trigger claims, and every second a processor reads all pending deliveries and
-// sends them. It is given more than it has: the least of claims, without a trigger, and nobody looks up who is connected. For one
+// The design that polls is the one that this system replaces: a trigger claims, and every second a processor sends all pending
+// deliveries. It is given more than it has: the least of claims, no trigger, and nobody looks up who is connected. For one
 // request at a time, which then waits for the processor itself.
 type least struct {
 	*stocked
@@ -134,8 +134,9 @@ func (l least) request(ctx context.Context, _ int) (took time.Duration, err erro
 	if _, err := l.db.in(names.Requests, id).Create(ctx, document); err != nil {
 		return 0, err
 	}
-	stock, err := l.db.client.Collection(names.KeyPackages).Where(keypackage.FieldOwner, "==", owner).
-		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(2).Documents(ctx).GetAll()
+	oldest := l.db.client.Collection(names.KeyPackages).Where(keypackage.FieldOwner, "==", owner).
+		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc)
+	stock, err := oldest.Limit(2).Documents(ctx).GetAll()
 	if err != nil || len(stock) < 2 {
 		return 0, errors.Join(err, errors.New("no stock"))
 	}

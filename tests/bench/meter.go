@@ -19,8 +19,8 @@ import (
 // operation is one kind of what Firestore charges for.
 type operation struct{ kind, collection string }
 
-// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing
-// as for one document, and for a count as for one of each 1,000 that it counts.
+// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing as for
+// one document, and for a count as for one of each 1,000 that it counts.
 const (
 	query     = "query"
 	tally     = "count"

@@ -25,7 +25,7 @@ func (b *bench) claims(ctx context.Context) error {
 	return b.atEachDistance(func(distance string) error {
 		var one sample
 		for _, o := range b.sizes.claims {
-			name := fmt.Sprintf("%s, owners %d, requests %d, at once %d, instances %d", distance, o.owners, o.owners*o.each, o.atOnce, o.instances)
+			name := fmt.Sprintf("%s, owners %d, at once %d, instances %d", distance, o.owners, o.atOnce, o.instances)
 			_, took, err := b.offer(ctx, t, name, o, 0)
 			if err != nil {
 				return err
@@ -46,8 +46,8 @@ const kept = 0.9
 // load offers one instance requests at a rate, whatever becomes of them, and doubles the rate until it is not kept.
 func (b *bench) load(ctx context.Context) error {
 	t := b.table("Open loop: claim and push at a rate, one package each, a relay that answers at once", offeredColumns...)
-	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came. Message and")
-	t.note("trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen.")
+	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came.")
+	t.note("Message and trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen.")
 	return b.atEachDistance(func(distance string) error {
 		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
 			n := int(float64(rate) * b.sizes.offered.Seconds())
@@ -83,18 +83,18 @@ const spare = 6
 
 // offer has requests claimed as fast as it can be, or at a rate, and then pushed, too. It adds to a table how many a second were
 // served and what each took, and returns that.
-func (b *bench) offer(ctx context.Context, t *table, name string, want offered, rate int) (served float64, took sample, err error) {
+func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rate int) (served float64, took sample, err error) {
 	progress("%s", name)
 	db, err := b.newDatabase(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer db.drop(ctx)
-	requests, err := b.requests(ctx, db, want.owners, want.each+spare, want.each)
+	requests, err := b.requests(ctx, db, o.owners, o.each+spare, o.each)
 	if err != nil {
 		return 0, nil, err
 	}
-	claimers := make([]*claiming.Claimer, want.instances)
+	claimers := make([]*claiming.Claimer, o.instances)
 	for i := range claimers {
 		instance, err := b.openDatabase(ctx, db.Project)
 		if err != nil {
@@ -109,7 +109,7 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered, 
 	}
 	took = make(sample, len(requests))
 	var group errgroup.Group
-	group.SetLimit(want.atOnce)
+	group.SetLimit(o.atOnce)
 	runtime.GC() // the garbage is not that of what is measured
 	begun := time.Now()
 	for i, request := range requests {
@@ -133,14 +133,15 @@ func (b *bench) offer(ctx context.Context, t *table, name string, want offered, 
 
 // claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
 func claimUntilAnswered(ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument) error {
-	result, err := claimer.Claim(ctx, request)
-	for err != nil && ctx.Err() == nil {
-		result, err = claimer.Claim(ctx, request)
+	for {
+		result, err := claimer.Claim(ctx, request)
+		if err == nil && result.Granted != 1 {
+			return fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	if err == nil && result.Granted != 1 {
-		err = fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
-	}
-	return err
 }
 
 // pushing pushes what is announced, without a message.

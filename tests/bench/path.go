@@ -26,7 +26,7 @@ type design interface {
 	request(ctx context.Context, requester int) (time.Duration, error)
 }
 
-// designs are the names of what path measures, and their places.
+// designs are what path measures.
 var designs = [5]string{"functions", "gateway, 447", "gateway, REQ", "least", "polling"}
 
 const viaFunctions, viaGateway, theLeast, byPolling = 0, 1, 3, 4
@@ -57,10 +57,11 @@ func (b *bench) path(ctx context.Context) error {
 		}
 	}
 	t := b.table("End to end: from the frame of a request until the frame of the package", quantiles...)
-	t.note("Least: one process that does what the promises need, and nothing else: two commits and one query. The functions have the")
-	t.note("trigger on top, and Pub/Sub, whose emulator polls every 100 ms and pushes two messages at a time. Polling is the design")
-	t.note("that polls every second, asked at random moments. All are measured in turns. Limits raised: %v.", raisedLimits)
-	medians := b.picture("path.svg", "From the request's frame to the package's frame, median", "milliseconds", designs[:]...)
+	t.note("Least: one process that does what the promises need, and nothing else: two commits and one query. The functions have")
+	t.note("the trigger on top, and Pub/Sub, whose emulator polls every 100 ms and pushes two messages at a time. Polling is the")
+	t.note("design that polls every second, asked at random moments. All are measured in turns. Limits raised: %v.", raisedLimits)
+	medians := b.table("From the request's frame to the package's frame, median", designs[:]...)
+	medians.file, medians.unit = "path.svg", "milliseconds"
 	defer b.wire.set(0)
 	for _, size := range b.sizes.paths {
 		b.wire.set(size.rtt)
@@ -157,8 +158,8 @@ func (b *bench) usage(ctx context.Context) error {
 	if _, err := b.ask(ctx, s, requesters, b.sizes.served); err != nil {
 		return err
 	}
-	t := b.table(fmt.Sprintf("What %d requests take of a function, which is this program here, more than what is deployed", b.sizes.served),
-		"resident MB when ready", "after them", "CPU ms for each")
+	t := b.table(fmt.Sprintf("What %d requests take of a function", b.sizes.served), "resident MB when ready", "after them", "CPU ms for each")
+	t.note("The process is this program, which holds more than what is deployed.")
 	for i, name := range functions {
 		resident, cpu := taken(s.suite.PID(name))
 		t.add(name, ready[i], resident, milliseconds(cpu-before[i])/float64(b.sizes.served))

@@ -43,30 +43,22 @@ type row struct {
 	remark string
 }
 
-func newReport(short bool, only string) *report {
-	size, command := "full run", "go run ./tests/bench"
+// newReport is of a run with these arguments.
+func newReport(short bool, args ...string) *report {
+	size, command := "full run", strings.Join(append([]string{"go run ./tests/bench"}, args...), " ")
 	if short {
-		size, command = "SHORT run, whose times mean nothing", command+" -short"
-	}
-	if only != sectionIDs() {
-		command += " -only " + only
+		size = "SHORT run, whose times mean nothing"
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
 	before, _, _ := strings.Cut(string(load), " ")
-	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s", time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command)
+	day := time.Now().Format(time.DateOnly)
+	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s", day, runtime.NumCPU(), before, size, command)
 	return &report{run: run, targets: table{title: "Targets", columns: []string{"measured", "aim"}}}
 }
 
 func (r *report) table(title string, columns ...string) *table {
 	t := &table{title: title, columns: columns}
 	r.tables = append(r.tables, t)
-	return t
-}
-
-// picture returns a table that is drawn into a file.
-func (r *report) picture(file, title, unit string, columns ...string) *table {
-	t := r.table(title, columns...)
-	t.file, t.unit = file, unit
 	return t
 }
 
@@ -147,7 +139,7 @@ func timed(f func() error) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
-// colours, one a column, can be told from a white page and from a black one, and from each other by lightness alone; ink is that of text.
+// colours, one a column, can be told from a white page and from a black one, and from each other by lightness alone.
 var (
 	ink     = color.Gray{0x80}
 	colours = []color.Color{
@@ -169,7 +161,7 @@ func (r *report) draw(dir string) error {
 		on.BackgroundColor = color.Transparent
 		on.Title.Text, on.Y.Label.Text, on.X.Label.Text = t.title, t.unit, "\n"+r.run
 		for _, style := range []*text.Style{
-			&on.Title.TextStyle, &on.X.Label.TextStyle, &on.Y.Label.TextStyle, &on.X.Tick.Label, &on.Y.Tick.Label, &on.Legend.TextStyle,
+			&on.Title.TextStyle, &on.Legend.TextStyle, &on.X.Label.TextStyle, &on.Y.Label.TextStyle, &on.X.Tick.Label, &on.Y.Tick.Label,
 		} {
 			*style = inked(*style, 10)
 		}
