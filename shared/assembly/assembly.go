@@ -44,16 +44,19 @@ func Claimer(ctx context.Context, cfg config.Config) (*claiming.Claimer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return claimer(cfg, documents, messages, rollout.New(cfg.Mode, documents, time.Now)), nil
+	return NewClaimer(cfg, documents, messages, rollout.New(cfg.Mode, documents, time.Now), time.Now), nil
 }
 
-func claimer(cfg config.Config, documents *store.Store, messages claiming.Publisher, mode rollout.Mode) *claiming.Claimer {
+// NewClaimer builds it of any store and topic. messages may be nil for a gateway, which publishes nothing.
+func NewClaimer(
+	cfg config.Config, documents claiming.Store, messages claiming.Publisher, mode rollout.Mode, now func() time.Time,
+) *claiming.Claimer {
 	return claiming.New(documents, messages, claiming.Settings{
 		Limits: claiming.Limits{
 			DeliveryTTL: cfg.DeliveryTTL, PairLimitPerHour: cfg.PairLimitPerHour, OwnerBudgetPerHour: cfg.OwnerBudgetPerHour,
 		},
 		Mode: mode, MaxPerOwner: cfg.MaxPerOwner, RequestMaxAge: cfg.RequestMaxAge,
-	}, time.Now)
+	}, now)
 }
 
 // Publisher builds the use case of a relay that takes in KeyPackages, deletions and requests, which it keeps in documents.
@@ -87,7 +90,7 @@ func Expirer(
 		return nil, err
 	}
 	mode := rollout.New(cfg.Mode, documents, time.Now)
-	requests := requests{claimer(cfg, documents, messages, mode), answered}
+	requests := requests{NewClaimer(cfg, documents, messages, mode, time.Now), answered}
 	settings := expiring.Settings{Mode: mode, RequestMaxAge: cfg.RequestMaxAge}
 	return expiring.New(documents, requests, messages, notices, settings, time.Now), nil
 }

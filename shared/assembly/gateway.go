@@ -72,7 +72,7 @@ func servingConfig(ctx context.Context, cfg config.Config, documents *store.Stor
 			ReqClaims: cfg.Gateway.REQClaims,
 		},
 		SecretKey: key, Store: documents, Mode: mode, Log: log,
-		Publisher: Publisher(cfg, documents), Claimer: claimer(cfg, documents, nil, mode),
+		Publisher: Publisher(cfg, documents), Claimer: NewClaimer(cfg, documents, nil, mode, time.Now),
 		Deliverer: func(sessions delivering.Relay) *delivering.Deliverer {
 			return delivering.NewLocal(documents, sessions, mode, time.Now)
 		},

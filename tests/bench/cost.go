@@ -26,11 +26,10 @@ type costed struct {
 	claimer   *claiming.Claimer
 	deliverer *delivering.Deliverer
 	expirer   *expiring.Expirer
-	idle      bill // of a tick
-
-	messages chan func(context.Context) error // to deliver
-	posts    atomic.Int64                     // of this invocation
-	before   atomic.Int64                     // round trips of this invocation before its message or push
+	idle      bill                             // of a tick
+	messages  chan func(context.Context) error // to deliver
+	posts     atomic.Int64                     // of this invocation
+	before    atomic.Int64                     // round trips of this invocation before its message or push
 }
 
 func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
@@ -129,25 +128,26 @@ func (b *bench) cost(ctx context.Context) error {
 	}
 	defer c.db.drop(ctx)
 	defer b.wire.set(0)
-	b.wire.set(20 * time.Millisecond)                                                       // so calls take about as long as each other, which counting those in a row needs
+	// Calls then take about as long as each other, which counting those in a row needs.
+	b.wire.set(20 * time.Millisecond)
 	if err := errors.Join(c.tick(ctx, new(bill), 0), c.tick(ctx, &c.idle, 0)); err != nil { // the second finds all there
 		return err
 	}
 	t := b.table("Cost, for a request for one package that is there",
 		"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs")
-	t.note("A request of a stock of %d, as many as an owner is asked for until she is told that it is low, so the", packagesPerOwner)
-	t.note("counting is in it in part; the other rows are of an owner's first request, less idle ticks. Deletes include those by a TTL")
-	t.note("policy later. Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
+	t.note("As many requests of a stock of %d as an owner is asked for until she is told that it is low, which needs", packagesPerOwner)
+	t.note("some counting; the other rows are of an owner's first request, less idle ticks. Deletes include those by TTL policies.")
+	t.note("Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
 	now, err := c.request(ctx, t)
 	if err != nil {
 		return err
 	}
 	names, untilOver := c.db.Collections, int(c.db.DeliveryTTL/time.Minute)+2
 	lost := late{"request whose trigger was lost, delivered", false, c.answer, 1, names.Deliveries}
-	away := late{"request, requester offline, expired and returned", true, keypackage.ResultNoSession, untilOver, names.KeyPackages}
+	away := late{"request, requester offline, then returned", true, keypackage.ResultNoSession, untilOver, names.KeyPackages}
 	_, err = c.left(ctx, t, lost)
-	offline, awayErr := c.left(ctx, t, away)
-	if err := errors.Join(err, awayErr); err != nil {
+	offline, failed := c.left(ctx, t, away)
+	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
 	c.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
@@ -174,8 +174,7 @@ func (c *costed) request(ctx context.Context, t *table) (each [4]float64, err er
 		return each, err
 	}
 	var claim, push, again bill
-	for i, request := range requests {
-		progress("request %d of %d", i+1, len(requests))
+	for _, request := range requests {
 		once := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push))
 		if err := errors.Join(once, c.claim(ctx, &again, request), c.deliver(ctx, &again)); err != nil {
 			return each, err
@@ -262,8 +261,7 @@ func (b *bench) growth(ctx context.Context) error {
 				return err
 			}
 		}
-		reads := all.price(len(requests), c.db.Collections)[0]
-		t.add(fmt.Sprintf("stock of %d", stock), reads, claims.quantile(0.5))
+		t.add(fmt.Sprintf("stock of %d", stock), all.price(len(requests), c.db.Collections)[0], claims.quantile(0.5))
 	}
 	return nil
 }

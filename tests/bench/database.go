@@ -70,8 +70,8 @@ func (db *database) claimer(publisher claiming.Publisher, now func() time.Time) 
 	return assembly.NewClaimer(db.Config, db.store(), publisher, keypackage.ModeDeliver, now)
 }
 
-// put writes n documents fast. They are made when their turn comes, because all of them would be too many at a time.
-func (db *database) put(ctx context.Context, collection string, n int, make func(i int) (id string, fields any, err error)) error {
+// put writes n documents with their ids fast. They come when it is their turn, because all of them would be too many at a time.
+func (db *database) put(ctx context.Context, collection string, n int, next func(i int) (string, any, error)) error {
 	const atOnce = 500 // small enough for Firestore's limit on the size of a commit
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
@@ -81,7 +81,7 @@ func (db *database) put(ctx context.Context, collection string, n int, make func
 				for i := from; i < min(from+atOnce, n) && err == nil; i++ {
 					var id string
 					var fields any
-					if id, fields, err = make(i); err == nil {
+					if id, fields, err = next(i); err == nil {
 						err = tx.Set(db.in(collection, id), fields)
 					}
 				}

@@ -60,18 +60,14 @@ type call struct {
 
 type callKey struct{}
 
-// TagRPC implements stats.Handler.
+// TagRPC, TagConn, HandleConn and HandleRPC implement stats.Handler. What is not answered is not charged.
 func (m *meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
 	return context.WithValue(ctx, callKey{}, &call{kind: read})
 }
 
-// TagConn implements stats.Handler.
 func (m *meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (m *meter) HandleConn(context.Context, stats.ConnStats)                       {}
 
-// HandleConn implements stats.Handler.
-func (m *meter) HandleConn(context.Context, stats.ConnStats) {}
-
-// HandleRPC implements stats.Handler. What is not answered is not charged.
 func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 	c := ctx.Value(callKey{}).(*call)
 	m.mu.Lock()
@@ -210,7 +206,7 @@ func reasons(c config.Collections) (claim, push []reason) {
 		{operation{update, c.Requests}, 1, "the outcome on the relay's document, for the relay and for people"},
 	}
 	push = []reason{
-		{operation{read, c.Deliveries}, 1, "what is pending, whether somebody else is pushing it (I4), and the outcome to tell (I3)"},
+		{operation{read, c.Deliveries}, 1, "what is pending, whether somebody else pushes it (I4), the outcome to tell (I3)"},
 		{operation{missed, c.Tombstones}, 1, "not deleted meanwhile"},
 		{operation{update, c.Deliveries}, 2, "sending before the push, its result after it: returned only if surely unseen (I5)"},
 	}

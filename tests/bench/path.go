@@ -154,11 +154,10 @@ func (b *bench) usage(ctx context.Context) error {
 	for i, name := range functions {
 		ready[i], before[i] = taken(s.suite.PID(name))
 	}
-	progress("%d requests", b.sizes.served)
 	if _, err := b.ask(ctx, s, requesters, b.sizes.served); err != nil {
 		return err
 	}
-	t := b.table(fmt.Sprintf("What %d requests take of a function", b.sizes.served), "resident MB when ready", "after them", "CPU ms for each")
+	t := b.table(fmt.Sprintf("What %d requests take", b.sizes.served), "resident MB when ready", "after them", "CPU ms for each")
 	t.note("The process is this program, which holds more than what is deployed.")
 	for i, name := range functions {
 		resident, cpu := taken(s.suite.PID(name))
