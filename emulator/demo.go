@@ -83,7 +83,8 @@ func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, page
 		}
 		defer documents.Close()
 		systems[i] = demo.System{
-			Relay: running.Addresses().Relay, Firestore: documents, Deliveries: running.Config().Collections.Deliveries, Patience: patience,
+			Relay: running.Addresses().Relay, Firestore: documents, Patience: patience,
+			Deliveries: running.Config().Collections.Deliveries,
 		}
 		if pages {
 			live, err := page.Start(ctx, 0, running)

@@ -27,7 +27,18 @@ func up(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&opts.Upstream, "upstream", "", "websocket `URL` of the relay behind the gateway, or none (default: an ordinary one is started)")
 	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "", "`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
 	var pagePort int
-	ports := portFlags(flags, &opts.Ports, &pagePort)
+	ports := []port{
+		{"relay-port", "the relay", &opts.Ports.Gateway, 7447},
+		{"page-port", "the live page", &pagePort, 7448},
+		{"firestore-port", "the Firestore emulator", &opts.Ports.Firestore, 8080},
+		{"pubsub-port", "the Pub/Sub emulator", &opts.Ports.PubSub, 8085},
+		{"claim-port", suite.Claim, &opts.Ports.Claim, 8091},
+		{"deliver-port", suite.Deliver, &opts.Ports.Deliver, 8092},
+		{"expire-port", suite.Expire, &opts.Ports.Expire, 8093},
+	}
+	for _, p := range ports {
+		flags.IntVar(p.chosen, p.name, p.standard, "port of "+p.what+"; 0 chooses a free one")
+	}
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
@@ -53,7 +64,7 @@ func up(ctx context.Context, args []string) (err error) {
 	ready := ready{Addresses: s.Addresses(), Page: live.URL()}
 	if *seed {
 		if ready.Seed, err = newSeed(ctx, ready.Relay); err != nil {
-			return err
+			return fmt.Errorf("seed: %w", err)
 		}
 	}
 	if err := announce(os.Stdout, ready, *asJSON); err != nil {
@@ -85,16 +96,13 @@ type seed struct {
 const seedStock = 10
 
 func newSeed(ctx context.Context, relay string) (*seed, error) {
-	key := actors.NewKey()
-	owner, err := actors.ConnectOwner(ctx, relay, key)
+	owner, err := actors.ConnectOwner(ctx, relay, actors.NewKey())
 	if err != nil {
-		return nil, fmt.Errorf("seed: %w", err)
+		return nil, err
 	}
 	defer owner.Disconnect()
-	if _, err := owner.Stockpile(ctx, seedStock); err != nil {
-		return nil, fmt.Errorf("seed: %w", err)
-	}
-	return &seed{key.Pubkey, key.Secret, seedStock}, nil
+	_, err = owner.Stockpile(ctx, seedStock)
+	return &seed{owner.Pubkey, owner.Secret, seedStock}, err
 }
 
 // settings returns the functions' settings that are set in the environment: whatever config.Load asks for, except what the
@@ -114,46 +122,26 @@ func settings() map[string]string {
 	return found
 }
 
-// portFlag is a flag that chooses a port.
-type portFlag struct {
-	name string
-	what string
-	port *int
-}
-
-func portFlags(flags *flag.FlagSet, ports *suite.Ports, page *int) []portFlag {
-	all := []struct {
-		portFlag
-		standard int
-	}{
-		{portFlag{"relay-port", suite.Gateway, &ports.Gateway}, 7447},
-		{portFlag{"page-port", "live page", page}, 7448},
-		{portFlag{"firestore-port", "Firestore emulator", &ports.Firestore}, 8080},
-		{portFlag{"pubsub-port", "Pub/Sub emulator", &ports.PubSub}, 8085},
-		{portFlag{"claim-port", suite.Claim, &ports.Claim}, 8091},
-		{portFlag{"deliver-port", suite.Deliver, &ports.Deliver}, 8092},
-		{portFlag{"expire-port", suite.Expire, &ports.Expire}, 8093},
-	}
-	var out []portFlag
-	for _, p := range all {
-		flags.IntVar(p.port, p.name, p.standard, "port of the "+p.what+"; 0 chooses a free one")
-		out = append(out, p.portFlag)
-	}
-	return out
+// port is one that a flag chooses.
+type port struct {
+	name     string // of the flag
+	what     string
+	chosen   *int
+	standard int
 }
 
 // checkPorts names every port that is taken or asked for twice, and what to do about it, before anything is started.
-func checkPorts(ports []portFlag) error {
+func checkPorts(ports []port) error {
 	var errs []error
-	asked := map[int]portFlag{}
+	asked := map[int]port{}
 	for _, p := range ports {
-		if first, twice := asked[*p.port]; twice && *p.port != 0 {
-			errs = append(errs, fmt.Errorf("-%s and -%s are both %d", first.name, p.name, *p.port))
+		if first, twice := asked[*p.chosen]; twice && *p.chosen != 0 {
+			errs = append(errs, fmt.Errorf("-%s and -%s are both %d", first.name, p.name, *p.chosen))
 		}
-		asked[*p.port] = p
-		err := process.CheckPort(*p.port)
+		asked[*p.chosen] = p
+		err := process.CheckPort(*p.chosen)
 		if errors.Is(err, process.ErrPortInUse) {
-			err = fmt.Errorf("%s: %w; stop it (`lsof -i :%d` shows it) or choose another port with -%s", p.what, err, *p.port, p.name)
+			err = fmt.Errorf("%s: %w; stop it (`lsof -i :%d` shows it) or choose another port with -%s", p.what, err, *p.chosen, p.name)
 		}
 		errs = append(errs, err)
 	}

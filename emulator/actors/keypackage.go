@@ -33,11 +33,7 @@ func verifyKeyPackage(raw string) (*nostr.Event, error) {
 	if event.Kind != keypackage.KindKeyPackage && event.Kind != keypackage.KindAddressableKeyPackage {
 		return event, fmt.Errorf("kind %d instead of a KeyPackage", event.Kind)
 	}
-	var parsed *mls.KeyPackage
-	encoded, err := mls.DecodeContent(event.Content)
-	if err == nil {
-		parsed, err = mls.Parse(encoded)
-	}
+	parsed, err := mls.ParseContent(event.Content)
 	if err == nil {
 		err = mls.Verify(parsed, event.PubKey)
 	}

@@ -3,7 +3,6 @@ package actors
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -70,31 +69,10 @@ func (o *Owner) Delete(ctx context.Context, ids ...string) error {
 	return o.Publish(ctx, event)
 }
 
-// Level is the state of an owner's stock of one ciphersuite, as the relay tells it.
-type Level struct {
-	Ciphersuite string           `json:"ciphersuite"`
-	Count       int              `json:"count"`
-	Level       keypackage.Level `json:"level"`
-}
-
-// SubscribeLevels subscribes to the state of the owner's stock. told is called with each notice that the key of the relay's
-// NIP-11 document has signed, from the goroutine that reads; it must not wait. Subscribing again replaces the subscription, and
-// the state is told anew.
-func (o *Owner) SubscribeLevels(ctx context.Context, told func([]Level)) error {
-	said, err := ReadAnnouncement(ctx, o.url)
-	if err != nil {
-		return err
-	}
-	filter := nostr.Filter{Kinds: []int{said.Notice}, Tags: nostr.TagMap{"p": {o.Pubkey}}}
-	return o.session.subscribe(ctx, "stock", func(raw string) {
-		var notice struct {
-			Rows []Level `json:"rows"`
-		}
-		event, err := keypackage.VerifyEvent(raw)
-		if err == nil && event.PubKey == said.Pubkey && json.Unmarshal([]byte(event.Content), &notice) == nil {
-			told(notice.Rows)
-		}
-	}, filter)
+// Subscribe opens a subscription, or replaces it. told is called with each event, as the relay wrote it, from the goroutine that
+// reads; it must not wait.
+func (o *Owner) Subscribe(ctx context.Context, id string, filter nostr.Filter, told func(raw string)) error {
+	return o.session.subscribe(ctx, id, told, filter)
 }
 
 // Stock asks the relay for the owner's KeyPackages and returns them oldest first. All of them have been verified.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/nbd-wtf/go-nostr"
 )
@@ -38,6 +39,9 @@ type session struct {
 // connect opens a session and authenticates it (NIP-42). ctx bounds the opening only.
 func connect(ctx context.Context, url string, key Key) (*session, error) {
 	conn, err := nostr.NewConnection(ctx, url, addressOf(key), nil)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("nothing answers at %s (%w)", url, syscall.ECONNREFUSED) // what the layers below say of it helps nobody
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)
 	}

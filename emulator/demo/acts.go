@@ -38,7 +38,7 @@ func ordinaryClient(ctx context.Context, a *act) error {
 	}
 	a.tell("Alice", append(arrivalsOf(received[:1]), end))
 	if err := a.compare(received, published[:1]); err != nil {
-		return fmt.Errorf("Alice %w", err)
+		return fmt.Errorf("%s %w", "Alice", err)
 	}
 	return a.stock(ctx, "Bob", bob, published[1:])
 }

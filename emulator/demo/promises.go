@@ -86,7 +86,7 @@ func (a *act) compare(received []actors.KeyPackage, wanted []*nostr.Event) error
 	if len(wanted) > 1 {
 		a.log.saw("they are the oldest %d, all different, byte for byte as published", len(wanted))
 	} else {
-		a.log.saw("it is the oldest, byte for byte as published")
+		a.log.saw("it is the one whose turn it was, byte for byte as published")
 	}
 	a.log.saw("event id, event signature, MLS signatures and the owner's identity verify")
 	return nil

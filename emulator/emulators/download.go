@@ -164,6 +164,7 @@ func (b *bar) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	b.told = min(10*b.done/b.total, 10)
-	b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB", strings.Repeat("##", int(b.told)), 10*b.told, float64(b.done)/1e6, float64(b.total)/1e6))
+	b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB",
+		strings.Repeat("##", int(b.told)), 10*b.told, float64(b.done)/1e6, float64(b.total)/1e6))
 	return len(p), nil
 }

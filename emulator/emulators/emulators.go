@@ -19,10 +19,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 )
 
-// startTimeout bounds the start of one emulator: 2 s on an idle machine with two cores, more than 90 s on one that is
-// overloaded thirty times. An emulator that ends is noticed at once.
-const startTimeout = 5 * time.Minute
-
 // Options says how to start the emulators. The zero value is good.
 type Options struct {
 	FirestorePort int          // 0 chooses a free one
@@ -33,23 +29,15 @@ type Options struct {
 	Progress      func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
 }
 
-// Emulators is a running pair. What they store lives in memory and ends with them.
+// Emulators is a running pair. Each may be stopped or killed, and then started again, at the same address and without its data,
+// which lives in memory. The addresses are in the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
 type Emulators struct {
-	Firestore *Emulator
-	PubSub    *Emulator
+	Firestore *process.Process
+	PubSub    *process.Process
 
 	triggers *triggers
 	tempDir  string
 }
-
-// Emulator is one of the pair. It may be stopped or killed, and then started again, at the same address and without its data.
-type Emulator struct {
-	process.Server
-	port int
-}
-
-// Addr is host:port, the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
-func (e *Emulator) Addr() string { return process.Addr(e.port) }
 
 // Start finds or downloads and starts both emulators and returns when they serve. The caller must call Stop; should this
 // program end without doing so, the emulators end with it (on Linux). ctx bounds the start only.
@@ -81,19 +69,19 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 	if !opts.LongLived {
 		jvm = append(jvm, shortLived...)
 	}
-	emulator := func(p product, jar, log string, port int, args ...string) (*Emulator, error) {
+	emulator := func(p product, jar, log string, port int, args ...string) (*process.Process, error) {
 		port, err := process.ChoosePort(port)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.title, err)
 		}
 		args = slices.Concat(jvm, []string{"-cp", jar, p.mainClass, "--host=127.0.0.1", fmt.Sprintf("--port=%d", port)}, args)
-		return &Emulator{process.Server{
-			Spec:   process.Spec{Name: p.title, Path: installed.Java, Args: args, LogFile: filepath.Join(logDir, log)},
-			Ready:  process.ServesHTTP("http://" + process.Addr(port) + "/"),
-			Within: startTimeout,
-		}, port}, nil
+		return &process.Process{
+			Name: p.title, Path: installed.Java, Args: args, LogFile: filepath.Join(logDir, log), Port: port,
+			Ready: process.ServesHTTP("http://" + process.Addr(port) + "/"),
+		}, nil
 	}
-	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, "--functions_emulator="+e.triggers.addr)
+	functions := "--functions_emulator=" + e.triggers.addr
+	e.Firestore, err = emulator(firestoreProduct, installed.Firestore, "firestore.log", opts.FirestorePort, functions)
 	if err != nil {
 		return err
 	}
@@ -103,7 +91,7 @@ func (e *Emulators) start(ctx context.Context, installed Installation, opts Opti
 	return startBoth(ctx, opts.Progress, e.Firestore, e.PubSub)
 }
 
-func startBoth(ctx context.Context, progress func(string), both ...*Emulator) error {
+func startBoth(ctx context.Context, progress func(string), both ...*process.Process) error {
 	var group errgroup.Group
 	for _, emulator := range both {
 		group.Go(func() error {
@@ -129,7 +117,7 @@ var shortLived = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
 // Stop ends both emulators and returns when their processes are gone.
 func (e *Emulators) Stop() error {
 	var errs []error
-	for _, emulator := range []*Emulator{e.Firestore, e.PubSub} {
+	for _, emulator := range []*process.Process{e.Firestore, e.PubSub} {
 		if emulator != nil {
 			errs = append(errs, emulator.Stop())
 		}

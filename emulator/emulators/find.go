@@ -196,7 +196,8 @@ func (s search) missing(lacking []product, cause error) error {
 	default:
 		install = "gcloud components install " + list(func(p product) string { return p.component }, " ")
 	}
-	return fmt.Errorf("not installed: %s, and the download failed: %w\nInstall with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar",
+	return fmt.Errorf("not installed: %s, and the download failed: %w\n"+
+		"Install with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar",
 		list(func(p product) string { return p.title }, ", "), cause, install, DownloadVariable,
 		list(func(p product) string { return p.variable }, " and "))
 }

@@ -32,8 +32,8 @@ var (
 var javaReleases = map[string]release{
 	"linux/amd64":  javaRelease("x64_linux", "a4b0015872758aac6a5d17139e952a3951ee536ae6d9a99828823a80a71add56", "*/bin/java"),
 	"linux/arm64":  javaRelease("aarch64_linux", "bab3f352fc7144ac1435924f056872d16f4b32c8bcda58b9a77b636eb1c664f4", "*/bin/java"),
-	"darwin/arm64": javaRelease("aarch64_mac", "9fb89125d5807f42cec588824fde487be42273a89c55ccfc5f44efda64e03e2c", "*/Contents/Home/bin/java"),
-	"darwin/amd64": javaRelease("x64_mac", "f2c7454f7aba076cd414887b31da92e4a50fda7a13d97f6e295c911af60de0b6", "*/Contents/Home/bin/java"),
+	"darwin/arm64": javaRelease("aarch64_mac", "9fb89125d5807f42cec588824fde487be42273a89c55ccfc5f44efda64e03e2c", "*/*/Home/bin/java"),
+	"darwin/amd64": javaRelease("x64_mac", "f2c7454f7aba076cd414887b31da92e4a50fda7a13d97f6e295c911af60de0b6", "*/*/Home/bin/java"),
 }
 
 func javaRelease(machine, sha256, inside string) release {

@@ -72,7 +72,8 @@ func (e *Emulators) OnCreate(ctx context.Context, trigger Trigger, handler http.
 	if err != nil {
 		return err
 	}
-	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s", e.Firestore.Addr(), trigger.Project, trigger.ID)
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s",
+		e.Firestore.Addr(), trigger.Project, trigger.ID)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err

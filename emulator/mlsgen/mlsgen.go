@@ -3,8 +3,10 @@
 package mlsgen
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -33,20 +35,41 @@ type Options struct {
 
 // New makes one KeyPackage and returns its encoding, not framed. Safe for concurrent use, if Options.Rand is.
 func New(o Options) ([]byte, error) {
-	if err := o.setDefaults(); err != nil {
-		return nil, err
+	identity, err := hex.DecodeString(o.Owner)
+	if err != nil || len(identity) != 32 {
+		return nil, fmt.Errorf("mlsgen: the owner is not 64 hex digits, but %d characters", len(o.Owner))
 	}
+	o.setDefaults()
 	algorithms, ok := suites[o.Ciphersuite]
 	if !ok {
 		return nil, fmt.Errorf("mlsgen: cannot make a KeyPackage of suite %v", o.Ciphersuite)
 	}
-	signer, err := algorithms.newSigner(o.Rand)
-	if err != nil {
-		return nil, fmt.Errorf("mlsgen: signature key: %w", err)
+	signer, errSigner := algorithms.newSigner(o.Rand)
+	initKey, errInit := algorithms.newPublicKey(o.Rand)
+	encryptionKey, errEncryption := algorithms.newPublicKey(o.Rand)
+	if err := errors.Join(errSigner, errInit, errEncryption); err != nil {
+		return nil, fmt.Errorf("mlsgen: make keys: %w", err)
 	}
-	kp, err := unsigned(o, algorithms.newPublicKey, signer.public)
-	if err != nil {
-		return nil, err
+	kp := &mls.KeyPackage{
+		Version:     mls.VersionMLS10,
+		Ciphersuite: o.Ciphersuite,
+		InitKey:     initKey,
+		LeafNode: mls.LeafNode{
+			EncryptionKey: encryptionKey,
+			SignatureKey:  signer.public,
+			Credential:    mls.Credential{Type: mls.CredentialBasic, Data: identity},
+			Capabilities: mls.Capabilities{ // those of a Marmot client
+				Versions:     []uint16{mls.VersionMLS10},
+				Ciphersuites: []mls.Ciphersuite{o.Ciphersuite},
+				Extensions:   []mls.ExtensionType{mls.ExtensionAppDataDictionary, mls.ExtensionLastResort, extensionMarmotGroupData},
+				Credentials:  []mls.CredentialType{mls.CredentialBasic},
+			},
+			Source:   mls.SourceKeyPackage,
+			Lifetime: mls.Lifetime{NotBefore: uint64(o.NotBefore.Unix()), NotAfter: uint64(o.NotAfter.Unix())},
+		},
+	}
+	if o.LastResort {
+		kp.Extensions = []mls.Extension{{Type: mls.ExtensionLastResort}}
 	}
 	if o.Edit != nil {
 		o.Edit(kp)
@@ -65,13 +88,8 @@ func Frame(keyPackage []byte) []byte {
 	return append([]byte{0, 1, 0, 5}, keyPackage...)
 }
 
-func (o *Options) setDefaults() error {
-	if len(o.Owner) != 64 {
-		return fmt.Errorf("mlsgen: owner has %d characters, want 64 hex digits", len(o.Owner))
-	}
-	if o.Ciphersuite == 0 {
-		o.Ciphersuite = mls.X25519AES128Ed25519
-	}
+func (o *Options) setDefaults() {
+	o.Ciphersuite = cmp.Or(o.Ciphersuite, mls.X25519AES128Ed25519)
 	if o.NotBefore.IsZero() {
 		o.NotBefore = time.Now().Add(-time.Hour)
 	}
@@ -80,48 +98,5 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
-	}
-	return nil
-}
-
-func unsigned(o Options, newPublicKey func(io.Reader) ([]byte, error), signatureKey []byte) (*mls.KeyPackage, error) {
-	identity, err := hex.DecodeString(o.Owner)
-	if err != nil {
-		return nil, fmt.Errorf("mlsgen: owner: %w", err)
-	}
-	initKey, err := newPublicKey(o.Rand)
-	if err != nil {
-		return nil, fmt.Errorf("mlsgen: init key: %w", err)
-	}
-	encryptionKey, err := newPublicKey(o.Rand)
-	if err != nil {
-		return nil, fmt.Errorf("mlsgen: encryption key: %w", err)
-	}
-	kp := &mls.KeyPackage{
-		Version:     mls.VersionMLS10,
-		Ciphersuite: o.Ciphersuite,
-		InitKey:     initKey,
-		LeafNode: mls.LeafNode{
-			EncryptionKey: encryptionKey,
-			SignatureKey:  signatureKey,
-			Credential:    mls.Credential{Type: mls.CredentialBasic, Data: identity},
-			Capabilities:  capabilities(o.Ciphersuite),
-			Source:        mls.SourceKeyPackage,
-			Lifetime:      mls.Lifetime{NotBefore: uint64(o.NotBefore.Unix()), NotAfter: uint64(o.NotAfter.Unix())},
-		},
-	}
-	if o.LastResort {
-		kp.Extensions = []mls.Extension{{Type: mls.ExtensionLastResort}}
-	}
-	return kp, nil
-}
-
-// capabilities are those of a Marmot client.
-func capabilities(suite mls.Ciphersuite) mls.Capabilities {
-	return mls.Capabilities{
-		Versions:     []uint16{mls.VersionMLS10},
-		Ciphersuites: []mls.Ciphersuite{suite},
-		Extensions:   []mls.ExtensionType{mls.ExtensionAppDataDictionary, mls.ExtensionLastResort, extensionMarmotGroupData},
-		Credentials:  []mls.CredentialType{mls.CredentialBasic},
 	}
 }

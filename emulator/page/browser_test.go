@@ -26,7 +26,7 @@ import (
 // The page at two widths, played by keyboard alone in a real browser.
 func TestPlayedByKeyboard(t *testing.T) {
 	page, _ := start(t)
-	for _, width := range []int64{1200, 390} {
+	for _, width := range []int64{1280, 390} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
 			b := open(t, page, width)
 			b.press(`[data-post="/play/publish"]`)
@@ -41,7 +41,7 @@ func TestPlayedByKeyboard(t *testing.T) {
 
 			b.press(`[data-post="/play/leave"]`)
 			b.await("#requests li:first-child", "2 waiting")
-			b.await("#waiting", "One of Bob's waits for Alice")
+			b.await("#waiting", "Bob's KeyPackage waits for Alice")
 			b.press(`[data-post="/play/return"]`)
 			b.await("#requests li:first-child", "2 delivered")
 			b.await("#waiting", "Nothing.")

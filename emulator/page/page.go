@@ -24,23 +24,12 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/trace"
 )
 
 //go:embed index.html
 var index string
-
-// System is the running suite as the page sees it.
-type System interface {
-	Addresses() suite.Addresses
-	Config() config.Config
-	Documents(ctx context.Context) (*firestore.Client, error)
-	LogFile(name string) string
-	PID(name string) int
-	Restart(ctx context.Context, name string) error
-}
 
 // refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs the emulator
 // some reads.
@@ -52,7 +41,7 @@ const patience = 30 * time.Second
 // Page is the page of one suite. It is safe for concurrent use.
 type Page struct {
 	hosts  []string // by which browsers may call it
-	system System
+	system *suite.Suite
 	client *firestore.Client
 	store  *store.Store
 	watch  *watch
@@ -61,25 +50,23 @@ type Page struct {
 }
 
 // Start serves the page on a port of 127.0.0.1; 0 is any. The caller must call Stop before the suite's.
-func Start(ctx context.Context, port int, system System) (*Page, error) {
+func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 	client, err := system.Documents(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
-	listener, err := net.Listen("tcp", process.Addr(port))
+	listener, err := process.Listen(port)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("page: %w", err), client.Close())
 	}
-	address := listener.Addr().(*net.TCPAddr)
-	settings := system.Config()
+	address, settings := listener.Addr().(*net.TCPAddr), system.Config()
 	p := &Page{
 		hosts:  []string{address.String(), fmt.Sprintf("localhost:%d", address.Port)},
 		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
 		people: newPeople(system.Addresses().Relay),
 	}
 	p.watch = newWatch(p)
-	p.server = &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = p.server.Serve(listener) }()
+	p.server = process.Serve(listener, p.handler())
 	return p, nil
 }
 
@@ -96,12 +83,8 @@ func (p *Page) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", p.serveIndex)
 	mux.HandleFunc("GET /events", p.serveEvents)
 	mux.HandleFunc("GET /story/{request}", p.serveStory)
-	mux.HandleFunc("POST /play/{action}", func(w http.ResponseWriter, r *http.Request) {
-		p.act(w, r, func(ctx context.Context) (string, error) { return p.people.play(ctx, r.PathValue("action")) })
-	})
-	mux.HandleFunc("POST /crash/{name}", func(w http.ResponseWriter, r *http.Request) {
-		p.act(w, r, func(ctx context.Context) (string, error) { return p.crash(ctx, r.PathValue("name")) })
-	})
+	mux.HandleFunc("POST /play/{what}", act(p.people.play))
+	mux.HandleFunc("POST /crash/{what}", act(p.crash))
 	return p.ownHostOnly(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -168,25 +151,23 @@ func (p *Page) serveStory(w http.ResponseWriter, r *http.Request) {
 }
 
 // act does what a button says and tells how it went.
-func (p *Page) act(w http.ResponseWriter, r *http.Request, do func(context.Context) (string, error)) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	told, err := do(ctx)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		told = err.Error()
+func act(do func(ctx context.Context, what string) (string, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		told, err := do(ctx, r.PathValue("what"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(told))
 	}
-	_, _ = w.Write([]byte(told))
 }
 
 func (p *Page) crash(ctx context.Context, name string) (string, error) {
 	if !slices.Contains(entryPoints, name) {
 		return "", fmt.Errorf("%q is no function", name)
 	}
-	if err := p.system.Restart(ctx, name); err != nil {
-		return "", err
-	}
-	return name + " was killed and runs again", nil
+	return name + " was killed and runs again", p.system.Restart(ctx, name)
 }

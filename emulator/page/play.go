@@ -47,19 +47,13 @@ func (c *people) known() (names map[string]string, offline int) {
 
 // play plays an action and tells what happened.
 func (c *people) play(ctx context.Context, action string) (string, error) {
-	switch action {
-	case "publish":
-		return c.publish(ctx)
-	case "ask":
-		return c.ask(ctx)
-	case "read":
-		return c.read(ctx)
-	case "leave":
-		return c.askAndLeave(ctx)
-	case "return":
-		return c.comeBack(ctx)
+	play, ok := map[string]func(context.Context) (string, error){
+		"publish": c.publish, "ask": c.ask, "read": c.read, "leave": c.askAndLeave, "return": c.comeBack,
+	}[action]
+	if !ok {
+		return "", fmt.Errorf("nobody plays %q", action)
 	}
-	return "", fmt.Errorf("nobody plays %q", action)
+	return play(ctx)
 }
 
 func (c *people) publish(ctx context.Context) (string, error) {
@@ -68,10 +62,12 @@ func (c *people) publish(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer bob.Disconnect()
-	if _, err := bob.Stockpile(ctx, published); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("Bob published %d KeyPackages and went offline", published), nil
+	_, err = bob.Stockpile(ctx, published)
+	return fmt.Sprintf("Bob published %d KeyPackages and went offline", published), err
+}
+
+func (c *people) question() actors.Question {
+	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: wanted}
 }
 
 func (c *people) ask(ctx context.Context) (string, error) {
@@ -84,7 +80,7 @@ func (c *people) ask(ctx context.Context) (string, error) {
 		return "", err
 	}
 	asked := time.Now()
-	request, err := alice.Ask(ctx, actors.Question{Owners: []string{c.bob.Pubkey}, Min: wanted})
+	request, err := alice.Ask(ctx, c.question())
 	if err != nil {
 		return "", err
 	}
@@ -96,8 +92,7 @@ func (c *people) ask(ctx context.Context) (string, error) {
 	for _, row := range outcome.Rows {
 		granted += row.Granted
 	}
-	received, err := alice.AwaitKeyPackages(ctx, granted)
-	return c.got(name, received, asked), err
+	return got(ctx, name, alice, granted, asked)
 }
 
 // read is what every Nostr client does: it subscribes, and leaves at EOSE.
@@ -112,8 +107,17 @@ func (c *people) read(ctx context.Context) (string, error) {
 	if err := alice.Subscribe(ctx, "bob", filter); err != nil {
 		return "", err
 	}
-	received, err := alice.AwaitKeyPackages(ctx, 0)
-	return c.got(name, received, asked), err
+	return got(ctx, name, alice, 0, asked)
+}
+
+// got waits for n KeyPackages and tells of all that have come.
+func got(ctx context.Context, name string, alice *actors.Requester, n int, asked time.Time) (string, error) {
+	received, err := alice.AwaitKeyPackages(ctx, n)
+	if len(received) == 0 {
+		return name + " was told that there is nothing for her", err
+	}
+	last := received[len(received)-1].At.Sub(asked)
+	return fmt.Sprintf("%s got %d of Bob's KeyPackages, the last after %d ms", name, len(received), last.Milliseconds()), err
 }
 
 // askAndLeave asks without listening, and is gone: what she is granted waits for her.
@@ -126,7 +130,7 @@ func (c *people) askAndLeave(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer alice.Disconnect()
-	if _, err := alice.Ask(ctx, actors.Question{Owners: []string{c.bob.Pubkey}, Min: wanted}); err != nil {
+	if _, err := alice.Ask(ctx, c.question()); err != nil {
 		return "", err
 	}
 	c.mu.Lock()
@@ -137,30 +141,20 @@ func (c *people) askAndLeave(ctx context.Context) (string, error) {
 
 // comeBack brings the one back who has been away longest. She only listens.
 func (c *people) comeBack(ctx context.Context) (string, error) {
-	alice := c.longestAway()
-	if alice == nil {
+	c.mu.Lock()
+	if len(c.offline) == 0 {
+		c.mu.Unlock()
 		return "", errors.New("nobody is offline")
 	}
+	alice := c.offline[0]
+	name := c.names[alice.Pubkey]
+	c.offline = c.offline[1:]
+	c.mu.Unlock()
 	if err := alice.Connect(ctx); err != nil {
 		return "", err
 	}
 	time.AfterFunc(patience, alice.Disconnect) // what waits for her comes by itself
-	if err := alice.Listen(ctx, c.bob.Pubkey); err != nil {
-		return "", err
-	}
-	names, _ := c.known()
-	return names[alice.Pubkey] + " is back and listens for half a minute; she does not ask again", nil
-}
-
-func (c *people) longestAway() *actors.Requester {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.offline) == 0 {
-		return nil
-	}
-	alice := c.offline[0]
-	c.offline = c.offline[1:]
-	return alice
+	return name + " is back and listens for half a minute; she does not ask again", alice.Listen(ctx, c.bob.Pubkey)
 }
 
 func (c *people) newAlice(ctx context.Context) (*actors.Requester, string, error) {
@@ -173,12 +167,4 @@ func (c *people) newAlice(ctx context.Context) (*actors.Requester, string, error
 	name := fmt.Sprintf("Alice %d", len(c.names)) // Bob is one of them
 	c.names[alice.Pubkey] = name
 	return alice, name, nil
-}
-
-func (c *people) got(name string, received []actors.KeyPackage, asked time.Time) string {
-	if len(received) == 0 {
-		return name + " was told that there is nothing for her"
-	}
-	last := received[len(received)-1].At.Sub(asked)
-	return fmt.Sprintf("%s got %d of Bob's KeyPackages, the last after %d ms", name, len(received), last.Milliseconds())
 }

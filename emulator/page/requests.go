@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -43,7 +44,7 @@ type documents struct {
 	requests   []keypackage.RequestDocument
 	claims     []keypackage.Claim
 	deliveries []keypackage.Delivery
-	owners     map[string]int // how many documents each has in stock
+	owners     map[string]bool
 }
 
 // shownOfDelivery is all of a delivery but the package.
@@ -53,7 +54,7 @@ var shownOfDelivery = []string{
 }
 
 func (p *Page) documents(ctx context.Context) (*documents, error) {
-	names, d := p.system.Config().Collections, &documents{owners: map[string]int{}}
+	names, d := p.system.Config().Collections, &documents{owners: map[string]bool{}}
 	newest := func(collection, by string, limit int, fields ...string) firestore.Query {
 		return p.client.Collection(collection).OrderBy(by, firestore.Desc).Select(fields...).Limit(limit)
 	}
@@ -77,18 +78,18 @@ func (p *Page) documents(ctx context.Context) (*documents, error) {
 		return nil, err
 	}
 	for _, snap := range stock {
-		d.own(keypackage.Document(snap.Data()).Text(keypackage.FieldOwner), 1)
+		d.own(keypackage.Document(snap.Data()).Text(keypackage.FieldOwner))
 	}
 	for _, claim := range d.claims {
-		d.own(claim.Owner, 0)
+		d.own(claim.Owner)
 	}
 	return d, nil
 }
 
 // own notes an owner, unless it is rubbish.
-func (d *documents) own(pubkey string, packages int) {
+func (d *documents) own(pubkey string) {
 	if keypackage.IsPubkey(pubkey) {
-		d.owners[pubkey] += packages
+		d.owners[pubkey] = true
 	}
 }
 
@@ -106,16 +107,16 @@ func decode[T any](found *firestore.DocumentIterator) ([]T, error) {
 }
 
 // lines tells of each request, newest first.
-func (d *documents) lines() []request {
+func (d *documents) lines() []*request {
 	byID := map[string]*request{}
 	for _, doc := range d.requests {
-		byID[doc.ID] = &request{ID: doc.ID, Way: "447", Owners: []string{}, Received: doc.ReceivedAt}
+		byID[doc.ID] = &request{ID: doc.ID, Way: "447", Received: doc.ReceivedAt}
 	}
 	claims := map[string][]keypackage.Claim{}
 	for _, c := range d.claims {
 		claims[c.RequestID] = append(claims[c.RequestID], c)
-		if byID[c.RequestID] == nil {
-			byID[c.RequestID] = &request{ID: c.RequestID, Owners: []string{}, Received: c.CreatedAt}
+		if byID[c.RequestID] == nil { // a REQ, or one whose document is gone
+			byID[c.RequestID] = &request{ID: c.RequestID, Received: c.CreatedAt}
 		}
 	}
 	for _, delivery := range d.deliveries { // only they know when a REQ came
@@ -126,18 +127,17 @@ func (d *documents) lines() []request {
 	for id, all := range claims {
 		byID[id].claimed(all)
 	}
-	for i := range d.deliveries {
-		for _, id := range d.deliveries[i].RequestIDs {
+	for _, delivery := range d.deliveries {
+		for _, id := range delivery.RequestIDs {
 			if r := byID[id]; r != nil {
-				r.delivers(&d.deliveries[i])
+				r.delivers(&delivery)
 			}
 		}
 	}
-	lines := []request{}
-	for _, r := range byID {
-		lines = append(lines, *r)
-	}
-	slices.SortFunc(lines, func(a, b request) int { return cmp.Or(b.Received.Compare(a.Received), cmp.Compare(a.ID, b.ID)) })
+	lines := slices.AppendSeq([]*request{}, maps.Values(byID)) // never null for the browser
+	slices.SortFunc(lines, func(a, b *request) int {
+		return cmp.Or(b.Received.Compare(a.Received), cmp.Compare(a.ID, b.ID))
+	})
 	return lines[:min(len(lines), requestsShown)]
 }
 
@@ -150,7 +150,7 @@ func (r *request) claimed(claims []keypackage.Claim) {
 		r.Outcome = string(answer.Outcome())
 	}
 	for _, c := range claims {
-		r.Requester, r.Owners = c.Requester, slices.Concat(c.Owners)
+		r.Requester, r.Owners = c.Requester, c.Owners
 		r.Requested, r.Granted = r.Requested+c.Requested, r.Granted+c.Granted
 		r.later(&r.Claim, c.CreatedAt)
 		r.Way = way(c)
@@ -222,7 +222,8 @@ func (d *documents) waiting() []waiting {
 	for _, w := range d.deliveries {
 		if w.Open() {
 			all = append(all, waiting{
-				keypackage.DeliveryID(w.RequestID, w.PackageID), w.RequestID, w.Requester, w.Owner, cmp.Or(string(w.LastResult), "not pushed yet"), w.ExpiresAt,
+				keypackage.DeliveryID(w.RequestID, w.PackageID), w.RequestID, w.Requester, w.Owner,
+				cmp.Or(string(w.LastResult), "not pushed yet"), w.ExpiresAt,
 			})
 		}
 	}

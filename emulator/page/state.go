@@ -17,7 +17,7 @@ type state struct {
 	People     []person          `json:"people"`
 	Names      map[string]string `json:"names"` // of those whom the page plays, by public key
 	Offline    int               `json:"offline"`
-	Requests   []request         `json:"requests"`   // newest first
+	Requests   []*request        `json:"requests"`   // newest first
 	Deliveries map[string]int    `json:"deliveries"` // by state, of those that are shown
 	Waiting    []waiting         `json:"waiting"`
 	Functions  []function        `json:"functions"`
@@ -37,21 +37,19 @@ const (
 	peopleShown     = 16
 )
 
-// stockAge is for how long a stock that nothing has happened to is not read again: what changes then is what expires.
-const stockAge = 3 * time.Second
+// stockAge is for how long a stock is not read again: sixteen of them cost more reads than all the rest.
+const stockAge = time.Second
 
 // watch reads the state. Whoever looks soon after somebody else is given the same.
 type watch struct {
 	page *Page
 
-	mu      sync.Mutex
-	at      time.Time
-	encoded []byte
-	logs    []*logFile
-
+	mu       sync.Mutex
+	at       time.Time
+	encoded  []byte
+	logs     []*logFile
 	people   []person
 	peopleAt time.Time
-	cause    string // what has been read apart from the people: they change with it
 }
 
 func newWatch(p *Page) *watch {
@@ -83,51 +81,40 @@ func (w *watch) look(ctx context.Context) []byte {
 }
 
 func (w *watch) read(ctx context.Context) ([]byte, error) {
-	for _, log := range w.logs {
-		if err := log.follow(); err != nil {
-			return nil, err
-		}
-	}
 	documents, err := w.page.documents(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.readPeople(ctx, documents); err != nil {
-		return nil, err
-	}
-	s := state{
-		People: w.people, Requests: documents.lines(), Deliveries: documents.states(), Waiting: documents.waiting(),
-	}
+	s := state{Requests: documents.lines(), Deliveries: documents.states(), Waiting: documents.waiting()}
 	s.Names, s.Offline = w.page.people.known()
+	if time.Since(w.peopleAt) >= stockAge {
+		if w.people, err = w.page.stocks(ctx, documents.owners, s.Names); err != nil {
+			return nil, err
+		}
+		w.peopleAt = time.Now()
+	}
+	s.People = w.people
 	for _, log := range w.logs {
+		if err := log.follow(); err != nil {
+			return nil, err
+		}
 		s.Functions = append(s.Functions, log.function)
 	}
 	return json.Marshal(s)
 }
 
-// readPeople reads the stocks again if something has happened, or time has passed.
-func (w *watch) readPeople(ctx context.Context, d *documents) error {
-	cause, err := json.Marshal([]any{d.owners, d.lines(), d.states()})
-	if err != nil || string(cause) == w.cause && time.Since(w.peopleAt) < stockAge {
-		return err
-	}
-	people := []person{}
-	for _, owner := range w.order(d.owners) {
-		stock, err := w.page.store.Holdings(ctx, owner, time.Now())
-		if err != nil {
-			return err
-		}
-		people = append(people, person{owner, stock})
-	}
-	w.people, w.peopleAt, w.cause = people, time.Now(), string(cause)
-	return nil
-}
-
-// order puts those first who have a name, and leaves out who is too many.
-func (w *watch) order(owners map[string]int) []string {
-	names, _ := w.page.people.known()
+// stocks reads what owners have, those first who have a name, and leaves out who is too many.
+func (p *Page) stocks(ctx context.Context, owners map[string]bool, names map[string]string) ([]person, error) {
 	all := slices.SortedFunc(maps.Keys(owners), func(a, b string) int {
 		return cmp.Or(-cmp.Compare(names[a], names[b]), cmp.Compare(a, b))
 	})
-	return all[:min(len(all), peopleShown)]
+	people := []person{}
+	for _, owner := range all[:min(len(all), peopleShown)] {
+		stock, err := p.store.Holdings(ctx, owner, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		people = append(people, person{owner, stock})
+	}
+	return people, nil
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -45,8 +46,8 @@ func stubborn() {
 
 // parent starts a child of its own, says its pid, and waits to be killed.
 func parent() {
-	child, err := Start(Spec{Name: "child", Path: os.Args[0], Args: []string{"serve", os.Args[2]}, LogFile: os.Args[3]})
-	if err != nil {
+	child := Process{Name: "child", Path: os.Args[0], Args: []string{"serve", os.Args[2]}, LogFile: os.Args[3], Ready: Listens(os.Args[2])}
+	if err := child.Start(context.Background()); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -56,31 +57,45 @@ func parent() {
 
 func TestStopEndsTheProcess(t *testing.T) {
 	t.Parallel()
-	p, addr := startServing(t, "serve")
+	p, addr, failed := startServing(t, "serve")
 	if err := p.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	assertGone(t, p, addr)
+	assertGone(t, p, addr, failed)
 }
 
 func TestKillEndsAProcessThatIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
-	p, addr := startServing(t, "stubborn")
+	p, addr, failed := startServing(t, "stubborn")
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	assertGone(t, p, addr)
+	assertGone(t, p, addr, failed)
 	if err := p.Stop(); err != nil {
 		t.Errorf("Stop of an ended process: %v", err)
 	}
 }
 
-func TestAwaitReadyShowsWhyTheProcessEnded(t *testing.T) {
+func TestStartShowsWhyTheProcessEnded(t *testing.T) {
 	t.Parallel()
-	p := start(t, "fail")
-	err := p.AwaitReady(t.Context(), Listens(Addr(freePort(t))))
+	err := newProcess(t, "fail", Addr(freePort(t))).Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no configuration") {
 		t.Errorf("error %v, want exit status and output", err)
+	}
+}
+
+func TestAProcessThatEndsByItselfIsReportedAndCanBeStartedAgain(t *testing.T) {
+	t.Parallel()
+	p, _, failed := startServing(t, "serve")
+	first := p.PID()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !strings.Contains(err.Error(), "serve ended by itself (signal: killed)") {
+		t.Errorf("reported %v", err)
+	}
+	if err := p.Start(t.Context()); err != nil || p.PID() == first {
+		t.Errorf("started again as %d after %d: %v", p.PID(), first, err)
 	}
 }
 
@@ -123,24 +138,26 @@ func TestCheckPortNamesATakenPort(t *testing.T) {
 	}
 }
 
-func start(t *testing.T, args ...string) *Process {
+func newProcess(t *testing.T, how, addr string) *Process {
 	t.Helper()
-	p, err := Start(Spec{Name: args[0], Path: os.Args[0], Args: args, LogFile: filepath.Join(t.TempDir(), "log")})
-	if err != nil {
-		t.Fatal(err)
+	p := &Process{
+		Name: how, Path: os.Args[0], Args: []string{how, addr}, LogFile: filepath.Join(t.TempDir(), "log"),
+		Ready: Listens(addr), Failed: make(chan error, 1),
 	}
 	t.Cleanup(func() { _ = p.Kill() })
 	return p
 }
 
-func startServing(t *testing.T, how string) (*Process, string) {
+func startServing(t *testing.T, how string) (p *Process, addr string, failed <-chan error) {
 	t.Helper()
-	addr := Addr(freePort(t))
-	p := start(t, how, addr)
-	if err := p.AwaitReady(t.Context(), ServesHTTP("http://"+addr)); err != nil {
+	addr = Addr(freePort(t))
+	p = newProcess(t, how, addr)
+	reports := make(chan error, 1)
+	p.Ready, p.Failed = ServesHTTP("http://"+addr), reports
+	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return p, addr
+	return p, addr, reports
 }
 
 func freePort(t *testing.T) int {
@@ -152,7 +169,7 @@ func freePort(t *testing.T) int {
 	return port
 }
 
-func assertGone(t *testing.T, p *Process, addr string) {
+func assertGone(t *testing.T, p *Process, addr string, failed <-chan error) {
 	t.Helper()
 	if err := syscall.Kill(p.PID(), 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is still there: %v", p.PID(), err)
@@ -160,8 +177,10 @@ func assertGone(t *testing.T, p *Process, addr string) {
 	if err := Listens(addr)(t.Context()); err == nil {
 		t.Errorf("something still listens at %s", addr)
 	}
-	if err := p.Err(); err != nil {
+	select {
+	case err := <-failed:
 		t.Errorf("a stopped process counts as failed: %v", err)
+	default:
 	}
 }
 

@@ -5,8 +5,7 @@ package relaytest
 import (
 	"context"
 	"log/slog"
-	"net"
-	"net/http"
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/upstream"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
@@ -34,6 +34,9 @@ type Relay struct {
 	t      testing.TB
 	issuer *identity.Issuer
 }
+
+// closeWithin bounds the end of a gateway; nothing waits for it to pass.
+const closeWithin = time.Minute
 
 // Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls
 // emutest.Main.
@@ -54,48 +57,37 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	t.Cleanup(func() { _ = issuer.Stop() })
 	behind := httptest.NewServer(upstream.New())
 	t.Cleanup(behind.Close)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := process.Listen(0)
 	must(err)
 	address := listener.Addr().String()
-	r := &Relay{
-		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
-		Documents: documents, t: t, issuer: issuer,
+	env := map[string]string{
+		config.Project:          project,
+		config.RelayAudience:    "http://" + address,
+		config.RelayDeliveryURL: "http://" + address + relayapi.Path,
+		config.DeliveryCaller:   issuer.FunctionAccount(),
+		config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
 	}
-	cfg, err := config.Load(func(name string) (string, bool) {
-		if value, ok := settings[name]; ok {
-			return value, true
-		}
-		value, ok := map[string]string{
-			config.Project: project, config.RelayAudience: r.Origin, config.RelayDeliveryURL: r.Endpoint,
-			config.DeliveryCaller:   issuer.FunctionAccount(),
-			config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
-		}[name]
-		return value, ok
-	})
+	maps.Copy(env, settings)
+	cfg, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	must(err)
-	r.Collections = cfg.Collections
-	gateway, err := assembly.NewGateway(t.Context(), cfg, assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}, slog.New(slog.DiscardHandler))
+	tokens := assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}
+	gateway, err := assembly.NewGateway(t.Context(), cfg, tokens, slog.New(slog.DiscardHandler))
 	must(err)
-	r.run(gateway, listener)
-	return r
-}
-
-// closeWithin bounds the end of a gateway; nothing waits for it to pass.
-const closeWithin = time.Minute
-
-func (r *Relay) run(gateway *assembly.Gateway, listener net.Listener) {
-	server := &http.Server{Handler: gateway, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(listener) }()
-	r.t.Cleanup(func() {
+	server := process.Serve(listener, gateway)
+	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 		defer cancel()
 		gateway.Close(ctx)
 		_ = server.Close()
 	})
+	return &Relay{
+		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
+		Documents: documents, Collections: cfg.Collections, t: t, issuer: issuer,
+	}
 }
 
 // Token is an ID token of the endpoint's caller for this relay.
-func (r *Relay) Token() string { return r.mint(r.Origin, r.issuer.FunctionAccount()) }
+func (r *Relay) Token() string { return r.TokenFor(r.Origin) }
 
 // TokenFor is an ID token of the endpoint's caller for another audience.
 func (r *Relay) TokenFor(audience string) string { return r.mint(audience, r.issuer.FunctionAccount()) }

@@ -29,19 +29,9 @@ type Addresses struct {
 
 // Addresses returns the addresses of a started suite.
 func (s *Suite) Addresses() Addresses {
-	return Addresses{
-		Relay:         s.socketURL,
-		RelayDelivery: s.deliveryURL,
-		Upstream:      s.upstreamURL,
-		Firestore:     s.emulators.Firestore.Addr(),
-		PubSub:        s.emulators.PubSub.Addr(),
-		Functions:     maps.Clone(s.functionURLs),
-		Metadata:      s.issuer.Host(),
-		Project:       s.config.Project,
-		Database:      s.config.Database,
-		Topic:         s.config.DeliveryTopic,
-		Logs:          s.dir,
-	}
+	addresses := s.addresses
+	addresses.Functions = maps.Clone(addresses.Functions)
+	return addresses
 }
 
 // websocketURL is the address of a relay of the caller's, of which the delivery endpoint is a path.
@@ -56,7 +46,8 @@ func websocketURL(delivery string) string {
 
 // Documents connects to the suite's database; close the client when done.
 func (s *Suite) Documents(ctx context.Context) (*firestore.Client, error) {
-	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.emulators.Firestore.Addr())...)
+	at := emulatorAt(s.emulators.Firestore.Addr())
+	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, at...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
+	"cloud.google.com/go/pubsub/v2"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -42,15 +42,15 @@ func (s *Suite) name(kind, id string) string {
 // createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic, which relays other
 // than the gateway subscribe to.
 func (s *Suite) createTopics(ctx context.Context) error {
-	admin, err := newPubsubAdmin(ctx, s.emulators.PubSub.Addr())
+	client, err := s.pubsubClient(ctx)
 	if err != nil {
 		return err
 	}
-	defer admin.close()
+	defer client.Close()
 	id := s.config.DeliveryTopic
 	topic, dead := s.name("topics", id), s.name("topics", id+"-dead")
 	for _, name := range []string{topic, dead, s.name("topics", s.config.NoticeTopic)} {
-		if _, err := admin.topics.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
+		if _, err := client.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
 			return fmt.Errorf("create %s: %w", name, err)
 		}
 	}
@@ -67,7 +67,7 @@ func (s *Suite) createTopics(ctx context.Context) error {
 			DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: dead, MaxDeliveryAttempts: maxDeliveryAttempts},
 		},
 	} {
-		if _, err := admin.subscriptions.CreateSubscription(ctx, subscription); err != nil {
+		if _, err := client.SubscriptionAdminClient.CreateSubscription(ctx, subscription); err != nil {
 			return fmt.Errorf("create %s: %w", subscription.Name, err)
 		}
 	}
@@ -98,32 +98,19 @@ func (s *Suite) deletePushSubscription() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	admin, err := newPubsubAdmin(ctx, s.emulators.PubSub.Addr())
+	client, err := s.pubsubClient(ctx)
 	if err != nil {
 		return err
 	}
-	defer admin.close()
-	return admin.subscriptions.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: s.pushSubscription()})
+	defer client.Close()
+	return client.SubscriptionAdminClient.DeleteSubscription(ctx, &pubsubpb.DeleteSubscriptionRequest{Subscription: s.pushSubscription()})
 }
 
-// pubsubAdmin talks to the emulator at a given address. The higher-level client would take the address from the
-// environment, which belongs to the whole process.
-type pubsubAdmin struct {
-	topics        *pubsub.TopicAdminClient
-	subscriptions *pubsub.SubscriptionAdminClient
-}
-
-func newPubsubAdmin(ctx context.Context, addr string) (*pubsubAdmin, error) {
-	options := emulatorAt(addr)
-	topics, errTopics := pubsub.NewTopicAdminClient(ctx, options...)
-	subscriptions, errSubscriptions := pubsub.NewSubscriptionAdminClient(ctx, options...)
-	if err := errors.Join(errTopics, errSubscriptions); err != nil {
+// pubsubClient talks to the emulator, wherever the environment leads.
+func (s *Suite) pubsubClient(ctx context.Context) (*pubsub.Client, error) {
+	client, err := pubsub.NewClient(ctx, s.config.Project, emulatorAt(s.emulators.PubSub.Addr())...)
+	if err != nil {
 		return nil, fmt.Errorf("client of the Pub/Sub emulator: %w", err)
 	}
-	return &pubsubAdmin{topics, subscriptions}, nil
-}
-
-func (a *pubsubAdmin) close() {
-	_ = a.topics.Close()
-	_ = a.subscriptions.Close()
+	return client, nil
 }

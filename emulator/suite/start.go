@@ -31,7 +31,7 @@ func (s *Suite) startEmulators(ctx context.Context) error {
 		s.emulators = s.opts.Emulators
 		return nil
 	}
-	s.progress("starting the Firestore and Pub/Sub emulators")
+	s.opts.Progress("starting the Firestore and Pub/Sub emulators")
 	running, err := emulators.Start(ctx, emulators.Options{
 		FirestorePort: s.opts.Ports.Firestore,
 		PubSubPort:    s.opts.Ports.PubSub,
@@ -75,12 +75,12 @@ func (s *Suite) listenForFunctions(context.Context) error {
 		if err != nil {
 			return err
 		}
-		var function http.Handler = cloud.NewProxy(backend.addr)
+		var function http.Handler = cloud.NewProxy(backend.Addr())
 		if s.opts.Middleware != nil {
 			function = s.opts.Middleware(f.entryPoint, function)
 		}
 		url := "http://" + listener.Addr().String()
-		s.functionURLs[f.entryPoint] = url
+		s.addresses.Functions[f.entryPoint] = url
 		s.serve(listener, cloud.NewAuthenticator(s.issuer, url, s.issuer.Account(f.invoker), function))
 	}
 	return nil
@@ -132,13 +132,16 @@ func (s *Suite) configure(context.Context) error {
 			c.Env = append(c.Env, name+"="+value)
 		}
 	}
+	s.addresses.Metadata, s.addresses.Logs = s.issuer.Host(), s.dir
+	s.addresses.Firestore, s.addresses.PubSub = s.emulators.Firestore.Addr(), s.emulators.PubSub.Addr()
+	s.addresses.Project, s.addresses.Database, s.addresses.Topic = s.config.Project, s.config.Database, s.config.DeliveryTopic
 	return nil
 }
 
 // locateRelay gives the gateway and what is behind it their addresses, with processes that are yet to be started.
 func (s *Suite) locateRelay() error {
 	if s.opts.RelayDeliveryURL != "" {
-		s.deliveryURL, s.socketURL = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
+		s.addresses.RelayDelivery, s.addresses.Relay = s.opts.RelayDeliveryURL, websocketURL(s.opts.RelayDeliveryURL)
 		return nil
 	}
 	switch s.opts.Upstream {
@@ -147,18 +150,18 @@ func (s *Suite) locateRelay() error {
 		if err != nil {
 			return err
 		}
-		s.upstreamURL = "ws://" + upstream.addr
+		s.addresses.Upstream = "ws://" + upstream.Addr()
 	case NoUpstream:
 	default:
-		s.upstreamURL = s.opts.Upstream
+		s.addresses.Upstream = s.opts.Upstream
 	}
 	gateway, err := s.addFunction(Gateway, s.opts.Ports.Gateway)
 	if err != nil {
 		return err
 	}
-	gateway.Ready = process.ServesHTTP("http://" + gateway.addr) // what needs Firestore is built then
-	endpoint := gateway.addr
-	s.socketURL = "ws://" + endpoint
+	gateway.Ready = process.ServesHTTP("http://" + gateway.Addr()) // what needs Firestore is built then
+	endpoint := gateway.Addr()
+	s.addresses.Relay = "ws://" + endpoint
 	if s.opts.EndpointFront != nil {
 		front, err := process.Listen(0)
 		if err != nil {
@@ -167,37 +170,26 @@ func (s *Suite) locateRelay() error {
 		s.serve(front, s.opts.EndpointFront(cloud.NewProxy(endpoint)))
 		endpoint = front.Addr().String()
 	}
-	s.deliveryURL = "http://" + endpoint + relayapi.Path
+	s.addresses.RelayDelivery = "http://" + endpoint + relayapi.Path
 	return nil
 }
 
-// child is a process of ours that listens at an address of its own.
-type child struct {
-	process.Server
-	addr string
-}
-
-// childStart bounds the start of one of our own processes, which takes some 50 ms on an idle machine; nothing waits for it
-// to pass.
-const childStart = 2 * time.Minute
-
 // add adds a process that is yet to be started, at a port, which must be free; 0 chooses one.
-func (s *Suite) add(name string, port int, args func(addr string) []string) (*child, error) {
+func (s *Suite) add(name string, port int, args func(addr string) []string) (*process.Process, error) {
 	port, err := process.ChoosePort(port)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	addr := process.Addr(port)
-	c := &child{process.Server{
-		Spec:  process.Spec{Name: name, Path: s.opts.Binary, Args: args(addr), Env: []string{fmt.Sprint("PORT=", port)}, LogFile: s.LogFile(name)},
-		Ready: process.Listens(addr), Within: childStart, Failed: s.failed,
-	}, addr}
-	s.children[name] = c
-	s.onStop(c.Stop)
-	return c, nil
+	p := &process.Process{
+		Name: name, Path: s.opts.Binary, Args: args(process.Addr(port)), Env: []string{fmt.Sprint("PORT=", port)},
+		LogFile: s.LogFile(name), Port: port, Failed: s.failed,
+	}
+	s.children[name] = p
+	s.onStop(p.Stop)
+	return p, nil
 }
 
-func (s *Suite) addFunction(entryPoint string, port int) (*child, error) {
+func (s *Suite) addFunction(entryPoint string, port int) (*process.Process, error) {
 	return s.add(entryPoint, port, func(string) []string { return []string{"function", entryPoint} })
 }
 
@@ -210,8 +202,8 @@ func (s *Suite) environment() map[string]string {
 		"FIRESTORE_EMULATOR_HOST": s.emulators.Firestore.Addr(),
 		"PUBSUB_EMULATOR_HOST":    s.emulators.PubSub.Addr(),
 		config.Project:            s.opts.Project,
-		config.RelayDeliveryURL:   s.deliveryURL,
-		config.UpstreamRelayURL:   s.upstreamURL,
+		config.RelayDeliveryURL:   s.addresses.RelayDelivery,
+		config.UpstreamRelayURL:   s.addresses.Upstream,
 		config.DeliveryCaller:     s.issuer.FunctionAccount(),
 	}
 	s.addChosen(env)
@@ -220,7 +212,7 @@ func (s *Suite) environment() map[string]string {
 
 // startChildren starts our own processes, the relay behind the gateway first.
 func (s *Suite) startChildren(ctx context.Context) error {
-	s.progress("starting the functions and the gateway")
+	s.opts.Progress("starting the functions and the gateway")
 	if upstream := s.children[Upstream]; upstream != nil {
 		if err := upstream.Start(ctx); err != nil {
 			return err
@@ -246,20 +238,31 @@ func (s *Suite) registerTrigger(ctx context.Context) error {
 	return s.emulators.OnCreate(ctx, trigger, eventarc)
 }
 
+// startTick calls ExpireDeliveries at its interval, never twice at once.
 func (s *Suite) startTick(context.Context) error {
-	s.scheduler = cloud.NewScheduler(s.caller(Expire, schedulerAccount), s.log)
 	if s.opts.TickEvery < 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { s.scheduler.Run(ctx, s.opts.TickEvery) })
+	running.Go(func() {
+		for tick := time.Tick(s.opts.TickEvery); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick:
+			}
+			if _, err := s.Tick(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("tick failed", "error", err)
+			}
+		}
+	})
 	s.onStop(func() error { cancel(); running.Wait(); return nil })
 	return nil
 }
 
 func (s *Suite) caller(entryPoint, account string) cloud.Caller {
-	return cloud.Caller{Minter: s.issuer, URL: s.functionURLs[entryPoint], Account: s.issuer.Account(account)}
+	return cloud.Caller{Minter: s.issuer, URL: s.addresses.Functions[entryPoint], Account: s.issuer.Account(account)}
 }
 
 // serve answers with handler until the suite stops.

@@ -10,6 +10,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
@@ -83,20 +85,16 @@ const defaultTick = 2 * time.Second
 
 // Suite is the running system. Its methods are safe for concurrent use.
 type Suite struct {
-	opts         Options
-	dir          string
-	log          *slog.Logger // of the stand-ins
-	config       config.Config
-	emulators    *emulators.Emulators
-	issuer       *identity.Issuer
-	scheduler    *cloud.Scheduler
-	deliveryURL  string            // the delivery endpoint
-	socketURL    string            // the relay for Nostr clients
-	upstreamURL  string            // the relay behind the gateway; "" is none
-	pushURL      string            // where the delivery topic's subscription pushes to
-	functionURLs map[string]string // by entry point
-	children     map[string]*child // by entry point, and Upstream
-	failed       chan error
+	opts      Options
+	dir       string
+	log       *slog.Logger // of the stand-ins
+	config    config.Config
+	emulators *emulators.Emulators
+	issuer    *identity.Issuer
+	addresses Addresses
+	pushURL   string                      // where the delivery topic's subscription pushes to
+	children  map[string]*process.Process // by entry point, and Upstream
+	failed    chan error
 
 	restarting sync.Mutex // of the Pub/Sub emulator
 
@@ -108,10 +106,8 @@ type Suite struct {
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Suite, error) {
 	s := &Suite{
-		opts:         opts,
-		functionURLs: map[string]string{},
-		children:     map[string]*child{},
-		failed:       make(chan error, 1),
+		opts: opts, addresses: Addresses{Functions: map[string]string{}},
+		children: map[string]*process.Process{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
@@ -136,12 +132,6 @@ func (s *Suite) Stop() error {
 
 func (s *Suite) onStop(undo func() error) { s.cleanup = append(s.cleanup, undo) }
 
-func (s *Suite) progress(format string, args ...any) {
-	if s.opts.Progress != nil {
-		s.opts.Progress(fmt.Sprintf(format, args...))
-	}
-}
-
 // Emulators is the running pair.
 func (s *Suite) Emulators() *emulators.Emulators { return s.emulators }
 
@@ -152,7 +142,9 @@ func (s *Suite) Config() config.Config { return s.config }
 func (s *Suite) Failed() <-chan error { return s.failed }
 
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does, and returns its answer, a JSON object.
-func (s *Suite) Tick(ctx context.Context) ([]byte, error) { return s.scheduler.Tick(ctx) }
+func (s *Suite) Tick(ctx context.Context) ([]byte, error) {
+	return cloud.Tick(ctx, s.caller(Expire, schedulerAccount))
+}
 
 // Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
 func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
@@ -191,8 +183,9 @@ func (s *Suite) prepare(context.Context) (err error) {
 	if s.opts.Project == "" {
 		s.opts.Project = "local-" + strings.ToLower(rand.Text()[:20])
 	}
-	if s.opts.TickEvery == 0 {
-		s.opts.TickEvery = defaultTick
+	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, defaultTick)
+	if s.opts.Progress == nil {
+		s.opts.Progress = func(string) {}
 	}
 	s.dir = s.opts.Dir
 	if s.dir == "" {

@@ -92,14 +92,14 @@ func TestPublishedMessageReachesDeliver(t *testing.T) {
 
 func publish(t *testing.T, s *Suite, data string) {
 	t.Helper()
-	admin, err := newPubsubAdmin(t.Context(), s.Emulators().PubSub.Addr())
+	client, err := s.pubsubClient(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.close()
+	defer client.Close()
 	topic := "projects/" + s.Config().Project + "/topics/" + s.Config().DeliveryTopic
 	message := &pubsubpb.PubsubMessage{Data: []byte(data)}
-	if _, err := admin.topics.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
+	if _, err := client.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -136,9 +136,9 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	}
 	addresses := []string{s.emulators.Firestore.Addr(), s.emulators.PubSub.Addr(), s.issuer.Host()}
 	for _, c := range s.children {
-		addresses = append(addresses, c.addr)
+		addresses = append(addresses, c.Addr())
 	}
-	for _, url := range s.functionURLs {
+	for _, url := range s.addresses.Functions {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {

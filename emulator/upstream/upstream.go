@@ -15,62 +15,40 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 )
 
-// New returns a relay of its own.
+// New returns a relay of its own. The store has no locks, so it is used by one caller at a time. What it has kept is reported as a
+// duplicate: khatru acknowledges that in the same way and tells no subscriber.
 func New() http.Handler {
-	memory := &memory{}
-	_ = memory.store.Init() // only makes room
+	var mu sync.Mutex
+	store := &slicestore.SliceStore{}
+	_ = store.Init() // only makes room
+	alone := func(do func(context.Context, *nostr.Event) error, kept error) func(context.Context, *nostr.Event) error {
+		return func(ctx context.Context, event *nostr.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if err := do(ctx, event); err != nil {
+				return err
+			}
+			return kept
+		}
+	}
 	relay := khatru.NewRelay()
 	relay.Info.Name = "an ordinary relay"
-	relay.StoreEvent = append(relay.StoreEvent, memory.save)
-	relay.ReplaceEvent = append(relay.ReplaceEvent, memory.replace)
-	relay.DeleteEvent = append(relay.DeleteEvent, memory.delete)
-	relay.QueryEvents = append(relay.QueryEvents, memory.query)
+	relay.StoreEvent = append(relay.StoreEvent, alone(store.SaveEvent, eventstore.ErrDupEvent))
+	relay.ReplaceEvent = append(relay.ReplaceEvent, alone(store.ReplaceEvent, eventstore.ErrDupEvent))
+	relay.DeleteEvent = append(relay.DeleteEvent, alone(store.DeleteEvent, nil))
+	relay.QueryEvents = append(relay.QueryEvents, func(ctx context.Context, filter nostr.Filter) (chan *nostr.Event, error) {
+		mu.Lock() // until all is collected
+		defer mu.Unlock()
+		found, err := store.QueryEvents(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		events := make(chan *nostr.Event, store.MaxLimit)
+		for event := range found {
+			events <- event
+		}
+		close(events)
+		return events, nil
+	})
 	return relay
-}
-
-// memory makes the store, which has no locks, safe for concurrent use. What it has kept it reports as a duplicate: khatru
-// acknowledges that in the same way and tells no subscriber.
-type memory struct {
-	mu    sync.Mutex
-	store slicestore.SliceStore
-}
-
-func (m *memory) save(ctx context.Context, event *nostr.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.store.SaveEvent(ctx, event); err != nil {
-		return err
-	}
-	return eventstore.ErrDupEvent
-}
-
-func (m *memory) replace(ctx context.Context, event *nostr.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.store.ReplaceEvent(ctx, event); err != nil {
-		return err
-	}
-	return eventstore.ErrDupEvent
-}
-
-func (m *memory) delete(ctx context.Context, event *nostr.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.store.DeleteEvent(ctx, event)
-}
-
-// query collects before it returns, while nothing is written.
-func (m *memory) query(ctx context.Context, filter nostr.Filter) (chan *nostr.Event, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, err := m.store.QueryEvents(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	events := make(chan *nostr.Event, m.store.MaxLimit)
-	for event := range found {
-		events <- event
-	}
-	close(events)
-	return events, nil
 }

@@ -17,9 +17,7 @@ import (
 // EntryPoint is the name under which the function is deployed.
 const EntryPoint = "ClaimKeyPackages"
 
-func init() {
-	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build))
-}
+func init() { functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build)) }
 
 func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 	claimer, err := assembly.Claimer(context.Background(), cfg)

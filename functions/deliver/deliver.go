@@ -35,24 +35,18 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 		if err != nil {
 			return "undecodable", nil, err
 		}
-		if trace := logging.ParseTraceParent(message.TraceParent); trace.ID != "" {
-			ctx = logging.WithTrace(ctx, trace)
+		ctx = logging.WithTrace(ctx, message.TraceParent)
+		var result delivering.Result
+		if id := message.Request.RequestID; id != "" {
+			line.Set("request_event_id", id)
+			result, err = deliverer.ForRequest(ctx, message.Request)
+		} else {
+			line.Set("requester_pubkey", message.Requester)
+			result, err = deliverer.ForRequester(ctx, message.Requester)
 		}
-		result, err := deliver(ctx, deliverer, message, line)
 		result.Describe(line)
 		return outcome(result, err), nil, err
 	}, nil
-}
-
-func deliver(
-	ctx context.Context, d *delivering.Deliverer, message topic.Message, line *logging.Line,
-) (delivering.Result, error) {
-	if id := message.Request.RequestID; id != "" {
-		line.Set("request_event_id", id)
-		return d.ForRequest(ctx, message.Request)
-	}
-	line.Set("requester_pubkey", message.Requester)
-	return d.ForRequester(ctx, message.Requester)
 }
 
 // outcome is the invocation's word in the log.

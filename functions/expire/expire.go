@@ -22,9 +22,7 @@ import (
 // EntryPoint is the name under which the function is deployed.
 const EntryPoint = "ExpireDeliveries"
 
-func init() {
-	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build))
-}
+func init() { functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build)) }
 
 func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 	expirer, err := assembly.Expirer(context.Background(), cfg, func(ctx context.Context, r claiming.Result, err error) {

@@ -44,15 +44,15 @@ func TestSIGTERM(t *testing.T) {
 	db, bob := fixture.New(t), actors.NewKey()
 	const requesters = 10
 	db.PutPackages(fixture.Packages(t, bob, requesters+1)...)
-	function, address := start(t, db.Project)
+	function, ended := start(t, db.Project)
 	var sessions []*session
 	for range requesters {
-		s := dial(t, "ws://"+address)
+		s := dial(t, "ws://"+function.Addr())
 		s.send("REQ", "a", nostr.Filter{Kinds: []int{443, 20447}, LimitZero: true})
 		s.until("EOSE")
 		sessions = append(sessions, s)
 	}
-	idle := dial(t, "ws://"+address)
+	idle := dial(t, "ws://"+function.Addr())
 	for _, s := range sessions {
 		request := actors.NewRequest(actors.Question{Owners: []string{bob.Pubkey}})
 		s.sign(request)
@@ -74,12 +74,12 @@ func TestSIGTERM(t *testing.T) {
 		}
 	}
 	select {
-	case <-function.Done():
+	case err := <-ended:
+		if !strings.Contains(err.Error(), "(exit status 0)") {
+			t.Errorf("the process: %v", err)
+		}
 	case <-time.After(patience):
 		t.Fatal("the process did not end")
-	}
-	if err := function.Err(); !strings.Contains(err.Error(), "(exit status 0)") {
-		t.Errorf("the process: %v", err)
 	}
 	delivered := 0
 	for _, d := range db.In(db.Collections.Deliveries) {
@@ -92,27 +92,25 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
-// start serves the function in a process of its own.
-func start(t *testing.T, project string) (*process.Process, string) {
+// start serves the function in a process of its own, and reports why that ends by itself.
+func start(t *testing.T, project string) (function *process.Process, ended <-chan error) {
 	t.Helper()
 	port, err := process.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := process.Addr(port)
-	function, err := process.Start(process.Spec{
-		Name: gateway.EntryPoint, Path: os.Args[0], LogFile: filepath.Join(t.TempDir(), "log"),
+	failed, address := make(chan error, 1), process.Addr(port)
+	function = &process.Process{
+		Name: gateway.EntryPoint, Path: os.Args[0], LogFile: filepath.Join(t.TempDir(), "log"), Port: port, Failed: failed,
 		Env: append(os.Environ(), asFunction+"="+address, "FUNCTION_TARGET="+gateway.EntryPoint, config.Project+"="+project,
 			config.RelayAudience+"=http://"+address, config.DeliveryCaller+"=somebody@example.com"),
-	})
-	if err != nil {
-		t.Fatal(err)
+		Ready: process.ServesHTTP("http://" + address),
 	}
 	t.Cleanup(func() { _ = function.Kill() })
-	if err := function.AwaitReady(t.Context(), process.ServesHTTP("http://"+address)); err != nil {
+	if err := function.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return function, address
+	return function, failed
 }
 
 // session is a client that has authenticated with a key of its own.

@@ -2,10 +2,8 @@ package assembly
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -60,22 +58,28 @@ func NewGateway(ctx context.Context, cfg config.Config, issuer Issuer, log *slog
 }
 
 func servingConfig(ctx context.Context, cfg config.Config, documents *store.Store, log *slog.Logger) (serving.Config, error) {
-	key, err := secretKey(ctx, cfg.Gateway.SecretKey, documents)
-	if err != nil {
-		return serving.Config{}, err
-	}
-	front, err := frontConfig(cfg.Gateway)
-	if err != nil {
-		return serving.Config{}, err
+	key := string(cfg.Gateway.SecretKey)
+	if key == "" { // then all gateways of the database share one
+		var err error
+		if key, err = documents.SecretKey(ctx, nostr.GeneratePrivateKey()); err != nil {
+			return serving.Config{}, err
+		}
 	}
 	mode := rollout.New(cfg.Mode, documents, time.Now)
 	settings := serving.Config{
-		Gateway: front, SecretKey: key, Store: documents, Mode: mode, Log: log,
+		Gateway: gateway.Config{
+			SharesLogin: cfg.Gateway.SharesLogin, Hosts: cfg.Gateway.Hosts, ProxyHops: cfg.Gateway.ProxyHops,
+			ReqClaims: cfg.Gateway.REQClaims,
+		},
+		SecretKey: key, Store: documents, Mode: mode, Log: log,
 		Publisher: Publisher(cfg, documents), Claimer: claimer(cfg, documents, nil, mode),
 		Deliverer: func(sessions delivering.Relay) *delivering.Deliverer {
 			return delivering.NewLocal(documents, sessions, mode, time.Now)
 		},
 		OutcomeContent: relayapi.OutcomeContent,
+	}
+	if cfg.Gateway.Upstream != nil {
+		settings.Gateway.Upstream = upstream.New(cfg.Gateway.Upstream)
 	}
 	if cfg.Gateway.ServedBy != config.ServedByFunctions {
 		return settings, nil
@@ -85,28 +89,6 @@ func servingConfig(ctx context.Context, cfg config.Config, documents *store.Stor
 		return messages.PublishRequesters(ctx, []string{requester})
 	}
 	return settings, err
-}
-
-func frontConfig(cfg config.Gateway) (gateway.Config, error) {
-	front := gateway.Config{
-		SharesLogin: cfg.SharesLogin, Hosts: cfg.Hosts, ProxyHops: cfg.ProxyHops, ReqClaims: cfg.REQClaims,
-	}
-	if cfg.Upstream != "" {
-		address, err := url.Parse(cfg.Upstream)
-		if err != nil {
-			return front, fmt.Errorf("address of the relay behind: %w", err)
-		}
-		front.Upstream = upstream.New(address)
-	}
-	return front, nil
-}
-
-// secretKey returns the key that is set, or the one that all gateways of the database share.
-func secretKey(ctx context.Context, set config.Secret, documents *store.Store) (string, error) {
-	if set != "" {
-		return string(set), nil
-	}
-	return documents.SecretKey(ctx, nostr.GeneratePrivateKey())
 }
 
 // ServeHTTP implements http.Handler.

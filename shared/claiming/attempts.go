@@ -21,26 +21,33 @@ const (
 
 // retryTransient repeats do while it fails for a reason that may pass. A lost race does not pass by itself.
 func retryTransient(ctx context.Context, do func() error) error {
-	for attempt := 1; ; attempt++ {
+	pauses := func(attempt int) time.Duration { return time.Duration(attempt) * transientPause }
+	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
 		err := do()
-		if err == nil || errors.Is(err, keypackage.ErrConflict) || !fault.IsRetryable(err) || attempt == transientAttempts {
-			return err
-		}
-		if retry.Pause(ctx, time.Duration(attempt)*transientPause) != nil {
-			return err
-		}
+		passes := err != nil && fault.IsRetryable(err) && !errors.Is(err, keypackage.ErrConflict)
+		return passes && attempt < transientAttempts, err
+	})
+}
+
+// contend repeats try while it asks for another attempt, at most commitAttempts times. The pauses are random, so that losers of the
+// same race do not meet again. Whoever lost may as well let the others finish: they grow with what the attempt took, which is
+// long where many instances want the same owner.
+func contend(ctx context.Context, try func(attempt int) (again bool, err error)) error {
+	var begun time.Time
+	pauses := func(attempt int) time.Duration {
+		most := max(time.Since(begun), 10*time.Millisecond) << min(attempt-1, 2)
+		return rand.N(min(most, longestBackoff))
 	}
+	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+		begun = time.Now()
+		again, err := try(attempt)
+		return again && attempt < commitAttempts, err
+	})
 }
 
 // worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures, and none
 // for a document that cannot be read.
 func worthAnotherAttempt(attempt int, err error) bool {
-	return errors.Is(err, keypackage.ErrConflict) || attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
-}
-
-// backoff is random, so that losers of the same race do not meet again. Whoever lost may as well let the others finish: it
-// grows with what the attempt took, which is long where many instances want the same owner.
-func backoff(attempt int, took time.Duration) time.Duration {
-	most := max(took, 10*time.Millisecond) << min(attempt-1, 2)
-	return rand.N(min(most, longestBackoff))
+	return errors.Is(err, keypackage.ErrConflict) ||
+		err != nil && attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Bounds of one transaction. A unit brings about four writes and a package two, and a batch of up to 500 is safe. The whole
-// document of a package, of which the delivery is a copy, has at most keypackage.MaxPackageBytes: 100 of them are 6.4 MB,
-// and a transaction of up to 10 MiB is allowed.
+// Bounds of one transaction, of which up to 500 writes are safe. A unit brings three, its claim, its pair and a condition, and a
+// package four: delivery, ledger, its deletion and a condition. The whole document of a package, of which the delivery is a
+// copy, has at most keypackage.MaxPackageBytes: 75 of them are 4.8 MB, and a transaction of up to 10 MiB is allowed.
 const (
 	combineUnits    = 50
-	combinePackages = 100
+	combinePackages = 75
 )
 
 // leadTime is how long one caller answers for all who wait for an owner. A batch takes a fraction of a second; the

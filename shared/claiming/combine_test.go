@@ -87,7 +87,7 @@ func TestBatches(t *testing.T) {
 		"one":                  {1, 1, distinct, []int{1}},
 		"those who wait":       {31, 1, distinct, []int{1, 30}},
 		"at most so many":      {121, 1, distinct, []int{1, 50, 50, 20}},
-		"at most for so much":  {21, 10, distinct, []int{1, 10, 10}},
+		"at most for so much":  {15, 10, distinct, []int{1, 7, 7}},
 		"the same event again": {31, 1, func(i int) string { return fmt.Sprint(i % 5) }, []int{1, 5}},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -3,11 +3,9 @@ package claiming
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // dismissal returns the answer to a request that is rejected or only observed.
@@ -26,26 +24,24 @@ func (a *answering) dismissal(outcome keypackage.Outcome, reason string) keypack
 
 // dismiss records the answer to a whole request, unless another answer stands. If one of its units was answered meanwhile,
 // so are the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
-func (a *answering) dismiss(ctx context.Context, dismissal keypackage.Dismissal) (keypackage.Answer, error) {
-	for attempt := 1; ; attempt++ {
-		begun := time.Now()
-		err := retryTransient(ctx, func() error { return a.store.Dismiss(ctx, dismissal, a.unitIDs()) })
-		if err == nil {
-			return keypackage.Answer{Dismissal: &dismissal}, nil
+func (a *answering) dismiss(ctx context.Context, dismissal keypackage.Dismissal) (known keypackage.Answer, err error) {
+	err = contend(ctx, func(int) (again bool, _ error) {
+		lost := retryTransient(ctx, func() error { return a.store.Dismiss(ctx, dismissal, a.unitIDs()) })
+		if lost == nil {
+			known = keypackage.Answer{Dismissal: &dismissal}
+			return false, nil
 		}
-		if !errors.Is(err, keypackage.ErrConflict) || attempt == commitAttempts {
-			return keypackage.Answer{}, fault.Retryable("dismiss_failed", err)
+		if errors.Is(lost, keypackage.ErrConflict) {
+			if known, err = a.recorded(ctx); err != nil || !known.Empty() {
+				return false, err
+			}
 		}
-		switch known, err := a.recorded(ctx); {
-		case err != nil || known.Dismissal != nil:
-			return known, err
-		case !known.Empty():
-			return a.claim(ctx, known)
-		}
-		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
-			return keypackage.Answer{}, err
-		}
+		return errors.Is(lost, keypackage.ErrConflict), fault.Retryable("dismiss_failed", lost)
+	})
+	if err != nil || known.Dismissal != nil {
+		return known, err
 	}
+	return a.claim(ctx, known)
 }
 
 // observe records what would be claimed if the mode were deliver. Nothing is consumed. If a unit was answered in mode

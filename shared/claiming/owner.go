@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // unitAnswer is what a unit is given: its claim, or the dismissal of its whole request. created are the deliveries of its own
@@ -28,27 +26,27 @@ type unitAnswer struct {
 // creates its claim; and what ended unclear may have been committed.
 func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
 	var known map[string]keypackage.Answer
-	for attempt := 1; ; attempt++ {
-		begun := time.Now()
+	var plan *Plan
+	err := contend(ctx, func(attempt int) (again bool, err error) {
+		if attempt > 1 {
+			units = more()
+			if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
+				known = answers
+			}
+		}
 		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool {
 			_, answered := recorded(known, u)
 			return answered
 		})
-		plan, err := c.attempt(ctx, owner, open, attempt == 1)
-		if err == nil {
-			return inOrder(units, known, plan), nil
+		if plan, err = c.attempt(ctx, owner, open, attempt == 1); err != nil {
+			err = fmt.Errorf("claim, attempt %d: %w", attempt, err)
 		}
-		if attempt == commitAttempts || !worthAnotherAttempt(attempt, err) {
-			return nil, fault.Retryable("claim_failed", fmt.Errorf("claim after %d attempts: %w", attempt, err))
-		}
-		if err := retry.Pause(ctx, backoff(attempt, time.Since(begun))); err != nil {
-			return nil, err
-		}
-		units = more()
-		if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
-			known = answers
-		}
+		return worthAnotherAttempt(attempt, err), err
+	})
+	if err != nil {
+		return nil, fault.Retryable("claim_failed", err)
 	}
+	return inOrder(units, known, plan), nil
 }
 
 // answerIDs names the claims of the units and the dismissals of their requests.

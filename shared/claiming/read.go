@@ -3,7 +3,7 @@ package claiming
 import (
 	"context"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -158,12 +158,13 @@ func (r *stockReader) asked(c *keypackage.Candidate) bool {
 func (r *stockReader) giveBack() { spend(r.allowances, -r.read) }
 
 // allowance is how many more documents of stock may be read for one request. It is safe for concurrent use.
-type allowance struct {
-	mu   sync.Mutex
-	left int
-}
+type allowance struct{ left atomic.Int64 }
 
-func newAllowance() *allowance { return &allowance{left: requestLimit} }
+func newAllowance() *allowance {
+	a := new(allowance)
+	a.left.Store(requestLimit)
+	return a
+}
 
 // reserve takes up to n documents from the allowances of requests that read together, and returns how many the one with
 // the most left has.
@@ -173,9 +174,7 @@ func reserve(of []*allowance, n int) int {
 	}
 	most := 0
 	for _, a := range of {
-		a.mu.Lock()
-		most = max(most, a.left)
-		a.mu.Unlock()
+		most = max(most, int(a.left.Load()))
 	}
 	n = min(n, most)
 	spend(of, n)
@@ -184,8 +183,6 @@ func reserve(of []*allowance, n int) int {
 
 func spend(of []*allowance, n int) {
 	for _, a := range of {
-		a.mu.Lock()
-		a.left -= n
-		a.mu.Unlock()
+		a.left.Add(int64(-n))
 	}
 }

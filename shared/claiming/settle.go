@@ -38,33 +38,24 @@ func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, 
 	return !surprised, nil
 }
 
-// open returns the documents of which something is still to be known, and as many more as were examined before: a long
-// stretch of documents that are not what they seem takes few rounds.
+// open returns the documents of which something is still to be known, and behind them as many more as were examined before: a
+// long stretch of documents that are not what they seem takes few rounds.
 func (r *stockReader) open(required []*keypackage.Candidate, known func(*keypackage.Candidate) bool) []*keypackage.Candidate {
-	ids := make(map[string]bool, len(required))
-	for _, c := range required {
-		ids[c.ID] = true
-	}
-	var open []*keypackage.Candidate
-	more := r.examined
+	var open, others []*keypackage.Candidate
 	for _, c := range r.documents {
-		if known(c) || c.Flaw != "" {
-			continue
-		}
-		if ids[c.ID] {
+		same := func(other *keypackage.Candidate) bool { return other.ID == c.ID }
+		switch {
+		case c.Flaw != "" || known(c):
+		case slices.ContainsFunc(required, same):
 			open = append(open, c)
+		case r.asked(c):
+			others = append(others, c)
 		}
 	}
-	if len(open) == 0 {
-		return nil
+	if len(open) > 0 {
+		open = append(open, others[:min(len(others), r.examined)]...)
+		r.examined += len(open)
 	}
-	for _, c := range r.documents {
-		if more > 0 && !known(c) && !ids[c.ID] && r.asked(c) {
-			open = append(open, c)
-			more--
-		}
-	}
-	r.examined += len(open)
 	return open
 }
 

@@ -65,9 +65,8 @@ const (
 	maxOwnerBudget   = 100_000   // the same
 )
 
-// Load reads the settings through lookup, which is usually [os.LookupEnv]. Required names variables that this
-// deployment cannot do without, besides [Project]. The error joins one fault per variable; it names the variable and the
-// rule, so it can be shown to an operator as it is.
+// Load reads the settings through lookup, usually [os.LookupEnv]. Required names variables that a deployment cannot do without,
+// besides [Project]. The error joins one fault per variable, which names it and the rule, for an operator to read.
 func Load(lookup func(string) (string, bool), required ...string) (Config, error) {
 	r := &reader{lookup: lookup}
 	for _, name := range append([]string{Project}, required...) {

@@ -23,7 +23,7 @@ const (
 
 // Gateway holds the settings that only RelayGateway reads.
 type Gateway struct {
-	Upstream       string   // UPSTREAM_RELAY_URL: the relay behind it, ws or wss; empty for none
+	Upstream       *url.URL // UPSTREAM_RELAY_URL: the relay behind it, ws or wss; nil for none
 	SharesLogin    bool     // UPSTREAM_SHARES_LOGIN: upstream's challenge is used, and it is sent the AUTH
 	Hosts          []string // RELAY_HOSTS: names under which clients reach the gateway
 	SecretKey      Secret   // GATEWAY_SECRET_KEY: signs outcomes and notices; empty: one is made and kept in Firestore
@@ -59,7 +59,7 @@ const (
 
 func (r *reader) gateway() Gateway {
 	return Gateway{
-		Upstream:       r.text(UpstreamRelayURL, "", socketURL),
+		Upstream:       read(r, UpstreamRelayURL, nil, socketURL),
 		SharesLogin:    choice(r, "UPSTREAM_SHARES_LOGIN", "off", "on") == "on",
 		Hosts:          strings.Split(r.text("RELAY_HOSTS", "localhost,127.0.0.1,::1", hostNames), ","),
 		SecretKey:      Secret(r.text("GATEWAY_SECRET_KEY", "", secretKey)),
@@ -77,12 +77,12 @@ var (
 )
 
 // socketURL accepts what Terraform accepts as well, which also knows whether ws:// stays inside a private network.
-func socketURL(s string) error {
+func socketURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || !socketPattern.MatchString(s) || !validPort(u.Port()) {
-		return errors.New("must be wss:// (or ws://), a host name, perhaps a port from 1 to 65535 and a path, without user information, query and fragment")
+		return nil, errors.New("must be wss:// (or ws://), a host name, perhaps a port from 1 to 65535 and a path, without user information, query and fragment")
 	}
-	return nil
+	return u, nil
 }
 
 func hostNames(s string) error {

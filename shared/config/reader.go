@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// reader turns variables into values and collects what is wrong with them. A faulty value reads as the default, so that
-// one mistake is reported once.
+// reader turns variables into values and collects what is wrong with them. A faulty one reads as the default: it is told once.
 type reader struct {
 	lookup func(string) (string, bool)
 	faults []error

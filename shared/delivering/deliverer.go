@@ -1,9 +1,9 @@
 // Package delivering is the use case of DeliverKeyPackages: it pushes what is pending to the relay and records what
 // became of it.
 //
-// deliverer.go is what can be asked for, work.go finds out what a message asks for, session.go goes through the
-// deliveries of one request, push.go makes one push safely (the conditional write before it, the recording of its results
-// after it), batch.go says what fits into one, result.go what came of it all, and ports.go is the contract with store and relay.
+// deliverer.go is what can be asked for, work.go finds out what a message asks for, session.go goes through the deliveries of
+// one request, push.go makes one push safely (the conditional write before it, the recording of its results after it), result.go
+// says what came of it all, and ports.go is the contract with store and relay.
 package delivering
 
 import (

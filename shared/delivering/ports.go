@@ -30,8 +30,8 @@ type Store interface {
 	// too, if an earlier attempt had been: whoever reads them again sees who holds the lease.
 	BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error
 
-	// SaveResults saves deliveries on which Delivery.Finish was called, all or none, provided that none has changed since
-	// it was read; otherwise it returns keypackage.ErrConflict.
+	// SaveResults saves deliveries on which Delivery.Finish was called, all or, if one has changed since it was read, none:
+	// keypackage.ErrConflict.
 	SaveResults(ctx context.Context, deliveries []*keypackage.Delivery) error
 }
 

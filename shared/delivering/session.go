@@ -104,8 +104,7 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 	return nil
 }
 
-// notBegun returns nil if it is worth reading everything again: a race was lost, or the store fails for a moment and may
-// have begun the push all the same.
+// notBegun returns nil if everything is worth reading again: a race was lost, or the store fails and may have begun the push.
 func (s *session) notBegun(ctx context.Context, err error) error {
 	if errors.Is(err, keypackage.ErrConflict) {
 		if s.conflicts++; s.conflicts <= maxConflicts {

@@ -3,7 +3,6 @@ package expiring
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -44,7 +43,7 @@ func (e *Expirer) expireDue(ctx context.Context, tombstones bool, report *Report
 	return met, ended, errors.Join(failures...)
 }
 
-// expireBatch expires deliveries in one transaction, or one by one if that fails.
+// expireBatch expires deliveries in one transaction, or, if that fails, in halves: only what is at fault itself stays.
 func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.StoredDelivery) ([]*keypackage.Delivery, error) {
 	expired := make([]*keypackage.Delivery, len(found))
 	for i := range found {
@@ -56,25 +55,15 @@ func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.StoredDeli
 	switch {
 	case err == nil:
 		return expired, nil
-	case len(found) > 1:
-		return e.expireOneByOne(ctx, found)
+	case len(found) > 1 && ctx.Err() == nil:
+		half := len(found) / 2
+		first, err := e.expireBatch(ctx, found[:half])
+		second, otherErr := e.expireBatch(ctx, found[half:])
+		return append(first, second...), errors.Join(err, otherErr)
 	case errors.Is(err, keypackage.ErrConflict):
 		return nil, nil // changed meanwhile: delivered, expired by another run, or read again by the next query
 	}
 	return nil, err
-}
-
-func (e *Expirer) expireOneByOne(ctx context.Context, found []keypackage.StoredDelivery) ([]*keypackage.Delivery, error) {
-	var expired []*keypackage.Delivery
-	var failures []error
-	for one := range slices.Chunk(found, 1) {
-		if ctx.Err() != nil {
-			break
-		}
-		ended, err := e.expireBatch(ctx, one)
-		expired, failures = append(expired, ended...), append(failures, err)
-	}
-	return expired, errors.Join(failures...)
 }
 
 // repeatNudges asks again for the delivery of what has been pending for a while: its message may have been lost, or the

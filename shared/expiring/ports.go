@@ -15,13 +15,12 @@ import (
 // keypackage.ErrUnreadable in the place of a document that is not what it should be, and goes on; any other error is the last
 // that it yields. Each call begins at another shard, so that what comes first one time does not come first the next.
 type Store interface {
-	// Due goes through the open deliveries that ended at or before that time. It looks for tombstones only if told so: what
-	// is not returned because of one, Expire refuses.
+	// Due goes through the open deliveries that ended at or before that time. Expire refuses what has a tombstone, even if Due
+	// was not told to look for them.
 	Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error]
 
-	// Expire saves deliveries on which Delivery.Expire was called, in one transaction, provided that none has changed since
-	// it was read. A package that is returned is back in stock afterwards, and its ledger entry gone if it names the
-	// delivery; that needs that it has no tombstone.
+	// Expire saves deliveries on which Delivery.Expire was called, in one transaction, provided that none has changed since it
+	// was read. What returns is back in stock, and its ledger entry gone if it names the delivery; it must have no tombstone.
 	Expire(ctx context.Context, deliveries []*keypackage.Delivery) error
 
 	// Waiting goes through the open deliveries that end after that time.

@@ -32,8 +32,7 @@ func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], 
 	return errors.Join(failures...)
 }
 
-// notifyOwners publishes the levels of stock that claims recorded. Publishing comes first, so a notice may be repeated, under
-// the same id, but not lost.
+// notifyOwners publishes the levels of stock that claims recorded, before it marks them: a notice may be repeated, never lost.
 func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 	return eachAlone(ctx, e, e.store.PendingOwners(ctx), report, func(owner keypackage.Owner) error {
 		notices := owner.DueNotices()

@@ -25,15 +25,11 @@ type Error struct {
 //
 // An err that already carries a class is returned as it is: the innermost classification wins, because it was made
 // where the cause was known.
-func Permanent(reason string, err error) error {
-	return classify(reason, err, true)
-}
+func Permanent(reason string, err error) error { return classify(reason, err, true) }
 
 // Retryable marks err as one that may pass, such as an unavailable database: the event is tried again. Reason, nil err
 // and an err that already carries a class are treated as by [Permanent].
-func Retryable(reason string, err error) error {
-	return classify(reason, err, false)
-}
+func Retryable(reason string, err error) error { return classify(reason, err, false) }
 
 // Final marks err as one after which the event is acknowledged although its cause may pass, because somebody else tries
 // again anyway. Unlike [Permanent] it stands above the class of its cause, which it keeps.
@@ -62,9 +58,7 @@ func (e *Error) Unwrap() error { return e.cause }
 // IsRetryable reports whether the event behind err should be tried again. An unclassified error is retryable, because
 // losing an event is worse than repeating it; for the same reason a tree of several errors (errors.Join) is retryable
 // as soon as one of its branches is. A nil error is not retryable.
-func IsRetryable(err error) bool {
-	return err != nil && !decisive(err).permanent
-}
+func IsRetryable(err error) bool { return err != nil && !decisive(err).permanent }
 
 // Reason returns the constant reason of err, suitable as a metric label: [Internal] if nobody classified it, the empty
 // string if err is nil. In a tree of several errors it belongs to the branch that decides [IsRetryable].
@@ -77,8 +71,7 @@ func Reason(err error) string {
 
 var unclassified = &Error{reason: Internal}
 
-// decisive returns the classified error that speaks for the tree below err: its first retryable branch, otherwise its
-// first permanent one.
+// decisive returns the classified error that speaks for the tree below err: its first retryable branch, else its first permanent.
 func decisive(err error) *Error {
 	switch e := err.(type) {
 	case *Error:

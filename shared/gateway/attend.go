@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,9 +17,8 @@ const attendEvery = time.Second
 type attendant struct {
 	mu      sync.Mutex
 	again   map[string]bool // requesters attended to within the last second, and whether it is to be done again
-	running int
 	closed  bool
-	idle    chan struct{} // closed when none runs any more; made by close
+	running sync.WaitGroup
 }
 
 // attend has what is pending for these keys pushed, if one of the conditions names KeyPackages of others. It does not wait.
@@ -33,17 +33,14 @@ func (s *session) attend(keys []string, conditions []wire.Filter) {
 	}
 }
 
-// awaitsKeyPackages reports whether a delivery to the requester, or the outcome of its request, could satisfy a filter that names its kind. It is never
-// delivered its own KeyPackages, so an owner who looks at its stock awaits none.
+// awaitsKeyPackages reports whether a delivery to the requester, or the outcome of its request, could satisfy a filter that names
+// its kind. It is never delivered its own KeyPackages, so an owner who looks at its stock awaits none.
 func awaitsKeyPackages(conditions []wire.Filter, requester string) bool {
-	for _, f := range conditions {
-		authors, named := f.Authors()
-		onlyOwn := named && len(authors) == 1 && authors[0] == requester
-		if f.NamesAny(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome) && !onlyOwn {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(conditions, func(f wire.Filter) bool {
+		authors, _ := f.Authors()
+		onlyOwn := slices.Equal(authors, []string{requester})
+		return f.NamesAny(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome) && !onlyOwn
+	})
 }
 
 // attend begins at once, or, if that was done within the last second, when the second is over: however many subscriptions are
@@ -51,22 +48,25 @@ func awaitsKeyPackages(conditions []wire.Filter, requester string) bool {
 func (a *attendant) attend(g *Gateway, requester string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
-		return
-	}
-	if _, busy := a.again[requester]; busy {
-		a.again[requester] = true
-		return
-	}
+	_, busy := a.again[requester]
 	if a.again == nil {
 		a.again = map[string]bool{}
 	}
-	a.again[requester] = false
-	a.running++
-	go func() {
-		defer a.done()
-		g.guard(func() { a.run(g, requester) }, func() {})
-	}()
+	if !a.closed {
+		a.again[requester] = busy
+	}
+	if busy || a.closed {
+		return
+	}
+	a.running.Go(func() {
+		g.guard(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), portTimeout)
+			defer cancel()
+			if err := g.Ports.Attend(ctx, requester); err != nil {
+				g.Log.Error("attending failed", "requester", requester, "error", err)
+			}
+		}, func() {})
+	})
 	time.AfterFunc(attendEvery, func() { a.later(g, requester) })
 }
 
@@ -81,32 +81,10 @@ func (a *attendant) later(g *Gateway, requester string) {
 	}
 }
 
-func (a *attendant) done() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.running--; a.running == 0 && a.idle != nil {
-		close(a.idle)
-	}
-}
-
 // close begins nothing any more and waits for what runs, or for ctx to end.
 func (a *attendant) close(ctx context.Context) {
 	a.mu.Lock()
-	a.closed, a.idle = true, make(chan struct{})
-	if a.running == 0 {
-		close(a.idle)
-	}
+	a.closed = true
 	a.mu.Unlock()
-	select {
-	case <-a.idle:
-	case <-ctx.Done():
-	}
-}
-
-func (a *attendant) run(g *Gateway, requester string) {
-	ctx, cancel := context.WithTimeout(context.Background(), portTimeout)
-	defer cancel()
-	if err := g.Ports.Attend(ctx, requester); err != nil {
-		g.Log.Error("attending failed", "requester", requester, "error", err)
-	}
+	await(ctx, a.running.Wait)
 }

@@ -20,18 +20,15 @@ func (s *session) handle(frame []byte) {
 		_ = s.answer(wire.Notice("invalid: " + err.Error()))
 	case label == "EVENT":
 		s.publish(frame)
-	case s.hasGone():
-		// only what it published still counts
+	case s.gone.Load():
 	case label == "REQ":
 		s.subscribe(frame)
 	case label == "CLOSE":
 		s.unsubscribe(frame)
 	case label == "AUTH":
 		s.login(frame)
-	case label == "COUNT":
-		s.count(frame)
-	case label == "NEG-OPEN":
-		s.negotiate(frame)
+	case label == "COUNT", label == "NEG-OPEN":
+		s.ask(frame, label == "COUNT")
 	default:
 		s.pass(frame)
 	}
@@ -101,7 +98,7 @@ func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.C
 		s.refuse(wire.ID(object), "invalid: "+err.Error())
 		return
 	}
-	result := take(Event{event, string(object)})
+	result := take(Event{Event: event, Raw: string(object)})
 	if result.then != nil {
 		defer s.begin(result.then)
 	}
@@ -187,20 +184,17 @@ func (s *session) takeRequest(e Event) taken {
 
 // owners is how many units of work a request may be, at least one.
 func owners(request Event) int {
-	n := 0
-	for range request.Tags.FindAll("p") {
-		n++
-	}
-	return max(1, min(n, keypackage.MaxOwners))
+	named := slices.Collect(request.Tags.FindAll("p"))
+	return max(1, min(len(named), keypackage.MaxOwners))
 }
 
 // refuse answers an EVENT or AUTH with that id, or, where none could be read, says it to people.
 func (s *session) refuse(id, reason string) {
 	if id == "" {
 		_ = s.answer(wire.Notice(reason))
-		return
+	} else {
+		_ = s.answer(wire.OK(id, false, reason))
 	}
-	_ = s.answer(wire.OK(id, false, reason))
 }
 
 // refuseEvent is refuse for a frame of which no more is known than its label.
@@ -210,62 +204,37 @@ func (s *session) refuseEvent(frame []byte, reason string) {
 	s.refuse(wire.ID(object), reason)
 }
 
-// hidden are the kinds of which upstream is not asked.
-var hidden = []int{keypackage.KindKeyPackage, keypackage.KindRequest, keypackage.KindOutcome, keypackage.KindLevel}
-
 // mayInclude reports whether a filter could bring events of the hidden kinds.
 func mayInclude(f wire.Filter) bool { return f.AnyKind() || f.NamesAny(hidden...) }
 
-// refusals are the words in which a query that asks for no events is refused.
-type refusals struct {
-	refuse      func(id, reason string) []byte
-	ours, alone string // it could include events of the hidden kinds; there is no upstream
-}
-
-var (
-	countRefusals = refusals{
-		wire.Closed, "restricted: KeyPackages and their requests are not counted, name other kinds", "error: this relay does not count",
-	}
-	negotiationRefusals = refusals{
-		wire.NegErr, "blocked: KeyPackages and their requests are not synchronised, name other kinds",
-		"blocked: this relay does not synchronise",
-	}
-)
-
-// count deals with a COUNT (NIP-45): a number says as much as an event.
-func (s *session) count(frame []byte) {
-	id, filters, reason := query(frame)
-	s.ask(frame, id, filters, reason, countRefusals)
-}
-
-// negotiate deals with a NEG-OPEN (NIP-77), whose one filter stands before the message.
-func (s *session) negotiate(frame []byte) {
+// ask deals with a COUNT (NIP-45), because a number says as much as an event, or a NEG-OPEN (NIP-77), whose one filter stands before
+// the message. It goes up unless it is unreadable or could include what is hidden.
+func (s *session) ask(frame []byte, isCount bool) {
 	e, err := split(frame)
-	id, filters, reason := readQuery(e[:min(2, len(e))], err)
-	s.ask(frame, id, filters, reason, negotiationRefusals)
-}
-
-// ask sends a query to upstream unless it is unreadable, for the reason given, or could include what is hidden.
-func (s *session) ask(frame []byte, id string, filters []wire.Filter, reason string, words refusals) {
+	refuse, ours, alone := wire.NegErr, "blocked: KeyPackages and their requests are not synchronised, name other kinds", "blocked: this relay does not synchronise"
+	if isCount {
+		refuse, ours, alone = wire.Closed, "restricted: KeyPackages and their requests are not counted, name other kinds", "error: this relay does not count"
+	} else {
+		e = e[:min(2, len(e))]
+	}
+	id, filters, reason := readQuery(e, err)
 	switch {
 	case id == "":
 		_ = s.answer(wire.Notice(reason))
+		return
 	case reason != "":
-		_ = s.answer(words.refuse(id, reason))
 	case s.Ports.Serving() && slices.ContainsFunc(filters, mayInclude):
-		_ = s.answer(words.refuse(id, words.ours))
+		reason = ours
 	case s.link == nil:
-		_ = s.answer(words.refuse(id, words.alone))
+		reason = alone
 	default:
 		if err := s.link.send(frame); err != nil {
-			_ = s.answer(words.refuse(id, err.Error()))
+			reason = err.Error()
 		}
 	}
-}
-
-// query reads a REQ or COUNT. Without an id nothing could be read; with a reason the filters could not.
-func query(frame []byte) (id string, filters []wire.Filter, reason string) {
-	return readQuery(split(frame))
+	if reason != "" {
+		_ = s.answer(refuse(id, reason))
+	}
 }
 
 // split takes a frame apart also if it is not I-JSON, so that what is wrong with it can be said to whom it concerns.
@@ -277,6 +246,8 @@ func split(frame []byte) (wire.Elements, error) {
 	return e, err
 }
 
+// readQuery reads what split returned of a REQ, COUNT or NEG-OPEN. Without an id nothing could be read; with a reason the filters
+// could not.
 func readQuery(e wire.Elements, err error) (id string, filters []wire.Filter, reason string) {
 	id, ok := e.Text(0)
 	switch {

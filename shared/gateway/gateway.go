@@ -13,7 +13,6 @@
 //	plan.go          what a REQ asks for, without I/O
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
 //	serve.go         the gateway's own part of the answer
-//	attend.go        what is pending is looked for when it could arrive
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	attend.go        when what is pending is looked for
@@ -40,14 +39,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 )
 
-// Config is what a gateway needs. All but Upstream, ProxyHops, the switches and Log is required.
+// Config is what a gateway needs. All but Upstream, ProxyHops and the switches is required.
 type Config struct {
 	Upstream    *upstream.Relay // nil: there is no relay behind the gateway
 	SharesLogin bool            // upstream's challenge is used, and it is sent the AUTH: both have one operator
@@ -56,13 +54,12 @@ type Config struct {
 	Pubkey      string          // of the key that signs outcomes and notices
 	ReqClaims   bool            // a REQ for stored KeyPackages is a request
 	Ports       Ports
-	Log         *slog.Logger // nil: slog.Default()
+	Log         *slog.Logger
 }
 
 // Gateway serves Nostr clients. It is an http.Handler, and safe for concurrent use.
 type Gateway struct {
 	Config
-	hosts     map[string]bool
 	addresses bounds.Addresses
 	sessions  sessions
 	attendant attendant
@@ -75,17 +72,10 @@ func New(c Config) (*Gateway, error) {
 	if p.Publisher == nil || p.Stock == nil || p.Requests == nil || p.Levels == nil || p.Switch == nil {
 		return nil, errors.New("gateway: a port is missing")
 	}
-	if len(c.Hosts) == 0 || c.Pubkey == "" {
-		return nil, errors.New("gateway: it needs the names under which it is reached, and the key that signs its notices")
+	if len(c.Hosts) == 0 || c.Pubkey == "" || c.Log == nil {
+		return nil, errors.New("gateway: it needs the names under which it is reached, the key that signs its notices, and a log")
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
-	g := &Gateway{Config: c, hosts: map[string]bool{}}
-	for _, host := range c.Hosts {
-		g.hosts[strings.ToLower(host)] = true
-	}
-	return g, nil
+	return &Gateway{Config: c}, nil
 }
 
 var _ http.Handler = (*Gateway)(nil)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coder/websocket"
@@ -22,14 +23,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !g.isOurs(r.Host):
 		http.Error(w, "this relay has another name", http.StatusMisdirectedRequest)
-	case hasToken(r.Header, "Upgrade", "websocket"):
+	case lists(r.Header, "Upgrade", "websocket"):
 		g.serveSession(w, r)
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		header.Set("Connection", "close") // or the server would read the body, however long it is
 		http.Error(w, "only GET and websockets", http.StatusMethodNotAllowed)
-	case accepts(r.Header, "application/nostr+json"):
+	case lists(r.Header, "Accept", "application/nostr+json"):
 		g.serveInformation(w, r)
 	default:
 		header.Set("Content-Type", "text/plain; charset=utf-8")
@@ -39,8 +40,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // isOurs reports whether a host, with or without a port, is one of the gateway's names. A name without a port stands for all.
 func (g *Gateway) isOurs(host string) bool {
-	host = strings.ToLower(host)
-	return g.hosts[host] || g.hosts[hostname(host)]
+	return slices.ContainsFunc(g.Hosts, func(ours string) bool {
+		return strings.EqualFold(ours, host) || strings.EqualFold(ours, hostname(host))
+	})
 }
 
 func hostname(host string) string {
@@ -50,26 +52,12 @@ func hostname(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// hasToken reports whether a header's list has the token, in any case (RFC 9110).
-func hasToken(header http.Header, name, token string) bool {
-	for _, line := range header.Values(name) {
-		for value := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(value), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// accepts reports whether the Accept header names the media type itself, among others or with parameters.
-func accepts(header http.Header, mediaType string) bool {
-	for _, line := range header.Values("Accept") {
-		for value := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(value, ";")
-			if strings.EqualFold(strings.TrimSpace(name), mediaType) {
-				return true
-			}
+// lists reports whether a header's list has the token, in any case, among others or with parameters (RFC 9110).
+func lists(header http.Header, name, token string) bool {
+	for value := range strings.SplitSeq(strings.Join(header.Values(name), ","), ",") {
+		value, _, _ = strings.Cut(value, ";")
+		if strings.EqualFold(strings.TrimSpace(value), token) {
+			return true
 		}
 	}
 	return false

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -13,15 +12,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
-
-// announcement is what the NIP-11 document says of KeyPackages. Clients believe outcomes and notices of this key only.
-type announcement struct {
-	Pubkey      string         `json:"pubkey"`
-	OutcomeKind int            `json:"outcome_kind"`
-	NoticeKind  int            `json:"notice_kind"`
-	Requests    []string       `json:"requests"`
-	Limits      map[string]any `json:"limits"`
-}
 
 func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
 	document := upstream.Document{}
@@ -45,7 +35,14 @@ func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
 
 // merge adds what is ours to upstream's document and leaves everything else as it is.
 func (g *Gateway) merge(document upstream.Document) {
-	document["keypackages"] = encoded(announcement{g.Pubkey, keypackage.KindOutcome, keypackage.KindLevel, g.requests(), bounds.Others()})
+	requests := []string{"447"}
+	if g.ReqClaims {
+		requests = []string{"REQ", "447"}
+	}
+	document["keypackages"] = encoded(map[string]any{ // clients believe outcomes and notices of this key only
+		"pubkey": g.Pubkey, "outcome_kind": keypackage.KindOutcome, "notice_kind": keypackage.KindLevel, "requests": requests,
+		"limits": bounds.Others(),
+	})
 	document["limitation"] = encoded(stricter(document["limitation"]))
 	document["supported_nips"] = encoded(union(document["supported_nips"], 1, 9, 11, 42, 70))
 	if g.Upstream == nil {
@@ -55,14 +52,7 @@ func (g *Gateway) merge(document upstream.Document) {
 	}
 }
 
-func (g *Gateway) requests() []string {
-	if g.ReqClaims {
-		return []string{"REQ", "447"}
-	}
-	return []string{"447"}
-}
-
-// stricter adds our bounds to upstream's: where both have one, the stricter holds. Of upstream's, of whose fields those stay as they are that we know nothing of.
+// stricter adds our bounds to upstream's: where both have one, the stricter holds. What we know nothing of stays as it is.
 func stricter(theirs jsontext.Value) map[string]jsontext.Value {
 	var merged map[string]jsontext.Value
 	if json.Unmarshal(theirs, &merged) != nil || merged == nil {
@@ -83,9 +73,7 @@ func union(theirs jsontext.Value, ours ...int) []int {
 	if json.Unmarshal(theirs, &all) != nil {
 		all = nil // some relays write names among the numbers
 	}
-	all = append(all, ours...)
-	slices.SortFunc(all, cmp.Compare)
-	return slices.Compact(all)
+	return slices.Compact(slices.Sorted(slices.Values(append(all, ours...))))
 }
 
 // encoded writes maps, lists, numbers and strings of our own, which always encode.

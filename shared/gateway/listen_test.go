@@ -22,6 +22,7 @@ func TestWhatARequestWasGranted(t *testing.T) {
 	c.send(publish(request))
 	c.accepted(request.ID)
 	c.expect(delivery("before", stock[0]))
+	eventually(t, "it is recorded", func() bool { return look(r.store, func(s *store) int { return len(s.granted) }) == 1 })
 	c.send(req("after", `{"kinds":[443],"#e":["x",%q]}`, request.ID))
 	c.expect(delivery("after", stock[0]), `["EOSE","after"]`)
 	c.send(req("another", `{"kinds":[443],"#e":["x"]}`))

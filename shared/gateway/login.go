@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
@@ -29,27 +28,55 @@ func (s *session) login(frame []byte) {
 		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
 		return
 	}
-	event, reason := s.verifyLogin(object)
-	if reason != "" {
+	event, err := keypackage.VerifyEvent(string(object))
+	refused := ""
+	if err != nil {
+		refused = "invalid: " + err.Error()
+	} else {
+		refused = s.checkLogin(event, time.Now())
+	}
+	if refused != "" {
 		s.tally.loginsRefused.Add(1)
-		_ = s.answer(wire.OK(id, false, reason))
+		_ = s.answer(wire.OK(id, false, refused))
 		return
 	}
 	s.tally.logins.Add(1)
 	if s.passOn {
-		s.passLogin(event.ID, frame)
+		s.passLogin(id, frame)
 	}
-	_ = s.answer(wire.OK(event.ID, true, ""))
+	_ = s.answer(wire.OK(id, true, ""))
 	s.attend([]string{event.PubKey}, s.conditions())
 }
 
-// verifyLogin adds the key of an AUTH's event, or says why not.
-func (s *session) verifyLogin(object jsontext.Value) (*nostr.Event, string) {
-	event, err := keypackage.VerifyEvent(string(object))
-	if err != nil {
-		return nil, "invalid: " + err.Error()
+// checkLogin adds the key, or says why not.
+func (s *session) checkLogin(event *nostr.Event, now time.Time) (refused string) {
+	age := now.Sub(event.CreatedAt.Time())
+	switch {
+	case event.Kind != nostr.KindClientAuthentication:
+		return "invalid: an AUTH has kind 22242"
+	case age > loginWithin || age < -loginWithin:
+		return "invalid: its time is off by more than ten minutes"
+	case tagged(event, "challenge") != s.challenge:
+		return "invalid: it does not name this connection's challenge"
+	case !s.isNamedBy(tagged(event, "relay")):
+		return "invalid: it does not name this relay"
+	case !s.admit(event.PubKey):
+		return "restricted: no more keys on this connection"
 	}
-	return event, s.checkLogin(event, time.Now())
+	return ""
+}
+
+// isNamedBy reports whether a URL is one of this relay.
+func (s *session) isNamedBy(relay string) bool {
+	u, err := url.Parse(relay)
+	return err == nil && (u.Scheme == "ws" || u.Scheme == "wss") && s.isOurs(u.Host)
+}
+
+func tagged(event *nostr.Event, tag string) string {
+	if found := event.Tags.Find(tag); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 // loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
@@ -69,37 +96,6 @@ func (s *session) isLogin(id string) bool {
 	defer s.mu.Unlock()
 	_, ok := s.logins.get(id)
 	return ok
-}
-
-// checkLogin adds the key, or says why not.
-func (s *session) checkLogin(event *nostr.Event, now time.Time) (refused string) {
-	age := now.Sub(event.CreatedAt.Time())
-	switch {
-	case event.Kind != nostr.KindClientAuthentication:
-		return "invalid: an AUTH has kind 22242"
-	case age > loginWithin || age < -loginWithin:
-		return "invalid: its time is off by more than ten minutes"
-	case value(event, "challenge") != s.challenge:
-		return "invalid: it does not name this connection's challenge"
-	case !s.isNamedBy(value(event, "relay")):
-		return "invalid: it does not name this relay"
-	case !s.admit(event.PubKey):
-		return "restricted: no more keys on this connection"
-	}
-	return ""
-}
-
-// isNamedBy reports whether a URL is one of this relay.
-func (s *session) isNamedBy(relay string) bool {
-	u, err := url.Parse(relay)
-	return err == nil && (u.Scheme == "ws" || u.Scheme == "wss") && s.isOurs(u.Host)
-}
-
-func value(event *nostr.Event, tag string) string {
-	if found := event.Tags.Find(tag); found != nil {
-		return found[1]
-	}
-	return ""
 }
 
 // admit adds a key, if there is room. The registry must know of it before anything is asked on its behalf.

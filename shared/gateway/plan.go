@@ -74,14 +74,12 @@ func (p plan) costs() bool { return p.reads()+p.owners() > 0 || p.incidental }
 
 // reads is how many queries are asked for, at most.
 func (p plan) reads() int {
-	n := 0
-	for _, asked := range []bool{len(p.own) > 0 && !p.incidental, len(p.granted) > 0, p.levels} {
-		if asked {
-			n += len(p.keys)
-		}
+	n := min(1, len(p.stored)) + len(p.keys)*min(1, len(p.granted))
+	if len(p.own) > 0 && !p.incidental {
+		n += len(p.keys)
 	}
-	if len(p.stored) > 0 {
-		n++
+	if p.levels {
+		n += len(p.keys)
 	}
 	return n
 }
@@ -100,10 +98,7 @@ func (p *plan) split(filters []wire.Filter, c circumstances) {
 	if c.alone {
 		return
 	}
-	away := hidden
-	if !c.serving {
-		away = []int{keypackage.KindOutcome, keypackage.KindLevel}
-	}
+	away := hiddenIn(c.serving)
 	for _, f := range filters {
 		rest, left := f.Without(away...)
 		p.changed = p.changed || f.NamesAny(away...)
@@ -124,26 +119,20 @@ func (p *plan) keepConditions(filters []wire.Filter) {
 
 // askToLogIn is for a session that nobody has authenticated on.
 func (p *plan) askToLogIn(filters []wire.Filter) {
-	private := func(f wire.Filter) bool { return f.NamesOnly(hidden...) }
-	aboutOurs := func(f wire.Filter) bool {
-		return f.NamesOnly(append([]int{keypackage.KindAddressableKeyPackage}, hidden...)...)
-	}
+	elsewhere := func(f wire.Filter) bool { return !f.NamesOnly(hidden...) }
+	others := func(f wire.Filter) bool { return !f.NamesOnly(append(slices.Clip(ours), keypackage.KindRequest)...) }
 	if !p.private {
 		return // authenticating would not help
 	}
-	if all(filters, private) {
+	if !slices.ContainsFunc(filters, elsewhere) {
 		p.refusal = authRequired
 	}
-	p.loginAtEOSE = all(filters, aboutOurs)
+	p.loginAtEOSE = !slices.ContainsFunc(filters, others)
 }
 
 // namesPrivate reports whether a filter names kinds that only the gateway has, and only for who has authenticated.
 func namesPrivate(f wire.Filter) bool {
 	return f.NamesAny(keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel)
-}
-
-func all(filters []wire.Filter, are func(wire.Filter) bool) bool {
-	return !slices.ContainsFunc(filters, func(f wire.Filter) bool { return !are(f) })
 }
 
 // askForOwn finds what an owner asks about herself. Nobody looks for KeyPackages by their tags, unless he names the kind.

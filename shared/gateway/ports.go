@@ -3,22 +3,15 @@ package gateway
 import (
 	"context"
 
-	"github.com/nbd-wtf/go-nostr"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
-// Event is a signed event with the bytes in which it was published. Its id and signature have been verified, and every parser
-// reads those bytes in the same way (keypackage.VerifyEvent).
-type Event struct {
-	*nostr.Event
-	Raw string
-}
-
-// Answer is what an OK says: whether an event was taken, and why not, or what else there is to say, in the words of NIP-01
-// ("invalid: ...", "duplicate: ...").
-type Answer struct {
-	Accepted bool
-	Reason   string
-}
+type (
+	// Event is a signed event with the bytes in which it was published.
+	Event = publishing.Event
+	// Answer is what an OK says.
+	Answer = publishing.Answer
+)
 
 // What all ports have in common: every method may be called concurrently. An error means that nothing is known to have happened
 // and that asking again may help; the client is told "error:" without its text. Contexts end some seconds after the call, never

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -29,8 +30,10 @@ func (s *session) serve(sub *subscription, p plan) {
 
 // serveReads sends what is stored, for all keys, whose number the REQ was charged for.
 func (s *session) serveReads(sub *subscription, p plan) error {
+	ctx, cancel := s.port()
+	defer cancel()
 	for _, key := range p.keys {
-		if err := s.serveOwn(sub, p, key); err != nil {
+		if err := s.serveOwn(ctx, sub, p, key); err != nil {
 			return err
 		}
 	}
@@ -38,17 +41,13 @@ func (s *session) serveReads(sub *subscription, p plan) error {
 	if len(owners) == 0 {
 		return nil
 	}
-	ctx, cancel := s.port()
-	defer cancel()
 	events, err := s.Ports.Addressable(ctx, owners)
 	s.sendStored(sub, p.stored, events)
 	return err
 }
 
 // serveOwn sends what the holder of one key asks about itself.
-func (s *session) serveOwn(sub *subscription, p plan, key string) error {
-	ctx, cancel := s.port()
-	defer cancel()
+func (s *session) serveOwn(ctx context.Context, sub *subscription, p plan, key string) error {
 	switch {
 	case len(p.own) == 0:
 	case p.incidental && !s.allow(bounds.Reading, 1):
@@ -105,18 +104,6 @@ func (s *session) forgetStock(key string) {
 	s.stock.put(key, nil, time.Time{})
 }
 
-func (s *session) knownStock(keys []string) map[string][]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := map[string][]string{}
-	for _, key := range keys {
-		if ids, ok := s.stock.get(key); ok {
-			known[key] = ids
-		}
-	}
-	return known
-}
-
 func authors(filters []wire.Filter) []string {
 	var all []string
 	for _, f := range filters {
@@ -155,7 +142,7 @@ func (s *session) sendStored(sub *subscription, filters []wire.Filter, events []
 // sendMatching sends the events that the subscription takes, granted to these requests.
 func (s *session) sendMatching(sub *subscription, events []Event, requests ...string) {
 	for _, e := range events {
-		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
+		if sub.takes(e, requests) {
 			s.send(sub, e)
 		}
 	}

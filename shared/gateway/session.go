@@ -21,8 +21,8 @@ const (
 	// inboxBytes is how much of what a client has sent may wait for its turn; then no more is read. A frame that is larger waits
 	// alone.
 	inboxBytes = 64 << 10
-	// inboxFrames is how many frames may wait.
-	inboxFrames = 16
+	// leastWeight of a frame bounds how many may wait, however small.
+	leastWeight = 1 << 10
 	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
@@ -45,9 +45,9 @@ type session struct {
 	passOn    bool   // the challenge is upstream's, which gets the AUTH
 	link      *link  // nil if there is no upstream
 	out       *outbox.Outbox
-	inbox     chan received
-	room      *semaphore.Weighted // of inboxBytes
-	gone      chan struct{}       // closed when nothing more comes from the client
+	inbox     chan []byte         // closed when nothing more comes from the client
+	room      *semaphore.Weighted // of inboxBytes, for what has not been dealt with
+	gone      atomic.Bool         // nothing more comes from the client: only what it published still counts
 	retired   atomic.Bool         // what comes from now on is not dealt with
 	work      sync.WaitGroup      // what was begun beside the frames
 	slots     chan struct{}       // one for each of that
@@ -64,17 +64,11 @@ type session struct {
 	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
 }
 
-// received is a frame in the inbox, or, without one, a mark that is closed when everything before it has been dealt with.
-type received struct {
-	frame []byte
-	mark  chan struct{}
-}
-
 func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared bounds.Limits) *session {
 	s := &session{
 		Gateway: g, conn: conn, client: client, shared: shared, own: bounds.OfSession(), challenge: rand.Text(),
-		out: outbox.New(), inbox: make(chan received, inboxFrames), room: semaphore.NewWeighted(inboxBytes),
-		gone: make(chan struct{}), slots: make(chan struct{}, bounds.MaxWork), subscriptions: map[string]*subscription{},
+		out: outbox.New(), inbox: make(chan []byte, inboxBytes/leastWeight), room: semaphore.NewWeighted(inboxBytes),
+		slots: make(chan struct{}, bounds.MaxWork), subscriptions: map[string]*subscription{},
 	}
 	if g.Upstream != nil {
 		s.link = newLink(s)
@@ -98,14 +92,14 @@ func (s *session) run(parent context.Context) {
 	defer over.Stop()
 	processor.Go(func() { s.guarded(s.process) })
 	s.guarded(s.read)
-	close(s.gone)
+	s.gone.Store(true)
+	close(s.inbox)
 	s.sessions.remove(s)
 	processor.Wait()
 	s.work.Wait()
 	s.end(errGone)
 	_ = s.conn.CloseNow()
 	writer.Wait()
-	s.link.close()
 }
 
 // life is how long a session may last if the platform cuts it off at the end of parent.
@@ -159,34 +153,20 @@ func (s *session) read() {
 		if s.room.Acquire(s.ctx, inboxWeight(frame)) != nil {
 			return
 		}
-		select {
-		case s.inbox <- received{frame: frame}:
-		case <-s.ctx.Done():
-			return
-		}
+		s.inbox <- frame // there is room
 	}
 }
 
-func inboxWeight(frame []byte) int64 { return int64(min(len(frame), inboxBytes)) }
+func inboxWeight(frame []byte) int64 { return int64(max(leastWeight, min(len(frame), inboxBytes))) }
 
 // process deals with the inbox, one frame after another, and ends the session when the client has gone and nothing is left.
 func (s *session) process() {
 	defer s.end(errGone)
-	for {
-		select {
-		case r := <-s.inbox:
-			s.take(r)
-			continue
-		case <-s.ctx.Done():
-			return
-		case <-s.gone:
+	for frame := range s.inbox {
+		if s.ctx.Err() == nil {
+			s.handle(frame)
 		}
-		select {
-		case r := <-s.inbox:
-			s.take(r)
-		default:
-			return
-		}
+		s.room.Release(inboxWeight(frame))
 	}
 }
 
@@ -194,25 +174,6 @@ var (
 	errGone  = errors.New("the client has gone")
 	errPanic = errors.New("a panic")
 )
-
-func (s *session) take(r received) {
-	if r.mark != nil {
-		close(r.mark)
-		return
-	}
-	s.handle(r.frame)
-	s.room.Release(inboxWeight(r.frame))
-}
-
-// hasGone reports whether the client has gone: then only what it published still counts.
-func (s *session) hasGone() bool {
-	select {
-	case <-s.gone:
-		return true
-	default:
-		return false
-	}
-}
 
 // retireWithin is retire for callers without a context.
 func (s *session) retireWithin(d time.Duration, reason string) {
@@ -224,17 +185,11 @@ func (s *session) retireWithin(d time.Duration, reason string) {
 // retire ends the session in good order: what came before is dealt with, its answers are written, then a close frame.
 func (s *session) retire(ctx context.Context, reason string) {
 	s.retired.Store(true)
-	mark := make(chan struct{})
-	select {
-	case s.inbox <- received{mark: mark}:
-		select {
-		case <-mark:
-			await(ctx, s.work.Wait)
-		case <-ctx.Done():
-		case <-s.ctx.Done():
-		}
-	case <-ctx.Done():
-	case <-s.ctx.Done():
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	if s.room.Acquire(ctx, inboxBytes) == nil { // everything before has been dealt with
+		await(ctx, s.work.Wait)
 	}
 	s.out.Flush(ctx)
 	await(ctx, func() { _ = s.conn.Close(websocket.StatusGoingAway, reason) }) // waits up to 5 s for the other side

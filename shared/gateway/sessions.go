@@ -35,33 +35,26 @@ func (g *Gateway) Deliver(p DirectEvent) (result func(context.Context) outbox.St
 		begun = append(begun, s.deliver(p))
 	}
 	return func(ctx context.Context) outbox.Status {
-		best := outbox.NoSession
+		best := 0
 		for _, d := range begun {
-			best = better(best, d.Wait(ctx))
+			best = max(best, slices.Index(ranking, d.Wait(ctx)))
 		}
 		if g.sessions.wasDelivered(p.ID) {
 			return outbox.Delivered
 		}
-		return best
+		return ranking[best]
 	}
 }
+
+// ranking is by what is known of a direct event: one session that has it is enough, and one that may have it outweighs those that
+// do not.
+var ranking = []outbox.Status{outbox.NoSession, outbox.NoSubscription, outbox.Unknown, outbox.Delivered}
 
 // Awaits reports whether a session of the recipient has a subscription for the event: whoever would have to sign it first may ask.
 func (g *Gateway) Awaits(recipient string, e Event) bool {
 	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool {
 		return len(s.subscribed(e)) > 0
 	})
-}
-
-// better returns what is known of a direct event of which a and b are known: one session that has it is enough, and one that may have
-// it outweighs those that do not.
-func better(a, b outbox.Status) outbox.Status {
-	for _, status := range []outbox.Status{outbox.Delivered, outbox.Unknown, outbox.NoSubscription} {
-		if a == status || b == status {
-			return status
-		}
-	}
-	return outbox.NoSession
 }
 
 // deliver begins to send p, unless the session was sent this direct event before; then it returns that earlier delivery. The
@@ -72,16 +65,14 @@ func (s *session) deliver(p DirectEvent) *outbox.Delivery {
 		d.Drop(outbox.NoSubscription) // now, because a session that is stuck has no turns
 	}
 	s.mu.Lock()
-	earlier, ok := s.deliveries.get(p.ID)
-	if ok && !earlier.InVain() {
-		s.mu.Unlock()
+	defer s.mu.Unlock()
+	if earlier, ok := s.deliveries.get(p.ID); ok && !earlier.InVain() {
 		return earlier
 	}
 	if !d.InVain() {
 		s.deliveries.put(p.ID, d, p.Expires.Add(directMemory))
 	}
-	s.mu.Unlock()
-	s.out.Offer(d)
+	s.out.Offer(d) // does not wait
 	return d
 }
 
@@ -108,16 +99,14 @@ func (g *Gateway) broadcast(e Event) {
 	}
 	for _, s := range audience {
 		for _, id := range s.subscribed(e) {
-			s.out.Offer(outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.liveFrame(id, e) }, func() {}))
+			s.out.Offer(outbox.NewDelivery(func() ([]byte, outbox.Status) {
+				if !slices.Contains(s.subscribed(e), id) {
+					return nil, outbox.NoSubscription
+				}
+				return wire.Event(id, e.Raw), outbox.Delivered
+			}, func() {}))
 		}
 	}
-}
-
-func (s *session) liveFrame(id string, e Event) ([]byte, outbox.Status) {
-	if !slices.Contains(s.subscribed(e), id) {
-		return nil, outbox.NoSubscription
-	}
-	return wire.Event(id, e.Raw), outbox.Delivered
 }
 
 // sessions are the open sessions, by the keys that have authenticated, and the memory of what was delivered to those that are

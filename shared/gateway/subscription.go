@@ -20,28 +20,51 @@ type subscription struct {
 	loginAtEOSE bool   // instead of an EOSE, unless a 30443 has been sent
 }
 
+// takes reports whether the event, granted to these requests, satisfies one of its filters.
+func (sub *subscription) takes(e Event, requests []string) bool {
+	return slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) })
+}
+
 // subscribe deals with a REQ. A REQ with an id that is in use replaces the older one (NIP-01), also if it is refused.
 func (s *session) subscribe(frame []byte) {
-	id, filters, reason := query(frame)
+	id, filters, reason := readQuery(split(frame))
 	if id == "" {
 		_ = s.answer(wire.Notice(reason))
 		return
 	}
 	var p plan
 	if reason == "" {
-		keys := s.identities()
-		p = planREQ(filters, circumstances{keys, s.knownStock(keys), s.Ports.Serving(), s.ReqClaims, s.link == nil})
+		p = planREQ(filters, s.circumstances())
 		reason = p.refusal
 	}
 	if reason == "" {
 		reason = s.afford(id, p)
 	}
 	if reason != "" {
-		s.drop(id)
-		_ = s.answer(wire.Closed(id, reason))
+		s.refuseREQ(id, reason)
 		return
 	}
 	s.open(id, frame, p)
+}
+
+// refuseREQ ends what it would have replaced, too.
+func (s *session) refuseREQ(id, reason string) {
+	s.mu.Lock()
+	upstream := s.removeLocked(id)
+	s.mu.Unlock()
+	s.endREQ(id, upstream, reason)
+}
+
+func (s *session) circumstances() circumstances {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := circumstances{slices.Clone(s.keys), map[string][]string{}, s.Ports.Serving(), s.ReqClaims, s.link == nil}
+	for _, key := range c.keys {
+		if ids, ok := s.stock.get(key); ok {
+			c.stock[key] = ids
+		}
+	}
+	return c
 }
 
 // afford returns why the REQ is one too many, or "".
@@ -88,8 +111,7 @@ func (s *session) open(id string, frame []byte, p plan) {
 	s.mu.Unlock()
 	if err := s.openUpstream(id, replaced, frame, p); err != nil {
 		if !p.private {
-			s.drop(id)
-			_ = s.answer(wire.Closed(id, err.Error()))
+			s.refuseREQ(id, err.Error())
 			return
 		}
 		_ = s.answer(wire.Notice(err.Error()))
@@ -104,8 +126,7 @@ func (s *session) open(id string, frame []byte, p plan) {
 		s.leaveOutOwn()
 		s.settle(sub)
 	default:
-		s.drop(id)
-		_ = s.answer(wire.Closed(id, "rate-limited: too many answers are under way"))
+		s.refuseREQ(id, "rate-limited: too many answers are under way")
 		return
 	}
 	s.attend(s.identities(), p.conditions)
@@ -148,28 +169,23 @@ func (s *session) unsubscribe(frame []byte) {
 	}
 }
 
-// drop ends a subscription that the client did not close.
-func (s *session) drop(id string) {
-	s.mu.Lock()
-	upstream := s.removeLocked(id)
-	s.mu.Unlock()
-	if upstream {
-		_ = s.link.send(wire.Close(id))
-	}
-}
-
 // abort ends a subscription whose answer has failed, if it is still the client's.
 func (s *session) abort(sub *subscription, reason string) {
 	s.mu.Lock()
 	isOpen := s.subscriptions[sub.id] == sub
 	upstream := isOpen && s.removeLocked(sub.id)
 	s.mu.Unlock()
-	if upstream {
-		_ = s.link.send(wire.Close(sub.id))
-	}
 	if isOpen {
-		_ = s.answer(wire.Closed(sub.id, reason))
+		s.endREQ(sub.id, upstream, reason)
 	}
+}
+
+// endREQ says why a REQ is not, or no longer, answered.
+func (s *session) endREQ(id string, upstream bool, reason string) {
+	if upstream {
+		_ = s.link.send(wire.Close(id))
+	}
+	_ = s.answer(wire.Closed(id, reason))
 }
 
 // expects reports whether upstream was asked for events on that subscription. It notes that a public KeyPackage has come.
@@ -224,14 +240,11 @@ func (s *session) conclude(sub *subscription) {
 		delete(s.subscriptions, sub.id)
 	}
 	s.mu.Unlock()
-	if !login {
+	if login {
+		s.endREQ(sub.id, upstream, authRequired)
+	} else {
 		_ = s.answer(end)
-		return
 	}
-	if upstream {
-		_ = s.link.send(wire.Close(sub.id))
-	}
-	_ = s.answer(wire.Closed(sub.id, authRequired))
 }
 
 // conditions returns what all open subscriptions could be sent.
@@ -251,7 +264,7 @@ func (s *session) subscribed(e Event, requests ...string) []string {
 	defer s.mu.Unlock()
 	var ids []string
 	for id, sub := range s.subscriptions {
-		if slices.ContainsFunc(sub.conditions, func(f wire.Filter) bool { return f.Matches(e.Event, requests...) }) {
+		if sub.takes(e, requests) {
 			ids = append(ids, id)
 		}
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,46 +29,60 @@ type link struct {
 	s         *session
 	challenge chan string // the first that upstream sends
 
-	mu       sync.Mutex
-	conn     *upstream.Conn // nil unless connected
-	dialling chan struct{}  // closed when the attempt is over; nil if there is none
-	retry    time.Time      // when the next attempt may be made
+	mu   sync.Mutex
+	last *attempt
+}
+
+// attempt is one to connect.
+type attempt struct {
+	done  chan struct{}  // closed when it is over
+	conn  *upstream.Conn // nil if it has failed
+	again time.Time      // when the next may be made, if it has failed
 }
 
 func newLink(s *session) *link { return &link{s: s, challenge: make(chan string, 1)} }
 
 // start begins to connect, unless that is under way, has been done, or has failed just now.
-func (l *link) start() {
+func (l *link) start() *attempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil || l.dialling != nil || time.Now().Before(l.retry) {
-		return
+	if l.last == nil || l.last.isInVain() {
+		a := &attempt{done: make(chan struct{})}
+		l.last = a
+		go l.s.guarded(func() { l.dial(a) })
 	}
-	l.dialling = make(chan struct{})
-	go l.s.guarded(l.dial)
+	return l.last
 }
 
-func (l *link) dial() {
+// isInVain reports whether it has failed, some time ago.
+func (a *attempt) isInVain() bool {
+	select {
+	case <-a.done:
+		return a.conn == nil && time.Now().After(a.again)
+	default:
+		return false
+	}
+}
+
+func (l *link) dial(a *attempt) {
 	l.s.tally.upstreamDialled.Add(1)
-	conn, err := l.s.Upstream.Connect(l.s.ctx, l.s.client)
-	l.mu.Lock()
-	l.conn, l.retry = conn, time.Now().Add(dialAgainAfter)
-	close(l.dialling)
-	l.dialling = nil
-	l.mu.Unlock()
+	var err error
+	a.conn, err = l.s.Upstream.Connect(l.s.ctx, l.s.client)
+	a.again = time.Now().Add(dialAgainAfter)
+	close(a.done)
 	if err != nil {
 		l.s.tally.upstreamFailed.Add(1)
 		l.s.Log.Warn("upstream unreachable", "error", err)
 		return
 	}
+	defer a.conn.Close()
 	for {
-		frame, err := conn.Read(l.s.ctx)
+		frame, err := a.conn.Read(l.s.ctx)
 		if err != nil {
 			break
 		}
 		l.s.fromUpstream(frame)
 	}
-	conn.Close()
 	if l.s.ctx.Err() == nil {
 		l.s.retireWithin(goodbye, "the relay behind this one has ended the connection")
 	}
@@ -78,31 +93,17 @@ func (l *link) send(frame []byte) error {
 	if l == nil {
 		return errUnreachable
 	}
-	conn := l.connected()
-	if conn == nil {
+	a := l.start()
+	select {
+	case <-a.done:
+	case <-l.s.ctx.Done():
 		return errUnreachable
 	}
-	_ = conn.Write(l.s.ctx, frame)
+	if a.conn == nil {
+		return errUnreachable
+	}
+	_ = a.conn.Write(l.s.ctx, frame)
 	return nil
-}
-
-// connected returns the connection, for which it waits, or nil.
-func (l *link) connected() *upstream.Conn {
-	l.start()
-	l.mu.Lock()
-	conn, dialling := l.conn, l.dialling
-	l.mu.Unlock()
-	if conn != nil || dialling == nil {
-		return conn
-	}
-	select {
-	case <-dialling:
-	case <-l.s.ctx.Done():
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn
 }
 
 // adoptChallenge makes upstream's challenge the session's own, if upstream shares its logins and sends one in time.
@@ -119,17 +120,6 @@ func (l *link) adoptChallenge() {
 	}
 }
 
-func (l *link) close() {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn != nil {
-		l.conn.Close()
-	}
-}
-
 // fromUpstream deals with one frame of upstream: only what cannot be mistaken for something of ours goes on to the client. Whatever
 // carries no event and answers nothing of ours passes as it is.
 func (s *session) fromUpstream(frame []byte) {
@@ -137,63 +127,48 @@ func (s *session) fromUpstream(frame []byte) {
 	if err != nil {
 		return
 	}
+	if !slices.Contains([]string{"AUTH", "EVENT", "EOSE", "CLOSED", "OK"}, label) {
+		_ = s.answer(frame)
+		return
+	}
+	e, err := wire.Split(frame)
+	id, ok := e.Text(0)
+	if err != nil || !ok {
+		return
+	}
 	switch label {
-	case "AUTH":
-		s.hearChallenge(frame)
+	case "AUTH": // the client is not shown it: an AUTH is meant for one relay (NIP-42)
+		select {
+		case s.link.challenge <- id:
+		default:
+		}
 	case "EVENT":
-		s.hearEvent(frame)
-	case "EOSE", "CLOSED":
-		s.hearEnd(label, frame)
+		s.hearEvent(id, e, frame)
 	case "OK":
-		e, err := wire.Split(frame)
-		if id, ok := e.Text(0); err == nil && ok && !s.isLogin(id) {
+		if !s.isLogin(id) {
 			_ = s.answer(frame)
 		}
 	default:
-		_ = s.answer(frame)
-	}
-}
-
-// hearChallenge keeps upstream's challenge from the client: an AUTH is meant for one relay (NIP-42).
-func (s *session) hearChallenge(frame []byte) {
-	e, err := wire.Split(frame)
-	if challenge, ok := e.Text(0); err == nil && ok {
-		select {
-		case s.link.challenge <- challenge:
-		default:
-		}
+		s.endsUpstream(id, frame, label == "CLOSED")
 	}
 }
 
 // hearEvent passes on an event that was asked for, unless its kind is ours or cannot be told.
-func (s *session) hearEvent(frame []byte) {
-	e, err := wire.Split(frame)
-	if err != nil || len(e) != 2 {
-		return
-	}
-	id, _ := e.Text(0)
+func (s *session) hearEvent(id string, e wire.Elements, frame []byte) {
 	event, _ := e.Object(1)
 	kind, ok := wire.Kind(event)
-	if !ok || isHidden(kind, s.Ports.Serving()) || !s.expects(id, kind) {
-		return
+	if ok && len(e) == 2 && !slices.Contains(hiddenIn(s.Ports.Serving()), kind) && s.expects(id, kind) {
+		_ = s.answer(frame)
 	}
-	_ = s.answer(frame)
 }
 
-// isHidden reports whether upstream has nothing to say about events of that kind.
-func isHidden(kind int, serving bool) bool {
-	switch kind {
-	case keypackage.KindKeyPackage, keypackage.KindRequest:
-		return serving
-	case keypackage.KindOutcome, keypackage.KindLevel:
-		return true
-	}
-	return false
-}
+// hidden are the kinds of which upstream is not asked, and has nothing to say.
+var hidden = []int{keypackage.KindOutcome, keypackage.KindLevel, keypackage.KindKeyPackage, keypackage.KindRequest}
 
-func (s *session) hearEnd(label string, frame []byte) {
-	e, err := wire.Split(frame)
-	if id, ok := e.Text(0); err == nil && ok {
-		s.endsUpstream(id, frame, label == "CLOSED")
+// hiddenIn are those that are hidden in the mode of the moment.
+func hiddenIn(serving bool) []int {
+	if serving {
+		return hidden
 	}
+	return hidden[:2]
 }

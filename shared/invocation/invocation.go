@@ -26,7 +26,7 @@ func Serve(logger *slog.Logger, run Run) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		line := logging.Begin(logger)
 		line.Set(logging.About, logging.AboutInvocation)
-		ctx := logging.WithTrace(r.Context(), logging.TraceOf(r.Header))
+		ctx := logging.WithTrace(r.Context(), r.Header.Get("Traceparent"))
 		outcome, body, err := run(ctx, r, line)
 		line.End(ctx, outcome, err)
 		reply(w, body, err)

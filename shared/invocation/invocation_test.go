@@ -17,14 +17,17 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
-const traceID = "0af7651916cd43dd8448eb211c80319c"
+const (
+	traceID     = "0af7651916cd43dd8448eb211c80319c"
+	traceParent = "00-" + traceID + "-b7ad6b7169203331-01"
+)
 
 // called serves one request and returns the answer and the log.
 func called(handler func(*slog.Logger) http.HandlerFunc) (*httptest.ResponseRecorder, []map[string]any) {
 	var log bytes.Buffer
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}"))
-	r.Header.Set("Traceparent", "00-"+traceID+"-b7ad6b7169203331-01")
+	r.Header.Set("Traceparent", traceParent)
 	handler(logging.New(&log, "project", "Test"))(w, r)
 	var lines []map[string]any
 	for line := range strings.Lines(log.String()) {
@@ -78,11 +81,12 @@ func TestTrace(t *testing.T) {
 	t.Parallel()
 	_, lines := called(func(logger *slog.Logger) http.HandlerFunc {
 		return invocation.Serve(logger, func(ctx context.Context, _ *http.Request, line *logging.Line) (string, []byte, error) {
-			line.Set("request_event_id", logging.TraceFrom(ctx).ID)
+			line.Set("request_event_id", logging.TraceParent(ctx))
 			return "done", nil, nil
 		})
 	})
-	if trace, _ := lines[0]["logging.googleapis.com/trace"].(string); !strings.HasSuffix(trace, traceID) || lines[0]["request_event_id"] != traceID {
+	trace, _ := lines[0]["logging.googleapis.com/trace"].(string)
+	if !strings.HasSuffix(trace, traceID) || lines[0]["request_event_id"] != traceParent {
 		t.Errorf("logged %v", lines[0])
 	}
 }

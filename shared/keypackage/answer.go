@@ -3,6 +3,7 @@ package keypackage
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,8 +31,8 @@ type Dismissal struct {
 // DismissalID returns the document id of the dismissal of a request. It is among the claims, as that of no owner.
 func DismissalID(requestID string) string { return ClaimID(requestID, "") }
 
-// any returns one part of the answer, for what every part says of the request. That of a dismissal is no claim.
-func (a Answer) any() Claim {
+// part returns one of the claims, for what each says of the request, or what a dismissal says of it.
+func (a Answer) part() Claim {
 	if d := a.Dismissal; d != nil {
 		return Claim{RequestID: d.RequestID, Requester: d.Requester, Authentic: d.Authentic, KeepUntil: d.KeepUntil}
 	}
@@ -45,10 +46,10 @@ func (a Answer) any() Claim {
 func (a Answer) Empty() bool { return len(a.Claims) == 0 && a.Dismissal == nil }
 
 // RequestID and the methods below return what every part says, and zero values of no answer.
-func (a Answer) RequestID() string    { return a.any().RequestID }
-func (a Answer) Requester() string    { return a.any().Requester } // "" if the request cannot be read that far
-func (a Answer) Authentic() bool      { return a.any().Authentic } // the requester has signed it, so that the outcome is told
-func (a Answer) KeepUntil() time.Time { return a.any().KeepUntil }
+func (a Answer) RequestID() string    { return a.part().RequestID }
+func (a Answer) Requester() string    { return a.part().Requester } // "" if the request cannot be read that far
+func (a Answer) Authentic() bool      { return a.part().Authentic } // the requester has signed it, so that the outcome is told
+func (a Answer) KeepUntil() time.Time { return a.part().KeepUntil }
 
 // Observed reports whether the request was only observed, so that nobody is told of it.
 func (a Answer) Observed() bool { return a.Dismissal != nil && a.Dismissal.Outcome == OutcomeObserved }
@@ -147,4 +148,42 @@ func (a Answer) Outcome() Outcome {
 		return OutcomeGranted
 	}
 	return OutcomePartial
+}
+
+// Announcement says that a request was answered. It names the documents that hold the answer, so that whoever delivers reads
+// them by id in one round trip. The names are hints: the store decides what there is, and what is not named is searched for.
+type Announcement struct {
+	RequestID string
+	// Granted holds, by owner whose claim there is, the packages for which the request created deliveries.
+	Granted map[string][]string
+}
+
+// mostAnnounced bounds the names: what they name is read at once, up to 1 MiB each. Hardly any request is granted more.
+const mostAnnounced = 32
+
+// NewAnnouncement returns the announcement of a request with this answer; it must not be empty.
+func NewAnnouncement(answer Answer) Announcement {
+	a := Announcement{RequestID: answer.RequestID(), Granted: make(map[string][]string)}
+	named := 0
+	for _, c := range answer.Claims {
+		a.Granted[c.Owner] = nil
+		for _, id := range c.DeliveryIDs {
+			if strings.HasPrefix(id, DeliveryID(a.RequestID, "")) && named < mostAnnounced { // not joined
+				a.Granted[c.Owner] = append(a.Granted[c.Owner], PackageOf(id))
+				named++
+			}
+		}
+	}
+	return a
+}
+
+// Deliveries names the deliveries that the request created.
+func (a Announcement) Deliveries() []DeliveryRef {
+	var refs []DeliveryRef
+	for owner, packages := range a.Granted {
+		for _, id := range packages {
+			refs = append(refs, DeliveryRef{ID: DeliveryID(a.RequestID, id), Owner: owner})
+		}
+	}
+	return refs
 }

@@ -10,8 +10,7 @@
 //   - order.go: which package is used next, and which one is the owner's reserve
 //   - holding.go, level.go: what an owner has left of a ciphersuite, and when she is told
 //   - window.go, pair.go: the limits, and the deliveries that a repeated request joins
-//   - claim.go, answer.go: the recorded answer for one owner, and that to a whole request with its outcome
-//   - announcement.go: what tells the delivery that something was claimed
+//   - claim.go, answer.go: the recorded answer for one owner, that to a whole request with its outcome, and its announcement
 //   - delivery.go, result.go, expiry.go: the life of a pending delivery, what a push changes, when it is pushed again and ends
 //   - retire.go: when a reserve gives way to newer ones
 //   - shard.go: how what is looked for by its time is spread over an index

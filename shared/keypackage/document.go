@@ -2,6 +2,7 @@ package keypackage
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
@@ -70,6 +71,12 @@ func unix(seconds int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(seconds, 0).UTC()
+}
+
+// IsName reports whether documents can be named after s, also with a public key before or behind it: Firestore bounds names to
+// 1,500 bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
+func IsName(s string) bool {
+	return s != "" && len(s) <= 1400 && s != "." && s != ".." && !strings.HasPrefix(s, "__") && !strings.Contains(s, "/")
 }
 
 // Size returns about how many bytes the document takes in memory, on the wire and in a transaction.

@@ -62,9 +62,8 @@ const (
 	FlawUnparsable = "unparsable"
 )
 
-// MaxPackageBytes bounds the document of a package that is handed out, whatever its fields. Real ones have 3 to 30 KB (a
-// post-quantum key, in event and content). A delivery carries a copy, and has to stay far below Firestore's 1 MiB, as a
-// transaction that hands out many of them has below 10 MiB.
+// MaxPackageBytes bounds the document of a package that is handed out. Real ones have 3 to 30 KB (a post-quantum key, in event
+// and content). A delivery carries a copy: it has to stay far below Firestore's 1 MiB, and a transaction of many below 10 MiB.
 const MaxPackageBytes = 64 << 10
 
 // fallbackExpiry is the life of a package that says nothing about its end.

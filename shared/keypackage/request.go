@@ -110,28 +110,6 @@ func (doc RequestDocument) maybeRequest() bool {
 	return (!doc.HasKind || doc.Kind == KindRequest) && IsName(doc.ID)
 }
 
-// IsName reports whether documents can be named after s, also with a public key before or behind it: Firestore bounds names to
-// 1,500 bytes, divides paths at slashes, and reserves one dot, two, and what begins and ends with two underscores.
-func IsName(s string) bool {
-	return s != "" && len(s) <= 1400 && s != "." && s != ".." && !strings.HasPrefix(s, "__") && !strings.Contains(s, "/")
-}
-
-// NewREQ returns the request that a REQ for stored KeyPackages is, of one requester for one owner: one package of any
-// ciphersuite, for no group, until ttl from now. No event or document is behind it: the caller chooses the id, at random.
-// addressable says that the REQ also takes kind 30443; otherwise it is never given one.
-func NewREQ(id, requester, owner string, addressable bool, ttl time.Duration, now time.Time) *Request {
-	req := &Request{
-		ID: id, Requester: requester, Owners: []string{owner}, Min: 1, AnySuite: true, REQ: true,
-		CreatedAt: now, ValidUntil: now.Add(ttl), ReceivedAt: now,
-	}
-	req.Ask = askKey(req, "") // as a 447 that asks for nothing in particular
-	req.PreferAddressable = addressable
-	return req
-}
-
-// Takes reports whether the requester wants a package of that kind of event at all.
-func (r *Request) Takes(kind int) bool { return !r.REQ || kind == KindKeyPackage }
-
 // ParseRequest checks what does not depend on the time of day. It returns ErrOtherKind, or a Rejection; with an authentic one the
 // request is not nil and names at least its id, its requester and the well-formed owners. maxMin is the ceiling of `min`.
 func ParseRequest(doc RequestDocument, maxMin int) (*Request, error) {
@@ -253,6 +231,22 @@ func askKey(req *Request, group string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%t|%s", suite, req.PreferAddressable, group))
 	return hex.EncodeToString(sum[:16])
 }
+
+// NewREQ returns the request that a REQ for stored KeyPackages is, of one requester for one owner: one package of any
+// ciphersuite, for no group, until ttl from now. No event or document is behind it: the caller chooses the id, at random.
+// addressable says that the REQ also takes kind 30443; otherwise it is never given one.
+func NewREQ(id, requester, owner string, addressable bool, ttl time.Duration, now time.Time) *Request {
+	req := &Request{
+		ID: id, Requester: requester, Owners: []string{owner}, Min: 1, AnySuite: true, REQ: true,
+		CreatedAt: now, ValidUntil: now.Add(ttl), ReceivedAt: now,
+	}
+	req.Ask = askKey(req, "") // as a 447 that asks for nothing in particular
+	req.PreferAddressable = addressable
+	return req
+}
+
+// Takes reports whether the requester wants a package of that kind of event at all.
+func (r *Request) Takes(kind int) bool { return !r.REQ || kind == KindKeyPackage }
 
 // KeepUntil returns until when a document is kept that lost its mark without an answer: as long as an answer could be.
 func (doc RequestDocument) KeepUntil() time.Time {

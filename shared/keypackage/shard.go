@@ -5,9 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// Shards is how many parts there are of what the scheduled function looks for. An index on a time that only rises takes about
-// 500 writes a second, because all of them meet at its end (https://cloud.google.com/firestore/native/docs/best-practices);
-// a shard in front of the time gives the index that many ends.
+// Shards is how many parts an index has, with a shard in front of a time that only rises: without one it takes about 500 writes a
+// second, because all meet at its end (https://cloud.google.com/firestore/native/docs/best-practices).
 const Shards = 64
 
 // NewMark returns the value of the field "open" for a new request document: a random integer from 0 to Shards-1.

@@ -9,8 +9,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 )
 
-// About is the field that says what a line is about. Metrics count invocations by it: whatever else a function has to say
-// must not pass for one.
+// About is the field that says what a line is about. Metrics count invocations by it: nothing else must pass for one.
 const (
 	About           = "line"
 	AboutInvocation = "invocation" // one for each call of a function

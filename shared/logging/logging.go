@@ -49,11 +49,11 @@ type handler struct {
 }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if t := TraceFrom(ctx); t.ID != "" {
+	if t, ok := ctx.Value(traceKey{}).(trace); ok {
 		r.AddAttrs(
-			slog.String(traceField, "projects/"+h.project+"/traces/"+t.ID),
-			slog.String(spanField, t.Span),
-			slog.Bool(sampledField, t.Sampled),
+			slog.String(traceField, "projects/"+h.project+"/traces/"+t.id),
+			slog.String(spanField, t.span),
+			slog.Bool(sampledField, t.sampled),
 		)
 	}
 	return h.Handler.Handle(ctx, r)

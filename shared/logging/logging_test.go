@@ -2,9 +2,9 @@ package logging_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -45,8 +45,7 @@ func TestLineOfAnInvocation(t *testing.T) {
 		line.Measure("receipt_to_answer", 12500*time.Microsecond)
 		line.Measure("receipt_to_answer", time.Millisecond) // the longest stays
 		time.Sleep(13500 * time.Microsecond)                // of the bubble's clock
-		trace := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
-		line.End(logging.WithTrace(t.Context(), trace), "granted", nil)
+		line.End(logging.WithTrace(t.Context(), "00-"+traceID+"-"+spanID+"-01"), "granted", nil)
 
 		want := map[string]any{
 			"severity":                             "INFO",
@@ -98,38 +97,27 @@ func TestLongErrorsAreCut(t *testing.T) {
 	}
 }
 
-func TestTraceOf(t *testing.T) {
+// A trace goes through the context as it came, in the words of version 00, and what is none leaves the one that is there.
+func TestTrace(t *testing.T) {
 	t.Parallel()
-	full := logging.Trace{ID: traceID, Span: spanID, Sampled: true}
-	tests := []struct {
-		name, value string
-		want        logging.Trace
-	}{
-		{"traceparent", "00-" + traceID + "-" + spanID + "-01", full},
-		{"traceparent", "cc-" + traceID + "-" + spanID + "-03-more", full},
-		{"traceparent", "00-" + traceID + "-" + spanID + "-00", logging.Trace{ID: traceID, Span: spanID}},
-		{"traceparent", "ff-" + traceID + "-" + spanID + "-01", logging.Trace{}},
-		{"traceparent", "00-" + strings.ToUpper(traceID) + "-" + spanID + "-01", logging.Trace{}},
-		{"traceparent", "", logging.Trace{}},
-		{"X-Cloud-Trace-Context", traceID + "/13235353014750950193;o=1", full},
-		{"X-Cloud-Trace-Context", traceID + "/13235353014750950193", logging.Trace{ID: traceID, Span: spanID}},
-		{"X-Cloud-Trace-Context", traceID, logging.Trace{}},
-		{"X-Cloud-Trace-Context", "rubbish", logging.Trace{}},
-	}
-	for _, test := range tests {
-		header := http.Header{}
-		header.Set(test.name, test.value)
-		if got := logging.TraceOf(header); got != test.want {
-			t.Errorf("%s: %s gave %+v, want %+v", test.name, test.value, got, test.want)
+	const ids = traceID + "-" + spanID
+	before := logging.WithTrace(t.Context(), "00-"+ids+"-00")
+	for _, test := range []struct{ value, want string }{
+		{"00-" + ids + "-01", "00-" + ids + "-01"},
+		{"cc-" + ids + "-03-more", "00-" + ids + "-01"},
+		{"00-" + ids + "-02", "00-" + ids + "-00"},
+		{"ff-" + ids + "-01", ""},
+		{"00-" + ids + "-01more", ""},
+		{"00-" + strings.ToUpper(ids) + "-01", ""},
+		{"", ""},
+		{"rubbish", ""},
+	} {
+		if got := logging.TraceParent(logging.WithTrace(t.Context(), test.value)); got != test.want {
+			t.Errorf("%s gave %q, want %q", test.value, got, test.want)
 		}
-	}
-}
-
-func TestTraceTravelsAsParent(t *testing.T) {
-	t.Parallel()
-	for _, want := range []logging.Trace{{}, {ID: traceID, Span: spanID}, {ID: traceID, Span: spanID, Sampled: true}} {
-		if got := logging.ParseTraceParent(want.Parent()); got != want {
-			t.Errorf("%+v became %+v", want, got)
+		kept := cmp.Or(test.want, "00-"+ids+"-00")
+		if got := logging.TraceParent(logging.WithTrace(before, test.value)); got != kept {
+			t.Errorf("%s over another trace gave %q, want %q", test.value, got, kept)
 		}
 	}
 }

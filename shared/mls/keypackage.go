@@ -149,6 +149,4 @@ func (c *Capabilities) read(s *cryptobyte.String) bool {
 }
 
 // readKey reads a public key. None is empty, which keeps a bare KeyPackage and a framed one apart for certain (see unframe).
-func readKey(s *cryptobyte.String, key *[]byte) bool {
-	return readOpaque(s, key) && len(*key) > 0
-}
+func readKey(s *cryptobyte.String, key *[]byte) bool { return readOpaque(s, key) && len(*key) > 0 }

@@ -23,9 +23,9 @@ type signatureScheme struct {
 
 // Public keys, RFC 9180 section 7.1: NIST points are uncompressed and on the curve.
 var (
-	p256 = onCurve(ecdh.P256())
-	p384 = onCurve(ecdh.P384())
-	p521 = onCurve(ecdh.P521())
+	p256 = onCurve(elliptic.P256())
+	p384 = onCurve(elliptic.P384())
+	p521 = onCurve(elliptic.P521())
 	x448 = hasLength(56)
 )
 
@@ -41,13 +41,11 @@ var (
 	ecdsaP521   = ecdsaScheme(elliptic.P521(), p521, crypto.SHA512)
 )
 
-func hasLength(n int) keyFormat {
-	return func(key []byte) bool { return len(key) == n }
-}
+func hasLength(n int) keyFormat { return func(key []byte) bool { return len(key) == n } }
 
-func onCurve(curve ecdh.Curve) keyFormat {
+func onCurve(curve elliptic.Curve) keyFormat {
 	return func(key []byte) bool {
-		_, err := curve.NewPublicKey(key)
+		_, err := ecdsa.ParseUncompressedPublicKey(curve, key)
 		return err == nil
 	}
 }

@@ -27,9 +27,7 @@ func (l Lifetime) Current(now time.Time) error {
 const EndOfTime = 253402300799
 
 // End is NotAfter as a time, at most EndOfTime.
-func (l Lifetime) End() time.Time {
-	return time.Unix(int64(min(l.NotAfter, EndOfTime)), 0).UTC()
-}
+func (l Lifetime) End() time.Time { return time.Unix(int64(min(l.NotAfter, EndOfTime)), 0).UTC() }
 
 // acceptable tells whether the lifetime is a forward span of at most MaxLifetime.
 func (l Lifetime) acceptable() bool {

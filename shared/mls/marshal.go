@@ -3,9 +3,7 @@ package mls
 import "encoding/binary"
 
 // Marshal encodes the package as RFC 9420 section 10 has it, without a frame.
-func (kp *KeyPackage) Marshal() []byte {
-	return appendOpaque(kp.appendUnsigned(nil), kp.Signature)
-}
+func (kp *KeyPackage) Marshal() []byte { return appendOpaque(kp.appendUnsigned(nil), kp.Signature) }
 
 // Ref is the KeyPackageRef of RFC 9420 section 5.2, which Marmot events carry in hex in their `i` tag. It is nil for a suite
 // that RFC 9420 does not define, since the suite chooses the hash.
@@ -23,13 +21,11 @@ func (kp *KeyPackage) SignedContent() []byte {
 }
 
 // SignedContent is what the leaf's signature covers in a KeyPackage: the labelled LeafNodeTBS of RFC 9420 section 7.2.
-func (l *LeafNode) SignedContent() []byte {
-	return labelled("LeafNodeTBS", l.appendUnsigned(nil))
-}
+func (l *LeafNode) SignedContent() []byte { return labelled("LeafNodeTBS", l.appendUnsigned(nil)) }
 
 // labelled is the SignContent of RFC 9420 section 5.1.2, and the RefHashInput of section 5.2.
 func labelled(label string, content []byte) []byte {
-	b := make([]byte, 0, len(content)+40)
+	b := make([]byte, 0, len(content)+32)
 	b = appendOpaque(b, []byte("MLS 1.0 "+label))
 	return appendOpaque(b, content)
 }

@@ -186,11 +186,7 @@ func checkReason(t *testing.T, what string, err error, want mls.Reason) {
 
 func decode(t testing.TB, content string) *mls.KeyPackage {
 	t.Helper()
-	inner, err := mls.DecodeContent(content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kp, err := mls.Parse(inner)
+	kp, err := mls.ParseContent(content)
 	if err != nil {
 		t.Fatal(err)
 	}

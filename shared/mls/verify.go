@@ -12,8 +12,7 @@ import (
 // credential is the owner's Nostr public key (ownerPubkey in hex) as 32 bytes, and the lifetime at most MaxLifetime.
 //
 // The verdict does not depend on the time: it holds for ever for the same bytes and owner. Ask Lifetime.Current as well.
-// Signatures come last: ErrUnverified, for suites 4 and 6, means that nothing else is wrong, and ErrCiphersuite that nothing is
-// which can be checked without knowing the suite.
+// Signatures come last: with ErrUnverified (suites 4 and 6) all else is right, and with ErrCiphersuite all that can be checked.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
 	if leaf.Source != SourceKeyPackage {

@@ -94,16 +94,11 @@ func slotAt(address, author string) (slot string, ok bool) {
 }
 
 func namesOtherKindsOnly(e Event) bool {
-	named, ours := false, false
-	for tag := range e.Tags.FindAll("k") {
-		named = true
-		ours = ours || tag[1] == strconv.Itoa(keypackage.KindKeyPackage) ||
-			tag[1] == strconv.Itoa(keypackage.KindAddressableKeyPackage)
-	}
-	return named && !ours
+	ours := []string{strconv.Itoa(keypackage.KindKeyPackage), strconv.Itoa(keypackage.KindAddressableKeyPackage)}
+	return e.Tags.Find("k") != nil && !e.Tags.ContainsAny("k", ours)
 }
 
-// newestFirst is the order in which relays serve events (NIP-01).
-func newestFirst(a, b Event) int {
+// NewestFirst is the order in which relays serve events (NIP-01).
+func NewestFirst(a, b Event) int {
 	return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

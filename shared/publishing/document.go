@@ -25,7 +25,7 @@ func keyPackageDocument(e Event) keypackage.Document {
 	if slot := slotOf(e); slot != "" {
 		document[keypackage.FieldSlot] = slot
 	}
-	if expires, ok := expiry(e); ok {
+	if expires, err := strconv.ParseInt(firstValue(e, "expiration", "exp"), 10, 64); err == nil { // NIP-40's tag, or the older one
 		document[keypackage.FieldExpiresAt] = expires
 	}
 	return document
@@ -48,18 +48,10 @@ func canonicalContent(content string) string {
 	return base64.StdEncoding.EncodeToString(inner)
 }
 
-// expiry is what the event says of it: NIP-40's tag, or the older exp.
-func expiry(e Event) (int64, bool) {
-	expires, err := strconv.ParseInt(firstValue(e, "expiration", "exp"), 10, 64)
-	return expires, err == nil
-}
-
 // firstValue returns the value of the first of the tags that the event has, or "".
 func firstValue(e Event, names ...string) string {
-	for _, name := range names {
-		if tag := e.Tags.Find(name); tag != nil {
-			return tag[1]
-		}
+	if found := values(e, names...); len(found) > 0 {
+		return found[0]
 	}
 	return ""
 }

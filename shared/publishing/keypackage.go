@@ -13,10 +13,10 @@ import (
 func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answer, error) {
 	document, slot := keyPackageDocument(e), slotOf(e)
 	inspected := keypackage.Inspect(e.ID, document, p.settings.Policy)
-	switch now := p.now(); {
+	switch {
 	case inspected.Flaw != "":
 		return invalid(inspected.Flaw), nil
-	case inspected.Expired(now):
+	case inspected.Expired(p.now()):
 		return invalid(keypackage.UnusableExpired), nil
 	}
 	if inspected.Suite != 0 { // stock is counted by it
@@ -44,8 +44,8 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 
 // answer says what becomes of a KeyPackage, and whether that is done without putting it in stock.
 func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (Answer, bool) {
-	newer := func(v Version) bool {
-		return v.CreatedAt > kp.CreatedAt || v.CreatedAt == kp.CreatedAt && v.ID < kp.ID // NIP-01
+	newer := func(v Version) bool { // NIP-01
+		return v.CreatedAt > kp.CreatedAt || v.CreatedAt == kp.CreatedAt && v.ID < kp.ID
 	}
 	switch {
 	case known.Stored:
@@ -67,8 +67,7 @@ func (p *Publisher) answer(kp *keypackage.Package, known Published, count int) (
 func (p *Publisher) exposure(kp *keypackage.Package, known Published, shared bool) *keypackage.Ledger {
 	entry := keypackage.NewLedger(kp, keypackage.UseReserve, "", p.now())
 	entry.Version = known.Unwatched
-	switch exposed := shared && known.Use == keypackage.UseNone; {
-	case exposed, !known.Unwatched.IsZero() && entry.CheckShard != 0:
+	if shared && known.Use == keypackage.UseNone || !known.Unwatched.IsZero() && entry.CheckShard != 0 {
 		return &entry
 	}
 	return nil
@@ -78,10 +77,7 @@ func (p *Publisher) exposure(kp *keypackage.Package, known Published, shared boo
 // first.
 func (p *Publisher) Own(ctx context.Context, owner string) ([]Event, error) {
 	raw, err := p.store.StockedBy(ctx, owner, p.settings.MaxStock)
-	if err != nil {
-		return nil, err
-	}
-	return readable(raw, keypackage.KindKeyPackage), nil
+	return readable(raw, keypackage.KindKeyPackage), err
 }
 
 // maxAddressable bounds what is read of all the owners of one REQ: each has a slot for each of her devices.
@@ -90,10 +86,7 @@ const maxAddressable = 500
 // Addressable returns the KeyPackages of kind 30443 that owners have in stock, in the same order.
 func (p *Publisher) Addressable(ctx context.Context, owners []string) ([]Event, error) {
 	raw, err := p.store.Addressable(ctx, owners, maxAddressable)
-	if err != nil {
-		return nil, err
-	}
-	return readable(raw, keypackage.KindAddressableKeyPackage), nil
+	return readable(raw, keypackage.KindAddressableKeyPackage), err
 }
 
 // readable verifies again what is in stock: other relays write there, too.
@@ -104,6 +97,6 @@ func readable(raw []string, kind int) []Event {
 			events = append(events, Event{event, text})
 		}
 	}
-	slices.SortFunc(events, newestFirst)
+	slices.SortFunc(events, NewestFirst)
 	return events
 }

@@ -1,8 +1,8 @@
 // Package publishing is the use case of a relay that takes in what its clients publish: KeyPackages (kinds 443 and 30443),
 // deletions (kind 5) and requests (kind 447).
 //
-// publisher.go has what the others share, keypackage.go takes in KeyPackages, deletion.go carries out deletions, request.go
-// stores requests, document.go gives each its shape in Firestore, and store.go is the contract with the store.
+// publisher.go has what the others share and stores requests, keypackage.go takes in KeyPackages, deletion.go carries out
+// deletions, document.go gives each its shape in Firestore, and store.go is the contract with the store.
 package publishing
 
 import (
@@ -67,11 +67,20 @@ func contend(ctx context.Context, reason string, do func() (Answer, error)) (ans
 		answer, err = do()
 		return errors.Is(err, keypackage.ErrConflict) && attempt < attempts, err
 	})
-	switch {
-	case err == nil:
-		return answer, nil
-	case errors.Is(err, keypackage.ErrConflict):
-		return Answer{}, fault.Retryable(reason, err)
+	if errors.Is(err, keypackage.ErrConflict) {
+		err = fault.Retryable(reason, err)
 	}
-	return Answer{}, err
+	return answer, err
+}
+
+// Request stores a 447 that was received at that time, whatever a claim will say of it. Publishing it again changes nothing.
+func (p *Publisher) Request(ctx context.Context, e Event, received time.Time) (Answer, error) {
+	added, err := p.store.AddRequest(ctx, e.ID, requestDocument(e, received))
+	switch {
+	case err != nil:
+		return Answer{}, err
+	case !added:
+		return duplicate("already have this request"), nil
+	}
+	return accepted(), nil
 }

@@ -2,6 +2,8 @@
 // it. openapi.yaml next to this file describes the same endpoint for people who write relays; a test holds the two together.
 package relayapi
 
+import "slices"
+
 // Path is where a relay serves the delivery endpoint.
 const Path = "/internal/v1/deliveries"
 
@@ -87,9 +89,5 @@ const (
 
 // Known reports whether s is a status of this contract.
 func (s Status) Known() bool {
-	switch s {
-	case Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown:
-		return true
-	}
-	return false
+	return slices.Contains([]Status{Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown}, s)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ type Guard struct {
 
 // NewGuard returns a Guard. It does no I/O: the issuer's keys are fetched when they are needed.
 func NewGuard(c Caller) (*Guard, error) {
-	if c.Issuer.Name == "" || c.Issuer.KeysURL == "" || c.Audience == "" || c.Email == "" {
+	if slices.Contains([]string{c.Issuer.Name, c.Issuer.KeysURL, c.Audience, c.Email}, "") {
 		return nil, errors.New("the caller of the delivery endpoint needs issuer, keys, audience and e-mail")
 	}
 	ctx := oidc.ClientContext(context.Background(), &http.Client{Timeout: keysTimeout})

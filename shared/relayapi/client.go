@@ -1,9 +1,13 @@
 package relayapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"sync"
 
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials/idtoken"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 )
@@ -34,9 +38,9 @@ func New(rawURL, audience string) (*Client, error) {
 	return c, nil
 }
 
-// httpClient follows no redirect: a relay that moved must be configured, not guessed, and the token is for its origin
-// only. It speaks HTTP/1.1, because whether a failed request may have been written (see [Client.Push]) rests on that
-// transport's rules for retries. It has no time limit of its own: the context of a push ends before its lease does.
+// httpClient follows no redirect: a relay that moved must be configured, and the token is for its origin only. It speaks
+// HTTP/1.1, because whether a failed request may have been written (see [Client.Push]) rests on that transport's rules for
+// retries. It has no time limit of its own: the context of a push ends before its lease does.
 func httpClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = transport.MaxIdleConns // there is one host
@@ -46,4 +50,31 @@ func httpClient() *http.Client {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// tokens hands out ID tokens for one audience. The credentials are found on first use, because looking for them may ask
+// the metadata server, and then cache the token until shortly before it expires.
+type tokens struct {
+	audience string
+
+	mu    sync.Mutex
+	found *auth.Credentials
+}
+
+func (t *tokens) get(ctx context.Context) (string, error) {
+	t.mu.Lock()
+	if t.found == nil {
+		found, err := idtoken.NewCredentials(&idtoken.Options{Audience: t.audience})
+		if err != nil {
+			t.mu.Unlock()
+			return "", err
+		}
+		t.found = found
+	}
+	t.mu.Unlock()
+	token, err := t.found.Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	return token.Value, nil
 }

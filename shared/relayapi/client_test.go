@@ -239,12 +239,12 @@ func TestWhatIsSent(t *testing.T) {
 	})
 	sent := push()
 	sent.Deliveries = nil
-	trace := logging.ParseTraceParent("00-11111111111111111111111111111111-2222222222222222-01")
+	const trace = "00-11111111111111111111111111111111-2222222222222222-01"
 	client.Push(logging.WithTrace(t.Context(), trace), sent)
 	if received.Method != http.MethodPost || received.URL.Path != Path || received.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %s %s %v", received.Method, received.URL, received.Header)
 	}
-	if got := received.Header.Get("Traceparent"); got != trace.Parent() {
+	if got := received.Header.Get("Traceparent"); got != trace {
 		t.Errorf("traceparent is %q", got)
 	}
 	if received.Header.Get("Authorization") != "" {

@@ -69,8 +69,13 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(status, err)
 		return
 	}
+	results := e.sessions.Push(ctx, request.push())
+	answer := DeliveryResponse{Results: make([]Result, len(request.Deliveries))}
+	for i, d := range request.Deliveries {
+		answer.Results[i] = Result{ID: d.ID, Status: Status(results.Of(d.ID))}
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(e.push(ctx, request)) // a caller that has gone asks again
+	_ = json.NewEncoder(w).Encode(answer) // a caller that has gone asks again
 }
 
 func readRequest(w http.ResponseWriter, r *http.Request) (request DeliveryRequest, status int, err error) {
@@ -93,42 +98,4 @@ func wellFormed(r DeliveryRequest) bool {
 	hasNoID := func(d Delivery) bool { return d.ID == "" }
 	return keypackage.IsEventID(r.RequestEventID) && keypackage.IsPubkey(r.RequesterPubkey) &&
 		r.Deliveries != nil && !slices.ContainsFunc(r.Deliveries, hasNoID)
-}
-
-func (e *Endpoint) push(ctx context.Context, r DeliveryRequest) DeliveryResponse {
-	push := r.push()
-	results := e.sessions.Push(ctx, push)
-	answer := DeliveryResponse{Results: make([]Result, len(push.Deliveries))}
-	for i, d := range push.Deliveries {
-		answer.Results[i] = Result{ID: d.ID, Status: Status(results.Of(d.ID))}
-	}
-	return answer
-}
-
-// push is what message made the request of.
-func (r DeliveryRequest) push() delivering.Push {
-	push := delivering.Push{RequestID: r.RequestEventID, Requester: r.RequesterPubkey, ExpiresAt: time.Unix(r.ExpiresAt, 0)}
-	for _, row := range r.Outcome.Rows {
-		push.Outcome = append(push.Outcome, row.row())
-	}
-	for _, d := range r.Deliveries {
-		push.Deliveries = append(push.Deliveries, &keypackage.Delivery{
-			ID: d.ID, PackageID: d.KeyPackageEventID, Owner: d.OwnerPubkey, Requester: r.RequesterPubkey,
-			Package: keypackage.Document{keypackage.FieldEvent: d.Event}, ExpiresAt: push.ExpiresAt,
-		})
-	}
-	return push
-}
-
-func (r OutcomeRow) row() keypackage.Row {
-	row := keypackage.Row{
-		Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.LastResort, Reason: r.Reason,
-	}
-	if r.RetryAt != 0 {
-		row.RetryAt = time.Unix(r.RetryAt, 0)
-	}
-	for _, k := range r.KeyPackages {
-		row.Packages = append(row.Packages, keypackage.Granted{ID: k.ID, Reserve: k.LastResort})
-	}
-	return row
 }

@@ -2,6 +2,7 @@ package relayapi
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -9,14 +10,23 @@ import (
 
 // message returns a push as it crosses the endpoint.
 func message(push delivering.Push) DeliveryRequest {
-	return DeliveryRequest{
+	r := DeliveryRequest{
 		RequestEventID: push.RequestID, RequesterPubkey: push.Requester, ExpiresAt: push.ExpiresAt.Unix(),
-		Outcome: Outcome{Rows: outcomeRows(push.Outcome)}, Deliveries: deliveries(push.Deliveries),
+		Outcome: outcome(push.Outcome), Deliveries: make([]Delivery, len(push.Deliveries)), // a list also if there are none
 	}
+	for i, d := range push.Deliveries {
+		r.Deliveries[i] = Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
+	}
+	return r
 }
 
-func outcomeRows(rows []keypackage.Row) []OutcomeRow {
-	var out []OutcomeRow
+// OutcomeContent is the content of the event by which a relay tells the requester an outcome.
+func OutcomeContent(rows []keypackage.Row) (string, error) {
+	content, err := json.Marshal(outcome(rows))
+	return string(content), err
+}
+
+func outcome(rows []keypackage.Row) (o Outcome) {
 	for _, row := range rows {
 		r := OutcomeRow{
 			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.Reserve, Reason: row.Reason,
@@ -28,22 +38,35 @@ func outcomeRows(rows []keypackage.Row) []OutcomeRow {
 		if !row.RetryAt.IsZero() {
 			r.RetryAt = row.RetryAt.Unix()
 		}
-		out = append(out, r)
+		o.Rows = append(o.Rows, r)
 	}
-	return out
+	return o
 }
 
-// OutcomeContent is the content of the event by which a relay tells the requester an outcome.
-func OutcomeContent(rows []keypackage.Row) (string, error) {
-	content, err := json.Marshal(Outcome{Rows: outcomeRows(rows)})
-	return string(content), err
+// push is what message made the request of.
+func (r DeliveryRequest) push() delivering.Push {
+	push := delivering.Push{RequestID: r.RequestEventID, Requester: r.RequesterPubkey, ExpiresAt: time.Unix(r.ExpiresAt, 0)}
+	for _, row := range r.Outcome.Rows {
+		push.Outcome = append(push.Outcome, row.row())
+	}
+	for _, d := range r.Deliveries {
+		push.Deliveries = append(push.Deliveries, &keypackage.Delivery{
+			ID: d.ID, PackageID: d.KeyPackageEventID, Owner: d.OwnerPubkey, Requester: r.RequesterPubkey,
+			Package: keypackage.Document{keypackage.FieldEvent: d.Event}, ExpiresAt: push.ExpiresAt,
+		})
+	}
+	return push
 }
 
-// deliveries is a list also if there are none.
-func deliveries(pushed []*keypackage.Delivery) []Delivery {
-	out := make([]Delivery, len(pushed))
-	for i, d := range pushed {
-		out[i] = Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
+func (r OutcomeRow) row() keypackage.Row {
+	row := keypackage.Row{
+		Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.LastResort, Reason: r.Reason,
 	}
-	return out
+	if r.RetryAt != 0 {
+		row.RetryAt = time.Unix(r.RetryAt, 0)
+	}
+	for _, k := range r.KeyPackages {
+		row.Packages = append(row.Packages, keypackage.Granted{ID: k.ID, Reserve: k.LastResort})
+	}
+	return row
 }

@@ -25,7 +25,7 @@ const maxResponseBytes = 4 << 20
 func (c *Client) Push(ctx context.Context, push delivering.Push) delivering.Results {
 	body, err := encode(push)
 	if err != nil {
-		return failed(keypackage.ResultNotSent, err)
+		return failed(keypackage.ResultNotSent, fmt.Errorf("encode push: %w", err))
 	}
 	if len(body) > MaxRequestBytes {
 		return failed(keypackage.ResultTooLarge, fmt.Errorf("push has %d bytes", len(body)))
@@ -37,7 +37,8 @@ func (c *Client) Push(ctx context.Context, push delivering.Push) delivering.Resu
 	var begun atomic.Bool
 	response, err := c.http.Do(request.WithContext(traceBegin(ctx, &begun)))
 	if err != nil {
-		return failed(afterError(begun.Load()), fmt.Errorf("push to relay: %w", withoutURL(err)))
+		whole := map[bool]keypackage.PushResult{true: keypackage.ResultUnclear, false: keypackage.ResultNotSent}[begun.Load()]
+		return failed(whole, fmt.Errorf("push to relay: %w", withoutURL(err)))
 	}
 	defer response.Body.Close()
 	return read(response, push.Deliveries)
@@ -52,10 +53,8 @@ func encode(push delivering.Push) ([]byte, error) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(message(push)); err != nil {
-		return nil, fmt.Errorf("encode push: %w", err)
-	}
-	return body.Bytes(), nil
+	err := encoder.Encode(message(push))
+	return body.Bytes(), err
 }
 
 func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error) {
@@ -64,7 +63,7 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 		return nil, fmt.Errorf("make push: %w", withoutURL(err))
 	}
 	request.Header.Set("Content-Type", "application/json")
-	if trace := logging.TraceFrom(ctx).Parent(); trace != "" {
+	if trace := logging.TraceParent(ctx); trace != "" {
 		request.Header.Set("Traceparent", trace)
 	}
 	if c.tokens == nil {
@@ -81,7 +80,7 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 // withoutURL returns what went wrong at an address without the address: operators put secrets into paths, too, and a log
 // is read by more people than a setting.
 func withoutURL(err error) error {
-	if at := new(url.Error); errors.As(err, &at) {
+	if at, ok := errors.AsType[*url.Error](err); ok {
 		return at.Err
 	}
 	return err
@@ -97,13 +96,6 @@ func traceBegin(ctx context.Context, begun *atomic.Bool) context.Context {
 	})
 }
 
-func afterError(begun bool) keypackage.PushResult {
-	if begun {
-		return keypackage.ResultUnclear
-	}
-	return keypackage.ResultNotSent
-}
-
 // ofStatus says what every HTTP status means for the whole push, except 200, whose body decides. openapi.yaml has the
 // same table for those who write relays.
 func ofStatus(code int) keypackage.PushResult {
@@ -114,10 +106,8 @@ func ofStatus(code int) keypackage.PushResult {
 		return keypackage.ResultMisplaced
 	case http.StatusRequestEntityTooLarge:
 		return keypackage.ResultTooLarge
-	case http.StatusRequestTimeout:
-		return keypackage.ResultUnclear
 	}
-	if code >= 500 {
+	if code == http.StatusRequestTimeout || code >= 500 {
 		return keypackage.ResultUnclear
 	}
 	return keypackage.ResultUnexpected
@@ -145,18 +135,14 @@ func read(response *http.Response, asked []*keypackage.Delivery) delivering.Resu
 // reliable keeps the answers that can be relied on: to a delivery that was asked for, with a status of the contract, and
 // given once. The statuses are named like the results that they stand for.
 func reliable(results []Result, asked []*keypackage.Delivery) map[string]keypackage.PushResult {
-	count := make(map[string]int, len(results))
+	given := make(map[string][]Status, len(results))
 	for _, r := range results {
-		count[r.ID]++
-	}
-	wanted := make(map[string]bool, len(asked))
-	for _, d := range asked {
-		wanted[d.ID] = true
+		given[r.ID] = append(given[r.ID], r.Status)
 	}
 	each := make(map[string]keypackage.PushResult, len(asked))
-	for _, r := range results {
-		if wanted[r.ID] && count[r.ID] == 1 && r.Status.Known() {
-			each[r.ID] = keypackage.PushResult(r.Status)
+	for _, d := range asked {
+		if answers := given[d.ID]; len(answers) == 1 && answers[0].Known() {
+			each[d.ID] = keypackage.PushResult(answers[0])
 		}
 	}
 	return each

@@ -42,7 +42,7 @@ func (s *Service) tend() {
 				s.Log.Warn("the mode is not known, and stays", "error", err)
 			}
 		case <-lines.C:
-			s.outcomes.forgetEnded(s.now())
+			s.outcomes.forget(func(known *outcome) bool { return !s.now().Before(known.direct.Expires) })
 			if s.gateway.Sessions() > 0 {
 				s.report()
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -59,8 +58,7 @@ func (o *outcomes) add(push delivering.Push) {
 		if o.size >= maxOutcomes {
 			return
 		}
-		of = append(of, o.newOutcome(push, content))
-		i = len(of) - 1
+		i, of = len(of), append(of, o.newOutcome(push, content))
 		o.waiting[push.Requester] = of
 		o.size += of[i].size()
 	}
@@ -78,36 +76,20 @@ func (o *outcomes) newOutcome(push delivering.Push, content string) *outcome {
 	}}
 }
 
-// again lets the outcome of a request be told once more, because the requester has published it again.
-func (o *outcomes) again(requester, request string) {
-	o.forget(requester, func(known *outcome) bool { return known.request == request })
-}
-
-// forgetEnded forgets what is told no more.
-func (o *outcomes) forgetEnded(now time.Time) {
-	for _, requester := range o.requesters() {
-		o.forget(requester, func(known *outcome) bool { return !now.Before(known.direct.Expires) })
-	}
-}
-
-func (o *outcomes) requesters() []string {
+// forget forgets outcomes: those that are told no more, and that of a request which its author has published again, so that it
+// is told once more.
+func (o *outcomes) forget(over func(*outcome) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Collect(maps.Keys(o.waiting))
-}
-
-func (o *outcomes) forget(requester string, over func(*outcome) bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	left := slices.DeleteFunc(o.waiting[requester], func(known *outcome) bool {
-		gone := over(known)
-		if gone {
-			o.size -= known.size()
+	for requester, of := range o.waiting {
+		for _, known := range of {
+			if over(known) {
+				o.size -= known.size()
+			}
 		}
-		return gone
-	})
-	if o.waiting[requester] = left; len(left) == 0 {
-		delete(o.waiting, requester)
+		if o.waiting[requester] = slices.DeleteFunc(of, over); len(o.waiting[requester]) == 0 {
+			delete(o.waiting, requester)
+		}
 	}
 }
 
@@ -122,7 +104,7 @@ func (o *outcomes) tell(requester string) {
 
 // try sends an outcome, if somebody has subscribed to it and it has not been sent. The caller holds the lock.
 func (o *outcomes) try(known *outcome) {
-	if known.delivered() || !o.gateway.Awaits(known.direct.Recipient, known.direct.Event) {
+	if known.result != nil && known.result(ended) == outbox.Delivered || !o.gateway.Awaits(known.direct.Recipient, known.direct.Event) {
 		return
 	}
 	if known.direct.Event.Raw == "" {
@@ -136,12 +118,9 @@ func (o *outcomes) try(known *outcome) {
 	known.result = o.gateway.Deliver(known.direct)
 }
 
-// delivered reports whether the outcome has been sent. One that still waits in a session's queue is taken out of it.
-func (o *outcome) delivered() bool {
-	if o.result == nil {
-		return false
-	}
-	over, cancel := context.WithCancel(context.Background())
+// ended is a context for asking what has become of something: what still waits in a session's queue is taken out of it.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	return o.result(over) == outbox.Delivered
-}
+	return ctx
+}()

@@ -15,25 +15,24 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // Take implements gateway.Requests.
 func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
 	received := s.now()
-	answer, err := s.Publisher.Request(ctx, publishing.Event(e), received)
+	answer, err := s.Publisher.Request(ctx, e, received)
 	if err != nil || !answer.Accepted || !s.here() || !s.Serving() {
-		return gateway.Answer(answer), nil, err
+		return answer, nil, err
 	}
 	repeated := answer.Reason != "" // it was published before
 	if repeated {
-		s.outcomes.again(e.PubKey, e.ID)
+		s.outcomes.forget(func(known *outcome) bool { return known.request == e.ID })
 	}
 	doc := keypackage.RequestDocument{
 		ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
 	}
-	return gateway.Answer(answer), func(ctx context.Context) {
+	return answer, func(ctx context.Context) {
 		if s.serve(ctx, doc, repeated) != nil {
 			s.follow(doc)
 		}
@@ -43,36 +42,29 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 // serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
 // published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
 func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
-	line := s.newLine()
-	var given gathered
+	line := logging.Begin(s.Log)
+	var mu sync.Mutex // of what the units come to
+	var pushed delivering.Result
+	var failed error
 	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
-		given.add(s.give(ctx, g, repeated))
+		given, err := s.give(ctx, g, repeated)
+		mu.Lock()
+		defer mu.Unlock()
+		pushed.Add(given)
+		failed = errors.Join(failed, err)
 	})
 	isOneUnit := len(answer.Claims) == 1 // which has told the outcome
-	if err = errors.Join(err, given.err); err == nil && !answer.Empty() && !isOneUnit {
-		given.add(s.push.Begun(ctx, "", answer, nil)) // the outcome alone
-		err = given.err
+	if err = errors.Join(err, failed); err == nil && !answer.Empty() && !isOneUnit {
+		var told delivering.Result
+		told, err = s.push.Begun(ctx, "", answer, nil) // the outcome alone
+		pushed.Add(told)
 	}
 	if err == nil && result.Outcome != "" {
 		err = s.Claimer.Told(ctx, doc, answer)
 	}
-	s.end(ctx, line, result, given.result, err)
+	report(ctx, line, result, pushed, err)
 	s.crossed(answer)
 	return err
-}
-
-// gathered adds up pushes of one request. It is safe for concurrent use until its fields are read.
-type gathered struct {
-	mu     sync.Mutex
-	result delivering.Result
-	err    error
-}
-
-func (g *gathered) add(result delivering.Result, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.result.Add(result)
-	g.err = errors.Join(g.err, err)
 }
 
 // ownersAtOnce bounds how many owners of one REQ are claimed from at the same time, as it does for a 447.
@@ -84,13 +76,13 @@ func (s *Service) Claim(ctx context.Context, c gateway.Claim) error {
 	group.SetLimit(ownersAtOnce)
 	for _, owner := range c.Owners {
 		group.Go(func() error {
-			line := s.newLine()
+			line := logging.Begin(s.Log)
 			granted, result, err := s.Claimer.ClaimForREQ(ctx, c.Requester, owner, c.Addressable)
 			var pushed delivering.Result
 			if err == nil {
 				pushed, err = s.give(ctx, granted, true)
 			}
-			s.end(ctx, line, result, pushed, err)
+			report(ctx, line, result, pushed, err)
 			s.crossed(granted.Answer)
 			return err
 		})
@@ -105,7 +97,9 @@ func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool
 		return delivering.Result{}, nil
 	}
 	result, err := s.pushBegun(ctx, granted)
-	rest := others(granted)
+	rest := slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool { // joined, or of an answer that is repeated
+		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
+	})
 	if err != nil || len(rest) == 0 {
 		return result, err
 	}
@@ -171,24 +165,9 @@ func (s *Service) giveOthers(
 	return result, err
 }
 
-// others names what a unit was granted and its claim has not begun to push: joined, or of an answer that is repeated.
-func others(granted claiming.Granted) []keypackage.DeliveryRef {
-	return slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
-		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
-	})
-}
-
-// newLine begins the log line of a request.
-func (s *Service) newLine() *logging.Line {
-	line := logging.Begin(s.Log)
+// report writes the log line of a request.
+func report(ctx context.Context, line *logging.Line, result claiming.Result, pushed delivering.Result, err error) {
 	line.Set(logging.About, logging.AboutRequest)
-	return line
-}
-
-// end writes it.
-func (s *Service) end(
-	ctx context.Context, line *logging.Line, result claiming.Result, pushed delivering.Result, err error,
-) {
 	result.Describe(line)
 	pushed.Describe(line)
 	if errors.Is(err, keypackage.ErrUnreadable) {

@@ -1,9 +1,9 @@
 // Package serving is the use case of RelayGateway: what stands behind the ports of package gateway. It stores what clients
 // publish, claims what they ask for, and pushes it into their sessions, all in the process that holds them.
 //
-// In reading order: serving.go is what it is made of, publish.go takes in what owners publish, request.go serves 447s and REQs,
-// follow.go goes on with those that failed, pending.go pushes and repeats what was claimed before, sessions.go brings pushes into sessions, outcome.go and
-// level.go are the notices that the gateway signs, background.go is what happens now and then.
+// In reading order: serving.go is what it is made of, request.go serves 447s and REQs, follow.go goes on with those that failed,
+// ports.go does what else the gateway asks for, sessions.go brings pushes into sessions, outcome.go and level.go are the notices
+// that the gateway signs, background.go is what happens now and then.
 package serving
 
 import (
@@ -42,7 +42,7 @@ type Store interface {
 	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
 }
 
-// Config is what a Service needs. All is required but Nudge and Log.
+// Config is what a Service needs. All is required but Nudge.
 type Config struct {
 	Gateway   gateway.Config // without Pubkey, Ports and Log
 	SecretKey string         // signs outcomes and notices; hex
@@ -59,7 +59,7 @@ type Config struct {
 	// Nudge tells the functions that something could be delivered to a requester. If it is set, they serve the requests, and
 	// nothing is claimed here.
 	Nudge func(ctx context.Context, requester string) error
-	Log   *slog.Logger // nil: slog.Default()
+	Log   *slog.Logger
 }
 
 // Service is a gateway with everything behind it. It is an http.Handler for Nostr clients, and safe for concurrent use.
@@ -87,11 +87,8 @@ var (
 
 // New returns a Service. It does no I/O. Start must be called, and Close in the end.
 func New(c Config) (*Service, error) {
-	if c.Store == nil || c.Publisher == nil || c.Claimer == nil || c.Deliverer == nil || c.OutcomeContent == nil || c.Mode == nil {
+	if c.Store == nil || c.Publisher == nil || c.Claimer == nil || c.Deliverer == nil || c.OutcomeContent == nil || c.Mode == nil || c.Log == nil {
 		return nil, errors.New("serving: something is missing behind the gateway")
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
 	}
 	pubkey, err := nostr.GetPublicKey(c.SecretKey)
 	if err != nil {
@@ -102,7 +99,7 @@ func New(c Config) (*Service, error) {
 	signer := signer{c.SecretKey, pubkey}
 	settings := c.Gateway
 	settings.Pubkey, settings.Log, settings.ReqClaims = pubkey, c.Log, settings.ReqClaims && s.here()
-	settings.Ports = gateway.Ports{Publisher: s, Stock: s, Requests: s, Levels: s, Switch: s}
+	settings.Ports = gateway.Ports{Publisher: s, Stock: c.Publisher, Requests: s, Levels: s, Switch: s}
 	if s.gateway, err = gateway.New(settings); err != nil {
 		return nil, err
 	}
@@ -139,13 +136,13 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) Close(ctx context.Context) {
 	s.gateway.Close(ctx)
 	s.stop()
-	ended := make(chan struct{})
+	all := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(all)
 		s.background.Wait()
 	}()
 	select {
-	case <-ended:
+	case <-all:
 	case <-ctx.Done():
 	}
 }

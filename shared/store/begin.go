@@ -12,7 +12,6 @@ import (
 // without reads needs none: its writes and their conditions hold together or not at all. The client library makes a call
 // of its own to begin, which is a round trip in every claim and push. So its call is answered here, and what follows of
 // the same transaction, which its context shows, is told the real name.
-
 //
 // What must not exist is not read, either. It is deleted under the condition that it does not exist, which changes nothing and
 // costs a third. Firestore's description of the API has that condition for every write (Write.current_document: "The write

@@ -140,24 +140,21 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 
 // NeverPushed implements claiming.Store. It costs one read a delivery.
 func (s *Store) NeverPushed(ctx context.Context, refs []keypackage.DeliveryRef) (bool, error) {
-	docs := make([]*firestore.DocumentRef, len(refs))
+	ids := make([]string, len(refs))
 	for i, ref := range refs {
-		docs[i] = s.deliveries.Doc(ref.ID)
+		ids[i] = ref.ID
 	}
-	snaps, err := s.get(ctx, docs)
-	if err != nil {
-		return false, err
-	}
+	snaps, err := s.get(ctx, docs(s.deliveries, ids))
 	for _, snap := range snaps {
-		d, err := decodeDelivery(snap)
-		if err != nil {
-			return false, err
+		if !snap.Exists() {
+			continue
 		}
-		if d != nil && d.State == keypackage.StatePending && d.PushNo == 0 {
-			return true, nil
+		d, err := readDelivery(snap)
+		if err != nil || d.State == keypackage.StatePending && d.PushNo == 0 {
+			return err == nil, err
 		}
 	}
-	return false, nil
+	return false, err
 }
 
 // dismissal is the document of a dismissal: it has all fields of a claim, so that the collection holds one kind of document.
@@ -177,8 +174,7 @@ func (s *Store) Dismiss(ctx context.Context, d keypackage.Dismissal, unitIDs []s
 		t.require(s.claims.Doc(id), missing)
 	}
 	t.create(s.claims.Doc(keypackage.DismissalID(d.RequestID)), dismissal{Dismissal: d})
-	_, err := t.commit(ctx, "dismiss a request")
-	return err
+	return t.run(ctx, "dismiss a request")
 }
 
 // NoteOutcome implements claiming.Store.

@@ -18,51 +18,55 @@ var _ expiring.Store = (*Store)(nil)
 
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error] {
-	due := s.open(ctx, s.deliveries.Where("expires_at", "<=", before))
-	if !tombstones {
-		return func(yield func(keypackage.StoredDelivery, error) bool) {
-			for one, err := range due {
-				if !yield(keypackage.StoredDelivery{Delivery: one}, err) {
-					return
-				}
-			}
-		}
-	}
 	return func(yield func(keypackage.StoredDelivery, error) bool) {
 		var batch []keypackage.Delivery
-		for one, err := range due {
+		pass := func() bool {
+			found, err := s.withTombstones(ctx, batch, tombstones)
+			for _, one := range found {
+				if !yield(one, nil) {
+					return false
+				}
+			}
+			batch = nil
+			if err != nil {
+				yield(keypackage.StoredDelivery{}, err)
+			}
+			return err == nil
+		}
+		for one, err := range s.open(ctx, s.deliveries.Where("expires_at", "<=", before)) {
 			if err != nil {
 				if !yield(keypackage.StoredDelivery{}, err) {
 					return
 				}
-				continue
-			}
-			if batch = append(batch, one); len(batch) == tombstonesAtOnce {
-				if !s.yieldStored(ctx, batch, yield) {
-					return
-				}
-				batch = nil
+			} else if batch = append(batch, one); len(batch) == tombstonesAtOnce && !pass() {
+				return
 			}
 		}
-		s.yieldStored(ctx, batch, yield)
+		pass()
 	}
 }
 
-// yieldStored yields deliveries with what the tombstones of their packages say, and reports whether to go on.
-func (s *Store) yieldStored(
-	ctx context.Context, batch []keypackage.Delivery, yield func(keypackage.StoredDelivery, error) bool,
-) bool {
-	found, err := s.withTombstones(ctx, batch)
+// withTombstones reads by id whether the packages of deliveries were deleted, if that is wanted.
+func (s *Store) withTombstones(
+	ctx context.Context, deliveries []keypackage.Delivery, wanted bool,
+) ([]keypackage.StoredDelivery, error) {
+	found := make([]keypackage.StoredDelivery, len(deliveries))
+	var refs []*firestore.DocumentRef
+	for i, d := range deliveries {
+		found[i].Delivery = d
+		refs = append(refs, s.tombstone(d.PackageID, d.Owner))
+	}
+	if !wanted {
+		return found, nil
+	}
+	tombstones, err := s.get(ctx, refs)
 	if err != nil {
-		yield(keypackage.StoredDelivery{}, err)
-		return false
+		return nil, err
 	}
-	for _, one := range found {
-		if !yield(one, nil) {
-			return false
-		}
+	for i := range found {
+		found[i].Tombstoned = tombstones[i].Exists()
 	}
-	return true
+	return found, nil
 }
 
 // Waiting implements expiring.Store.
@@ -102,8 +106,7 @@ func (s *Store) Expire(ctx context.Context, deliveries []*keypackage.Delivery) e
 			s.returnToStock(t, d, entries[d.Hash])
 		}
 	}
-	_, err = t.commit(ctx, "expire deliveries")
-	return err
+	return t.run(ctx, "expire deliveries")
 }
 
 // returnToStock puts the package back in its old place. Set, not Create: the relay may have stored a re-broadcast of the

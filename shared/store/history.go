@@ -48,22 +48,24 @@ func (s *Store) History(ctx context.Context, requestID string) (h History, err e
 	if err != nil {
 		return h, err
 	}
-	if h.Deliveries, err = s.deliveryHistories(ctx, snaps); err != nil {
-		return h, err
+	for _, snap := range snaps {
+		one, err := s.deliveryHistory(ctx, snap)
+		if err != nil {
+			return h, err
+		}
+		h.Deliveries = append(h.Deliveries, one)
 	}
 	slices.SortFunc(h.Deliveries, func(a, b DeliveryHistory) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	return h, nil
 }
 
 func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.requests.Doc(id)})
-	if err != nil || !snaps[0].Exists() {
+	snap, err := s.one(ctx, s.requests.Doc(id))
+	if err != nil || !snap.Exists() {
 		return nil, err
 	}
-	fields := snaps[0].Data()
-	request := RequestHistory{
-		RequestDocument: keypackage.ReadRequestDocument(id, fields, snaps[0].CreateTime), Stored: snaps[0].CreateTime,
-	}
+	fields := snap.Data()
+	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, fields, snap.CreateTime), Stored: snap.CreateTime}
 	_, request.Open = fields[keypackage.FieldOpen]
 	if outcome, ok := fields["outcome"].(map[string]any); ok {
 		status, _ := outcome["status"].(string)
@@ -83,52 +85,31 @@ func (s *Store) deliveriesOf(
 	if err != nil {
 		return nil, failed("read the deliveries of a request", err)
 	}
-	var joined []*firestore.DocumentRef
+	var joined []string
 	for _, ref := range answer.Deliveries() {
 		if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == ref.ID }) {
-			joined = append(joined, s.deliveries.Doc(ref.ID))
+			joined = append(joined, ref.ID)
 		}
 	}
-	others, err := s.get(ctx, joined)
-	for _, snap := range others {
-		if snap.Exists() {
-			snaps = append(snaps, snap)
-		}
-	}
-	return snaps, err
+	others, err := s.get(ctx, docs(s.deliveries, joined))
+	return append(snaps, slices.DeleteFunc(others, func(snap *firestore.DocumentSnapshot) bool { return !snap.Exists() })...), err
 }
 
-// deliveryHistories reads the tombstone and the ledger entry of each delivery's package.
-func (s *Store) deliveryHistories(ctx context.Context, snaps []*firestore.DocumentSnapshot) ([]DeliveryHistory, error) {
-	histories := make([]DeliveryHistory, len(snaps))
-	var refs []*firestore.DocumentRef
-	var asked []*DeliveryHistory
-	for i, snap := range snaps {
-		delivery, err := readDelivery(snap)
-		if err != nil {
-			delivery = keypackage.Delivery{ID: snap.Ref.ID, PackageID: keypackage.PackageOf(snap.Ref.ID)}
-		}
-		histories[i].Delivery, histories[i].Unreadable = delivery, err != nil
-		if err == nil {
-			asked = append(asked, &histories[i])
-			refs = append(refs, s.tombstone(delivery.PackageID, delivery.Owner), s.ledger.Doc(delivery.Hash))
-		}
+// deliveryHistory reads the tombstone and the ledger entry of a delivery's package as well.
+func (s *Store) deliveryHistory(ctx context.Context, snap *firestore.DocumentSnapshot) (h DeliveryHistory, err error) {
+	if h.Delivery, err = readDelivery(snap); err != nil {
+		h.Delivery, h.Unreadable = keypackage.Delivery{ID: snap.Ref.ID, PackageID: keypackage.PackageOf(snap.Ref.ID)}, true
+		return h, nil
 	}
-	found, err := s.get(ctx, refs)
+	found, err := s.get(ctx, []*firestore.DocumentRef{s.tombstone(h.PackageID, h.Owner), s.ledger.Doc(h.Hash)})
 	if err != nil {
-		return nil, err
+		return h, err
 	}
-	for i, h := range asked {
-		tombstone, ledger := found[2*i], found[2*i+1]
-		if h.Tombstoned = tombstone.Exists(); h.Tombstoned {
-			h.DeletedAt, _ = tombstone.Data()["deleted_at"].(time.Time)
-		}
-		if ledger.Exists() {
-			h.Ledger = &keypackage.Ledger{Hash: ledger.Ref.ID}
-			if err := decode(ledger, h.Ledger); err != nil {
-				return nil, err
-			}
-		}
+	h.Tombstoned = found[0].Exists()
+	h.DeletedAt, _ = found[0].Data()["deleted_at"].(time.Time)
+	if found[1].Exists() {
+		h.Ledger = &keypackage.Ledger{Hash: found[1].Ref.ID}
+		err = decode(found[1], h.Ledger)
 	}
-	return histories, nil
+	return h, err
 }

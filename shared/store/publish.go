@@ -43,14 +43,12 @@ func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot strin
 // slot reads what is in stock of a slot, without content, and up to when it was deleted.
 func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Published, error) {
 	known := publishing.Published{}
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.tombstone(slot, owner)})
+	deleted, err := s.one(ctx, s.tombstone(slot, owner))
 	if err != nil {
 		return known, err
 	}
-	known.SlotVersion = version(snaps[0])
-	if snaps[0].Exists() {
-		known.SlotDeleted, _ = snaps[0].Data()[keypackage.FieldCreatedAt].(int64)
-	}
+	known.SlotVersion = version(deleted)
+	known.SlotDeleted, _ = deleted.Data()[keypackage.FieldCreatedAt].(int64)
 	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Where(keypackage.FieldSlot, "==", slot)
 	found, err := query.Select(keypackage.FieldCreatedAt).Documents(ctx).GetAll()
 	if err != nil {
@@ -82,8 +80,7 @@ func (s *Store) Stock(
 	for _, older := range known.Slot {
 		t.erase(s.keyPackages.Doc(older.ID))
 	}
-	_, err := t.commit(ctx, "publish a KeyPackage")
-	return err
+	return t.run(ctx, "publish a KeyPackage")
 }
 
 // Expose implements publishing.Store. A claim that hands the KeyPackage out at the same moment creates the same entry: one of the
@@ -91,8 +88,7 @@ func (s *Store) Stock(
 func (s *Store) Expose(ctx context.Context, entry keypackage.Ledger) error {
 	t := s.begin()
 	s.expose(t, entry)
-	_, err := t.commit(ctx, "expose a KeyPackage")
-	return err
+	return t.run(ctx, "expose a KeyPackage")
 }
 
 // expose creates the entry, or has the one that is there looked at again: see Retirable.
@@ -124,11 +120,7 @@ func (s *Store) Deletable(ctx context.Context, author string, ids, slots []strin
 
 // ownersOf notes which of the ids are in stock, and whether they are the author's.
 func (s *Store) ownersOf(ctx context.Context, ids []string, author string, inStock map[string]bool) error {
-	refs := make([]*firestore.DocumentRef, len(ids))
-	for i, id := range ids {
-		refs[i] = s.keyPackages.Doc(id)
-	}
-	snaps, err := s.get(ctx, refs)
+	snaps, err := s.get(ctx, docs(s.keyPackages, ids))
 	if err != nil {
 		return err
 	}
@@ -167,8 +159,7 @@ func (s *Store) Delete(ctx context.Context, author string, d publishing.Deletion
 		t.require(ref, unchanged(d.Known[slot].SlotVersion))
 		t.set(ref, tombstone{Name: slot, Owner: author, CreatedAt: until, DeletedAt: d.DeletedAt, KeepUntil: d.KeepUntil})
 	}
-	_, err := t.commit(ctx, "delete KeyPackages")
-	return err
+	return t.run(ctx, "delete KeyPackages")
 }
 
 // AddRequest implements publishing.Store.
@@ -179,8 +170,8 @@ func (s *Store) AddRequest(ctx context.Context, id string, document map[string]a
 	if !errors.Is(err, keypackage.ErrConflict) {
 		return err == nil, err
 	}
-	snaps, readErr := s.get(ctx, []*firestore.DocumentRef{s.requests.Doc(id)})
-	if readErr != nil || !snaps[0].Exists() { // Firestore gives up contended writes, too: nothing may be stored
+	snap, readErr := s.one(ctx, s.requests.Doc(id))
+	if readErr != nil || !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
 		return false, cmp.Or(readErr, failed("store a request", err))
 	}
 	return false, nil

@@ -125,23 +125,6 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 	return found, nil
 }
 
-// withTombstones reads by id whether the packages of deliveries were deleted.
-func (s *Store) withTombstones(ctx context.Context, deliveries []keypackage.Delivery) ([]keypackage.StoredDelivery, error) {
-	refs := make([]*firestore.DocumentRef, len(deliveries))
-	for i := range deliveries {
-		refs[i] = s.tombstone(deliveries[i].PackageID, deliveries[i].Owner)
-	}
-	tombstones, err := s.get(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
-	found := make([]keypackage.StoredDelivery, len(deliveries))
-	for i := range deliveries {
-		found[i] = keypackage.StoredDelivery{Delivery: deliveries[i], Tombstoned: tombstones[i].Exists()}
-	}
-	return found, nil
-}
-
 // BeginPush implements delivering.Store.
 func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery) error {
 	t := s.begin()
@@ -172,8 +155,7 @@ func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delive
 	for _, d := range deliveries {
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
-	_, err := t.commit(ctx, "record a push")
-	return err
+	return t.run(ctx, "record a push")
 }
 
 // progress lists the fields that change in the life of a delivery. Zero times are not written.

@@ -31,8 +31,7 @@ func (s *Store) Unmark(ctx context.Context, doc keypackage.RequestDocument, clai
 		t.require(s.claims.Doc(id), missing)
 	}
 	t.update(s.requests.Doc(doc.ID), doc.Version, unmarked(doc.KeepUntil()))
-	_, err := t.commit(ctx, "remove the mark of a request")
-	return err
+	return t.run(ctx, "remove the mark of a request")
 }
 
 // unmarked is what is written when a request needs to be found no more.

@@ -58,14 +58,12 @@ func (s *Store) Retire(
 	for _, c := range replacements {
 		s.requireStock(t, c)
 	}
-	_, err := t.commit(ctx, "retire a reserve")
-	return err
+	return t.run(ctx, "retire a reserve")
 }
 
 // Postpone implements expiring.Store.
 func (s *Store) Postpone(ctx context.Context, entry keypackage.Ledger) error {
 	t := s.begin()
 	t.update(s.ledger.Doc(entry.Hash), entry.Version, []firestore.Update{{Path: "check_at", Value: entry.CheckAt}})
-	_, err := t.commit(ctx, "postpone a retirement")
-	return err
+	return t.run(ctx, "postpone a retirement")
 }

@@ -2,9 +2,10 @@
 //
 // One rule governs all its transactions: a document that is written is read before and written under the condition that
 // it has not changed (its update time, or that it does not exist); a document that is only relied on is read by id inside
-// the transaction. Reading inside what is also written makes concurrent writers wait for each other's locks until one of
-// them is aborted, which took the Firestore emulator from 400 claims a second to 2; conditions make the loser fail at
-// once. Queries stay outside, because a query in a transaction locks more than the documents it finds.
+// the transaction, or must not exist, which is a condition as well. Reading inside what is also written makes
+// concurrent writers wait for each other's locks until one of them is aborted, which took the Firestore emulator from 400
+// claims a second to 2; conditions make the loser fail at once. Queries stay outside, because a query in a transaction
+// locks more than the documents it finds.
 //
 // Nothing here decides anything: packages claiming, delivering and expiring do, and this one says whether what they
 // relied on still holds. A lost race is keypackage.ErrConflict, which only a commit returns; every other failure is a
@@ -52,6 +53,23 @@ func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*fire
 	}
 	snaps, err := s.client.GetAll(ctx, refs)
 	return snaps, failed("read documents", err)
+}
+
+// one reads one document.
+func (s *Store) one(ctx context.Context, ref *firestore.DocumentRef) (*firestore.DocumentSnapshot, error) {
+	snaps, err := s.get(ctx, []*firestore.DocumentRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	return snaps[0], nil
+}
+
+func docs(in *firestore.CollectionRef, ids []string) []*firestore.DocumentRef {
+	refs := make([]*firestore.DocumentRef, len(ids))
+	for i, id := range ids {
+		refs[i] = in.Doc(id)
+	}
+	return refs
 }
 
 // failed wraps an error of a read, or of anything else that cannot lose a race; nil stays nil.

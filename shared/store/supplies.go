@@ -26,17 +26,15 @@ func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error 
 	t.update(s.owners.Doc(owner.Pubkey), owner.Version, []firestore.Update{
 		{Path: "supplies", Value: owner.Supplies}, {Path: "pending", Value: len(owner.DueNotices()) > 0},
 	})
-	_, err := t.commit(ctx, "save the supplies of an owner")
-	return err
+	return t.run(ctx, "save the supplies of an owner")
 }
 
 // Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
 func (s *Store) Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{s.owners.Doc(owner)})
-	if err != nil || !snaps[0].Exists() {
-		return nil, err
-	}
 	var known keypackage.Owner
-	err = decode(snaps[0], &known)
+	snap, err := s.one(ctx, s.owners.Doc(owner))
+	if err == nil {
+		err = decode(snap, &known)
+	}
 	return known.Supplies, err
 }

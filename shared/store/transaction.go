@@ -18,14 +18,7 @@ type transaction struct {
 	store    *Store
 	required []requirement
 	absent   []*firestore.DocumentRef
-	pending  []write
-}
-
-// write is one document's change: as part of a transaction, or all by itself.
-type write struct {
-	within func(*firestore.Transaction) error
-	// alone is nil for a deletion, of which Firestore does not say when it was, and for a set, which never comes alone.
-	alone func(context.Context) (*firestore.WriteResult, error)
+	writes   []func(*firestore.Transaction) error
 }
 
 // requirement is a document that is read inside the transaction, and what must be true of it.
@@ -44,34 +37,29 @@ func (t *transaction) require(ref *firestore.DocumentRef, holds func(*firestore.
 // the same at the same moment lose the race; where that happens often, require does better.
 func (t *transaction) requireMissing(ref *firestore.DocumentRef) { t.absent = append(t.absent, ref) }
 
+func (t *transaction) write(one func(*firestore.Transaction) error) { t.writes = append(t.writes, one) }
+
 func (t *transaction) create(ref *firestore.DocumentRef, data any) {
-	t.pending = append(t.pending, write{
-		func(tx *firestore.Transaction) error { return tx.Create(ref, data) },
-		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Create(ctx, data) },
-	})
+	t.write(func(tx *firestore.Transaction) error { return tx.Create(ref, data) })
 }
 
 func (t *transaction) set(ref *firestore.DocumentRef, data any) {
-	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Set(ref, data) }})
+	t.write(func(tx *firestore.Transaction) error { return tx.Set(ref, data) })
 }
 
 func (t *transaction) update(ref *firestore.DocumentRef, version time.Time, updates []firestore.Update) {
-	unchanged := firestore.LastUpdateTime(version)
-	t.pending = append(t.pending, write{
-		func(tx *firestore.Transaction) error { return tx.Update(ref, updates, unchanged) },
-		func(ctx context.Context) (*firestore.WriteResult, error) { return ref.Update(ctx, updates, unchanged) },
+	t.write(func(tx *firestore.Transaction) error {
+		return tx.Update(ref, updates, firestore.LastUpdateTime(version))
 	})
 }
 
 func (t *transaction) remove(ref *firestore.DocumentRef, version time.Time) {
-	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error {
-		return tx.Delete(ref, firestore.LastUpdateTime(version))
-	}})
+	t.write(func(tx *firestore.Transaction) error { return tx.Delete(ref, firestore.LastUpdateTime(version)) })
 }
 
 // erase removes a document whatever it has become.
 func (t *transaction) erase(ref *firestore.DocumentRef) {
-	t.pending = append(t.pending, write{within: func(tx *firestore.Transaction) error { return tx.Delete(ref) }})
+	t.write(func(tx *firestore.Transaction) error { return tx.Delete(ref) })
 }
 
 // createOrUpdate creates a document that did not exist when it was read (version zero), or updates it.
@@ -83,20 +71,11 @@ func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Ti
 	t.update(ref, version, updates)
 }
 
-// commit runs the transaction once. A lost race is keypackage.ErrConflict, and nothing is written; after any other error
-// it may have been written all the same. It is not repeated here: whoever decided must decide anew.
-//
-// One write that relies on nothing else carries its whole condition, so it needs no transaction around it: one call
-// instead of two. The race that it loses may be one against itself, when the client library has repeated it because the
-// answer was lost; whoever reads again finds it written.
+// commit runs the transaction once and returns when it was: the update time of all that it has changed. A lost race is
+// keypackage.ErrConflict, and nothing is written; after any other error it may have been written all the same. It is not repeated
+// here: whoever decided must decide anew. A race may also be lost against itself, when the client library has repeated a commit
+// because the answer was lost; whoever reads again finds it written.
 func (t *transaction) commit(ctx context.Context, doing string) (time.Time, error) {
-	if len(t.required)+len(t.absent) == 0 && len(t.pending) == 1 && t.pending[0].alone != nil {
-		result, err := t.pending[0].alone(ctx)
-		if err != nil {
-			return time.Time{}, notCommitted(doing, err)
-		}
-		return result.UpdateTime, nil
-	}
 	var ready bool
 	var response firestore.CommitResponse
 	begun := new(late)
@@ -121,6 +100,12 @@ func (t *transaction) commit(ctx context.Context, doing string) (time.Time, erro
 	return time.Time{}, failed(doing, err)
 }
 
+// run is commit for those to whom it does not matter when it was.
+func (t *transaction) run(ctx context.Context, doing string) error {
+	_, err := t.commit(ctx, doing)
+	return err
+}
+
 // prepare does everything but the commit. Its error is keypackage.ErrConflict if a requirement does not hold.
 func (t *transaction) prepare(tx *firestore.Transaction) error {
 	if len(t.required) > 0 {
@@ -128,8 +113,8 @@ func (t *transaction) prepare(tx *firestore.Transaction) error {
 			return err
 		}
 	}
-	for _, w := range t.pending {
-		if err := w.within(tx); err != nil {
+	for _, write := range t.writes {
+		if err := write(tx); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func TestWhatIsReliedOnHoldsAtTheCommit(t *testing.T) {
 		"there, then deleted": {
 			before: func(tx *transaction, ref *firestore.DocumentRef) { tx.create(ref, nothing) }, exists: true,
 			meanwhile: func(tx *transaction, ref *firestore.DocumentRef) {
-				tx.pending = append(tx.pending, write{within: func(tx *firestore.Transaction) error { return tx.Delete(ref) }})
+				tx.erase(ref)
 			},
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"cloud.google.com/go/firestore"
@@ -15,11 +16,7 @@ import (
 
 // Answers implements claiming.Store.
 func (s *Store) Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error) {
-	refs := make([]*firestore.DocumentRef, len(ids))
-	for i, id := range ids {
-		refs[i] = s.claims.Doc(id)
-	}
-	snaps, err := s.get(ctx, refs)
+	snaps, err := s.get(ctx, docs(s.claims, ids))
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +25,12 @@ func (s *Store) Answers(ctx context.Context, ids []string) (map[string]keypackag
 
 // View implements claiming.Store. It costs one round trip, and another if a request may be joined.
 func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (*claiming.View, error) {
-	requesters := requestersOf(units)
+	var requesters []string
+	for _, u := range units {
+		requesters = append(requesters, u.Request.Requester)
+	}
+	slices.Sort(requesters)
+	requesters = slices.Compact(requesters)
 	refs := []*firestore.DocumentRef{s.owners.Doc(owner)}
 	for _, requester := range requesters {
 		refs = append(refs, s.pair(requester, owner))
@@ -43,41 +45,28 @@ func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (
 	}
 	view.Owner.Version = version(snaps[0])
 	for i, requester := range requesters {
-		snap, pair := snaps[1+i], keypackage.Pair{}
-		if err := decode(snap, &pair); err != nil {
+		pair := keypackage.Pair{}
+		if err := decode(snaps[1+i], &pair); err != nil {
 			return nil, err
 		}
-		pair.Version = version(snap)
+		pair.Version = version(snaps[1+i])
 		view.Pairs[requester] = pair
 	}
 	view.Open, err = s.joinable(ctx, units, view.Pairs)
 	return view, err
 }
 
-// requestersOf returns the distinct requesters of the units.
-func requestersOf(units []claiming.Unit) (requesters []string) {
-	for _, u := range units {
-		requesters = append(requesters, u.Request.Requester)
-	}
-	slices.Sort(requesters)
-	return slices.Compact(requesters)
-}
-
 // joinable reads the open deliveries that one of the units asks for again.
 func (s *Store) joinable(
 	ctx context.Context, units []claiming.Unit, pairs map[string]keypackage.Pair,
 ) (map[string]keypackage.StoredDelivery, error) {
-	var refs []keypackage.DeliveryRef
-	seen := make(map[string]bool)
+	asked := make(map[keypackage.DeliveryRef]bool)
 	for _, u := range units {
 		for _, id := range pairs[u.Request.Requester].Joinable(u.Request) {
-			if !seen[id] {
-				seen[id] = true
-				refs = append(refs, keypackage.DeliveryRef{ID: id, Owner: u.Owner})
-			}
+			asked[keypackage.DeliveryRef{ID: id, Owner: u.Owner}] = true
 		}
 	}
-	all, err := s.Deliveries(ctx, refs)
+	all, err := s.Deliveries(ctx, slices.Collect(maps.Keys(asked)))
 	found := make(map[string]keypackage.StoredDelivery, len(all))
 	for _, f := range all {
 		found[f.ID] = f
@@ -125,13 +114,4 @@ func DecodeAnswers(snaps []*firestore.DocumentSnapshot) (map[string]keypackage.A
 		answers[claim.RequestID] = answer
 	}
 	return answers, nil
-}
-
-// decodeDelivery returns nil for a document that does not exist.
-func decodeDelivery(snap *firestore.DocumentSnapshot) (*keypackage.Delivery, error) {
-	if !snap.Exists() {
-		return nil, nil
-	}
-	delivery := &keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
-	return delivery, decode(snap, delivery)
 }

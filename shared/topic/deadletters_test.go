@@ -15,6 +15,12 @@ import (
 // pullable creates the topic with a pull subscription of the same id.
 func pullable(t *testing.T, project string) *pubsub.Client {
 	t.Helper()
+	return subscribed(t, project, nil)
+}
+
+// subscribed creates the topic with a subscription of the same id, which pushes if it is told where to.
+func subscribed(t *testing.T, project string, push *pubsubpb.PushConfig) *pubsub.Client {
+	t.Helper()
 	client, err := pubsub.NewClient(t.Context(), project)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +31,7 @@ func pullable(t *testing.T, project string) *pubsub.Client {
 		t.Fatal(err)
 	}
 	_, err = client.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
-		Name: fmt.Sprintf("projects/%s/subscriptions/%s", project, topicID), Topic: name,
+		Name: fmt.Sprintf("projects/%s/subscriptions/%s", project, topicID), Topic: name, PushConfig: push,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -70,3 +70,15 @@ func (p payload) check() error {
 	}
 	return nil
 }
+
+// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level, which the
+// relay tells the owner. It may be published more than once, each time with the same ID, which is also an attribute.
+type Notice struct {
+	ID          string `json:"id"` // owner, ciphersuite, level and epoch
+	OwnerPubkey string `json:"owner_pubkey"`
+	Ciphersuite string `json:"ciphersuite"` // 0x0001
+	Level       string `json:"level"`       // low, last, reserve or empty
+	Count       int    `json:"count"`       // valid KeyPackages left when the level was reached
+	Epoch       int    `json:"epoch"`       // raised with every refill
+	At          int64  `json:"at"`          // when the level was reached, Unix seconds
+}

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -27,8 +28,7 @@ const (
 	// batchDelay is how long the client waits for more messages before it sends what it has. A requester waits for most of
 	// ours, so it is far below the library's 10 ms; the scheduled function hands over hundreds of messages in that time.
 	batchDelay = 100 * time.Microsecond
-	// publishTimeout bounds the client's own attempts for one message. Then the event's retry, or the scheduled function, does
-	// better than a caller that waits.
+	// publishTimeout bounds the client's own attempts for one message. Then the event's retry, or the next tick, does better.
 	publishTimeout = 10 * time.Second
 )
 
@@ -38,8 +38,7 @@ type Publisher struct {
 	topic  *pubsub.Publisher
 }
 
-// NewPublisher connects to the topic with the given id in project, without checking that it exists. ctx bounds the set-up only.
-// Call Close when done.
+// NewPublisher connects to a topic by id, without checking that it exists. ctx bounds the set-up only. Close it in the end.
 func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, error) {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
@@ -53,7 +52,7 @@ func NewPublisher(ctx context.Context, project, topicID string) (*Publisher, err
 
 // PublishRequest implements claiming.Publisher. The message carries the trace of the invocation that publishes it.
 func (p *Publisher) PublishRequest(ctx context.Context, a keypackage.Announcement) error {
-	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceFrom(ctx).Parent()})
+	return p.Publish(ctx, Message{Request: a, TraceParent: logging.TraceParent(ctx)})
 }
 
 // PublishRequesters implements expiring.Deliveries. Each message begins a trace of its own.
@@ -63,6 +62,22 @@ func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) 
 		messages[i] = Message{Requester: requester}
 	}
 	return p.Publish(ctx, messages...)
+}
+
+// PublishNotices implements expiring.Notices, for a notice topic. Errors are as for Publish.
+func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Notice) error {
+	messages := make([]*pubsub.Message, len(notices))
+	for i, n := range notices {
+		data, err := json.Marshal(Notice{
+			ID: n.ID(), OwnerPubkey: n.Owner, Ciphersuite: n.Suite, Level: string(n.Level), Count: n.Count, Epoch: n.Epoch,
+			At: n.At.Unix(),
+		})
+		if err != nil {
+			return err
+		}
+		messages[i] = &pubsub.Message{Data: data, Attributes: map[string]string{"id": n.ID()}}
+	}
+	return p.publish(ctx, messages)
 }
 
 // Publish sends the messages and returns nil only when the server has acknowledged all of them. On a retryable fault

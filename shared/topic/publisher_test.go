@@ -36,24 +36,7 @@ func subscribe(t *testing.T, project string) <-chan topic.Message {
 		arrived <- m
 	}))
 	t.Cleanup(endpoint.Close)
-
-	client, err := pubsub.NewClient(t.Context(), project)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	name := fmt.Sprintf("projects/%s/topics/%s", project, topicID)
-	if _, err := client.TopicAdminClient.CreateTopic(t.Context(), &pubsubpb.Topic{Name: name}); err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{
-		Name:       fmt.Sprintf("projects/%s/subscriptions/%s", project, topicID),
-		Topic:      name,
-		PushConfig: &pubsubpb.PushConfig{PushEndpoint: endpoint.URL + "/" + name},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	subscribed(t, project, &pubsubpb.PushConfig{PushEndpoint: endpoint.URL})
 	return arrived
 }
 

@@ -22,8 +22,8 @@ func tellDelivery(d store.DeliveryHistory, now time.Time) finding {
 		return finding{broken, "unreadable", "its delivery " + d.ID + " cannot be read, so nobody will end it: look at the document, " +
 			"and remove it if its package is of no use any more"}
 	case d.State == keypackage.StateDelivered:
-		return tell(done, fmt.Sprintf("was delivered at %s, %v after the relay received the request: nothing to do here, and if the requester "+
-			"sees nothing, look at what her client does with the event", at(d.DeliveredAt), d.DeliveredAt.Sub(d.RequestedAt).Round(time.Millisecond)))
+		return tell(done, fmt.Sprintf("was delivered at %s, %v after the relay received the request: nothing to do; if the requester sees "+
+			"nothing, look at her client", at(d.DeliveredAt), d.DeliveredAt.Sub(d.RequestedAt).Round(time.Millisecond)))
 	case d.State == keypackage.StateExpired:
 		return tellExpired(d, tell)
 	case now.After(d.DueAt().Add(overdue)):
@@ -63,8 +63,8 @@ func tellExpired(d store.DeliveryHistory, tell func(urgency, string) finding) fi
 	case keypackage.ExpiredPackageOver:
 		return tell(ended, undelivered+", when its own time was over, too"+anew)
 	}
-	return tell(burned, undelivered+" and is burned, because a push ended without a clear answer and the requester may have it: if this happens often, "+
-		"look at the relay's endpoint and at the logs (-logs)"+anew)
+	return tell(burned, undelivered+" and is burned, because a push ended without a clear answer and the requester may have it: "+
+		"if this happens often, look at the relay's endpoint and at the logs (-logs)"+anew)
 }
 
 // result is what the last result of the pushes means.

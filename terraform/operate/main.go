@@ -49,12 +49,12 @@ func newOptions(name string) *options {
 }
 
 // word parses the flags and takes one word before or behind them.
-func (o *options) word(args []string, which string) (string, error) {
+func (o *options) word(args []string, what, form string) (string, error) {
 	if err := o.Parse(args); err != nil {
 		return "", flag.ErrHelp
 	}
 	if o.NArg() == 0 {
-		return "", fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", which, o.Name(), which)
+		return "", fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", what, o.Name(), form)
 	}
 	word := o.Arg(0)
 	return word, command.Parse(o.FlagSet, o.Args()[1:])

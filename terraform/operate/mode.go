@@ -12,7 +12,7 @@ import (
 // mode turns the switch that makes the mode of all running processes more careful than their setting.
 func mode(ctx context.Context, args []string) error {
 	o := newOptions("mode")
-	word, err := o.word(args, "off|observe|clear")
+	word, err := o.word(args, "mode", "off|observe|clear")
 	if err != nil {
 		return err
 	}

@@ -97,14 +97,14 @@ func TestTheWordMayComeBeforeOrBehindTheFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{request, "-json"}, {"-json", request}} {
 		o := newOptions("trace")
-		if word, err := o.word(args, "id"); err != nil || word != request || !o.json {
+		if word, err := o.word(args, "request", "id"); err != nil || word != request || !o.json {
 			t.Errorf("%v: %q, %v", args, word, err)
 		}
 	}
 	for _, args := range [][]string{nil, {"-json"}, {request, request}, {"-x"}} {
 		o := newOptions("trace")
 		o.SetOutput(io.Discard)
-		if word, err := o.word(args, "id"); err == nil {
+		if word, err := o.word(args, "request", "id"); err == nil {
 			t.Errorf("%v: %q", args, word)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 func traceRequest(ctx context.Context, args []string) error {
 	o := newOptions("trace")
 	logs := o.Bool("logs", false, "print the query for Logs Explorer instead")
-	word, err := o.word(args, "id of the 447")
+	word, err := o.word(args, "request", "id of the 447")
 	if err != nil {
 		return err
 	}

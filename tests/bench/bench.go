@@ -10,17 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// Options of a run.
-type Options struct {
-	Short    bool         // every section with the smallest numbers: it shows that the bench works, and no times worth reading
-	Only     string       // ids of the sections to run, separated by commas; "" is all
-	Logs     string       // existing directory for the logs of all processes; "" keeps none
-	Progress func(string) // told what is happening; must allow concurrent calls
+// options are those of the command.
+type options struct {
+	short      bool
+	only, logs string
 }
 
 // section is one subject of the bench.
@@ -31,11 +30,8 @@ type section struct {
 
 // sections in the order in which they run: the most sensitive ones while the emulators are still empty.
 var sections = []section{
-	{"path", (*bench).path},
-	{"claims", (*bench).claims},
-	{"load", (*bench).load},
-	{"cost", (*bench).cost},
-	{"start", (*bench).start},
+	{"path", (*bench).path}, {"claims", (*bench).claims}, {"load", (*bench).load}, {"cost", (*bench).cost},
+	{"growth", (*bench).growth}, {"start", (*bench).start},
 }
 
 // sectionIDs lists what may be chosen.
@@ -47,11 +43,8 @@ func sectionIDs() string {
 	return strings.Join(ids, ",")
 }
 
-// chosen are the sections of these ids, separated by commas; "" is all.
+// chosen are the sections of these ids, separated by commas.
 func chosen(ids string) (list []section, err error) {
-	if ids == "" {
-		return sections, nil
-	}
 	for id := range strings.SplitSeq(ids, ",") {
 		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
 		if i < 0 {
@@ -64,54 +57,50 @@ func chosen(ids string) (list []section, err error) {
 
 // bench is one run.
 type bench struct {
-	opts   Options
+	*Report
 	sizes  sizes
+	logs   string
 	suite  *suite.Suite
 	wire   *wire
-	stamps *stamps
-	report *Report
+	stamps stamps
 }
 
-// Run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
+// run measures and returns the report, also with an error: then it holds the sections that succeeded. It sets environment
 // variables of this process, by which Google's clients find the emulators.
-func Run(ctx context.Context, opts Options) (report *Report, err error) {
-	wanted, err := chosen(opts.Only)
+func run(ctx context.Context, o options) (report *Report, err error) {
+	wanted, err := chosen(o.only)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{opts: opts, sizes: full, stamps: newStamps(), report: newReport(opts.Short)}
-	if opts.Short {
+	b := &bench{Report: newReport(o), sizes: full, logs: o.logs}
+	if o.short {
 		b.sizes = short
 	}
-	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, LogDir: opts.Logs, Progress: opts.Progress})
+	running, err := emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, LogDir: o.logs, Progress: command.Progress})
 	if err != nil {
-		return b.report, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, running.Stop()) }()
 	if b.wire, err = newWire(running.Firestore.Addr()); err != nil {
-		return b.report, err
+		return nil, err
 	}
-	defer b.wire.close()
+	defer b.wire.Close()
 	if b.suite, err = suite.Start(ctx, b.suiteOptions(running)); err != nil {
-		return b.report, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.suite.Stop()) }()
 	if err := b.useEmulators(); err != nil {
-		return b.report, err
+		return nil, err
 	}
-	begun := time.Now()
-	defer func() { b.report.Seconds = time.Since(begun).Seconds() }()
-	return b.report, b.runSections(ctx, wanted)
-}
-
-func (b *bench) runSections(ctx context.Context, wanted []section) error {
 	for i, s := range wanted {
-		b.progress("section %s, %d of %d", s.id, i+1, len(wanted))
-		if err := s.run(b, ctx); err != nil {
-			return fmt.Errorf("section %s: %w", s.id, err)
+		progress("section %s, %d of %d", s.id, i+1, len(wanted))
+		took, err := timed(func() error { return s.run(b, ctx) })
+		if err != nil {
+			return b.Report, fmt.Errorf("section %s: %w", s.id, err)
 		}
+		progress("section %s took %v", s.id, took.Round(time.Second))
 	}
-	return nil
+	return b.Report, nil
 }
 
 // raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
@@ -122,13 +111,13 @@ var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDG
 const heap = "4g"
 
 func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
-	env := map[string]string{"FIRESTORE_EMULATOR_HOST": b.wire.addr}
+	env := map[string]string{"FIRESTORE_EMULATOR_HOST": b.wire.Addr().String()}
 	for name, value := range raisedLimits {
 		env[name] = value
 	}
 	return suite.Options{
 		Emulators: running, FunctionEnv: env, Middleware: b.middleware, TickEvery: time.Minute, // as in the cloud
-		RequestsServedBy: config.ServedByFunctions, Dir: b.opts.Logs, Progress: b.opts.Progress,
+		RequestsServedBy: config.ServedByFunctions, Dir: b.logs, Progress: command.Progress,
 	}
 }
 
@@ -136,7 +125,7 @@ func (b *bench) suiteOptions(running *emulators.Emulators) suite.Options {
 func (b *bench) useEmulators() error {
 	addresses := b.suite.Addresses()
 	return errors.Join(
-		os.Setenv("FIRESTORE_EMULATOR_HOST", b.wire.addr),
+		os.Setenv("FIRESTORE_EMULATOR_HOST", b.wire.Addr().String()),
 		os.Setenv("PUBSUB_EMULATOR_HOST", addresses.PubSub),
 		os.Setenv("GCE_METADATA_HOST", addresses.Metadata))
 }
@@ -153,11 +142,7 @@ func (b *bench) atEachDistance(measure func(distance string) error) error {
 	return nil
 }
 
-func (b *bench) progress(format string, args ...any) {
-	if b.opts.Progress != nil {
-		b.opts.Progress(fmt.Sprintf(format, args...))
-	}
-}
+func progress(format string, args ...any) { command.Progress(fmt.Sprintf(format, args...)) }
 
 // settle gives the garbage of one measurement to the collector before the next one begins.
 func settle() { runtime.GC() }

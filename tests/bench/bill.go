@@ -10,7 +10,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// bill is what something has cost. Its counts are of all that was done; report divides.
+// bill is what something has cost. Its counts are of all that was done; reports divide.
 type bill struct {
 	docs               map[operation]int
 	invocations, posts int
@@ -48,51 +48,55 @@ func (b bill) plus(other bill) bill {
 	return sum
 }
 
-// totals are reads, writes and deletes. Deletes include what TTL policies will remove: of what was created, and the requests,
-// which have their time from the outcome.
-func (b bill) totals(expiring []string, requests string) (sums [3]float64) {
-	for op, n := range b.docs {
-		sums[classOf[op.kind]] += float64(n)
-		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, requests}) {
-			sums[deletes] += float64(n)
-		}
-	}
-	return sums
-}
+// price is what one request costs.
+type price struct{ reads, writes, deletes float64 }
 
-// The classes of operations that have a price.
-const (
-	readings = iota
-	writes
-	deletes
-)
+func (p price) usd() float64 { return 0.03*p.reads + 0.09*p.writes + 0.01*p.deletes }
 
-var classOf = map[kind]int{create: writes, update: writes, remove: deletes} // the others are readings
+func (p price) figures() [4]float64 { return [4]float64{p.reads, p.writes, p.deletes, p.usd()} }
 
-// reportReasons lists the operations of a request with the promise that needs each.
-func (b *bench) reportReasons(claim, push bill, names config.Collections) {
-	t := b.report.table("What a request reads, writes and deletes, and why", "documents", "least possible")
-	t.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
-	unnamed := 0
-	for _, step := range []struct {
-		phase string
-		bill
-	}{{phaseClaim, claim}, {phaseDeliver, push}} {
-		for _, op := range slices.SortedFunc(maps.Keys(step.docs), byKind) {
-			floor, promise := 0.0, "NO PROMISE NEEDS IT"
-			if why := find(step.phase, op, names); why != nil {
-				floor, promise = why.least, why.promise
-			} else {
-				unnamed++
+// less is the bill for each of n requests, without a part that others pay. Deletes include what TTL policies will remove: what was
+// created of ours, and the requests, which have their time from the outcome.
+func (b bill) less(other bill, n int, names config.Collections) (p price) {
+	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
+	add := func(docs map[operation]int, weight float64) {
+		for op, docs := range docs {
+			each := weight * float64(docs) / float64(n)
+			switch op.kind {
+			case create, update:
+				p.writes += each
+			case remove, missed:
+				p.deletes += each
+			default:
+				p.reads += each
 			}
-			name := fmt.Sprintf("%s: %s %s", step.phase, op.kind, op.collection)
-			t.add(name, float64(step.docs[op])/float64(b.sizes.costs), floor).Remark = promise
+			if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
+				p.deletes += each
+			}
 		}
 	}
-	b.report.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
+	add(b.docs, 1)
+	add(other.docs, -1)
+	return p
 }
 
-var order = []kind{query, tally, read, readAgain, create, update, remove}
+// explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
+func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
+	for _, op := range slices.SortedFunc(maps.Keys(b.docs), byKind) {
+		floor, promise := 0.0, "NO PROMISE NEEDS IT"
+		i := slices.IndexFunc(reasons, func(r reason) bool { return r.operation == op })
+		if i >= 0 {
+			floor, promise = reasons[i].least, reasons[i].promise
+		} else {
+			unnamed++
+		}
+		name := fmt.Sprintf("%s: %s %s", what, op.kind, op.collection)
+		t.row(name, promise, figure(float64(b.docs[op])/float64(n)), figure(floor))
+	}
+	return unnamed
+}
+
+var order = []kind{query, tally, read, readAgain, create, update, remove, missed}
 
 func byKind(a, b operation) int {
 	return cmp.Or(slices.Index(order, a.kind)-slices.Index(order, b.kind), strings.Compare(a.collection, b.collection))

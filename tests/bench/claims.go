@@ -19,31 +19,29 @@ const waitsAtMost = 3
 // claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
 // instance and at several, which know nothing of each other.
 func (b *bench) claims(ctx context.Context) error {
-	t := b.report.table("Throughput of claims, one package each, from the request's document to its recorded outcome",
+	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome",
 		"claims/s", "p50 ms", "p99 ms", "max ms", "lost races", "retried")
 	t.note("Instances have connections of their own. Lost races are commits that failed because somebody was first; retried are")
 	t.note("invocations that gave up and were called again, as the platform would. Limits raised: %v.", raisedLimits)
 	return b.atEachDistance(func(distance string) error {
-		many := burst{owners: b.sizes.claims, requests: b.sizes.claims, atOnce: b.sizes.workers, instances: 1}
-		if _, err := b.claimBurst(ctx, t, fmt.Sprintf("%s, %d owners, %d at a time", distance, many.owners, many.atOnce), many); err != nil {
+		name := fmt.Sprintf("%s, %d owners, %d at a time", distance, b.sizes.claims, b.sizes.workers)
+		if _, err := b.burst(ctx, t, name, burst{b.sizes.claims, b.sizes.claims, b.sizes.workers, 1}); err != nil {
 			return err
 		}
-		one := 0.0 // how long the slowest waits at one instance
+		var one, most sample
+		var err error
+		hottest := b.sizes.hot[len(b.sizes.hot)-1]
 		for _, n := range b.sizes.hot {
-			got, err := b.claimBurst(ctx, t, fmt.Sprintf("%s, 1 owner, %d at once", distance, n), burst{1, n, n, 1})
-			if err != nil {
+			if one, err = b.burst(ctx, t, fmt.Sprintf("%s, 1 owner, %d at once", distance, n), burst{1, n, n, 1}); err != nil {
 				return err
 			}
-			one = got.each.quantile(1)
 		}
-		n := b.sizes.hot[len(b.sizes.hot)-1]
 		for _, instances := range b.sizes.instances {
-			name := fmt.Sprintf("%s, 1 owner, %d at once, %d instances", distance, n, instances)
-			got, err := b.claimBurst(ctx, t, name, burst{1, n, n, instances})
-			if err != nil {
+			name := fmt.Sprintf("%s, 1 owner, %d at once, %d instances", distance, hottest, instances)
+			if most, err = b.burst(ctx, t, name, burst{1, hottest, hottest, instances}); err != nil {
 				return err
 			}
-			b.report.atMost(name+": slowest, over that at 1", got.each.quantile(1)/one, waitsAtMost)
+			b.atMost(name+": slowest, over that at 1", most.quantile(1)/one.quantile(1), waitsAtMost)
 		}
 		return nil
 	})
@@ -52,17 +50,12 @@ func (b *bench) claims(ctx context.Context) error {
 // burst is a number of requests for some owners.
 type burst struct{ owners, requests, atOnce, instances int }
 
-// burstResult is what a burst came to.
-type burstResult struct {
-	each          sample
-	lost, retried int64
-}
-
-func (b *bench) claimBurst(ctx context.Context, t *Table, name string, want burst) (result burstResult, err error) {
-	b.progress("%s", name)
-	db, requests, err := b.claimable(ctx, want)
+// burst makes one, and returns how long each request took.
+func (b *bench) burst(ctx context.Context, t *table, name string, want burst) (sample, error) {
+	progress("%s", name)
+	db, requests, err := b.claimable(ctx, want.owners, want.requests)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	defer db.drop(ctx)
 	var lost, retried atomic.Int64
@@ -70,54 +63,46 @@ func (b *bench) claimBurst(ctx context.Context, t *Table, name string, want burs
 	for i := range claimers {
 		instance, err := openDatabase(ctx, db.Project)
 		if err != nil {
-			return result, err
+			return nil, err
 		}
 		defer instance.client.Close()
 		claimers[i] = db.claimer(&racing{instance.store(), &lost}, mute{}, time.Now)
 	}
-	result.each = make(sample, len(requests))
+	each := make(sample, len(requests))
 	var group errgroup.Group
 	group.SetLimit(want.atOnce)
 	settle()
 	took, err := timed(func() error {
 		for i, request := range requests {
 			group.Go(func() (err error) {
-				result.each[i], err = timed(func() error {
-					return claimUntilAnswered(ctx, claimers[i%len(claimers)], request, &retried)
-				})
+				claimer := claimers[i%len(claimers)]
+				each[i], err = timed(func() error { return claimUntilAnswered(ctx, claimer, request, &retried) })
 				return err
 			})
 		}
 		return group.Wait()
 	})
-	result.lost, result.retried = lost.Load(), retried.Load()
-	t.add(name, float64(len(requests))/took.Seconds(), result.each.quantile(0.5), result.each.quantile(0.99),
-		result.each.quantile(1), float64(result.lost), float64(result.retried))
-	return result, err
+	t.add(name, float64(len(requests))/took.Seconds(), each.quantile(0.5), each.quantile(0.99), each.quantile(1),
+		float64(lost.Load()), float64(retried.Load()))
+	return each, err
 }
 
-// claimable prepares a database in which every request is granted, and what is left keeps all of them in the usual case.
-func (b *bench) claimable(ctx context.Context, want burst) (db *database, requests []keypackage.RequestDocument, err error) {
+// spare is how many packages are left to each owner, so that no claim ends near the last.
+const spare = 6
+
+// claimable prepares a database in which every request is granted.
+func (b *bench) claimable(ctx context.Context, owners, n int) (db *database, requests []keypackage.RequestDocument, err error) {
 	err = b.wire.without(func() error {
 		if db, err = newDatabase(ctx); err != nil {
 			return err
 		}
-		owners, err := db.newOwners(ctx, want.owners, want.requests/want.owners+packagesPerOwner)
+		keys, err := db.newOwners(ctx, owners, n/owners+spare)
 		if err == nil {
-			requests, err = db.newRequests(ctx, want.requests, owners)
+			requests, err = db.newRequests(ctx, n, keys)
 		}
 		return err
 	})
 	return db, requests, err
-}
-
-func (db *database) claimer(store claiming.Store, publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
-	return claiming.New(store, publisher, claiming.Settings{
-		Limits: claiming.Limits{
-			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
-		},
-		Mode: keypackage.ModeDeliver, MaxPerOwner: db.MaxPerOwner, RequestMaxAge: db.RequestMaxAge,
-	}, now)
 }
 
 // mute publishes nothing.

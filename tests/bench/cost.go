@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
@@ -35,27 +37,23 @@ type costed struct {
 	nudged    []string                  // requesters named by the scheduled function
 }
 
-func (b *bench) newCosted(ctx context.Context) (*costed, error) {
-	c := &costed{bench: b, meter: newMeter()}
+func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
+	c = &costed{bench: b, meter: newMeter()}
 	c.relay = &answering{result: keypackage.ResultDelivered, asked: c.goes}
-	var err error
-	if c.db, err = newDatabase(ctx, c.meter.options()...); err != nil {
+	if c.db, err = newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
 		return nil, err
 	}
 	now := func() time.Time { return time.Now().Add(c.later) }
 	c.claimer = c.db.claimer(c.db.store(), c, now)
 	c.deliverer = delivering.New(c.db.store(), c.relay, keypackage.ModeDeliver, now)
 	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
-	c.expirer = expiring.New(c.db.store(), recovering{c.claimer}, c, c, settings, now)
+	c.expirer = expiring.New(c.db.store(), c, c, c, settings, now)
 	return c, nil
 }
 
-// recovering is the claimer as the scheduled function sees it.
-type recovering struct{ *claiming.Claimer }
-
 // Recover implements expiring.Claimer.
-func (r recovering) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
-	_, err := r.Claim(ctx, doc)
+func (c *costed) Recover(ctx context.Context, doc keypackage.RequestDocument) error {
+	_, err := c.claimer.Recover(ctx, doc)
 	return err
 }
 
@@ -82,18 +80,24 @@ func (c *costed) PublishRequesters(_ context.Context, requesters []string) error
 // PublishNotices implements expiring.NoticePublisher.
 func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { return nil }
 
-// requests stores so many for one package each of owners who have enough.
-func (c *costed) requests(ctx context.Context) (requests []keypackage.RequestDocument, err error) {
+// requests stores so many for one package of each of some owners.
+func (c *costed) requests(ctx context.Context, owners, stock, each int) (requests []keypackage.RequestDocument, err error) {
 	err = c.wire.without(func() error {
-		owners, err := c.db.newOwners(ctx, c.sizes.costs, packagesPerOwner)
+		keys, err := c.db.newOwners(ctx, owners, stock)
 		if err == nil {
-			requests, err = c.db.newRequests(ctx, c.sizes.costs, owners)
+			requests, err = c.db.newRequests(ctx, owners*each, keys)
 		}
 		return err
 	})
 	c.meter.take()
 	return requests, err
 }
+
+// What a request cost before it was looked at what decides: the operations, and 100,000 requests in USD.
+var (
+	costBefore        = price{63, 8, 5}
+	costBeforeOffline = 4.8
+)
 
 // cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each
 // operation of a request.
@@ -111,65 +115,64 @@ func (b *bench) cost(ctx context.Context) error {
 			return err
 		}
 	}
-	t := b.report.table("Cost, for a request for one package that is there", costColumns...)
+	t := b.table("Cost, for a request for one package that is there",
+		"reads", "writes", "deletes", "round trips", "invocations", "POSTs", "USD/100,000")
+	t.note("A request of a stock of %d, as many as the owner is asked for until she is told that it is low; so the counting of", packagesPerOwner)
+	t.note("documents, which the first and the last of them need, is in it in part. The other rows are of an owner's first request.")
 	t.note("Deletes include one for each document of ours that a TTL policy removes later. Round trips are calls to Firestore in a")
-	t.note("row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes and deletes. What an idle tick costs is left out of the others.")
-	claim, push, err := c.request(ctx, t)
-	if err != nil {
-		return err
-	}
-	b.reportReasons(claim, push, c.db.Collections)
-	if err := c.lostTrigger(ctx, t, idle); err != nil {
-		return err
-	}
-	if err := c.offline(ctx, t, idle); err != nil {
+	t.note("row before the message or the package leaves. USD: 0.03, 0.09 and 0.01 for 100,000 reads, writes and deletes. What an idle")
+	t.note("tick costs is left out of the others.")
+	picture := b.picture("cost", "What a request for one package costs", "documents, and US cents for 1,000 requests")
+	if err := errors.Join(c.request(ctx, t, picture), c.lostTrigger(ctx, t, idle), c.offline(ctx, t, picture, idle)); err != nil {
 		return err
 	}
 	c.row(t, "an idle tick of the scheduled function", idle, bill{}, 1)
 	return nil
 }
 
-var costColumns = []string{"reads", "writes", "deletes", "round trips", "invocations", "POSTs", "USD/100,000"}
-
 // row adds a bill less a part that others pay, for each of n requests.
-func (c *costed) row(t *Table, name string, all, less bill, n int) (reads, usd float64) {
-	names := c.db.Collections
-	ttl := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
-	sums, other := all.totals(ttl, names.Requests), less.totals(ttl, names.Requests)
-	var each [3]float64
-	for i := range each {
-		each[i] = (sums[i] - other[i]) / float64(n)
-	}
-	usd = 0.03*each[readings] + 0.09*each[writes] + 0.01*each[deletes]
-	t.add(name, each[readings], each[writes], each[deletes], float64(all.trips),
-		float64(all.invocations-less.invocations)/float64(n), float64(all.posts)/float64(n), usd)
-	return each[readings], usd
+func (c *costed) row(t *table, name string, all, less bill, n int) price {
+	each := all.less(less, n, c.db.Collections)
+	t.add(name, each.reads, each.writes, each.deletes, float64(all.trips),
+		float64(all.invocations-less.invocations)/float64(n), float64(all.posts)/float64(n), each.usd())
+	return each
 }
 
 // request counts claim and push, and the same trigger again.
-func (c *costed) request(ctx context.Context, t *Table) (claim, push bill, err error) {
-	requests, err := c.requests(ctx)
+func (c *costed) request(ctx context.Context, t *table, picture *picture) error {
+	requests, err := c.requests(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	if err != nil {
-		return claim, push, err
+		return err
 	}
-	var again bill
-	for _, request := range requests {
+	var claim, push, again bill
+	for i, request := range requests {
+		progress("request %d of %d", i+1, len(requests))
 		err := errors.Join(c.claim(ctx, &claim, request), c.push(ctx, &push), c.claim(ctx, &again, request), c.push(ctx, &again))
 		if err != nil {
-			return claim, push, err
+			return err
 		}
 	}
 	n := len(requests)
 	c.row(t, "claim", claim, bill{}, n)
 	c.row(t, "push", push, bill{}, n)
 	both := claim.plus(push)
-	reads, usd := c.row(t, "request, delivered", both, bill{}, n)
-	repeated, _ := c.row(t, "the same trigger again", again, bill{}, n)
-	c.report.atMost("reads of a request", reads, 12)
-	c.report.atMost("round trips in a row of a request", float64(both.trips), 7)
-	c.report.atMost("USD for 100,000 requests, delivered", usd, 1.1)
-	c.report.atMost("reads of a repeated trigger", repeated, 3)
-	return claim, push, nil
+	each := c.row(t, "request, delivered", both, bill{}, n)
+	repeated := c.row(t, "the same trigger again", again, bill{}, n)
+	c.atMost("reads of a request", each.reads, 12)
+	c.atMost("round trips in a row of a request", float64(both.trips), 7)
+	c.atMost("USD for 100,000 requests, delivered", each.usd(), 1.1)
+	c.atMost("reads of a repeated trigger", repeated.reads, 3)
+	for series, p := range [][4]float64{costBefore.figures(), each.figures()} {
+		for i, what := range []string{"reads", "writes", "deletes", "cents, delivered"} {
+			picture.set(what, []string{"before", "now"}[series], p[i])
+		}
+	}
+	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
+	why.note("Least possible: nothing read twice, everything inside the transaction; then concurrent claims wait for each other's locks.")
+	unnamed := claim.explain(why, "claim", claimReasons(c.db.Collections), n) +
+		push.explain(why, "deliver", pushReasons(c.db.Collections), n)
+	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
+	return c.tick(ctx, new(bill)) // tells the owners, at nobody's expense
 }
 
 func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) error {
@@ -201,9 +204,12 @@ func (c *costed) tick(ctx context.Context, into *bill) error {
 	return c.push(ctx, into)
 }
 
+// fewRequests is how many are left to the scheduled function, each for another owner.
+const fewRequests = 5
+
 // lostTrigger leaves requests to the scheduled function.
-func (c *costed) lostTrigger(ctx context.Context, t *Table, idle bill) error {
-	requests, err := c.requests(ctx)
+func (c *costed) lostTrigger(ctx context.Context, t *table, idle bill) error {
+	requests, err := c.requests(ctx, fewRequests, packagesPerOwner, 1)
 	if err != nil {
 		return err
 	}
@@ -220,8 +226,8 @@ func (c *costed) lostTrigger(ctx context.Context, t *Table, idle bill) error {
 }
 
 // offline asks for requesters who never come, until their packages are back in stock.
-func (c *costed) offline(ctx context.Context, t *Table, idle bill) error {
-	requests, err := c.requests(ctx)
+func (c *costed) offline(ctx context.Context, t *table, picture *picture, idle bill) error {
+	requests, err := c.requests(ctx, fewRequests, packagesPerOwner, 1)
 	if err != nil {
 		return err
 	}
@@ -242,7 +248,9 @@ func (c *costed) offline(ctx context.Context, t *Table, idle bill) error {
 	if all.docs[operation{create, c.db.Collections.KeyPackages}] != len(requests) {
 		return fmt.Errorf("not all of %d packages are back: %v", len(requests), all.docs)
 	}
-	_, usd := c.row(t, "request, requester offline, expired and returned", all, idles, len(requests))
-	c.report.atMost("USD for 100,000 requests, requester offline", usd, 2)
+	each := c.row(t, "request, requester offline, expired and returned", all, idles, len(requests))
+	c.atMost("USD for 100,000 requests, requester offline", each.usd(), 2)
+	picture.set("cents, offline", "before", costBeforeOffline)
+	picture.set("cents, offline", "now", each.usd())
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
@@ -54,34 +55,44 @@ func openDatabase(ctx context.Context, project string, options ...grpc.DialOptio
 		return nil, err
 	}
 	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, option.WithGRPCConn(conn))
-	if err != nil {
-		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
-	}
-	return &database{cfg, client}, nil
+	return &database{cfg, client}, err
 }
 
 func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
+
+func (db *database) in(collection, id string) *firestore.DocumentRef {
+	return db.client.Collection(collection).Doc(id)
+}
+
+func (db *database) claimer(store claiming.Store, publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
+	return claiming.New(store, publisher, claiming.Settings{
+		Limits: claiming.Limits{
+			DeliveryTTL: db.DeliveryTTL, PairLimitPerHour: db.PairLimitPerHour, OwnerBudgetPerHour: db.OwnerBudgetPerHour,
+		},
+		Mode: keypackage.ModeDeliver, MaxPerOwner: db.MaxPerOwner, RequestMaxAge: db.RequestMaxAge,
+	}, now)
+}
 
 // writeBatch is small enough for Firestore's limit on the size of a commit.
 const writeBatch = 500
 
 // put writes many documents fast. They are made when their turn comes, because all of them would be too many at a time.
-func (db *database) put(ctx context.Context, n int, document func(i int) (path string, data any, err error)) error {
+func (db *database) put(
+	ctx context.Context, collection string, n int, document func(i int) (id string, fields map[string]any, err error),
+) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
 	for from := 0; from < n; from += writeBatch {
 		group.Go(func() error {
-			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) error {
-				for i := from; i < min(from+writeBatch, n); i++ {
-					path, data, err := document(i)
-					if err == nil {
-						err = tx.Set(db.client.Doc(path), data)
-					}
-					if err != nil {
-						return err
+			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) (err error) {
+				for i := from; i < min(from+writeBatch, n) && err == nil; i++ {
+					var id string
+					var fields map[string]any
+					if id, fields, err = document(i); err == nil {
+						err = tx.Set(db.in(collection, id), fields)
 					}
 				}
-				return nil
+				return err
 			})
 		})
 	}
@@ -90,67 +101,49 @@ func (db *database) put(ctx context.Context, n int, document func(i int) (path s
 
 // newOwners returns owners with that many real packages each.
 func (db *database) newOwners(ctx context.Context, owners, packages int) ([]string, error) {
-	keys := make([]actors.Key, owners)
-	pubkeys := make([]string, owners)
+	keys, pubkeys := make([]actors.Key, owners), make([]string, owners)
 	for i := range keys {
 		keys[i] = actors.NewKey()
 		pubkeys[i] = keys[i].Pubkey
 	}
 	now := time.Now().Unix()
-	err := db.put(ctx, owners*packages, func(i int) (string, any, error) {
-		document, err := packageDocument(keys[i/packages], nostr.Timestamp(now-int64(packages-i%packages)))
-		return db.Collections.KeyPackages + "/" + document.Text(keypackage.FieldEventID), document, err
+	return pubkeys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, map[string]any, error) {
+		created := nostr.Timestamp(now - int64(packages-i%packages))
+		event, err := actors.NewKeyPackage(keys[i/packages], "ws://relay.example", created, mlsgen.Options{})
+		if err != nil {
+			return "", nil, err
+		}
+		return event.ID, map[string]any{
+			keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
+			keypackage.FieldCiphersuite: "0x0001", keypackage.FieldCreatedAt: int64(event.CreatedAt),
+			keypackage.FieldEvent: event.String(), "extensions": []string{}, "relays": []string{},
+		}, nil
 	})
-	return pubkeys, err
-}
-
-// packageDocument is a package as the relay stores it.
-func packageDocument(owner actors.Key, created nostr.Timestamp) (keypackage.Document, error) {
-	event, err := actors.NewKeyPackage(owner, "ws://relay.example", created, mlsgen.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return keypackage.Document{
-		keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
-		keypackage.FieldCiphersuite: "0x0001", keypackage.FieldCreatedAt: int64(event.CreatedAt),
-		keypackage.FieldEvent: event.String(), "extensions": []string{}, "relays": []string{},
-	}, nil
 }
 
 // newRequests returns n requests of as many requesters for one package, of each of the owners in turn, stored as by the
 // relay.
 func (db *database) newRequests(ctx context.Context, n int, owners []string) ([]keypackage.RequestDocument, error) {
-	requests := make([]keypackage.RequestDocument, n)
-	err := db.put(ctx, n, func(i int) (string, any, error) {
+	documents := make([]keypackage.RequestDocument, n)
+	return documents, db.put(ctx, db.Collections.Requests, n, func(i int) (string, map[string]any, error) {
 		event := actors.NewRequest(actors.Question{Owners: []string{owners[i%len(owners)]}})
 		if err := actors.NewKey().Sign(event); err != nil {
 			return "", nil, err
 		}
-		requests[i] = keypackage.RequestDocument{
-			ID: event.ID, Event: event.String(), Kind: keypackage.KindRequest, HasKind: true, Marked: true, ReceivedAt: time.Now(),
+		fields := map[string]any{
+			keypackage.FieldEvent: event.String(), keypackage.FieldKind: int64(event.Kind), "pubkey": event.PubKey,
+			keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldReceivedAt: time.Now(),
+			keypackage.FieldOpen: int64(keypackage.NewMark()),
 		}
-		return db.Collections.Requests + "/" + event.ID, map[string]any{
-			keypackage.FieldEvent: requests[i].Event, keypackage.FieldKind: keypackage.KindRequest, "pubkey": event.PubKey,
-			"created_at": int64(event.CreatedAt), keypackage.FieldReceivedAt: requests[i].ReceivedAt,
-			keypackage.FieldOpen: keypackage.NewMark(),
-		}, nil
+		documents[i] = keypackage.ReadRequestDocument(event.ID, fields, time.Now())
+		return event.ID, fields, nil
 	})
-	return requests, err
 }
-
-// oldest finds an owner's oldest packages.
-func (db *database) oldest(owner string, limit int) firestore.Query {
-	return db.client.Collection(db.Collections.KeyPackages).Where(keypackage.FieldOwner, "==", owner).
-		OrderBy(keypackage.FieldCreatedAt, firestore.Asc).OrderBy(firestore.DocumentID, firestore.Asc).Limit(limit)
-}
-
-// idLength is that of an event's id, in characters.
-const idLength = 64
 
 func newID() string {
-	var id [idLength / 2]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
+	id := make([]byte, 32)
+	_, _ = rand.Read(id) // never fails
+	return hex.EncodeToString(id)
 }
 
 // clear removes everything from a database.
@@ -168,8 +161,16 @@ func (db *database) clear(ctx context.Context) error {
 	return response.Body.Close()
 }
 
+// restock removes everything from the database and returns owners with stock for so many requests.
+func (db *database) restock(ctx context.Context, requests int) ([]string, error) {
+	if err := db.clear(ctx); err != nil {
+		return nil, err
+	}
+	return db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
+}
+
 // drop ends the use of a database, so that the emulator's memory does not fill up with what is done with.
 func (db *database) drop(ctx context.Context) {
 	_ = db.client.Close()
-	_ = db.clear(ctx) // it is only about memory
+	_ = db.clear(context.WithoutCancel(ctx)) // it is only about memory
 }

@@ -17,13 +17,13 @@ const kept = 0.9
 
 // load offers one instance requests at a rate, whatever becomes of them, and doubles the rate until it is not kept.
 func (b *bench) load(ctx context.Context) error {
-	t := b.report.table("Open loop: claim and push at a rate, one package each, a relay that answers at once",
+	t := b.table("Open loop: claim and push at a rate, one package each, a relay that answers at once",
 		"offered/s", "served/s", "p50 ms", "p99 ms", "max ms")
 	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came. Message and")
 	t.note("trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen. The emulator takes most of the CPU.")
 	return b.atEachDistance(func(distance string) error {
 		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
-			b.progress("%s, %d requests a second", distance, rate)
+			progress("%s, %d requests a second", distance, rate)
 			each, served, err := b.offer(ctx, rate)
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func (b *bench) load(ctx context.Context) error {
 // offer makes requests at that many a second and returns what each took, and how many a second were served.
 func (b *bench) offer(ctx context.Context, rate int) (sample, float64, error) {
 	n := int(float64(rate) * b.sizes.offered.Seconds())
-	db, requests, err := b.claimable(ctx, burst{owners: n, requests: n})
+	db, requests, err := b.claimable(ctx, n, n)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -6,18 +6,18 @@
 // chosen: none shows what the machine takes, 8 ms what calls in a row cost in a region.
 //
 //	section     files                                  what it measures
-//	path        path.go system.go stamps.go            from a request's frame to the package's frame; beside it
-//	            gateway.go baseline.go frames.go       the gateway's own way, the least possible for both,
-//	            polling.go                             and the design that polls
+//	path        path.go system.go stamps.go least.go   from a request's frame to the package's frame, by the functions and by
+//	                                                   the gateway; beside it the least possible and the design that polls
 //	claims      claims.go                              claims a second, one hot owner at many instances
 //	load        load.go                                requests at a rate, up to where it cannot be kept
 //	cost        cost.go bill.go promises.go meter.go   what Firestore charges for a request, and why
+//	growth      growth.go                              what a large stock changes
 //	start       start.go                               start, memory and CPU of the functions
 //
-// bench.go runs them, wire.go is the wire, database.go what they measure on, sizes.go how much, stats.go and report.go
-// make figures of it. What the parts that only calculate take is measured by go test -bench.
+// bench.go runs them, wire.go is the wire, database.go what they measure on, sizes.go how much, report.go and plot.go show it.
+// What the parts that only calculate take is measured by go test -bench.
 //
-//	go run ./tests/bench                     everything, in about a quarter of an hour; -only names sections
+//	go run ./tests/bench                     everything, in less than eight minutes; -only names sections
 package main
 
 import (
@@ -36,18 +36,21 @@ func main() {
 
 // measure runs the bench and prints its tables. Targets that were missed do not make it fail: the machine may be busy.
 func measure(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	opts := Options{Progress: command.Progress}
-	flags.BoolVar(&opts.Short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
-	flags.StringVar(&opts.Only, "only", "", "sections to run, separated by commas: "+sectionIDs())
-	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
+	flags, o := flag.NewFlagSet("bench", flag.ContinueOnError), options{}
+	flags.BoolVar(&o.short, "short", false, "the smallest numbers, to see that it runs; times mean nothing")
+	flags.StringVar(&o.only, "only", sectionIDs(), "sections to run, separated by commas")
+	flags.StringVar(&o.logs, "logs", "", "existing directory in which the logs of all processes stay")
+	pictures := flags.String("plot", "", "existing directory into which pictures of the figures are drawn, as SVG")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	result, err := Run(ctx, opts)
-	if result == nil {
+	report, err := run(ctx, o)
+	if report == nil {
 		return err
 	}
-	result.Print(os.Stdout)
-	return err
+	report.print(os.Stdout)
+	if err != nil || *pictures == "" {
+		return err
+	}
+	return report.draw(*pictures)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
-	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 )
 
 // operation is one kind of what Firestore charges for.
@@ -29,6 +29,7 @@ const (
 	create    kind = "create"
 	update    kind = "update"
 	remove    kind = "delete"
+	missed    kind = "delete of nothing, a condition on" // a document that must not exist
 )
 
 // meter counts the documents that pass over a connection to Firestore.
@@ -41,12 +42,9 @@ type meter struct {
 // span is from the beginning of a call until its end.
 type span struct{ begun, ended time.Time }
 
-func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
+var _ stats.Handler = (*meter)(nil)
 
-// options meter a connection. The last interceptor sees what is sent.
-func (m *meter) options() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream)}
-}
+func newMeter() *meter { return &meter{docs: make(map[operation]int)} }
 
 // take returns what was counted since the last time, and how many calls were made one after another.
 func (m *meter) take() (docs map[operation]int, trips int) {
@@ -73,94 +71,91 @@ func (m *meter) trips() (trips int) {
 	return trips
 }
 
-func (m *meter) called(begun time.Time) {
-	ended := time.Now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.spans = append(m.spans, span{begun, ended})
+// call is one call, whose messages come one after another.
+type call struct {
+	kind       kind                 // of what is read
+	collection string               // of a query that has found nothing yet
+	writes     []*firestorepb.Write // of a commit
 }
 
-// count counts documents by the full name of one, of which the last but one part is the collection.
-func (m *meter) count(k kind, name string, n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.docs[operation{k, path.Base(path.Dir(name))}] += n
+type callKey struct{}
+
+// TagRPC implements stats.Handler.
+func (m *meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, callKey{}, &call{kind: read})
 }
 
-func (m *meter) unary(
-	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
-) error {
-	defer m.called(time.Now())
-	err := invoke(ctx, method, req, reply, cc, opts...)
-	if commit, ok := req.(*firestorepb.CommitRequest); ok && err == nil {
-		for _, w := range commit.Writes {
-			m.countWrite(w)
+// TagConn implements stats.Handler.
+func (m *meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+// HandleConn implements stats.Handler.
+func (m *meter) HandleConn(context.Context, stats.ConnStats) {}
+
+// HandleRPC implements stats.Handler. What is not answered is not charged.
+func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
+	c := ctx.Value(callKey{}).(*call)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch event := happened.(type) {
+	case *stats.OutPayload:
+		c.sent(event.Payload)
+	case *stats.InPayload:
+		m.received(c, event.Payload)
+	case *stats.End:
+		if event.Error == nil && c.collection != "" {
+			m.docs[operation{c.kind, c.collection}]++
 		}
-	}
-	return err
-}
-
-func (m *meter) countWrite(w *firestorepb.Write) {
-	switch {
-	case w.GetDelete() != "":
-		m.count(remove, w.GetDelete(), 1)
-	case w.GetUpdateMask() != nil:
-		m.count(update, w.GetUpdate().GetName(), 1)
-	default:
-		m.count(create, w.GetUpdate().GetName(), 1)
+		m.spans = append(m.spans, span{event.BeginTime, event.EndTime})
 	}
 }
 
-func (m *meter) stream(
-	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
-) (grpc.ClientStream, error) {
-	begun := time.Now()
-	stream, err := open(ctx, desc, cc, method, opts...)
-	return &meteredStream{ClientStream: stream, meter: m, kind: read, begun: begun}, err
-}
-
-// meteredStream counts the documents of one answer.
-type meteredStream struct {
-	grpc.ClientStream
-	meter      *meter
-	begun      time.Time
-	kind       kind
-	collection string // of a query
-	found      int    // by a query
-}
-
-// SendMsg implements grpc.ClientStream.
-func (s *meteredStream) SendMsg(msg any) error {
-	switch request := msg.(type) {
+func (c *call) sent(message any) {
+	switch request := message.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
 		if request.GetNewTransaction() != nil {
-			s.kind = readAgain
+			c.kind = readAgain
 		}
 	case *firestorepb.RunQueryRequest:
-		s.collection = "/" + request.GetStructuredQuery().GetFrom()[0].GetCollectionId() + "/"
+		c.kind, c.collection = query, request.GetStructuredQuery().GetFrom()[0].GetCollectionId()
 	case *firestorepb.RunAggregationQueryRequest:
 		asked := request.GetStructuredAggregationQuery().GetStructuredQuery()
-		s.meter.count(tally, "/"+asked.GetFrom()[0].GetCollectionId()+"/", 1)
+		c.kind, c.collection = tally, asked.GetFrom()[0].GetCollectionId()
+	case *firestorepb.CommitRequest:
+		c.writes = request.GetWrites()
 	}
-	return s.ClientStream.SendMsg(msg)
 }
 
-// RecvMsg implements grpc.ClientStream.
-func (s *meteredStream) RecvMsg(msg any) error {
-	err := s.ClientStream.RecvMsg(msg)
-	if err != nil {
-		s.meter.called(s.begun)
-	}
-	switch answer := msg.(type) {
+func (m *meter) received(c *call, message any) {
+	switch answer := message.(type) {
 	case *firestorepb.BatchGetDocumentsResponse:
-		if name := answer.GetFound().GetName() + answer.GetMissing(); err == nil && name != "" {
-			s.meter.count(s.kind, name, 1)
-		}
+		m.count(c.kind, answer.GetFound().GetName()+answer.GetMissing())
 	case *firestorepb.RunQueryResponse:
-		if err == nil && answer.GetDocument() != nil || err != nil && s.found == 0 {
-			s.found++
-			s.meter.count(query, s.collection, 1)
+		if name := answer.GetDocument().GetName(); name != "" {
+			m.count(c.kind, name)
+			c.collection = ""
+		}
+	case *firestorepb.CommitResponse:
+		for _, w := range c.writes {
+			m.count(kindOf(w), w.GetDelete()+w.GetUpdate().GetName())
 		}
 	}
-	return err
+}
+
+func kindOf(w *firestorepb.Write) kind {
+	switch _, existence := w.GetCurrentDocument().GetConditionType().(*firestorepb.Precondition_Exists); {
+	case w.GetDelete() != "" && existence:
+		return missed
+	case w.GetDelete() != "":
+		return remove
+	case w.GetUpdateMask() != nil:
+		return update
+	}
+	return create
+}
+
+// count counts a document by its full name, of which the last but one part is the collection.
+func (m *meter) count(k kind, name string) {
+	if name != "" {
+		m.docs[operation{k, path.Base(path.Dir(name))}]++
+	}
 }

@@ -8,113 +8,93 @@ import (
 	"runtime"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // Report is what a run has measured.
 type Report struct {
-	Short   bool // times mean nothing
-	CPUs    int
-	Load    string // of the machine before the run, as /proc/loadavg has it
-	Seconds float64
-	Tables  []*Table
-	Targets []Target
+	run      string // when, where and how, in one line
+	tables   []*table
+	targets  *table
+	missed   []string // targets
+	pictures []*picture
 }
 
-// Table is one subject.
-type Table struct {
-	Title   string
-	Columns []string // with units
-	Rows    []Row
-	Notes   []string
+// table is one subject. Each row is a name, a remark that is printed behind it, and values.
+type table struct {
+	title string
+	rows  [][]string
+	notes string
 }
 
-// Row holds one value for each column.
-type Row struct {
-	Name   string
-	Values []float64
-	Remark string
-}
-
-// Target is a figure that was aimed at.
-type Target struct {
-	What     string
-	Aim      float64
-	Measured float64
-	Met      bool
-}
-
-func newReport(short bool) *Report {
+func newReport(o options) *Report {
+	size, command := "full run", "go run ./tests/bench"
+	if o.short {
+		size, command = "SHORT run, whose times mean nothing", command+" -short"
+	}
+	if o.only != sectionIDs() {
+		command += " -only " + o.only
+	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
-	return &Report{Short: short, CPUs: runtime.NumCPU(), Load: strings.TrimSpace(string(load))}
+	before, _, _ := strings.Cut(string(load), " ")
+	r := &Report{targets: &table{title: "Targets"}, run: fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s",
+		time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size, command)}
+	r.targets.row("", "", "measured", "aim")
+	return r
 }
 
-func (r *Report) table(title string, columns ...string) *Table {
-	t := &Table{Title: title, Columns: columns}
-	r.Tables = append(r.Tables, t)
+func (r *Report) table(title string, columns ...string) *table {
+	t := &table{title: title}
+	t.row("", "", columns...)
+	r.tables = append(r.tables, t)
 	return t
 }
 
-func (t *Table) add(name string, values ...float64) *Row {
-	t.Rows = append(t.Rows, Row{Name: name, Values: values})
-	return &t.Rows[len(t.Rows)-1]
+func (t *table) row(name, remark string, cells ...string) {
+	t.rows = append(t.rows, append([]string{name, remark}, cells...))
 }
 
-func (t *Table) note(format string, args ...any) {
-	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
+func (t *table) add(name string, values ...float64) {
+	cells := make([]string, len(values))
+	for i, v := range values {
+		cells[i] = figure(v)
+	}
+	t.row(name, "", cells...)
 }
+
+func (t *table) note(format string, args ...any) { t.notes += fmt.Sprintf("  "+format+"\n", args...) }
 
 // atMost and atLeast record a target.
 func (r *Report) atMost(what string, measured, aim float64) {
-	r.Targets = append(r.Targets, Target{what, aim, measured, measured <= aim})
+	r.target(what, measured, aim, measured <= aim)
 }
-
 func (r *Report) atLeast(what string, measured, aim float64) {
-	r.Targets = append(r.Targets, Target{what, aim, measured, measured >= aim})
+	r.target(what, measured, aim, measured >= aim)
 }
 
-// Print writes the report for people.
-func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "\n%d CPUs, load %s, measured in %.0f s\n", r.CPUs, r.Load, r.Seconds)
-	if r.Short {
-		fmt.Fprintln(w, "SHORT RUN: it shows that the bench works; the times mean nothing.")
+func (r *Report) target(what string, measured, aim float64, met bool) {
+	mark := "met"
+	if !met {
+		mark, r.missed = "NOT MET", append(r.missed, what)
 	}
-	for _, t := range r.Tables {
-		t.print(w)
-	}
-	if len(r.Targets) == 0 {
-		return
-	}
-	fmt.Fprint(w, "\nTargets\n\n")
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(tab, "measured\taim\t\t\n")
-	for _, t := range r.Targets {
-		mark := "met"
-		if !t.Met {
-			mark = "NOT MET"
-		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t %s\n", figure(t.Measured), figure(t.Aim), mark, t.What)
-	}
-	_ = tab.Flush()
+	r.targets.row(what, mark, figure(measured), figure(aim))
 }
 
-func (t *Table) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s\n\n", t.Title)
-	width := 0
-	for _, row := range t.Rows {
-		width = max(width, len(row.Name))
-	}
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tab, "  %-*s\t%s\t\n", width, "", strings.Join(t.Columns, "\t"))
-	for _, row := range t.Rows {
-		fmt.Fprintf(tab, "  %-*s\t", width, row.Name)
-		for _, v := range row.Values {
-			fmt.Fprintf(tab, "%s\t", figure(v))
+// print writes the report for people.
+func (r *Report) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", r.run)
+	for _, t := range append(r.tables, r.targets) {
+		width := 0
+		for _, row := range t.rows {
+			width = max(width, len(row[0]))
 		}
-		fmt.Fprintf(tab, "  %s\n", row.Remark)
-	}
-	_ = tab.Flush()
-	for _, note := range t.Notes {
-		fmt.Fprintf(w, "  %s\n", note)
+		fmt.Fprintf(w, "\n%s\n\n", t.title)
+		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		for _, row := range t.rows {
+			fmt.Fprintf(tab, "  %-*s\t%s\n", width, row[0], strings.Join(row[2:], "\t")+"\t  "+row[1])
+		}
+		_ = tab.Flush()
+		fmt.Fprint(w, t.notes)
 	}
 }
 

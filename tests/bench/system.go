@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
@@ -33,7 +38,7 @@ func (b *bench) newSystem(ctx context.Context, running *suite.Suite, requesters 
 	if err != nil {
 		return nil, err
 	}
-	s := &system{db: db, url: running.Addresses().Relay, stamps: b.stamps, received: make([]int, requesters)}
+	s := &system{db: db, url: running.Addresses().Relay, stamps: &b.stamps, received: make([]int, requesters)}
 	for range requesters {
 		s.requesters = append(s.requesters, actors.NewRequester(s.url, actors.NewKey()))
 	}
@@ -60,14 +65,6 @@ func (s *system) connect(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
-}
-
-// restock removes everything from the database and returns owners with stock for so many requests.
-func (db *database) restock(ctx context.Context, requests int) ([]string, error) {
-	if err := db.clear(ctx); err != nil {
-		return nil, err
-	}
-	return db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
 }
 
 func (s *system) close() {
@@ -97,4 +94,39 @@ func (s *system) request(ctx context.Context, requester int) (journey, error) {
 	}
 	s.received[requester] = len(received)
 	return s.stamps.take(event.ID, sent, received[len(received)-1].At), nil
+}
+
+// startGateway starts a second suite, whose gateway serves requests itself. Nothing is stamped on their way.
+func (b *bench) startGateway(ctx context.Context) (*suite.Suite, error) {
+	opts := b.suiteOptions(b.suite.Emulators())
+	opts.RequestsServedBy, opts.Middleware = config.ServedByGateway, nil
+	if opts.Dir != "" {
+		opts.Dir = filepath.Join(opts.Dir, "gateway")
+		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	return suite.Start(ctx, opts)
+}
+
+// subscribing asks a system by REQ, as somebody new each time, because the same requester would be given the same package.
+type subscribing struct{ *system }
+
+// request implements design.
+func (s subscribing) request(ctx context.Context, _ int) (journey, error) {
+	r := actors.NewRequester(s.url, actors.NewKey())
+	if err := r.Connect(ctx); err != nil {
+		return journey{}, err
+	}
+	defer r.Disconnect()
+	filter := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{s.owner()}}
+	sent := time.Now()
+	if err := r.Subscribe(ctx, "package", filter); err != nil {
+		return journey{}, err
+	}
+	received, err := r.AwaitKeyPackages(ctx, 1)
+	if err != nil {
+		return journey{}, err
+	}
+	return journey{sent: sent, arrived: received[0].At}, nil
 }

@@ -9,8 +9,8 @@ import (
 // wire lies between Firestore's clients and the emulator and adds a round-trip time, as a network does: what is sent at the
 // same time arrives at the same time, so that only what waits for an answer takes longer.
 type wire struct {
-	addr     string // host:port
-	listener net.Listener
+	net.Listener
+	emulator string
 	oneWay   atomic.Int64 // nanoseconds
 }
 
@@ -19,33 +19,26 @@ func newWire(emulator string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{addr: listener.Addr().String(), listener: listener}
+	w := &wire{Listener: listener, emulator: emulator}
 	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return // closed
-			}
-			go w.join(client, emulator)
+		for client, err := w.Accept(); err == nil; client, err = w.Accept() {
+			go w.join(client)
 		}
 	}()
 	return w, nil
 }
-
-func (w *wire) close() { _ = w.listener.Close() }
 
 // set chooses the round-trip time.
 func (w *wire) set(rtt time.Duration) { w.oneWay.Store(int64(rtt / 2)) }
 
 // without runs f without delay: what prepares a measurement is not measured.
 func (w *wire) without(f func() error) error {
-	oneWay := w.oneWay.Swap(0)
-	defer w.oneWay.Store(oneWay)
+	defer w.oneWay.Store(w.oneWay.Swap(0))
 	return f()
 }
 
-func (w *wire) join(client net.Conn, emulator string) {
-	server, err := net.Dial("tcp", emulator)
+func (w *wire) join(client net.Conn) {
+	server, err := net.Dial("tcp", w.emulator)
 	if err != nil {
 		_ = client.Close()
 		return
@@ -68,9 +61,7 @@ func (w *wire) carry(to, from net.Conn) {
 		for {
 			data := make([]byte, 32<<10)
 			n, err := from.Read(data)
-			if n > 0 {
-				underWay <- chunk{data[:n], time.Now().Add(time.Duration(w.oneWay.Load()))}
-			}
+			underWay <- chunk{data[:n], time.Now().Add(time.Duration(w.oneWay.Load()))}
 			if err != nil {
 				return
 			}

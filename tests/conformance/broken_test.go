@@ -63,12 +63,11 @@ func rewritten(change func(*relayapi.DeliveryRequest)) func(http.ResponseWriter,
 // judge checks only the rules that are named, which are the ones that the relay breaks, and some that it keeps.
 func judge(t *testing.T, target Target, names ...string) (fails []string) {
 	t.Helper()
-	p := &probe{Target: target, http: endpointClient(target.Slack)}
 	for _, r := range rules {
 		if !slices.Contains(names, r.name) {
 			continue
 		}
-		if result := r.judge(t.Context(), p); result.Verdict == Fail {
+		if result := r.judge(t.Context(), target); result.Verdict == Fail {
 			t.Logf("%s: %s", result.Rule, result.Detail)
 			fails = append(fails, result.Rule)
 		}
@@ -229,13 +228,9 @@ func serveGossip(t *testing.T, challenge string) Target {
 
 func TestALazyRelayIsAskedForItsChallenge(t *testing.T) {
 	t.Parallel()
-	target := serveGossip(t, "REQ")
-	p := &probe{Target: target, http: endpointClient(target.Slack)}
-	s, err := p.join(t.Context(), actors.NewKey())
-	if err != nil {
+	if err := serveGossip(t, "REQ").try(t.Context(), func(p *probe) { p.join(actors.NewKey()) }); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.conn.CloseNow()
 }
 
 // A relay that never challenges breaks what needs a challenge, and is judged by the rest all the same.
@@ -244,9 +239,9 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 	target := serveGossip(t, "never")
 	target.Slack = 0
 	ctx, stop := context.WithCancel(t.Context())
-	told := 0
-	results, _ := Run(ctx, target, func(r Result) {
-		if told++; told == 3 { // needs none
+	var results []Result
+	_, _ = Run(ctx, target, func(r Result) {
+		if results = append(results, r); len(results) == 3 { // needs none
 			stop()
 		}
 	})
@@ -266,8 +261,8 @@ func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 
 func TestARelayThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	results, err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(Result) {})
-	if err == nil || results != nil || !strings.Contains(err.Error(), "go run ./emulator up") {
-		t.Errorf("got %v, %v", results, err)
+	_, err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(r Result) { t.Errorf("judged: %v", r) })
+	if err == nil || !strings.Contains(err.Error(), "go run ./emulator up") {
+		t.Errorf("got %v", err)
 	}
 }

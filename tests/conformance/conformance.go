@@ -45,18 +45,17 @@ const (
 
 // Result is the verdict on one rule.
 type Result struct {
-	Rule    string  `json:"rule"`
-	Promise string  `json:"promise"` // what the relay promises
-	Verdict Verdict `json:"verdict"`
-	Detail  string  `json:"detail,omitempty"` // how it was broken, or why it was not checked
+	Rule    string
+	Promise string // what the relay promises
+	Verdict Verdict
+	Detail  string // how it was broken, or why it was not checked
 }
 
-// rule is one promise and how to check it. The check returns nil, an error that says what was seen instead, or a
-// notChecked.
+// rule is one promise and how to check it. The check ends the probe if it is broken.
 type rule struct {
 	name    string
 	promise string
-	check   func(context.Context, *probe) error
+	check   func(*probe)
 }
 
 var rules = []rule{
@@ -79,10 +78,12 @@ var rules = []rule{
 	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
 	{"stored-447", "a 447 is served to nobody", stored447},
 	{"stored-30443", "a 30443 is served to everybody", addressable},
+	// Whether a push of it is refused is not checked: whoever pushes has read its tombstone.
 	{"deleted", "a KeyPackage that its owner has deleted (kind 5), however soon, is gone and does not come back", deleted},
 	{"expired", "a delivery that is not begun at expires_at is dropped", expired},
 	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
 	{"outcome", "an outcome is told once: an ephemeral event with an e tag that names the request", outcomeOnce},
+	// Whether a push of one is refused is not checked: whoever pushes has verified the request.
 	{"outcome-forged", "no outcome is told of a request whose signature is wrong", outcomeOfForgery},
 	{"announced", "the NIP-11 document names the key and kinds of outcomes and notices, and a stranger's event of these kinds is refused", announced},
 	{"auth-required", "auth-required: is the answer to a REQ for nothing but 443, 20447 or 20448, and to a 447, of who has not authenticated", authRequired},
@@ -92,81 +93,56 @@ var rules = []rule{
 	{"req", "a REQ for an owner's KeyPackages brings one before EOSE, if the NIP-11 document says so", reqIsARequest},
 	{"documents", "KeyPackages and their deletions become documents: created_at is an integer, a tombstone is named after id and author", documents},
 	{"open", "a request's document has the mark by which it is found if its trigger is lost", openMark},
-	{"nudge", "a nudge is published when a requester opens a matching subscription", outOfSight("it goes to the delivery topic: see its message count, or the demo's second act")},
+	{"nudge", "a nudge is published when a requester opens a matching subscription", func(p *probe) {
+		p.skip("it goes to the delivery topic: see its message count, or the demo's second act")
+	}},
 }
 
-// checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s that a relay
-// may take.
-const checkPatience = 45 * time.Second
-
-// slackSteps is how many steps of a check may each need all the slack.
-const slackSteps = 5
-
-// notChecked is why a rule could not be checked.
-type notChecked string
-
-func (n notChecked) Error() string { return string(n) }
-
-func outOfSight(why string) func(context.Context, *probe) error {
-	return func(context.Context, *probe) error { return notChecked(why) }
-}
+const (
+	// checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s that a relay
+	// may take.
+	checkPatience = 45 * time.Second
+	// slackSteps is how many steps of a check may each need all the slack.
+	slackSteps = 5
+)
 
 // Run checks one rule after another and tells each result, also of those that cannot be kept because another is broken. The
 // error is not nil if nothing answers at the relay's URL, and then no rule was checked.
-func Run(ctx context.Context, target Target, tell func(Result)) ([]Result, error) {
-	p := &probe{Target: target, http: endpointClient(target.Slack)}
-	if err := p.play(ctx, isReachable); err != nil {
-		return nil, err
+func Run(ctx context.Context, target Target, tell func(Result)) (broken int, err error) {
+	if err := target.try(ctx, func(p *probe) { p.visit() }); err != nil {
+		return 0, actors.ExplainUnreachable(err)
 	}
-	results := make([]Result, 0, len(rules))
 	for _, r := range rules {
 		if ctx.Err() != nil {
-			return results, context.Cause(ctx)
+			return broken, context.Cause(ctx)
 		}
-		result := r.judge(ctx, p)
-		results = append(results, result)
+		result := r.judge(ctx, target)
+		if result.Verdict == Fail {
+			broken++
+		}
 		tell(result)
 	}
-	return results, nil
+	return broken, nil
 }
 
-func isReachable(ctx context.Context, p *probe) error {
-	ctx, cancel := context.WithTimeout(ctx, checkPatience)
-	defer cancel()
-	if _, err := p.visit(ctx); err != nil {
-		return actors.ExplainUnreachable(err)
-	}
-	return nil
-}
-
-func (r rule) judge(ctx context.Context, p *probe) Result {
-	patience := checkPatience + slackSteps*p.Slack
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
-	defer cancel()
+func (r rule) judge(ctx context.Context, target Target) Result {
 	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
-	if err := p.play(ctx, r.check); err != nil {
+	if err := target.try(ctx, r.check); err != nil {
 		result.Verdict, result.Detail = Fail, err.Error()
-		if errors.As(err, new(notChecked)) {
+		if errors.Is(err, errNotChecked) {
 			result.Verdict = NotChecked
 		}
 	}
 	return result
 }
 
-// Broken counts the rules that the relay breaks.
-func Broken(results []Result) (n int) {
-	for _, r := range results {
-		if r.Verdict == Fail {
-			n++
-		}
-	}
-	return n
-}
-
-// probe is what a check uses, and what it leaves behind.
+// probe is one check under way: what it uses, and what it leaves behind. Its methods, and those of its sessions, end the check
+// when something does not work that has to, as those of a test do. They are for the check's goroutine only.
 type probe struct {
 	Target
+	ctx       context.Context
 	http      *http.Client
+	trying    string // what is being tried, for the error; "" if the rule's name says enough
 	open      []*session
 	published []published
 }
@@ -176,11 +152,50 @@ type published struct {
 	id     string
 }
 
-// play makes a check with a probe of its own, and cleans up after it.
-func (p probe) play(ctx context.Context, check func(context.Context, *probe) error) error {
-	err := check(ctx, &p)
+// ending is how a check ends before its end: it panics with this, and try knows it.
+type ending struct{ err error }
+
+// try makes a check and cleans up after it. The error says what was seen instead of what has to be, or is errNotChecked.
+func (t Target) try(ctx context.Context, check func(*probe)) error {
+	patience := checkPatience + slackSteps*t.Slack
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
+	defer cancel()
+	p := &probe{Target: t, ctx: ctx, http: endpointClient(t.Slack)}
+	err := p.perform(check)
 	for _, s := range p.open {
 		_ = s.conn.CloseNow()
 	}
-	return errors.Join(err, p.withdraw(ctx))
+	return errors.Join(err, p.withdraw())
+}
+
+func (p *probe) perform(check func(*probe)) (err error) {
+	defer func() {
+		switch fault := recover().(type) {
+		case nil:
+		case ending:
+			err = fault.err
+			if p.trying != "" {
+				err = fmt.Errorf("%s: %w", p.trying, err)
+			}
+		default:
+			panic(fault)
+		}
+	}()
+	check(p)
+	return nil
+}
+
+// fail ends the check with what was seen.
+func (p *probe) fail(format string, args ...any) { panic(ending{fmt.Errorf(format, args...)}) }
+
+var errNotChecked = errors.New("not to be seen from here")
+
+// skip ends the check because the rule cannot be checked.
+func (p *probe) skip(why string) { p.fail("%w: %s", errNotChecked, why) }
+
+// must ends the check if this, which has to work, does not.
+func (p *probe) must(what string, err error) {
+	if err != nil {
+		p.fail("%s: %w", what, err)
+	}
 }

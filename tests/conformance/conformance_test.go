@@ -101,13 +101,11 @@ func startUpstream(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relay, err := process.Start(process.Spec{Name: name, Path: program, Args: []string{process.Addr(port)}, LogFile: program + ".log"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := process.Addr(port)
+	relay := &process.Process{Name: name, Path: program, Args: []string{addr}, LogFile: program + ".log", Ready: process.Listens(addr)}
 	t.Cleanup(func() { _ = relay.Kill() })
-	if err := relay.AwaitReady(t.Context(), process.Listens(process.Addr(port))); err != nil {
+	if err := relay.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return "ws://" + process.Addr(port)
+	return "ws://" + addr
 }

@@ -15,10 +15,15 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
+
+	"cloud.google.com/go/auth/credentials/idtoken"
+	"cloud.google.com/go/firestore"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -26,37 +31,25 @@ func main() { command.Main("conformance", checkConformance) }
 
 // checkConformance checks a relay against the contract. It fails if a rule is broken.
 func checkConformance(ctx context.Context, args []string) error {
-	target, asJSON, err := conformanceTarget(ctx, args)
+	target, err := readTarget(ctx, args)
 	if err != nil {
 		return err
-	}
-	story := os.Stdout
-	if asJSON {
-		story = os.Stderr
 	}
 	told := 0
-	results, err := Run(ctx, target, func(r Result) {
+	broken, err := Run(ctx, target, func(r Result) {
 		told++
-		fmt.Fprintf(story, "%2d of %d  %-11s  %-15s  %s\n", told, len(rules), r.Verdict, r.Rule, r.Promise)
+		fmt.Printf("%2d of %d  %-11s  %-15s  %s\n", told, len(rules), r.Verdict, r.Rule, r.Promise)
 		if r.Detail != "" {
-			fmt.Fprintf(story, "%39s %s\n", "", r.Detail)
+			fmt.Printf("%39s %s\n", "", r.Detail)
 		}
 	})
-	if err != nil {
-		return err
+	if err == nil && broken > 0 {
+		err = fmt.Errorf("%d of %d rules are broken", broken, len(rules))
 	}
-	if asJSON {
-		if err := command.PrintJSON(os.Stdout, results); err != nil {
-			return err
-		}
-	}
-	if broken := Broken(results); broken > 0 {
-		return fmt.Errorf("%d of %d rules are broken", broken, len(results))
-	}
-	return nil
+	return err
 }
 
-func conformanceTarget(ctx context.Context, args []string) (target Target, asJSON bool, err error) {
+func readTarget(ctx context.Context, args []string) (target Target, err error) {
 	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	flags.StringVar(&target.Relay, "relay", "ws://127.0.0.1:7447", "websocket `URL` of the relay; the default is that of `up`")
 	flags.StringVar(&target.Endpoint, "endpoint", "", "`URL` of its delivery endpoint (default: that of the relay's host)")
@@ -66,44 +59,70 @@ func conformanceTarget(ctx context.Context, args []string) (target Target, asJSO
 	project := flags.String("project", "", "Google Cloud `project` of the relay's Firestore, to look at its documents, too")
 	flags.DurationVar(&target.Quiet, "quiet", 500*time.Millisecond, "how long to listen for what must not arrive")
 	flags.DurationVar(&target.Slack, "slack", time.Second, "what the network, or a busy machine, may add to the time that anything has to arrive")
-	flags.BoolVar(&asJSON, "json", false, "print one JSON document on standard output, and the lines on standard error")
 	if err := command.Parse(flags, args); err != nil {
-		return target, asJSON, err
+		return target, err
 	}
 	if target.Quiet <= 0 || target.Slack < 0 { // who does not listen hears nothing that must not arrive
-		return target, asJSON, fmt.Errorf("-quiet is %v and must be above zero, -slack is %v and must not be below", target.Quiet, target.Slack)
+		return target, fmt.Errorf("-quiet is %v and must be above zero, -slack is %v and must not be below", target.Quiet, target.Slack)
 	}
 	if err := actors.CheckRelayURL(target.Relay); err != nil {
-		return target, asJSON, err
+		return target, err
 	}
-	if err := completeEndpoint(&target, audience); err != nil {
-		return target, asJSON, err
+	relay, err := url.Parse(target.Relay)
+	if err != nil {
+		return target, fmt.Errorf("-relay: %w", err)
 	}
-	if *project != "" {
-		err = target.OpenDocuments(ctx, *project)
-	}
-	if err == nil && target.Token == "" {
-		err = target.FetchTokens(ctx, *audience)
-	}
-	return target, asJSON, err
-}
-
-// completeEndpoint fills in what follows from the rest.
-func completeEndpoint(target *Target, audience *string) error {
 	if target.Endpoint == "" {
-		u, err := url.Parse(target.Relay)
-		if err != nil {
-			return fmt.Errorf("-relay: %w", err)
-		}
-		scheme := map[string]string{"ws": "http", "wss": "https"}[u.Scheme]
-		target.Endpoint = (&url.URL{Scheme: scheme, Host: u.Host, Path: relayapi.Path}).String()
+		target.Endpoint = strings.Replace(relay.Scheme, "ws", "http", 1) + "://" + relay.Host + relayapi.Path
 	}
-	u, err := url.Parse(target.Endpoint)
-	if err != nil || u.Host == "" {
-		return errors.New("-endpoint is not an absolute URL")
+	endpoint, err := url.Parse(target.Endpoint)
+	if err != nil || endpoint.Host == "" {
+		return target, errors.New("-endpoint is not an absolute URL")
 	}
 	if *audience == "" {
-		*audience = u.Scheme + "://" + u.Host
+		*audience = endpoint.Scheme + "://" + endpoint.Host
 	}
-	return nil
+	if *project != "" {
+		if err := target.openDocuments(ctx, *project); err != nil {
+			return target, err
+		}
+	}
+	if target.Token != "" {
+		return target, nil
+	}
+	if target.Token, err = fetchToken(ctx, *audience); err == nil {
+		target.OtherAudience, err = fetchToken(ctx, "https://relay.invalid")
+	}
+	return target, err
+}
+
+// fetchToken gets a token of the caller's as the function does: from the metadata server, which GCE_METADATA_HOST names in the
+// local suite, or from a service account's credentials in the environment.
+func fetchToken(ctx context.Context, audience string) (string, error) {
+	credentials, err := idtoken.NewCredentials(&idtoken.Options{Audience: audience})
+	if err != nil {
+		return "", fmt.Errorf("get an ID token (for the local suite, set GCE_METADATA_HOST; otherwise see -token): %w", err)
+	}
+	token, err := credentials.Token(ctx)
+	if err != nil {
+		return "", fmt.Errorf("get an ID token: %w", err)
+	}
+	return token.Value, nil
+}
+
+// openDocuments has the relay's documents looked at as well. Database and collections are those of the environment, as for the
+// functions.
+func (t *Target) openDocuments(ctx context.Context, project string) error {
+	settings, err := config.Load(func(name string) (string, bool) {
+		if name == config.Project {
+			return project, true
+		}
+		return os.LookupEnv(name)
+	})
+	if err != nil {
+		return err
+	}
+	t.Collections = settings.Collections
+	t.Documents, err = firestore.NewClientWithDatabase(ctx, project, settings.Database)
+	return err
 }

@@ -9,7 +9,7 @@ import (
 func TestAConformanceThatDoesNotListenIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-quiet", "0s"}, {"-quiet", "-1s"}, {"-slack", "-1s"}} {
-		if _, _, err := conformanceTarget(t.Context(), append(args, "-token", "t")); err == nil || !strings.Contains(err.Error(), args[0]) {
+		if _, err := readTarget(t.Context(), append(args, "-token", "t")); err == nil || !strings.Contains(err.Error(), args[0]) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,157 +14,90 @@ import (
 )
 
 // authRequired asks for what only who has authenticated gets, and then does what ordinary clients do at that word.
-func authRequired(ctx context.Context, p *probe) error {
-	s, err := p.visit(ctx)
-	if err != nil {
-		return err
-	}
-	key := actors.NewKey()
+func authRequired(p *probe) {
+	s := p.visit()
 	filters := []nostr.Filter{keyPackagesOf(actors.NewKey())}
 	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel} {
 		filters = append(filters, nostr.Filter{Kinds: []int{kind}})
 	}
 	for _, filter := range filters {
-		if reason, err := s.ask(ctx, "anonymous", filter); err != nil || !strings.HasPrefix(reason, "auth-required:") {
-			return fmt.Errorf("a REQ for %v ended with %q: %w", filter, reason, cmp.Or(err, errors.New("not with auth-required")))
+		if reason := s.ask("anonymous", filter); !strings.HasPrefix(reason, "auth-required:") {
+			p.fail("a REQ for %v ended with %q, not with auth-required", filter, reason)
 		}
 	}
-	if err := s.refusesRequest(ctx, key); err != nil {
-		return err
+	key := actors.NewKey()
+	s.refusesRequest(key)
+	s.authenticate(key)
+	if reason := s.ask("known", filters[0]); reason != "" {
+		p.fail("a REQ after authenticating was closed: %q", reason)
 	}
-	if err := s.authenticate(ctx, key); err != nil {
-		return err
-	}
-	if reason, err := s.ask(ctx, "known", filters[0]); err != nil || reason != "" {
-		return fmt.Errorf("a REQ after authenticating ended with %q: %w", reason, cmp.Or(err, errors.New("it was closed")))
-	}
-	return s.refusesRequest(ctx, actors.NewKey())
+	s.refusesRequest(actors.NewKey())
 }
 
 // refusesRequest fails unless the key's 447 is answered by what makes clients authenticate.
-func (s *session) refusesRequest(ctx context.Context, key actors.Key) error {
+func (s *session) refusesRequest(key actors.Key) {
 	request := signed(key, actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}}))
-	if err := s.submit(ctx, "EVENT", request); err == nil || !strings.Contains(err.Error(), "auth-required:") {
-		return fmt.Errorf("a 447 whose author has not authenticated: %w", cmp.Or(err, errors.New("it was accepted")))
+	if err := s.submit("EVENT", request); err == nil || !strings.Contains(err.Error(), "auth-required:") {
+		s.fail("a 447 whose author has not authenticated: accepted, or %v", err)
 	}
-	return nil
 }
 
 // severalKeys authenticates twice on one connection, asks for both owners' stock, and has both given something.
-func severalKeys(ctx context.Context, p *probe) error {
+func severalKeys(p *probe) {
 	keys := []actors.Key{actors.NewKey(), actors.NewKey()}
-	s, err := p.join(ctx, keys[0])
-	if err != nil {
-		return err
-	}
-	if err := s.authenticate(ctx, keys[1]); err != nil {
-		return fmt.Errorf("authenticate a second key: %w", err)
-	}
+	s := p.join(keys[0])
+	s.authenticate(keys[1])
+	p.trying = "one of two authenticated keys"
 	for _, key := range keys {
-		event, err := p.publishKeyPackage(ctx, key)
-		if err != nil {
-			return err
-		}
-		if err := s.serves(ctx, keyPackagesOf(key), event.ID, true); err != nil {
-			return fmt.Errorf("one of two authenticated keys %w", err)
-		}
+		event := p.publishKeyPackage(key)
+		s.serves(keyPackagesOf(key), event.ID, true)
 	}
 	owner := actors.NewKey()
 	deliveries := p.deliveries(owner, len(keys))
-	s.forget()
-	if err := s.subscribe(ctx, "keypackages", listening(owner)); err != nil {
-		return err
-	}
+	s.events, s.on = nil, nil
+	s.ask("keypackages", listening(owner))
 	for i, key := range keys {
-		if err := p.expect(ctx, relayapi.Delivered, key.Pubkey, deliveries[i]); err != nil {
-			return fmt.Errorf("the delivery to one of two authenticated keys: %w", err)
-		}
+		p.expect(relayapi.Delivered, key.Pubkey, deliveries[i])
 	}
-	return s.got(ctx, "a session of two keys", deliveries[0].Event, deliveries[1].Event)
+	s.got("a session of two keys", eventsOf(deliveries)...)
 }
 
 // pipelined sends subscriptions and a request without waiting for anything, as clients do. The owner has stock, so that whoever
 // serves requests has something to deliver; the delivery that is certain to come is pushed here.
-func pipelined(ctx context.Context, p *probe) error {
+func pipelined(p *probe) {
 	owner, requester := actors.NewKey(), actors.NewKey()
 	deliveries := p.deliveries(owner, 1)
-	if _, err := p.publishKeyPackage(ctx, owner); err != nil {
-		return err
-	}
-	s, err := p.join(ctx, requester)
-	if err != nil {
-		return err
-	}
-	if err := s.pipeline(ctx, requester, owner); err != nil {
-		return err
-	}
-	if err := p.expect(ctx, relayapi.NoSubscription, requester.Pubkey, deliveries...); err != nil {
-		return fmt.Errorf("with a subscription that was closed before the request: %w", err)
-	}
-	if err := s.pipeline(ctx, requester, owner, "second"); err != nil {
-		return err
-	}
-	if err := p.expect(ctx, relayapi.Delivered, requester.Pubkey, deliveries...); err != nil {
-		return fmt.Errorf("with another subscription, opened before the request: %w", err)
-	}
-	received, err := s.all(ctx, 1)
-	if err != nil {
-		return err
-	}
+	p.publishKeyPackage(owner)
+	s := p.join(requester)
+	p.trying = "with a subscription that was closed before the request"
+	s.pipeline(requester, owner)
+	p.expect(relayapi.NoSubscription, requester.Pubkey, deliveries...)
+	p.trying = "with another subscription, opened before the request"
+	s.pipeline(requester, owner, "second")
+	p.expect(relayapi.Delivered, requester.Pubkey, deliveries...)
+	p.must("listen", s.collect(1, p.arrival()))
 	if i := slices.IndexFunc(s.on, func(id string) bool { return id != "second" }); i >= 0 {
-		return fmt.Errorf("an event came on the subscription %q, which was not open", s.on[i])
+		p.fail("an event came on the subscription %q, which was not open", s.on[i])
 	}
-	if !slices.Contains(received, deliveries[0].Event) {
-		return errors.New("the delivery did not come")
+	if !slices.Contains(s.events, deliveries[0].Event) {
+		p.fail("the delivery did not come")
 	}
-	return nil
 }
 
 // pipeline opens and closes a subscription, opens others and asks, all in one breath.
-func (s *session) pipeline(ctx context.Context, requester, owner actors.Key, open ...string) error {
-	err := errors.Join(s.send(ctx, "REQ", "first", listening(owner)), s.send(ctx, "CLOSE", "first"))
+func (s *session) pipeline(requester, owner actors.Key, open ...string) {
+	s.send("REQ", "first", listening(owner))
+	s.send("CLOSE", "first")
 	for _, id := range open {
-		err = errors.Join(err, s.send(ctx, "REQ", id, listening(owner)))
+		s.send("REQ", id, listening(owner))
 	}
-	request := signed(requester, actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life}))
-	return errors.Join(err, s.publish(ctx, request))
-}
-
-// deleted publishes a KeyPackage and its deletion, one after another and in one breath, and then the KeyPackage once more.
-func deleted(ctx context.Context, p *probe) error {
-	for what, send := range map[string]func(*session, *nostr.Event) error{
-		"a KeyPackage that is deleted later":   func(s *session, e *nostr.Event) error { return s.publish(ctx, e) },
-		"a KeyPackage that is deleted at once": func(s *session, e *nostr.Event) error { return s.send(ctx, "EVENT", e) },
-	} {
-		if err := p.staysAway(ctx, send); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-	}
-	return nil
-}
-
-func (p *probe) staysAway(ctx context.Context, send func(*session, *nostr.Event) error) error {
-	owner := actors.NewKey()
-	event := p.keyPackage(owner)
-	deletion := signed(owner, &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}})
-	s, err := p.join(ctx, owner)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(send(s, event), s.publish(ctx, deletion), s.serves(ctx, keyPackagesOf(owner), event.ID, false)); err != nil {
-		return err
-	}
-	_ = s.submit(ctx, "EVENT", event) // a relay may refuse it, or say that it knows it
-	return s.serves(ctx, keyPackagesOf(owner), event.ID, false)
+	s.publish(signed(requester, actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life})))
 }
 
 // answered sends messages of which nothing can be used but the id.
-func answered(ctx context.Context, p *probe) error {
+func answered(p *probe) {
 	key := actors.NewKey()
-	s, err := p.join(ctx, key)
-	if err != nil {
-		return err
-	}
+	s := p.join(key)
 	for _, fields := range []string{
 		`"kind":443`,
 		`"kind":"443"`,
@@ -177,57 +107,36 @@ func answered(ctx context.Context, p *probe) error {
 		`"kind":447,"pubkey":"KEY","created_at":1,"tags":{},"content":"","sig":"IDID"`,
 	} {
 		id := randomID()
-		frame := strings.NewReplacer("ID", id, "KEY", key.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
-		if err := s.isAnswered(ctx, `["EVENT",`+frame+`]`, "OK", id); err != nil {
-			return err
+		event := strings.NewReplacer("ID", id, "KEY", key.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
+		if ok := s.isAnswered(`["EVENT",`+event+`]`, "OK", id); len(ok) < 3 || string(ok[2]) != "false" {
+			p.fail("%s was accepted", event)
 		}
 	}
 	for _, frame := range []string{
 		`["REQ","id"]`, `["REQ","id",7]`, `["REQ","id",{"kinds":["443"]}]`, `["REQ","id",{"kinds":[443.5]}]`,
 		`["REQ","id",{"kinds":[443],"authors":"bob"}]`, `["COUNT","id",{"kinds":["443"]}]`,
 	} {
-		if err := s.isAnswered(ctx, frame, "CLOSED", "id"); err != nil {
-			return err
-		}
+		s.isAnswered(frame, "CLOSED", "id")
 	}
-	return nil
 }
 
-func (s *session) isAnswered(ctx context.Context, frame, label, id string) error {
-	if err := s.conn.Write(ctx, websocket.MessageText, []byte(frame)); err != nil {
-		return err
-	}
-	answer, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == label && m.text(1) == id })
-	if err != nil {
-		return fmt.Errorf("%s: wait for %s: %w", frame, label, err)
-	}
-	if label == "OK" && (len(answer) < 3 || string(answer[2]) != "false") {
-		return fmt.Errorf("%s was accepted", frame)
-	}
-	return nil
+// isAnswered sends a frame and returns the message with that label and id.
+func (s *session) isAnswered(frame, label, id string) message {
+	s.must("send a message", s.conn.Write(s.ctx, websocket.MessageText, []byte(frame)))
+	what := fmt.Sprintf("%s: wait for %s", frame, label)
+	return s.until(what, s.arrival(), func(m message) bool { return m.label() == label && m.text(1) == id })
 }
 
 // reqIsARequest has an ordinary client read an owner's KeyPackages.
-func reqIsARequest(ctx context.Context, p *probe) error {
-	said, err := actors.ReadAnnouncement(ctx, p.Relay)
-	if err != nil {
-		return err
+func reqIsARequest(p *probe) {
+	if !slices.Contains(p.announcement().Requests, "REQ") {
+		p.skip("the NIP-11 document does not say that a REQ is a request")
 	}
-	if !slices.Contains(said.Requests, "REQ") {
-		return notChecked("the NIP-11 document does not say that a REQ is a request")
+	owner, requester := actors.NewKey(), actors.NewKey()
+	event := p.publishKeyPackage(owner)
+	s := p.listener(&requester, keyPackagesOf(owner))
+	if !s.saw(event.ID) {
+		p.fail("the end of stored events came before the KeyPackage")
 	}
-	owner := actors.NewKey()
-	event, err := p.publishKeyPackage(ctx, owner)
-	if err != nil {
-		return err
-	}
-	requester := actors.NewKey()
-	s, err := p.listener(ctx, &requester, keyPackagesOf(owner))
-	if err != nil {
-		return err
-	}
-	if !contains(s.events, event.ID) {
-		return errors.New("the end of stored events came before the KeyPackage")
-	}
-	return s.gotEvent(ctx, "the requester", event)
+	s.gotEvent("the requester", event)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -14,6 +15,7 @@ import (
 	"github.com/nbd-wtf/go-nostr/nip42"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 const (
@@ -29,9 +31,9 @@ const (
 func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 
 // session is one websocket connection. It reads only while one of its methods runs, so a session that is left alone is a
-// client that does not read. Not safe for concurrent use.
+// client that does not read.
 type session struct {
-	probe     *probe
+	*probe
 	conn      *websocket.Conn
 	challenge string   // NIP-42; "" until the relay has sent one
 	events    []string // received so far, as the relay wrote them
@@ -39,16 +41,14 @@ type session struct {
 }
 
 // visit opens a session that is nobody's.
-func (p *probe) visit(ctx context.Context) (*session, error) {
+func (p *probe) visit() *session {
 	dialer := &http.Client{Transport: &http.Transport{DialContext: dial}}
-	conn, _, err := websocket.Dial(ctx, p.Relay, &websocket.DialOptions{HTTPClient: dialer})
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", p.Relay, err)
-	}
+	conn, _, err := websocket.Dial(p.ctx, p.Relay, &websocket.DialOptions{HTTPClient: dialer})
+	p.must("connect to "+p.Relay, err)
 	conn.SetReadLimit(maxFrame)
 	s := &session{probe: p, conn: conn}
 	p.open = append(p.open, s)
-	return s, nil
+	return s
 }
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -60,130 +60,118 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 }
 
 // join opens a session that is authenticated (NIP-42).
-func (p *probe) join(ctx context.Context, key actors.Key) (*session, error) {
-	s, err := p.visit(ctx)
-	if err != nil {
-		return nil, err
+func (p *probe) join(key actors.Key) *session {
+	s := p.visit()
+	s.authenticate(key)
+	return s
+}
+
+// listener opens a session with a subscription. The key of nobody is nil.
+func (p *probe) listener(key *actors.Key, filter nostr.Filter) *session {
+	s := p.visit()
+	if key != nil {
+		s.authenticate(*key)
 	}
-	if err := s.authenticate(ctx, key); err != nil {
-		return nil, fmt.Errorf("authenticate (NIP-42): %w", err)
-	}
-	return s, nil
+	s.ask("keypackages", filter)
+	return s
 }
 
 // authenticate answers the relay's challenge. NIP-42 lets a relay send it when it likes: one that has sent none is asked for
 // what it serves to the author only.
-func (s *session) authenticate(ctx context.Context, key actors.Key) error {
-	if s.challenge != "" {
-		return s.prove(ctx, key)
-	}
-	const asking = "authenticate"
-	ask := time.AfterFunc(s.probe.Quiet, func() { _ = s.send(ctx, "REQ", asking, keyPackagesOf(key)) })
-	if _, err := s.until(ctx, s.probe.arrival(), func(m message) bool { return m.label() == "AUTH" }); err != nil {
-		ask.Stop()
-		return fmt.Errorf("wait for the challenge: %w", err)
-	}
-	if !ask.Stop() {
-		if err := s.send(ctx, "CLOSE", asking); err != nil {
-			return err
+func (s *session) authenticate(key actors.Key) {
+	if s.challenge == "" {
+		const asking = "authenticate"
+		ask := time.AfterFunc(s.Quiet, func() { _ = s.write("REQ", asking, keyPackagesOf(key)) })
+		s.until("wait for the challenge", s.arrival(), func(m message) bool { return m.label() == "AUTH" })
+		if !ask.Stop() {
+			s.send("CLOSE", asking)
 		}
 	}
-	return s.prove(ctx, key)
+	proof := nip42.CreateUnsignedAuthEvent(s.challenge, key.Pubkey, s.Relay)
+	s.must("authenticate (NIP-42)", s.submit("AUTH", signed(key, &proof)))
 }
 
-// prove answers the challenge of this connection for a key.
-func (s *session) prove(ctx context.Context, key actors.Key) error {
-	proof := nip42.CreateUnsignedAuthEvent(s.challenge, key.Pubkey, s.probe.Relay)
-	return s.submit(ctx, "AUTH", signed(key, &proof))
+// publish sends an event that the relay must accept.
+func (s *session) publish(event *nostr.Event) {
+	s.must(fmt.Sprintf("publish a kind-%d event", event.Kind), s.submit("EVENT", event))
 }
 
-// publish sends an event and fails unless the relay accepts it.
-func (s *session) publish(ctx context.Context, event *nostr.Event) error {
-	if err := s.submit(ctx, "EVENT", event); err != nil {
-		return fmt.Errorf("publish a kind-%d event: %w", event.Kind, err)
-	}
-	return nil
-}
-
-func (s *session) submit(ctx context.Context, label string, event *nostr.Event) error {
-	if err := s.send(ctx, label, event); err != nil {
-		return err
-	}
-	ok, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
-	if err != nil {
-		return fmt.Errorf("wait for the OK: %w", err)
-	}
+// submit sends an event, and returns why the relay refuses it.
+func (s *session) submit(label string, event *nostr.Event) error {
+	s.send(label, event)
+	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
 	if len(ok) < 3 || string(ok[2]) != "true" {
 		return fmt.Errorf("refused by the relay: %s", ok.text(3))
 	}
 	return nil
 }
 
-// subscribe opens a subscription, or tries to, and returns when everything stored has arrived.
-func (s *session) subscribe(ctx context.Context, id string, filters ...nostr.Filter) error {
-	_, err := s.ask(ctx, id, filters...)
-	return err
-}
-
-// ask subscribes and returns why the subscription was closed; "" if it was not.
-func (s *session) ask(ctx context.Context, id string, filters ...nostr.Filter) (reason string, err error) {
-	request := []any{"REQ", id}
-	for _, f := range filters {
-		request = append(request, f)
-	}
-	if err := s.send(ctx, request...); err != nil {
-		return "", err
-	}
-	end, err := s.until(ctx, 2*s.probe.arrival(), func(m message) bool {
+// ask opens a subscription, or tries to. It returns when everything stored has arrived, or why the subscription was closed.
+func (s *session) ask(id string, filter nostr.Filter) (refusal string) {
+	s.send("REQ", id, filter)
+	return s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool {
 		return (m.label() == "EOSE" || m.label() == "CLOSED") && m.text(1) == id
+	}).text(2)
+}
+
+// serves fails unless the answer to the filter has the event, or has it not.
+func (s *session) serves(filter nostr.Filter, id string, wanted bool) {
+	s.events, s.on = nil, nil
+	s.ask("read", filter)
+	if saw := s.saw(id); saw != wanted {
+		s.fail("asked for %v: the event was served: %v", filter, saw)
+	}
+}
+
+// saw reports whether the event has come, in whatever spelling.
+func (s *session) saw(id string) bool {
+	return slices.ContainsFunc(s.events, func(raw string) bool {
+		var event nostr.Event
+		return event.UnmarshalJSON([]byte(raw)) == nil && event.ID == id
 	})
-	if err != nil {
-		return "", fmt.Errorf("wait for the end of stored events: %w", err)
-	}
-	return end.text(2), nil
 }
 
-// serves fails unless the answer to the filter has the KeyPackage, or has it not.
-func (s *session) serves(ctx context.Context, filter nostr.Filter, id string, wanted bool) error {
-	s.forget()
-	if err := s.subscribe(ctx, "read", filter); err != nil {
-		return fmt.Errorf("could not ask for %v: %w", filter, err)
+// got fails unless these events, in any order, are what the session has received.
+func (s *session) got(who string, want ...string) {
+	received := s.all(who, len(want))
+	if !slices.Equal(slices.Sorted(slices.Values(received)), slices.Sorted(slices.Values(want))) {
+		s.fail("%s received something else than was sent", who)
 	}
-	if saw := contains(s.events, id); saw != wanted {
-		return fmt.Errorf("asked for %v: the event was served: %v", filter, saw)
-	}
-	return nil
 }
 
-// all returns the events that have arrived since the session was opened, when at least n have and then nothing more does for
-// the quiet time, or when n do not arrive in time. It is the last thing to ask of a session: it may be closed then.
-func (s *session) all(ctx context.Context, n int) ([]string, error) {
-	if err := s.await(ctx, n, s.probe.arrival()); err != nil {
-		return s.events, notOver(ctx, err)
+// gotEvent is got for an event whose spelling is the relay's choice.
+func (s *session) gotEvent(who string, want *nostr.Event) {
+	if event, err := keypackage.VerifyEvent(s.all(who, 1)[0]); err != nil || event.ID != want.ID {
+		s.fail("%s received something else than the KeyPackage", who)
 	}
-	none := nostr.Filter{IDs: []string{actors.NewKey().Pubkey}} // what was sent before is there when this is answered
-	if err := s.subscribe(ctx, "barrier", none); err != nil {
-		return s.events, err
-	}
-	_, err := s.until(ctx, s.probe.Quiet, func(message) bool { return false })
-	return s.events, notOver(ctx, err)
 }
 
-// await reads until at least n events have arrived since the session was opened.
-func (s *session) await(ctx context.Context, n int, patience time.Duration) error {
-	if len(s.events) >= n {
-		return nil
+// all returns the events that have arrived since the session was opened, which must be n.
+func (s *session) all(who string, n int) []string {
+	err := s.collect(n, s.arrival())
+	s.must(who, err)
+	if len(s.events) != n {
+		s.fail("%s received %d events instead of %d", who, len(s.events), n)
 	}
-	_, err := s.until(ctx, patience, func(message) bool { return len(s.events) >= n })
-	return err
+	return s.events
 }
 
-// forget leaves aside what has arrived so far.
-func (s *session) forget() { s.events, s.on = nil, nil }
+// collect reads until n events have arrived and then nothing more does for the quiet time, or until n have not arrived in time.
+// It is the last thing to ask of a session: it may be closed then.
+func (s *session) collect(n int, patience time.Duration) error {
+	if len(s.events) < n {
+		if _, err := s.find(patience, func(message) bool { return len(s.events) >= n }); err != nil {
+			return s.notOver(err)
+		}
+	}
+	s.ask("barrier", nostr.Filter{IDs: []string{actors.NewKey().Pubkey}}) // what was sent before is there when this is answered
+	_, err := s.find(s.Quiet, func(message) bool { return false })
+	return s.notOver(err)
+}
 
 // notOver makes nothing of an error that only says that nothing more came.
-func notOver(ctx context.Context, err error) error {
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+func (s *session) notOver(err error) error {
+	if s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	return err
@@ -201,9 +189,16 @@ func (m message) text(i int) (s string) {
 
 func (m message) label() string { return m.text(0) }
 
-// until reads until a message is the one that is waited for, and keeps the events that come before.
-func (s *session) until(ctx context.Context, patience time.Duration, found func(message) bool) (message, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// until is find for a message that must come.
+func (s *session) until(what string, patience time.Duration, found func(message) bool) message {
+	m, err := s.find(patience, found)
+	s.must(what, err)
+	return m
+}
+
+// find reads until a message is the one that is waited for, and keeps the events that come before.
+func (s *session) find(patience time.Duration, found func(message) bool) (message, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	for {
 		_, frame, err := s.conn.Read(ctx)
@@ -226,10 +221,8 @@ func (s *session) until(ctx context.Context, patience time.Duration, found func(
 	}
 }
 
-func (s *session) send(ctx context.Context, message ...any) error {
-	frame, err := json.Marshal(message)
-	if err != nil {
-		return fmt.Errorf("encode a message: %w", err)
-	}
-	return s.conn.Write(ctx, websocket.MessageText, frame)
+func (s *session) send(message ...any) { s.must("send a message", s.write(message...)) }
+
+func (s *session) write(message ...any) error {
+	return s.conn.Write(s.ctx, websocket.MessageText, must(json.Marshal(message)))
 }

@@ -29,9 +29,7 @@ func TestExamplesAreReal(t *testing.T) {
 		kinds[event.Kind] = true
 		switch event.Kind {
 		case keypackage.KindKeyPackage:
-			if content, err := mls.DecodeContent(event.Content); err != nil {
-				t.Error(err)
-			} else if kp, err := mls.Parse(content); err != nil || mls.Verify(kp, event.PubKey) != nil {
+			if kp, err := mls.ParseContent(event.Content); err != nil || mls.Verify(kp, event.PubKey) != nil {
 				t.Errorf("the KeyPackage of the example is none (%v)", err)
 			}
 		case keypackage.KindRequest:

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -149,21 +148,18 @@ func start(t *testing.T, program, entryPoint string, settings map[string]string)
 		env[name] = os.Getenv(name)
 	}
 	maps.Copy(env, settings)
-	spec := process.Spec{Name: entryPoint, Path: program, LogFile: filepath.Join(t.TempDir(), entryPoint+".log")}
-	for name, value := range env {
-		spec.Env = append(spec.Env, name+"="+value)
+	addr := process.Addr(port)
+	p := &process.Process{
+		Name: entryPoint, Path: program, LogFile: filepath.Join(t.TempDir(), entryPoint+".log"), Ready: process.Listens(addr),
 	}
-	p, err := process.Start(spec)
-	if err != nil {
-		t.Fatal(err)
+	for name, value := range env {
+		p.Env = append(p.Env, name+"="+value)
 	}
 	t.Cleanup(func() { _ = p.Stop() })
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := p.AwaitReady(ctx, process.Listens(process.Addr(port))); err != nil {
+	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return function{"http://" + process.Addr(port), spec.LogFile}
+	return function{"http://" + addr, p.LogFile}
 }
 
 func (f function) call(t *testing.T, r *http.Request) *http.Response {

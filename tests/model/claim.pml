@@ -17,7 +17,8 @@
  *   2. ledger, tombstones and open deliveries are read and the
  *      order of use decides                                       (one step)
  *   3. a transaction reads again by id what the decision only relies on, writes
- *      what it changes under preconditions, and commits           (one step)
+ *      what it changes under preconditions, one of which may be
+ *      that something does not exist, and commits                 (one step)
  *
  * Step 3 is one step because Firestore's transactions are serialisable, reads of
  * absent documents included. Between the steps anything may happen, also a crash:
@@ -219,7 +220,7 @@ inline verify() {
 			fits = fits && ledger[BYTES(i)] == ABSENT; /* create if absent */
 #endif
 #ifndef M_NO_TOMBSTONE
-			fits = fits && !tombstone[i];          /* read */
+			fits = fits && !tombstone[i];          /* delete if absent */
 #endif
 		:: else
 		fi;

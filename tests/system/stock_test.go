@@ -2,6 +2,7 @@ package system
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -204,10 +205,8 @@ func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
 		s.askFor(alice, bob, 1+i)
 		s.holds(alice, published[:1+2*i]...)
 		s.tick()
-		told := make(chan []actors.Level, 10)
-		s.must(owner.SubscribeLevels(s.ctx, func(levels []actors.Level) { told <- levels }))
 		select {
-		case levels := <-told:
+		case levels := <-s.levels(owner):
 			if len(levels) != 1 || levels[0].Level != want || levels[0].Count != 3-2*i || levels[0].Ciphersuite != "0x0001" {
 				t.Errorf("told %+v, want %s", levels, want)
 			}
@@ -215,6 +214,33 @@ func TestOwnerIsToldWhenStockRunsLow(t *testing.T) {
 			t.Fatalf("not told that the stock is %s", want)
 		}
 	}
+}
+
+// level is the state of an owner's stock of one ciphersuite, as the relay tells it.
+type level struct {
+	Ciphersuite string           `json:"ciphersuite"`
+	Count       int              `json:"count"`
+	Level       keypackage.Level `json:"level"`
+}
+
+// levels subscribes to the state of the owner's stock, as often as it is called, and returns what the relay says, if the key of
+// its NIP-11 document has signed it.
+func (s *world) levels(owner *actors.Owner) <-chan []level {
+	s.t.Helper()
+	relay, err := actors.ReadAnnouncement(s.ctx, s.Addresses().Relay)
+	s.must(err)
+	told := make(chan []level, 10)
+	filter := nostr.Filter{Kinds: []int{relay.Notice}, Tags: nostr.TagMap{"p": {owner.Pubkey}}}
+	s.must(owner.Subscribe(s.ctx, "stock", filter, func(raw string) {
+		var notice struct {
+			Rows []level `json:"rows"`
+		}
+		event, err := keypackage.VerifyEvent(raw)
+		if err == nil && event.PubKey == relay.Pubkey && json.Unmarshal([]byte(event.Content), &notice) == nil {
+			told <- notice.Rows
+		}
+	}))
+	return told
 }
 
 // keyPackage makes a KeyPackage of a minute ago and a bit.

@@ -72,12 +72,9 @@ var start = sync.OnceValue(func() error {
 	if firestore != "" || pubsub != "" {
 		return fmt.Errorf("set both %s and %s, or neither", firestoreHost, pubsubHost)
 	}
-	running, err := emulators.Start(context.Background(), emulators.Options{})
-	if err != nil {
+	var err error
+	if started, err = emulators.Start(context.Background(), emulators.Options{}); err != nil {
 		return err
 	}
-	started = running
-	return errors.Join(
-		os.Setenv(firestoreHost, running.Firestore.Addr()),
-		os.Setenv(pubsubHost, running.PubSub.Addr()))
+	return errors.Join(os.Setenv(firestoreHost, started.Firestore.Addr()), os.Setenv(pubsubHost, started.PubSub.Addr()))
 })

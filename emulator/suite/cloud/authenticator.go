@@ -2,8 +2,8 @@
 // that retries, duplicates and authentication are exercised on one machine as in the cloud:
 //
 //	Firestore emulator -> [Eventarc]   \
-//	Pub/Sub emulator   -> [Push]        >  ID token -> [Authenticator] -> function process
-//	clock              -> [Scheduler]  /
+//	Pub/Sub emulator   -> [Push]        >  ID token -> [NewAuthenticator] -> function process
+//	clock              -> [Tick]       /
 package cloud
 
 import (
@@ -12,28 +12,32 @@ import (
 	"net/url"
 	"strings"
 	"time"
-)
 
-// Verifier says whose ID token for an audience it is. [identity.Issuer] is one.
-type Verifier interface {
-	Verify(token, audience string) (email string, err error)
-}
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
+)
 
 // maxConcurrent is how many requests reach a function process at once; Cloud Run's default for one instance.
 const maxConcurrent = 80
 
-// Authenticator is a function's public address. As Cloud Run does for a function that is not public, it lets nobody through
-// without a valid ID token (401), of an account that may invoke the function (403).
-type Authenticator struct {
-	verifier Verifier
-	audience string
-	invoker  string
-	function http.Handler
-}
-
-// NewAuthenticator returns what stands before a function. Audience is the function's URL; invoker the account that may call it.
-func NewAuthenticator(verifier Verifier, audience, invoker string, function http.Handler) *Authenticator {
-	return &Authenticator{verifier, audience, invoker, function}
+// NewAuthenticator returns a function's public address. As Cloud Run does for a function that is not public, it lets nobody
+// through without a valid ID token for the audience, which is the function's URL (401), of the account that may invoke it (403).
+func NewAuthenticator(issuer *identity.Issuer, audience, invoker string, function http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			http.Error(w, "an ID token is required", http.StatusUnauthorized)
+			return
+		}
+		email, err := issuer.Verify(token, audience)
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		case email != invoker:
+			http.Error(w, email+" may not invoke this function", http.StatusForbidden)
+		default:
+			function.ServeHTTP(w, r)
+		}
+	})
 }
 
 // NewProxy returns a handler that passes requests on, under its name, to the process that listens at backend, host:port.
@@ -49,23 +53,4 @@ func NewProxy(backend string) *httputil.ReverseProxy {
 		// A process that is down is an ordinary event here: the caller sees 502 and retries.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-}
-
-// ServeHTTP hands an authorised request to the function.
-func (d *Authenticator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		http.Error(w, "an ID token is required", http.StatusUnauthorized)
-		return
-	}
-	email, err := d.verifier.Verify(token, d.audience)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnauthorized)
-		return
-	}
-	if email != d.invoker {
-		http.Error(w, email+" may not invoke this function", http.StatusForbidden)
-		return
-	}
-	d.function.ServeHTTP(w, r)
 }

@@ -57,3 +57,15 @@ func (c Caller) post(ctx context.Context, header http.Header, body []byte) (int,
 	}
 	return res.StatusCode, answer, nil
 }
+
+// Tick calls a function once, as Cloud Scheduler does, and returns its answer. Any status but 2xx is an error.
+func Tick(ctx context.Context, caller Caller) ([]byte, error) {
+	status, answer, err := caller.post(ctx, http.Header{"Content-Type": {"application/json"}}, []byte("{}"))
+	if err == nil && status/100 != 2 {
+		err = fmt.Errorf("the function answered %d", status)
+	}
+	if err != nil {
+		return answer, fmt.Errorf("tick: %w", err)
+	}
+	return answer, nil
+}

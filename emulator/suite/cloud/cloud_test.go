@@ -220,12 +220,11 @@ func TestTickReturnsTheAnswer(t *testing.T) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, `{"expired":2}`)
 	})
-	scheduler := NewScheduler(f.caller, quiet)
-	if answer, err := scheduler.Tick(t.Context()); err != nil || string(answer) != `{"expired":2}` {
+	if answer, err := Tick(t.Context(), f.caller); err != nil || string(answer) != `{"expired":2}` {
 		t.Errorf("Tick = %s, %v", answer, err)
 	}
 	status = http.StatusInternalServerError
-	if _, err := scheduler.Tick(t.Context()); err == nil {
+	if _, err := Tick(t.Context(), f.caller); err == nil {
 		t.Error("a failed run is no error")
 	}
 }

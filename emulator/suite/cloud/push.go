@@ -44,7 +44,9 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	p.forget(id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.attempts, id)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -70,20 +72,10 @@ func (p *Push) envelope(body []byte) (id string, with []byte, err error) {
 	if err := json.Unmarshal(fields["message"], &message); err != nil {
 		return "", nil, fmt.Errorf("message in the push envelope: %w", err)
 	}
-	fields["deliveryAttempt"] = fmt.Append(nil, p.count(message.ID))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attempts[message.ID]++
+	fields["deliveryAttempt"] = fmt.Append(nil, p.attempts[message.ID])
 	with, err = json.Marshal(fields)
 	return message.ID, with, err
-}
-
-func (p *Push) count(id string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.attempts[id]++
-	return p.attempts[id]
-}
-
-func (p *Push) forget(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.attempts, id)
 }

@@ -59,8 +59,7 @@ func (a *Addresses) Admit(address string) (*Neighbour, Refusal) {
 		return nil, Full
 	case n.sessions >= maxSessionsPerAddress:
 		return nil, TooMany
-	}
-	if a.known == nil {
+	case a.known == nil:
 		a.known = map[string]*Neighbour{}
 	}
 	a.known[address] = n

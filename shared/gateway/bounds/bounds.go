@@ -4,7 +4,10 @@
 // bounds.go has what is counted in one session, rates.go what is counted in time, addresses.go who shares a count.
 package bounds
 
-import "github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+import (
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
+)
 
 // Bounds of a frame. They stand in the limitation of the NIP-11 document.
 const (
@@ -22,8 +25,8 @@ const (
 	MaxSubscriptionID = 64
 	// MaxKeys is how many keys may authenticate on one connection; each is one entry more that deliveries look up.
 	MaxKeys = 16
-	// MaxDeletionTags is how many tags of a kind 5 are looked at: each may cost a read and two writes.
-	MaxDeletionTags = 100
+	// MaxDeletionTags is how many tags of a kind 5 are looked at.
+	MaxDeletionTags = publishing.MaxDeletionTags
 	// MaxStored bounds what a REQ reads of one's own stock; see MAX_STOCK.
 	MaxStored = 500
 )

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -29,44 +27,30 @@ const (
 // Document is a NIP-11 document: names to values, which are passed on as they were written.
 type Document map[string]jsontext.Value
 
-// cache keeps the last document that could be had.
-type cache struct {
-	url string
-
-	mu      sync.Mutex // held while fetching: one at a time, and the others want its result
-	last    Document
-	fetchAt time.Time
-}
-
-func newCache(relay *url.URL) cache {
-	address := *relay
-	address.Scheme = strings.Replace(address.Scheme, "ws", "http", 1)
-	return cache{url: address.String()}
-}
-
 // Document returns the relay's NIP-11 document, at most a few minutes old if the relay can be reached, otherwise the last one,
 // or nil. The caller must not change it. The error says why a fetch that was due has failed.
 func (r *Relay) Document(ctx context.Context) (Document, error) {
-	c := &r.document
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Now().Before(c.fetchAt) {
-		return c.last, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Now().Before(r.fetchAt) {
+		return r.last, nil
 	}
-	fetched, err := c.fetch(ctx)
+	fetched, err := r.fetch(ctx)
 	if err != nil {
-		c.fetchAt = time.Now().Add(retryAfter)
-		return c.last, fmt.Errorf("NIP-11 document of upstream: %w", err)
+		r.fetchAt = time.Now().Add(retryAfter)
+		return r.last, fmt.Errorf("NIP-11 document of upstream: %w", err)
 	}
-	c.last, c.fetchAt = fetched, time.Now().Add(documentAge)
-	return c.last, nil
+	r.last, r.fetchAt = fetched, time.Now().Add(documentAge)
+	return r.last, nil
 }
 
 // fetch does not end with the caller's context: others wait for the same document.
-func (c *cache) fetch(ctx context.Context) (Document, error) {
+func (r *Relay) fetch(ctx context.Context) (Document, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), documentTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+	address := *r.url
+	address.Scheme = strings.Replace(address.Scheme, "ws", "http", 1)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
 		return nil, reason(err, nil)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -25,14 +26,15 @@ const (
 
 // Relay is the relay behind the gateway. It is safe for concurrent use.
 type Relay struct {
-	url      *url.URL
-	document cache
+	url *url.URL
+
+	mu      sync.Mutex // held while the document is fetched: one at a time, and the others want its result
+	last    Document
+	fetchAt time.Time
 }
 
 // New returns the relay at a ws or wss URL. It does no I/O.
-func New(address *url.URL) *Relay {
-	return &Relay{url: address, document: newCache(address)}
-}
+func New(address *url.URL) *Relay { return &Relay{url: address} }
 
 // Client is what upstream is told of the client, in the headers by which proxies do so.
 type Client struct {

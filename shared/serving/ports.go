@@ -1,12 +1,12 @@
 package serving
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
 // Attend implements gateway.Requests.
@@ -19,7 +19,10 @@ func (s *Service) Attend(ctx context.Context, requester string) error {
 	return err
 }
 
-// Granted implements gateway.Requests.
+// maxGranted bounds what is read for one REQ: a request for 32 owners is granted some hundred packages at most.
+const maxGranted = 320
+
+// Granted implements gateway.Requests, with what may be sent to the requester again.
 func (s *Service) Granted(ctx context.Context, requester string, requests []string) ([]gateway.Event, error) {
 	var refs []keypackage.DeliveryRef
 	for _, id := range requests {
@@ -34,30 +37,31 @@ func (s *Service) Granted(ctx context.Context, requester string, requests []stri
 			refs = append(refs, answer.Deliveries()...)
 		}
 	}
-	return s.delivered(ctx, refs)
-}
-
-// maxGranted bounds what is read for one REQ: a request for 32 owners is granted some hundred packages at most.
-const maxGranted = 320
-
-// delivered returns the events of those deliveries that may be sent to their requester again.
-func (s *Service) delivered(ctx context.Context, refs []keypackage.DeliveryRef) ([]gateway.Event, error) {
 	found, err := s.Store.Deliveries(ctx, refs[:min(len(refs), maxGranted)])
 	if err != nil {
 		return nil, err
 	}
 	var events []gateway.Event
 	for i := range found {
-		d := &found[i]
-		if d.Tombstoned || !d.Repeatable(s.now()) {
-			continue
-		}
-		if event, refused := verified(&d.Delivery); refused == "" {
+		event, refused := verified(&found[i].Delivery)
+		if refused == "" && !found[i].Tombstoned && found[i].Repeatable(s.now()) {
 			events = append(events, event)
 		}
 	}
-	slices.SortFunc(events, func(a, b gateway.Event) int {
-		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID)) // as relays serve events (NIP-01)
-	})
+	slices.SortFunc(events, publishing.NewestFirst)
 	return events, nil
+}
+
+// Publish implements gateway.Publisher.
+func (s *Service) Publish(ctx context.Context, e gateway.Event, shared bool) (gateway.Answer, error) {
+	answer, err := s.Publisher.KeyPackage(ctx, e, shared)
+	if err == nil && answer.Accepted {
+		s.published(e)
+	}
+	return answer, err
+}
+
+// Delete implements gateway.Publisher.
+func (s *Service) Delete(ctx context.Context, e gateway.Event) (gateway.Answer, error) {
+	return s.Publisher.Delete(ctx, e)
 }
