@@ -89,6 +89,19 @@ func TestLevelsByCount(t *testing.T) {
 	}
 }
 
+// A request for any ciphersuite may take of several at once: each package that goes counts once.
+func TestLevelsByCountOfSeveralSuites(t *testing.T) {
+	t.Parallel()
+	documents := []*keypackage.Candidate{
+		candidate("a1", 1), candidate("b1", 2, suite(2)), candidate("b2", 3, suite(2)), candidate("b3", 4, suite(2)), candidate("a2", 5),
+	}
+	all := &stock{documents: documents, isCounted: true, counted: 9} // four more of suite 1
+	plan := decided(t, []Unit{ask("r", 3)}, nothingKnown(), all, generous)
+	if got := plan.Owner.Supplies["0x0001"]; len(plan.Consumed) != 3 || got.Level != "" {
+		t.Errorf("%d taken, told %+v with five left", len(plan.Consumed), got)
+	}
+}
+
 // A stock of ten is counted by the first claim, and again when a level may have been reached. Whatever sinks without a claim is
 // told late, and never told wrong.
 func TestDocumentsAreCountedOnlyWhenThatMatters(t *testing.T) {
