@@ -211,9 +211,11 @@ func mayInclude(f wire.Filter) bool { return f.AnyKind() || f.NamesAny(hidden...
 // the message. It goes up unless it is unreadable or could include what is hidden.
 func (s *session) ask(frame []byte, isCount bool) {
 	e, err := split(frame)
-	refuse, ours, alone := wire.NegErr, "blocked: KeyPackages and their requests are not synchronised, name other kinds", "blocked: this relay does not synchronise"
+	refuse, alone := wire.NegErr, "blocked: this relay does not synchronise"
+	ours := "blocked: KeyPackages and their requests are not synchronised, name other kinds"
 	if isCount {
-		refuse, ours, alone = wire.Closed, "restricted: KeyPackages and their requests are not counted, name other kinds", "error: this relay does not count"
+		refuse, alone = wire.Closed, "error: this relay does not count"
+		ours = "restricted: KeyPackages and their requests are not counted, name other kinds"
 	} else {
 		e = e[:min(2, len(e))]
 	}

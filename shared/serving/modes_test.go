@@ -66,9 +66,14 @@ func TestTheSwitchWithOpenSessions(t *testing.T) {
 			bob, gateway := actors.NewKey(), w.start()
 			w.stocked(bob, 5)
 			alice, carol := gateway.login(actors.NewKey()), gateway.login(actors.NewKey())
+			within := time.NewTicker(100 * time.Millisecond) // a session's allowance for requests lasts until the switch is seen
+			defer within.Stop()
 			until := func(given int) {
 				t.Helper()
-				w.eventually("what a REQ is given changes", func() bool { return len(alice.ask("a", bob)) == given })
+				w.eventually("what a REQ is given changes", func() bool {
+					<-within.C
+					return len(alice.ask("a", bob)) == given
+				})
 			}
 			until(1)
 			pending := carol.question(actors.Question{Owners: []string{bob.Pubkey}})
