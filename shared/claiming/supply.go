@@ -36,6 +36,8 @@ func (d *decision) supplies() error {
 			continue
 		case !d.stock.isCounted:
 			return errNotCounted
+		case d.isUntold(suite):
+			continue
 		default:
 			count, reserve = max(count, d.uncounted(suite)), false
 		}
@@ -70,6 +72,17 @@ func (d *decision) uncounted(suite mls.Ciphersuite) int {
 		}
 	}
 	return left
+}
+
+// isUntold reports whether the count says nothing, because not even what was read of the ciphersuite claims to be of it.
+func (d *decision) isUntold(suite mls.Ciphersuite) bool {
+	read := 0
+	for _, c := range d.stock.documents {
+		if c.Suite == suite {
+			read++
+		}
+	}
+	return d.stock.countedOf != 0 && d.stock.counted < read
 }
 
 func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {
