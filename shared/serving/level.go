@@ -54,7 +54,7 @@ type levelRow struct {
 
 // Level implements gateway.Levels.
 func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, error) {
-	read, err := s.readLevels(ctx, owner)
+	read, err := s.readLevels(ctx, owner, s.levels.suites(owner)...)
 	if err != nil || len(read.rows) == 0 {
 		return nil, err
 	}
