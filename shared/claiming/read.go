@@ -88,8 +88,8 @@ func (r *stockReader) readNewest(ctx context.Context, limit int) error {
 	return nil
 }
 
-// countLimit is how many documents are counted beyond those that the units take: after so many claims at the latest they are
-// counted again. Up to 1,000 cost as much as one.
+// countLimit is how many documents are counted beyond those that the units take, and those that were read, of which some may be of
+// no use: after so many claims at the latest they are counted again. Up to 1,000 cost as much as one.
 const countLimit = 20
 
 // count counts the documents for the owner's notices: of the ciphersuite that all units ask for, or of all.
@@ -98,7 +98,7 @@ func (r *stockReader) count(ctx context.Context) (err error) {
 	if !first.AnySuite && !slices.ContainsFunc(r.units, func(u Unit) bool { return !u.Request.Matches(first.Suite) || u.Request.AnySuite }) {
 		r.countedOf, suite = first.Suite, keypackage.SuiteKey(first.Suite)
 	}
-	r.counted, err = r.store.CountSuite(ctx, r.owner, suite, wanted(r.units)+countLimit)
+	r.counted, err = r.store.CountSuite(ctx, r.owner, suite, wanted(r.units)+len(r.documents)+countLimit)
 	r.isCounted = err == nil
 	return err
 }

@@ -36,6 +36,8 @@ func (d *decision) supplies() error {
 			continue
 		case !d.stock.isCounted:
 			return errNotCounted
+		case d.isUntold(suite):
+			continue
 		default:
 			count, reserve = max(count, d.uncounted(suite)), false
 		}
@@ -49,26 +51,38 @@ func (d *decision) supplies() error {
 }
 
 // taken is how much of a ciphersuite the plan takes out of stock, or more.
-func (d *decision) taken(suite mls.Ciphersuite) int {
-	taken := len(d.plan.Removed)
+func (d *decision) taken(suite mls.Ciphersuite) int { return len(d.plan.Removed) + d.consumed(suite) }
+
+func (d *decision) consumed(suite mls.Ciphersuite) (n int) {
 	for _, h := range d.plan.Consumed {
 		if h.Candidate.Suite == suite {
-			taken++
+			n++
 		}
 	}
-	return taken
+	return n
 }
 
 // uncounted estimates what is left of a ciphersuite by the number of documents, without those that are known to be of
 // another or of no use. A notice is a service: it may come late if the rest is not what it says.
 func (d *decision) uncounted(suite mls.Ciphersuite) int {
-	left := d.stock.counted - len(d.plan.Consumed)
+	left := d.stock.counted - d.consumed(suite)
 	for _, c := range d.stock.documents {
 		if among := d.stock.countedOf == 0 || c.Suite == suite; among && (c.Suite != suite || !c.Valid(d.now)) {
 			left--
 		}
 	}
 	return left
+}
+
+// isUntold reports whether the count says nothing, because not even what was read of the ciphersuite claims to be of it.
+func (d *decision) isUntold(suite mls.Ciphersuite) bool {
+	read := 0
+	for _, c := range d.stock.documents {
+		if c.Suite == suite {
+			read++
+		}
+	}
+	return d.stock.countedOf != 0 && d.stock.counted < read
 }
 
 func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {

@@ -1,6 +1,7 @@
 package claiming
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -81,10 +82,40 @@ func TestLevelsByCount(t *testing.T) {
 		"four of the suite":            {&stock{documents: append(fresh(2), other), isCounted: true, counted: 4, countedOf: 1}, 3},
 		"one is of no use":             {&stock{documents: append(fresh(2), candidate("e", 9, expired)), isCounted: true, counted: 5, countedOf: 1}, 3},
 		"their tags say nothing":       {&stock{documents: fresh(5), isCounted: true, counted: 0, countedOf: 1}, 0},
+		"nor those of the first two":   {&stock{documents: fresh(2), isCounted: true, counted: 0, countedOf: 1}, 0},
 	} {
 		plan := decided(t, []Unit{ask("r", 1, ofSuite(1))}, nothingKnown(), tt.stock, generous)
 		if got := plan.Owner.Supplies["0x0001"].Count; got != tt.want {
 			t.Errorf("%s: %d left, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// A request for any ciphersuite may take of several at once: each package that goes counts once.
+func TestLevelsByCountOfSeveralSuites(t *testing.T) {
+	t.Parallel()
+	documents := []*keypackage.Candidate{
+		candidate("a1", 1), candidate("b1", 2, suite(2)), candidate("b2", 3, suite(2)), candidate("b3", 4, suite(2)), candidate("a2", 5),
+	}
+	all := &stock{documents: documents, isCounted: true, counted: 9} // four more of suite 1
+	plan := decided(t, []Unit{ask("r", 3)}, nothingKnown(), all, generous)
+	if got := plan.Owner.Supplies["0x0001"]; len(plan.Consumed) != 3 || got.Level != "" {
+		t.Errorf("%d taken, told %+v with five left", len(plan.Consumed), got)
+	}
+}
+
+// However many documents of no use come first, an owner with thirty good ones is told nothing.
+func TestWhatIsOfNoUseIsNotTakenForTheStock(t *testing.T) {
+	t.Parallel()
+	for useless := range 70 {
+		documents := fresh(30)
+		for i := range useless {
+			documents = append(documents, candidate(fmt.Sprint("useless", i), -1000+int64(i), expired))
+		}
+		d := newDesk(t, documents...)
+		claim(t, d.first, signed(t, 1, forBob))
+		if got := d.owners[bob].Supplies["0x0001"]; got.Level != "" {
+			t.Errorf("behind %d: %+v", useless, got)
 		}
 	}
 }

@@ -29,6 +29,7 @@ type store struct {
 	claims   []gateway.Claim
 	attended []string
 	statuses []outbox.Status            // of deliveries
+	slow     chan struct{}              // if not nil, whoever reads an owner's stock next says here that it has, and goes on when told
 	granted  map[string][]gateway.Event // by requester and request
 	level    *gateway.Event
 	err      error  // what every call fails with
@@ -99,7 +100,16 @@ func (s *store) find(kind int, owners ...string) []gateway.Event {
 }
 
 func (s *store) Own(_ context.Context, owner string) ([]gateway.Event, error) {
-	return s.find(keypackage.KindKeyPackage, owner), s.call()
+	found, err := s.find(keypackage.KindKeyPackage, owner), s.call()
+	s.mu.Lock()
+	slow := s.slow
+	s.slow = nil
+	s.mu.Unlock()
+	if slow != nil {
+		slow <- struct{}{}
+		<-slow
+	}
+	return found, err
 }
 
 func (s *store) Addressable(_ context.Context, owners []string) ([]gateway.Event, error) {

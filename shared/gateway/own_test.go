@@ -57,6 +57,24 @@ func TestLookingForOtherEventsCostsNothing(t *testing.T) {
 	c.expect(delivery("b", e), `["EOSE","b"]`)
 }
 
+// What she publishes while her stock is being read is found by its id as well.
+func TestWhatIsPublishedWhileTheStockIsReadIsFound(t *testing.T) {
+	t.Parallel()
+	r, key, read := start(t, nil), newKey(), make(chan struct{})
+	r.slow = read
+	c := r.dial(t)
+	c.login(key)
+	c.send(req("a", `{"ids":["%064x"]}`, 1))
+	<-read
+	e := signed(key, 443, "x")
+	c.send(publish(e))
+	c.accepted(e.ID)
+	read <- struct{}{}
+	c.expect(`["EOSE","a"]`)
+	c.send(req("b", `{"ids":[%q]}`, e.ID))
+	c.expect(delivery("b", e), `["EOSE","b"]`)
+}
+
 // What does not name our kinds is not refused because ours cannot be afforded: ours are left out, and that is said.
 func TestWhatDoesNotNameOursIsNotRefused(t *testing.T) {
 	t.Parallel()

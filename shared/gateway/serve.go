@@ -53,11 +53,12 @@ func (s *session) serveOwn(ctx context.Context, sub *subscription, p plan, key s
 	case p.incidental && !s.allow(bounds.Reading, 1):
 		s.leaveOutOwn()
 	default:
+		before := s.published.Load()
 		events, err := s.Ports.Own(ctx, key)
 		if err != nil {
 			return err
 		}
-		s.noteStock(key, events)
+		s.noteStock(key, events, before)
 		s.sendStored(sub, p.own, events)
 	}
 	if len(p.granted) > 0 {
@@ -88,19 +89,23 @@ func (s *session) leaveOutOwn() {
 // is to cost nothing. What the owner has published elsewhere meanwhile is found by its kind at once, and by its id then.
 const stockRemembered = time.Minute
 
-func (s *session) noteStock(key string, events []Event) {
+// noteStock remembers what was read, unless something was published here since: so many times it had been before.
+func (s *session) noteStock(key string, events []Event, before int64) {
 	ids := make([]string, len(events))
 	for i, e := range events {
 		ids[i] = e.ID
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stock.put(key, ids, time.Now().Add(stockRemembered))
+	if s.published.Load() == before {
+		s.stock.put(key, ids, time.Now().Add(stockRemembered))
+	}
 }
 
 func (s *session) forgetStock(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.published.Add(1)
 	s.stock.put(key, nil, time.Time{})
 }
 

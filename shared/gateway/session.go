@@ -60,6 +60,7 @@ type session struct {
 	keys          []string // public keys that have authenticated
 	subscriptions map[string]*subscription
 	stock         recent[[]string]         // ids of the keys' own stored 443s, as they were read last
+	published     atomic.Int64             // how often it published one
 	deliveries    recent[*outbox.Delivery] // what was sent, or is being sent, by id of the direct event
 	logins        recent[struct{}]         // AUTHs that went up: upstream's OK is not for the client
 }

@@ -25,6 +25,8 @@ const (
 	maxListeners = 5000
 	// maxCounted is how far a stock is counted: Firestore charges one read for up to 1,000 documents.
 	maxCounted = 1000
+	// maxSuites bounds the ciphersuites of one owner; RFC 9420 names seven.
+	maxSuites = 16
 )
 
 // levels is what owners who listen for the state of their stock (kind 20448) were last told.
@@ -32,7 +34,14 @@ type levels struct {
 	signer signer
 
 	mu   sync.Mutex
-	told map[string][]levelRow // by owner
+	told map[string]reading // by owner
+	last int                // number of the reading that began last
+}
+
+// reading is the state of an owner's stock. One with a higher number began later, and knows all that had happened by then.
+type reading struct {
+	number int
+	rows   []levelRow
 }
 
 // levelRow is the state of one ciphersuite, in the content of a notice.
@@ -45,35 +54,45 @@ type levelRow struct {
 
 // Level implements gateway.Levels.
 func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, error) {
-	rows, err := s.levelRows(ctx, owner)
-	if err != nil || len(rows) == 0 {
+	read, err := s.readLevels(ctx, owner, s.levels.suites(owner)...)
+	if err != nil || len(read.rows) == 0 {
 		return nil, err
 	}
-	s.levels.note(owner, rows, false)
-	return s.levelEvent(owner, rows)
+	s.levels.mu.Lock()
+	s.levels.note(owner, read, false)
+	s.levels.mu.Unlock()
+	return s.levelEvent(owner, read.rows)
 }
 
-// levelRows returns the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, or that
+// readLevels reads the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, or that
 // is named, and how many there are now, which it does not know when she has published since.
-func (s *Service) levelRows(ctx context.Context, owner string, named ...string) ([]levelRow, error) {
+func (s *Service) readLevels(ctx context.Context, owner string, named ...string) (reading, error) {
+	read := reading{number: s.levels.begin()}
 	supplies, err := s.Store.Supplies(ctx, owner)
 	if err != nil {
-		return nil, err
+		return read, err
 	}
-	var rows []levelRow
-	for _, suite := range slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(named, maps.Keys(supplies))))) {
+	suites := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(named, maps.Keys(supplies)))))
+	for _, suite := range suites[:min(len(suites), maxSuites)] {
 		count, err := s.Store.CountSuite(ctx, owner, suite, maxCounted)
 		if err != nil {
-			return nil, err
+			return read, err
 		}
 		known, row := supplies[suite], levelRow{Ciphersuite: suite, Count: count}
 		row.Level = keypackage.LevelOf(count, known.Level == keypackage.LevelReserve && count <= known.Count)
 		if !known.At.IsZero() {
 			row.At = known.At.Unix()
 		}
-		rows = append(rows, row)
+		read.rows = append(read.rows, row)
 	}
-	return rows, nil
+	return read, nil
+}
+
+func (l *levels) begin() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	return l.last
 }
 
 // levelEvent returns the signed notice.
@@ -90,29 +109,32 @@ func (l *levels) event(owner, content string, now time.Time) gateway.Event {
 	return l.signer.unsigned(keypackage.KindLevel, content, now, nostr.Tags{{"p", owner}})
 }
 
-// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it.
-func (l *levels) note(owner string, rows []levelRow, crossed bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it. The caller holds the
+// lock.
+func (l *levels) note(owner string, read reading, crossed bool) bool {
 	if l.told == nil {
-		l.told = map[string][]levelRow{}
+		l.told = map[string]reading{}
 	}
 	same := func(a, b levelRow) bool {
 		return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level
 	}
 	before, known := l.told[owner]
-	if known && slices.EqualFunc(before, rows, same) || !known && len(l.told) >= maxListeners {
+	if read.number < before.number || !known && len(l.told) >= maxListeners {
 		return false
 	}
-	l.told[owner] = rows
-	return true
+	isNew := !known || !slices.EqualFunc(before.rows, read.rows, same)
+	if !isNew {
+		read.rows = before.rows
+	}
+	l.told[owner] = read
+	return isNew
 }
 
 // listeners returns the owners who were told, and forgets those who listen no more.
 func (s *Service) listeners() []string {
 	s.levels.mu.Lock()
 	defer s.levels.mu.Unlock()
-	maps.DeleteFunc(s.levels.told, func(owner string, _ []levelRow) bool { return !s.listens(owner) })
+	maps.DeleteFunc(s.levels.told, func(owner string, _ reading) bool { return !s.listens(owner) })
 	return slices.Collect(maps.Keys(s.levels.told))
 }
 
@@ -145,11 +167,13 @@ func (s *Service) tellLevel(owner string, crossed bool, named ...string) {
 	}
 	ctx, cancel := context.WithTimeout(s.done, levelTimeout)
 	defer cancel()
-	rows, err := s.levelRows(ctx, owner, append(named, s.levels.suites(owner)...)...)
-	if err != nil || len(rows) == 0 || !s.levels.note(owner, rows, crossed) {
+	read, err := s.readLevels(ctx, owner, append(named, s.levels.suites(owner)...)...)
+	s.levels.mu.Lock() // until it is on its way, so that none overtakes another
+	defer s.levels.mu.Unlock()
+	if err != nil || len(read.rows) == 0 || !s.levels.note(owner, read, crossed) {
 		return // she is told at the next opportunity
 	}
-	event, err := s.levelEvent(owner, rows)
+	event, err := s.levelEvent(owner, read.rows)
 	if err != nil {
 		s.Log.Error("a level is not told", "error", err)
 		return
@@ -161,7 +185,7 @@ func (s *Service) tellLevel(owner string, crossed bool, named ...string) {
 func (l *levels) suites(owner string) (all []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, row := range l.told[owner] {
+	for _, row := range l.told[owner].rows {
 		all = append(all, row.Ciphersuite)
 	}
 	return all

@@ -159,6 +159,11 @@ func TestLevelsOfANewOwner(t *testing.T) {
 			t.Errorf("told %+v", told)
 		}
 	}
+	again := gateway.login(bob)
+	again.send(`["REQ","levels",{"kinds":[20448]}]`)
+	if told := again.level(); told.Count != 4 || told.Level != "ok" {
+		t.Errorf("another session is told %+v", told)
+	}
 }
 
 type row struct {

@@ -82,12 +82,14 @@ func (o *outcomes) forget(over func(*outcome) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for requester, of := range o.waiting {
-		for _, known := range of {
-			if over(known) {
+		o.waiting[requester] = slices.DeleteFunc(of, func(known *outcome) bool {
+			gone := over(known) // asked once: the time goes on
+			if gone {
 				o.size -= known.size()
 			}
-		}
-		if o.waiting[requester] = slices.DeleteFunc(of, over); len(o.waiting[requester]) == 0 {
+			return gone
+		})
+		if len(o.waiting[requester]) == 0 {
 			delete(o.waiting, requester)
 		}
 	}

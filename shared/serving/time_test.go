@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,6 +33,9 @@ type ledger struct {
 	word  string // of the switch; "" if there is none
 	err   error  // what reading the switch fails with
 	count int
+	slow  chan struct{} // who has counted goes on when it is closed; nil: at once
+	other int           // ciphersuites of which she once had something as well
+	reads int           // counts
 }
 
 func (l *ledger) set(change func()) {
@@ -47,13 +51,22 @@ func (l *ledger) Mode(context.Context) (string, bool, error) {
 }
 
 func (l *ledger) Supplies(context.Context, string) (map[string]keypackage.Supply, error) {
-	return map[string]keypackage.Supply{"0x0001": {Level: keypackage.LevelLow, Count: 3, At: time.Unix(1, 0)}}, nil
+	supplies := map[string]keypackage.Supply{"0x0001": {Level: keypackage.LevelLow, Count: 3, At: time.Unix(1, 0)}}
+	for i := range l.other {
+		supplies[fmt.Sprintf("0xf%03x", i)] = keypackage.Supply{Level: keypackage.LevelLow, Count: 3}
+	}
+	return supplies, nil
 }
 
 func (l *ledger) CountSuite(context.Context, string, string, int) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.count, nil
+	count, slow := l.count, l.slow
+	l.reads++
+	l.mu.Unlock()
+	if slow != nil {
+		<-slow
+	}
+	return count, nil
 }
 
 // timeless runs a service in a bubble whose time passes when nothing else happens.
@@ -118,6 +131,39 @@ func TestLevelsAreRepeatedIfTheyHaveChanged(t *testing.T) {
 		changed := time.Now()
 		if second := <-frames; levelIn(t, second).Count != 7 || levelIn(t, second).Level != "ok" || time.Since(changed) > 10*time.Minute {
 			t.Errorf("told %s after %v", second, time.Since(changed))
+		}
+	})
+}
+
+// A reading that takes long is not told after one that began later.
+func TestLevelsAreToldInTheirOrder(t *testing.T) {
+	timeless(t, func(t *testing.T, service *serving.Service, documents *ledger) {
+		bob, slow := actors.NewKey(), make(chan struct{})
+		frames := listenAs(t, service, bob)
+		<-frames
+		<-frames
+		documents.set(func() { documents.count, documents.slow = 5, slow })
+		time.Sleep(10 * time.Minute) // it is read
+		synctest.Wait()
+		documents.set(func() { documents.count, documents.slow = 7, nil })
+		if _, err := service.Level(t.Context(), bob.Pubkey); err != nil { // another session of hers asks
+			t.Fatal(err)
+		}
+		close(slow)
+		synctest.Wait()
+		documents.set(func() { documents.count = 8 })
+		if next := levelIn(t, <-frames); next.Count != 8 {
+			t.Errorf("told %+v after seven", next)
+		}
+	})
+}
+
+// Each ciphersuite costs a read. Whoever names many of her own invention costs no more.
+func TestLevelsOfManyCiphersuites(t *testing.T) {
+	timeless(t, func(t *testing.T, service *serving.Service, documents *ledger) {
+		documents.set(func() { documents.other = 1000 })
+		if _, err := service.Level(t.Context(), actors.NewKey().Pubkey); err != nil || documents.reads > 16 {
+			t.Errorf("%v after %d counts", err, documents.reads)
 		}
 	})
 }

@@ -68,6 +68,27 @@ func TestTransactionsBeginWithTheirFirstRead(t *testing.T) {
 	}
 }
 
+// The client library repeats a commit whose answer was lost, with the same request: its conditions are in it once.
+func TestARepeatedCommitIsTheSame(t *testing.T) {
+	t.Parallel()
+	tx, request := new(late), &firestorepb.CommitRequest{Writes: []*firestorepb.Write{{}}}
+	tx.relyOn([]*firestore.DocumentRef{{Path: "a"}, {Path: "b"}})
+	for range 3 {
+		err := beginLate(tx.context(t.Context()), "Commit", request, nil, nil, func(
+			_ context.Context, _ string, sent, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption,
+		) error {
+			writes := sent.(*firestorepb.CommitRequest).Writes
+			if len(writes) != 3 || writes[1].GetDelete() != "a" || writes[2].GetDelete() != "b" {
+				t.Errorf("sent %v", writes)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The client library connects without our options where it finds an emulator by itself.
 func TestConditionsHoldOverAnyConnection(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,11 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 // stands.
 func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 	for _, claim := range plan.Claims {
-		t.requireMissing(s.claims.Doc(keypackage.DismissalID(claim.RequestID)))
+		if dismissal := s.claims.Doc(keypackage.DismissalID(claim.RequestID)); len(claim.Owners) > 1 { // claimed at the same moment
+			t.require(dismissal, missing)
+		} else {
+			t.requireMissing(dismissal)
+		}
 		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {

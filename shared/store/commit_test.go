@@ -109,7 +109,13 @@ func TestCommitConflicts(t *testing.T) {
 		"owner: gone":                 func(s *claims) { s.Delete(s.ownerPath(s.bob.Pubkey)) },
 		"unit: answered":              func(s *claims) { s.answer(s.fromAlice.ID, s.bob.Pubkey) },
 		"request: dismissed":          func(s *claims) { s.dismissed(s.fromCarol.ID) },
-		"delivery: exists":            func(s *claims) { s.Put(fixture.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
+		"request of several owners: dismissed": func(s *claims) {
+			for i := range s.plan.Claims {
+				s.plan.Claims[i].Owners = []string{s.bob.Pubkey, s.alice.Pubkey}
+			}
+			s.dismissed(s.fromCarol.ID)
+		},
+		"delivery: exists": func(s *claims) { s.Put(fixture.Documents{s.deliveryPath(s.plan.Created[0].ID): keypackage.Delivery{}}) },
 	}
 	for name, meanwhile := range cases {
 		t.Run(name, func(t *testing.T) {

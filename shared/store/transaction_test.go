@@ -100,17 +100,19 @@ func (s *Store) write(
 // Two transactions that each write what the other relies on: they do not both succeed.
 func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
 	t.Parallel()
-	for name, relyOn := range map[string]func(*transaction, *firestore.DocumentRef){
-		"read":   func(tx *transaction, ref *firestore.DocumentRef) { tx.require(ref, missing) },
-		"unread": (*transaction).requireMissing,
+	type relies func(*transaction, *firestore.DocumentRef)
+	read := func(tx *transaction, ref *firestore.DocumentRef) { tx.require(ref, missing) }
+	unread := (*transaction).requireMissing
+	for name, relyOn := range map[string][2]relies{
+		"read": {read, read}, "unread": {unread, unread}, "a dismissal and a claim": {read, unread},
 	} {
 		s := testStore(t)
 		a, b := s.claims.Doc("a"), s.claims.Doc("b")
 		errs := make(chan error, 2)
-		for _, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
+		for i, docs := range [][2]*firestore.DocumentRef{{a, b}, {b, a}} {
 			go func() {
 				tx := s.begin()
-				relyOn(tx, docs[0])
+				relyOn[i](tx, docs[0])
 				tx.create(docs[1], map[string]any{"by": "us"})
 				_, err := tx.commit(t.Context(), "test")
 				errs <- err
