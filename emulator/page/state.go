@@ -114,7 +114,7 @@ func (p *Page) stocks(ctx context.Context, owners map[string]bool, names map[str
 		if err != nil {
 			return nil, err
 		}
-		people = append(people, person{owner, stock})
+		people = append(people, person{owner, append([]keypackage.Holding{}, stock...)}) // never null: the page reads a list
 	}
 	return people, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +29,9 @@ func handleDeadLetters(ctx context.Context, args []string) error {
 	settings, err := o.settings()
 	if err != nil {
 		return err
+	}
+	if os.Getenv(emulatorHost) != "" && os.Getenv(queueHost) == "" {
+		return errors.New(emulatorHost + " is set: set " + queueHost + " to the Pub/Sub emulator as well (127.0.0.1:8085 as a rule)")
 	}
 	entries, err := Handle(ctx, settings, cmp.Or(*subscription, settings.DeliveryTopic+"-dead"), *replay)
 	if err != nil && len(entries) == 0 {

@@ -34,6 +34,9 @@ func main() { command.Main("operate", command.Choose("./terraform/operate", subc
 
 const emulatorHost = "FIRESTORE_EMULATOR_HOST"
 
+// queueHost names the Pub/Sub emulator, which only deadletters needs.
+const queueHost = "PUBSUB_EMULATOR_HOST"
+
 // options are the flags that all subcommands have; each adds its own.
 type options struct {
 	*flag.FlagSet
