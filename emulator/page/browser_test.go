@@ -79,11 +79,12 @@ func TestWhatStrangersSayIsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer documents.Close()
-	collections, stranger := s.Config().Collections, actors.NewKey().Pubkey
+	collections, stranger, poor := s.Config().Collections, actors.NewKey().Pubkey, actors.NewKey().Pubkey
 	for path, fields := range map[string]map[string]any{
 		collections.Requests + "/" + strings.ReplaceAll(script, "/", "|"): {"kind": 1, "received_at": time.Now(), "outcome": map[string]any{"status": script}},
 		collections.KeyPackages + "/rubbish":                              {"owner_pubkey": stranger, "created_at": 1, "content": script, "flaw": script, "ciphersuite": script},
 		collections.KeyPackages + "/nobody":                               {"owner_pubkey": script},
+		collections.Claims + "/poor":                                      {"request_event_id": "poor", "owner_pubkey": poor, "created_at": time.Now().Add(-time.Minute)},
 	} {
 		if _, err := documents.Doc(path).Set(t.Context(), fields); err != nil {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func TestWhatStrangersSayIsText(t *testing.T) {
 
 	b := open(t, page, 390)
 	b.await("#functions", script)
-	b.await("#people", stranger[:8], "unusable")
+	b.await("#people", stranger[:8], "unusable", poor[:8], "nothing in stock")
 	b.await("#requests", "somebody")
 	b.press("#requests li:first-child button")
 	b.await("#told", "<script>")
