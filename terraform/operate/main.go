@@ -27,7 +27,7 @@ var subcommands = []command.Subcommand{
 	{Name: "import", Summary: "take the KeyPackages that owners have on a relay into stock", Run: importStock},
 	{Name: "trace", Summary: "show what became of a request, and say what to do", Run: traceRequest},
 	{Name: "deadletters", Summary: "list the messages that could not be delivered; -replay tries again", Run: handleDeadLetters},
-	{Name: "mode", Summary: "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says", Run: mode},
+	{Name: "mode", Summary: "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says; show", Run: mode},
 }
 
 func main() { command.Main("operate", command.Choose("./terraform/operate", subcommands)) }

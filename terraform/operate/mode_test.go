@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
@@ -27,6 +28,10 @@ func TestMode(t *testing.T) {
 		got, exists, err := documents.Mode(t.Context())
 		if err != nil || exists != (word != "clear") || (exists && got != word) {
 			t.Errorf("after %s: %q, %v, %v", word, got, exists, err)
+		}
+		if said, err := turn(t.Context(), documents, "show"); err != nil || strings.Contains(said, "not set") == exists ||
+			!strings.Contains(said, got) {
+			t.Errorf("after %s: shown as %q, %v", word, said, err)
 		}
 	}
 }
