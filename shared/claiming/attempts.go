@@ -30,12 +30,12 @@ func retryTransient(ctx context.Context, do func() error) error {
 }
 
 // contend repeats try while it asks for another attempt, at most commitAttempts times. The pauses are random, so that losers of the
-// same race do not meet again. Whoever lost may as well let the others finish: they grow with what the attempt took, which is
-// long where many instances want the same owner.
+// same race do not meet again, and in proportion to what the attempt took, which is long where many instances want the same
+// owner. The first are the longest: then most of the others are still there, and whoever has lost often should not wait on.
 func contend(ctx context.Context, try func(attempt int) (again bool, err error)) error {
 	var begun time.Time
 	pauses := func(attempt int) time.Duration {
-		most := max(time.Since(begun), 10*time.Millisecond) << min(attempt-1, 2)
+		most := max(time.Since(begun), 10*time.Millisecond) * time.Duration(max(4-attempt, 1))
 		return rand.N(min(most, longestBackoff))
 	}
 	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
