@@ -63,7 +63,9 @@ func decodeDocument(data []byte, at time.Time) (keypackage.RequestDocument, erro
 		return keypackage.RequestDocument{}, errors.New("the event has no document")
 	}
 	fields := make(map[string]any)
-	for _, name := range []string{keypackage.FieldEvent, keypackage.FieldKind, keypackage.FieldReceivedAt, keypackage.FieldOpen} {
+	for _, name := range []string{
+		keypackage.FieldEvent, keypackage.FieldKind, keypackage.FieldReceivedAt, keypackage.FieldOpen, keypackage.FieldGateway,
+	} {
 		fields[name] = plain(document.GetFields()[name])
 	}
 	if document.GetCreateTime().IsValid() {
@@ -77,6 +79,8 @@ func plain(value *firestoredata.Value) any {
 	switch v := value.GetValueType().(type) {
 	case *firestoredata.Value_StringValue:
 		return v.StringValue
+	case *firestoredata.Value_BooleanValue:
+		return v.BooleanValue
 	case *firestoredata.Value_IntegerValue:
 		return v.IntegerValue
 	case *firestoredata.Value_TimestampValue:

@@ -21,6 +21,7 @@ type answering struct {
 	req     *keypackage.Request // nil if not even its signature is known
 	parsed  error               // why it is rejected, whatever the time
 	holder  string              // see Unit
+	stored  Stored              // see Unit
 	give    func(*unitAnswer)   // is called with what each unit is given, as soon as that is known; nil: nobody waits for it
 	created bool                // a claim was not recorded already
 	found   bool                // one was
@@ -59,10 +60,15 @@ func (a *answering) recorded(ctx context.Context) (keypackage.Answer, error) {
 // recordedFirst reads what may be recorded of the request as it stands now. One that would be claimed was hardly dismissed
 // before; if it was, its claim loses against the dismissal.
 func (a *answering) recordedFirst(ctx context.Context) (keypackage.Answer, error) {
-	if a.parsed == nil && a.mode == keypackage.ModeDeliver && a.req.Untimely(a.now(), a.settings.RequestMaxAge) == "" {
+	if a.claimable() {
 		return a.read(ctx, a.unitIDs())
 	}
 	return a.recorded(ctx)
+}
+
+// claimable reports whether the request is one to be claimed, as far as that is known without a look at what is recorded.
+func (a *answering) claimable() bool {
+	return a.parsed == nil && a.mode == keypackage.ModeDeliver && a.req.Untimely(a.now(), a.settings.RequestMaxAge) == ""
 }
 
 func (a *answering) read(ctx context.Context, ids []string) (known keypackage.Answer, err error) {
@@ -101,7 +107,7 @@ func (a *answering) claim(ctx context.Context, known keypackage.Answer) (keypack
 			continue
 		}
 		group.Go(func() (err error) {
-			answers[i], err = a.owners.answer(ctx, Unit{Request: a.req, Owner: owner, Holder: a.holder, reads: reads})
+			answers[i], err = a.owners.answer(ctx, Unit{Request: a.req, Owner: owner, Holder: a.holder, Stored: a.stored, reads: reads})
 			if err == nil && a.give != nil && answers[i].dismissal == nil {
 				a.give(answers[i])
 			}

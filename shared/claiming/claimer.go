@@ -15,7 +15,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 )
 
@@ -48,11 +50,20 @@ func New(store Store, publisher Publisher, settings Settings, now func() time.Ti
 	return c
 }
 
+// gatewayFirst is how long, from the receipt, a gateway that claims by itself is left alone: a trigger that comes at the same moment
+// would read all the same, and one of the two would lose the race. In the cloud triggers come later.
+const gatewayFirst = 300 * time.Millisecond
+
 // Claim takes up one request document for its trigger. It returns nil once every unit's answer is recorded and announced, or
 // if there is nothing to do. A request that was answered before is read by id and left alone, unless something that it was
 // granted has never been pushed: then its announcement may have been lost and is repeated. What a gateway has claimed it also
 // tells, and only the scheduled function does so in its place. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
+	if doc.Gateway {
+		if err := retry.Pause(ctx, gatewayFirst-c.now().Sub(doc.ReceivedAt)); err != nil {
+			return Result{RequestID: doc.ID}, fault.Retryable("claim_failed", err)
+		}
+	}
 	return c.serve(ctx, doc, func(a *answering, known keypackage.Answer) (keypackage.Answer, error) {
 		if known.Complete() {
 			unpushed, err := c.store.NeverPushed(ctx, known.Deliveries())

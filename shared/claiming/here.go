@@ -18,13 +18,13 @@ type Granted struct {
 	Holder string
 }
 
-// ClaimHere takes up a request whose document the caller has just created, where the requester's session is. Each unit is given
-// to the caller as soon as it is claimed, while others may still be decided, because the leases of its pushes are short; give is
-// called concurrently, and not for what is dismissed. When all is given, the caller tells the outcome and calls Told; nothing is
-// published. If it does not live to do so, the scheduled function does. It returns what is recorded, with an error, too. Its
-// errors are retryable.
+// ClaimHere takes up a request where the requester's session is. The caller may still be creating its document: nothing is written
+// before stored returns, and nothing at all if that fails. Each unit is given to the caller as soon as it is claimed, while others
+// may still be decided, because the leases of its pushes are short; give is called concurrently, and not for what is dismissed.
+// When all is given, the caller tells the outcome and calls Told; nothing is published. If it does not live to do so, the scheduled
+// function does. It returns what is recorded, with an error, too. Its errors are retryable.
 func (c *Claimer) ClaimHere(
-	ctx context.Context, doc keypackage.RequestDocument, give func(Granted),
+	ctx context.Context, doc keypackage.RequestDocument, stored Stored, give func(Granted),
 ) (keypackage.Answer, Result, error) {
 	result := Result{RequestID: doc.ID}
 	a, reason, err := c.newAnswering(ctx, doc)
@@ -33,6 +33,11 @@ func (c *Claimer) ClaimHere(
 		return keypackage.Answer{}, result, err
 	}
 	a.here(ctx, give)
+	if a.stored = stored; !a.claimable() {
+		if err := stored(ctx); err != nil {
+			return keypackage.Answer{}, result, err
+		}
+	}
 	answer, err := a.answer(ctx, keypackage.Answer{})
 	if answer.Empty() {
 		return answer, result, err

@@ -1,6 +1,7 @@
 package claiming
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func claimHere(t *testing.T, c *Claimer, doc keypackage.RequestDocument) ([]Gran
 	t.Helper()
 	var mu sync.Mutex
 	var granted []Granted
-	answer, result, err := c.ClaimHere(t.Context(), doc, func(g Granted) {
+	answer, result, err := c.ClaimHere(t.Context(), doc, isStored, func(g Granted) {
 		mu.Lock()
 		defer mu.Unlock()
 		granted = append(granted, g)
@@ -60,7 +61,7 @@ func TestUnitsAreGivenOneByOne(t *testing.T) {
 			}
 			return nil
 		}
-		_, result, err := d.first.ClaimHere(t.Context(), signed(t, 1, forBob, forDave), func(g Granted) {
+		_, result, err := d.first.ClaimHere(t.Context(), signed(t, 1, forBob, forDave), isStored, func(g Granted) {
 			if g.Answer.Claims[0].Owner == bob {
 				given.Store(true)
 			}
@@ -148,3 +149,5 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 		}
 	})
 }
+
+func isStored(context.Context) error { return nil }

@@ -65,6 +65,9 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 	}
 	reader := newStockReader(c.store, owner, units)
 	plan, err := c.plan(ctx, reader, hope)
+	if err == nil {
+		err = awaitStored(ctx, units)
+	}
 	if err == nil && plan.writes() {
 		err = c.store.Commit(ctx, plan)
 	}
@@ -73,6 +76,20 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 		return nil, err
 	}
 	return plan, nil
+}
+
+// awaitStored waits until the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails
+// fails all: then hardly any other commit succeeds.
+func awaitStored(ctx context.Context, units []Unit) error {
+	for _, u := range units {
+		if u.Stored == nil {
+			continue
+		}
+		if err := u.Stored(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // plan decides the units of a reader.

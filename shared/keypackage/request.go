@@ -61,6 +61,7 @@ type RequestDocument struct {
 	HasKind    bool
 	ReceivedAt time.Time // Firestore create time when the field is missing
 	Marked     bool      // FieldOpen has an integer from 0 to Shards-1, FieldReceivedAt a timestamp: found if the trigger is lost
+	Gateway    bool      // a gateway is serving it; see FieldGateway
 	Version    time.Time // update time, if the document was read by the scheduled function
 }
 
@@ -70,6 +71,7 @@ const (
 	FieldReceivedAt = "received_at"
 	FieldOpen       = "open"       // the request has no outcome yet; see NewMark
 	FieldKeepUntil  = "keep_until" // set when FieldOpen goes
+	FieldGateway    = "gateway"    // true: whoever stored the document claims at once, and a trigger gives it the time to
 )
 
 // ReadRequestDocument reads a request document. created, when the document was, stands in for a missing time of receipt.
@@ -81,6 +83,7 @@ func ReadRequestDocument(id string, fields map[string]any, created time.Time) Re
 		doc.ReceivedAt = at
 		doc.Marked = marked(fields[FieldOpen])
 	}
+	doc.Gateway, _ = fields[FieldGateway].(bool)
 	return doc
 }
 

@@ -66,7 +66,7 @@ func values(e Event, names ...string) []string {
 	return []string{}
 }
 
-func requestDocument(e Event, received time.Time) map[string]any {
+func requestDocument(e Event, received time.Time, gateway bool) map[string]any {
 	return map[string]any{
 		keypackage.FieldEvent:      e.Raw,
 		keypackage.FieldKind:       e.Kind,
@@ -74,5 +74,6 @@ func requestDocument(e Event, received time.Time) map[string]any {
 		keypackage.FieldCreatedAt:  int64(e.CreatedAt),
 		keypackage.FieldReceivedAt: received,
 		keypackage.FieldOpen:       keypackage.NewMark(),
+		keypackage.FieldGateway:    gateway,
 	}
 }

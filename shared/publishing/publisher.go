@@ -74,8 +74,9 @@ func contend(ctx context.Context, reason string, do func() (Answer, error)) (ans
 }
 
 // Request stores a 447 that was received at that time, whatever a claim will say of it. Publishing it again changes nothing.
-func (p *Publisher) Request(ctx context.Context, e Event, received time.Time) (Answer, error) {
-	added, err := p.store.AddRequest(ctx, e.ID, requestDocument(e, received))
+// claimed says that the caller claims what it asks for by itself.
+func (p *Publisher) Request(ctx context.Context, e Event, received time.Time, claimed bool) (Answer, error) {
+	added, err := p.store.AddRequest(ctx, e.ID, requestDocument(e, received, claimed))
 	switch {
 	case err != nil:
 		return Answer{}, err

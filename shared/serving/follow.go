@@ -31,9 +31,11 @@ func (s *Service) follow(doc keypackage.RequestDocument) {
 	}
 	s.begin(func() {
 		defer func() { <-s.follows }()
+		t := newTaking()
+		t.settle(nil)
 		for attempt := 1; s.now().Sub(doc.ReceivedAt) < followFor && retry.Pause(s.done, followPauses(attempt)) == nil; attempt++ {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.done), attemptTimeout)
-			err := s.serve(ctx, doc, false)
+			err := s.serve(ctx, doc, t)
 			cancel()
 			if err == nil {
 				return

@@ -21,33 +21,90 @@ import (
 // Take implements gateway.Requests.
 func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, func(context.Context), error) {
 	received := s.now()
-	answer, err := s.Publisher.Request(ctx, e, received)
-	if err != nil || !answer.Accepted || !s.here() || !s.Serving() {
+	if !s.here() || !s.Serving() {
+		answer, err := s.Publisher.Request(ctx, e, received, false)
 		return answer, nil, err
 	}
-	repeated := answer.Reason != "" // it was published before
-	if repeated {
+	t := newTaking()
+	s.begin(func() {
+		defer close(t.served)
+		s.serveTaken(context.WithoutCancel(ctx), t, keypackage.RequestDocument{
+			ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
+		})
+	})
+	answer, err := s.Publisher.Request(ctx, e, received, true)
+	if t.repeated = answer.Reason != ""; t.repeated {
 		s.outcomes.forget(func(known *outcome) bool { return known.request == e.ID })
 	}
-	doc := keypackage.RequestDocument{
-		ID: e.ID, Event: e.Raw, Kind: keypackage.KindRequest, HasKind: true, ReceivedAt: received, Marked: true,
+	if t.settle(err); err != nil {
+		return answer, nil, err
 	}
-	return answer, func(ctx context.Context) {
-		if s.serve(ctx, doc, repeated) != nil {
-			s.follow(doc)
-		}
-	}, nil
+	return answer, t.awaitServed, nil
+}
+
+// taking is a 447 that is claimed while its document is being stored: what the claim needs is read meanwhile, and written once the
+// document is there.
+type taking struct {
+	settled  chan struct{} // closed when it is known what became of the document
+	err      error         // why it is not stored
+	repeated bool          // it was there before
+	served   chan struct{} // closed in the end
+}
+
+func newTaking() *taking {
+	return &taking{settled: make(chan struct{}), served: make(chan struct{})}
+}
+
+// settle says what became of the document.
+func (t *taking) settle(err error) {
+	t.err = err
+	close(t.settled)
+}
+
+// stored implements claiming.Stored.
+func (t *taking) stored(ctx context.Context) error {
+	select {
+	case <-t.settled:
+		return t.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *taking) isStored() bool {
+	select {
+	case <-t.settled:
+		return t.err == nil
+	default:
+		return false
+	}
+}
+
+// awaitServed returns when the request is served, or ctx ends.
+func (t *taking) awaitServed(ctx context.Context) {
+	select {
+	case <-t.served:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Service) serveTaken(ctx context.Context, t *taking, doc keypackage.RequestDocument) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if err := s.serve(ctx, doc, t); err != nil && t.isStored() {
+		s.follow(doc)
+	}
 }
 
 // serve claims what a 447 asks for, pushes it to the requester's sessions and tells the outcome. Served again, because it was
 // published again or because something has failed, a request is given the same. Only the former brings it to sessions that have it.
-func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, repeated bool) error {
+func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, t *taking) error {
 	line := logging.Begin(s.Log)
 	var mu sync.Mutex // of what the units come to
 	var pushed delivering.Result
 	var failed error
-	answer, result, err := s.Claimer.ClaimHere(ctx, doc, func(g claiming.Granted) {
-		given, err := s.give(ctx, g, repeated)
+	answer, result, err := s.Claimer.ClaimHere(ctx, doc, t.stored, func(g claiming.Granted) {
+		given, err := s.give(ctx, g, t.repeated)
 		mu.Lock()
 		defer mu.Unlock()
 		pushed.Add(given)
@@ -62,7 +119,9 @@ func (s *Service) serve(ctx context.Context, doc keypackage.RequestDocument, rep
 	if err == nil && result.Outcome != "" {
 		err = s.Claimer.Told(ctx, doc, answer)
 	}
-	report(ctx, line, result, pushed, err)
+	if t.isStored() { // otherwise that is what has failed, and is told
+		report(ctx, line, result, pushed, err)
+	}
 	s.crossed(answer)
 	return err
 }

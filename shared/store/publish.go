@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -164,11 +163,9 @@ func (s *Store) Delete(ctx context.Context, author string, d publishing.Deletion
 
 // AddRequest implements publishing.Store.
 func (s *Store) AddRequest(ctx context.Context, id string, document map[string]any) (bool, error) {
-	t := s.begin()
-	t.create(s.requests.Doc(id), document)
-	_, err := t.commit(ctx, "store a request")
-	if !errors.Is(err, keypackage.ErrConflict) {
-		return err == nil, err
+	_, err := s.requests.Doc(id).Create(ctx, document)
+	if !lostRace(err) {
+		return err == nil, failed("store a request", err)
 	}
 	snap, readErr := s.one(ctx, s.requests.Doc(id))
 	if readErr != nil || !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
