@@ -93,6 +93,9 @@ func (b *bench) inTurns(ctx context.Context, name string, size pathSize, all []d
 	return took, nil
 }
 
+// settling is how long a requester waits before it asks again: what is recorded of a delivery is not a part of the next one's way.
+const settling = 30 * time.Millisecond
+
 // ask restocks a design and makes n requests, always as many at a time as there are requesters.
 func (b *bench) ask(ctx context.Context, d design, requesters, n int) (sample, error) {
 	if err := b.wire.without(func() error { return d.restock(ctx, n) }); err != nil {
@@ -107,6 +110,7 @@ func (b *bench) ask(ctx context.Context, d design, requesters, n int) (sample, e
 		group.Go(func() (err error) {
 			for i := requester; err == nil && i < n; i += requesters {
 				each[i], err = d.request(ctx, requester)
+				time.Sleep(settling)
 			}
 			return err
 		})
