@@ -287,7 +287,7 @@ func TestARequestIsStoredOnce(t *testing.T) {
 	w := newWorld(t)
 	e := w.signed(keypackage.KindRequest, nostr.Now(), "", nostr.Tag{"p", actors.NewKey().Pubkey})
 	for _, reason := range []string{"", "duplicate: already have this request"} {
-		answer, err := w.publisher.Request(t.Context(), e, time.Now(, false))
+		answer, err := w.publisher.Request(t.Context(), e, time.Now(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
