@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hpke"
 	_ "crypto/sha256" // makes crypto.SHA256 available
 	_ "crypto/sha512" // and crypto.SHA384, crypto.SHA512
 	"io"
@@ -13,84 +14,46 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// algorithms are those of a ciphersuite. Keys are read from the source of randomness byte by byte, because the GenerateKey
-// functions of the standard library ignore the source that they are given.
+// algorithms are those of a ciphersuite.
 type algorithms struct {
-	newPublicKey func(io.Reader) ([]byte, error)
-	newSigner    func(io.Reader) (*signer, error)
-}
-
-type signer struct {
-	public []byte
-	sign   func(content []byte) (signature []byte, err error)
+	kem   hpke.KEM
+	curve elliptic.Curve // of ECDSA; nil is Ed25519
+	hash  crypto.Hash    // of ECDSA
 }
 
 var suites = map[mls.Ciphersuite]algorithms{
-	mls.X25519AES128Ed25519:   {kem(ecdh.X25519(), 32), newEd25519},
-	mls.P256AES128:            {kem(ecdh.P256(), 32), newECDSA(elliptic.P256(), crypto.SHA256)},
-	mls.X25519ChaCha20Ed25519: {kem(ecdh.X25519(), 32), newEd25519},
-	mls.P521AES256:            {kem(ecdh.P521(), 66), newECDSA(elliptic.P521(), crypto.SHA512)},
-	mls.P384AES256:            {kem(ecdh.P384(), 48), newECDSA(elliptic.P384(), crypto.SHA384)},
+	mls.X25519AES128Ed25519:   {kem: hpke.DHKEM(ecdh.X25519())},
+	mls.P256AES128:            {hpke.DHKEM(ecdh.P256()), elliptic.P256(), crypto.SHA256},
+	mls.X25519ChaCha20Ed25519: {kem: hpke.DHKEM(ecdh.X25519())},
+	mls.P521AES256:            {hpke.DHKEM(ecdh.P521()), elliptic.P521(), crypto.SHA512},
+	mls.P384AES256:            {hpke.DHKEM(ecdh.P384()), elliptic.P384(), crypto.SHA384},
 }
 
-func kem(curve ecdh.Curve, size int) func(io.Reader) ([]byte, error) {
-	return func(random io.Reader) ([]byte, error) {
-		key, err := fromScalar(random, size, curve.NewPrivateKey)
-		if err != nil {
-			return nil, err
-		}
-		return key.PublicKey().Bytes(), nil
-	}
-}
-
-func newEd25519(random io.Reader) (*signer, error) {
-	seed := make([]byte, ed25519.SeedSize)
+// newKey derives a key from what it reads, because GenerateKey functions ignore the source that they are given.
+func (a algorithms) newKey(random io.Reader) (public, private []byte, err error) {
+	const enough = 66 // bytes, for any of the curves
+	seed := make([]byte, enough)
 	if _, err := io.ReadFull(random, seed); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	private := ed25519.NewKeyFromSeed(seed)
-	return &signer{
-		public: private.Public().(ed25519.PublicKey),
-		sign:   func(content []byte) ([]byte, error) { return ed25519.Sign(private, content), nil },
-	}, nil
+	key, err := a.kem.DeriveKeyPair(seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	private, err = key.Bytes()
+	return key.PublicKey().Bytes(), private, err
 }
 
-// newECDSA signs deterministically, RFC 6979.
-func newECDSA(curve elliptic.Curve, hash crypto.Hash) func(io.Reader) (*signer, error) {
-	parse := func(scalar []byte) (*ecdsa.PrivateKey, error) { return ecdsa.ParseRawPrivateKey(curve, scalar) }
-	return func(random io.Reader) (*signer, error) {
-		private, err := fromScalar(random, (curve.Params().BitSize+7)/8, parse)
-		if err != nil {
-			return nil, err
-		}
-		public, err := private.PublicKey.Bytes()
-		if err != nil {
-			return nil, err
-		}
-		sign := func(content []byte) ([]byte, error) {
-			h := hash.New()
-			h.Write(content)
-			return private.Sign(nil, h.Sum(nil), hash)
-		}
-		return &signer{public, sign}, nil
+// newSigner returns who signs without randomness: Ed25519, or ECDSA by RFC 6979. The key is of the same curve as that of a KEM.
+func (a algorithms) newSigner(random io.Reader) (public []byte, signer crypto.Signer, err error) {
+	public, private, err := a.newKey(random)
+	if err != nil {
+		return nil, nil, err
 	}
-}
-
-// fromScalar draws until parse finds the number below the order of its curve. P-521 is the only curve here whose order does
-// not fill its bytes; the excess bits are cleared.
-func fromScalar[K any](random io.Reader, size int, parse func([]byte) (K, error)) (K, error) {
-	const sizeP521 = 66
-	for {
-		var none K
-		scalar := make([]byte, size)
-		if _, err := io.ReadFull(random, scalar); err != nil {
-			return none, err
-		}
-		if size == sizeP521 {
-			scalar[0] &= 1
-		}
-		if key, err := parse(scalar); err == nil {
-			return key, nil
-		}
+	if a.curve == nil {
+		signer := ed25519.NewKeyFromSeed(private) // any 32 bytes are one
+		return signer.Public().(ed25519.PublicKey), signer, nil
 	}
+	signer, err = ecdsa.ParseRawPrivateKey(a.curve, private)
+	return public, signer, err
 }

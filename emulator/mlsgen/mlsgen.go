@@ -1,9 +1,10 @@
-// Package mlsgen makes real, correctly signed MLS KeyPackages for the demo, the reference clients and the tests. It throws
-// the private keys away: nobody can join a group with these packages, but everybody who looks at one will accept it.
+// Package mlsgen makes real, correctly signed MLS KeyPackages. It throws the private keys away: nobody can join a group with
+// them, but everybody who looks at one will accept it.
 package mlsgen
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -44,9 +45,9 @@ func New(o Options) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("mlsgen: cannot make a KeyPackage of suite %v", o.Ciphersuite)
 	}
-	signer, errSigner := algorithms.newSigner(o.Rand)
-	initKey, errInit := algorithms.newPublicKey(o.Rand)
-	encryptionKey, errEncryption := algorithms.newPublicKey(o.Rand)
+	signatureKey, signer, errSigner := algorithms.newSigner(o.Rand)
+	initKey, _, errInit := algorithms.newKey(o.Rand)
+	encryptionKey, _, errEncryption := algorithms.newKey(o.Rand)
 	if err := errors.Join(errSigner, errInit, errEncryption); err != nil {
 		return nil, fmt.Errorf("mlsgen: make keys: %w", err)
 	}
@@ -56,7 +57,7 @@ func New(o Options) ([]byte, error) {
 		InitKey:     initKey,
 		LeafNode: mls.LeafNode{
 			EncryptionKey: encryptionKey,
-			SignatureKey:  signer.public,
+			SignatureKey:  signatureKey,
 			Credential:    mls.Credential{Type: mls.CredentialBasic, Data: identity},
 			Capabilities: mls.Capabilities{ // those of a Marmot client
 				Versions:     []uint16{mls.VersionMLS10},
@@ -74,29 +75,21 @@ func New(o Options) ([]byte, error) {
 	if o.Edit != nil {
 		o.Edit(kp)
 	}
-	if kp.LeafNode.Signature, err = signer.sign(kp.LeafNode.SignedContent()); err != nil {
+	if kp.LeafNode.Signature, err = crypto.SignMessage(signer, nil, kp.LeafNode.SignedContent(), algorithms.hash); err != nil {
 		return nil, fmt.Errorf("mlsgen: sign the leaf: %w", err)
 	}
-	if kp.Signature, err = signer.sign(kp.SignedContent()); err != nil {
+	if kp.Signature, err = crypto.SignMessage(signer, nil, kp.SignedContent(), algorithms.hash); err != nil {
 		return nil, fmt.Errorf("mlsgen: sign the package: %w", err)
 	}
 	return kp.Marshal(), nil
 }
 
 // Frame wraps an encoded KeyPackage into an MLSMessage, as current Marmot clients publish it.
-func Frame(keyPackage []byte) []byte {
-	return append([]byte{0, 1, 0, 5}, keyPackage...)
-}
+func Frame(keyPackage []byte) []byte { return append([]byte{0, 1, 0, 5}, keyPackage...) }
 
 func (o *Options) setDefaults() {
 	o.Ciphersuite = cmp.Or(o.Ciphersuite, mls.X25519AES128Ed25519)
-	if o.NotBefore.IsZero() {
-		o.NotBefore = time.Now().Add(-time.Hour)
-	}
-	if o.NotAfter.IsZero() {
-		o.NotAfter = o.NotBefore.Add(mls.MaxLifetime)
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Reader
-	}
+	o.NotBefore = cmp.Or(o.NotBefore, time.Now().Add(-time.Hour))
+	o.NotAfter = cmp.Or(o.NotAfter, o.NotBefore.Add(mls.MaxLifetime))
+	o.Rand = cmp.Or(o.Rand, rand.Reader)
 }

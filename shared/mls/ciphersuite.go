@@ -23,21 +23,20 @@ const (
 
 // suite is what a ciphersuite stands for: MLS_LVL_KEM_AEAD_HASH_SIG.
 type suite struct {
-	name      string
-	hash      crypto.Hash
-	kem       keyFormat
-	signature signatureScheme
+	name string
+	hash crypto.Hash
+	family
 }
 
 // suites is indexed by the registered value.
 var suites = [...]suite{
-	X25519AES128Ed25519:   {"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", crypto.SHA256, x25519, ed25519Scheme},
-	P256AES128:            {"MLS_128_DHKEMP256_AES128GCM_SHA256_P256", crypto.SHA256, p256, ecdsaP256},
-	X25519ChaCha20Ed25519: {"MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", crypto.SHA256, x25519, ed25519Scheme},
-	X448AES256Ed448:       {"MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", crypto.SHA512, x448, ed448Scheme},
-	P521AES256:            {"MLS_256_DHKEMP521_AES256GCM_SHA512_P521", crypto.SHA512, p521, ecdsaP521},
-	X448ChaCha20Ed448:     {"MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", crypto.SHA512, x448, ed448Scheme},
-	P384AES256:            {"MLS_256_DHKEMP384_AES256GCM_SHA384_P384", crypto.SHA384, p384, ecdsaP384},
+	X25519AES128Ed25519:   {"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", crypto.SHA256, curve25519},
+	P256AES128:            {"MLS_128_DHKEMP256_AES128GCM_SHA256_P256", crypto.SHA256, curveP256},
+	X25519ChaCha20Ed25519: {"MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", crypto.SHA256, curve25519},
+	X448AES256Ed448:       {"MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", crypto.SHA512, curve448},
+	P521AES256:            {"MLS_256_DHKEMP521_AES256GCM_SHA512_P521", crypto.SHA512, curveP521},
+	X448ChaCha20Ed448:     {"MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", crypto.SHA512, curve448},
+	P384AES256:            {"MLS_256_DHKEMP384_AES256GCM_SHA384_P384", crypto.SHA384, curveP384},
 }
 
 // known returns what c stands for, if RFC 9420 defines it.
@@ -82,9 +81,9 @@ func ciphersuiteByName(name string) (Ciphersuite, bool) {
 	if strings.Count(name, "_") < throughKEM {
 		return 0, false
 	}
-	for c := X25519AES128Ed25519; int(c) < len(suites); c++ {
-		if strings.HasPrefix(strings.ToUpper(suites[c].name)+"_", name+"_") {
-			return c, true
+	for c, suite := range suites {
+		if strings.HasPrefix(strings.ToUpper(suite.name)+"_", name+"_") {
+			return Ciphersuite(c), true
 		}
 	}
 	return 0, false

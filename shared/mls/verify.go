@@ -15,13 +15,15 @@ import (
 // Signatures come last: with ErrUnverified (suites 4 and 6) all else is right, and with ErrCiphersuite all that can be checked.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
-	if leaf.Source != SourceKeyPackage {
+	switch {
+	case leaf.Source != SourceKeyPackage:
 		return ErrLeafNodeSource
-	}
-	if !leaf.Lifetime.acceptable() {
+	case !leaf.Lifetime.acceptable():
 		return ErrLifetimeLength
+	case leaf.Credential.Type != CredentialBasic:
+		return ErrCredentialType
 	}
-	if err := verifyIdentity(&leaf.Credential, ownerPubkey); err != nil {
+	if err := verifyIdentity(leaf.Credential.Data, ownerPubkey); err != nil {
 		return err
 	}
 	if !kp.withinCapabilities() {
@@ -32,14 +34,11 @@ func Verify(kp *KeyPackage, ownerPubkey string) error {
 
 // verifyIdentity refuses hex text instead of raw bytes with a reason of its own: some old clients wrote it, today's read it
 // as another person, and their authors should be able to find out.
-func verifyIdentity(c *Credential, ownerPubkey string) error {
-	if c.Type != CredentialBasic {
-		return ErrCredentialType
-	}
-	if owner, err := hex.DecodeString(ownerPubkey); err == nil && bytes.Equal(c.Data, owner) {
+func verifyIdentity(identity []byte, ownerPubkey string) error {
+	if owner, err := hex.DecodeString(ownerPubkey); err == nil && bytes.Equal(identity, owner) {
 		return nil
 	}
-	if strings.EqualFold(string(c.Data), ownerPubkey) {
+	if strings.EqualFold(string(identity), ownerPubkey) {
 		return ErrIdentityHex
 	}
 	return ErrIdentity
@@ -49,28 +48,15 @@ func verifyIdentity(c *Credential, ownerPubkey string) error {
 // list default types, which section 7.2 forbids, is no reason to refuse: MDK does so, and no peer minds.
 func (kp *KeyPackage) withinCapabilities() bool {
 	listed := &kp.LeafNode.Capabilities
+	extensions := make(map[ExtensionType]bool) // a set, because these lists are a stranger's and may be long
+	for _, t := range listed.Extensions {
+		extensions[t] = true
+	}
+	unlisted := func(e Extension) bool { return e.Type > ExtensionExternalSenders && !extensions[e.Type] }
 	return slices.Contains(listed.Versions, kp.Version) &&
 		slices.Contains(listed.Ciphersuites, kp.Ciphersuite) &&
 		slices.Contains(listed.Credentials, kp.LeafNode.Credential.Type) &&
-		listed.cover(kp.Extensions) &&
-		listed.cover(kp.LeafNode.Extensions)
-}
-
-// cover goes through a set, because both lists are a stranger's and may be long.
-func (c *Capabilities) cover(extensions []Extension) bool {
-	if len(extensions) == 0 {
-		return true
-	}
-	listed := make(map[ExtensionType]bool, len(c.Extensions))
-	for _, t := range c.Extensions {
-		listed[t] = true
-	}
-	for _, e := range extensions {
-		if e.Type > ExtensionExternalSenders && !listed[e.Type] {
-			return false
-		}
-	}
-	return true
+		!slices.ContainsFunc(kp.Extensions, unlisted) && !slices.ContainsFunc(kp.LeafNode.Extensions, unlisted)
 }
 
 func verifyKeys(kp *KeyPackage) error {
@@ -81,13 +67,13 @@ func verifyKeys(kp *KeyPackage) error {
 		return ErrInitKeyReused
 	case !ok:
 		return ErrCiphersuite
-	case !suite.kem(kp.InitKey), !suite.kem(leaf.EncryptionKey), !suite.signature.validKey(leaf.SignatureKey):
+	case !suite.encryptionKey(kp.InitKey), !suite.encryptionKey(leaf.EncryptionKey), !suite.signatureKey(leaf.SignatureKey):
 		return ErrPublicKey
-	case suite.signature.verify == nil:
+	case suite.verify == nil:
 		return ErrUnverified
-	case !suite.signature.verify(leaf.SignatureKey, leaf.SignedContent(), leaf.Signature):
+	case !suite.verify(suite.hash, leaf.SignatureKey, leaf.SignedContent(), leaf.Signature):
 		return ErrLeafSignature
-	case !suite.signature.verify(leaf.SignatureKey, kp.SignedContent(), kp.Signature):
+	case !suite.verify(suite.hash, leaf.SignatureKey, kp.SignedContent(), kp.Signature):
 		return ErrSignature
 	}
 	return nil
