@@ -1,9 +1,6 @@
 // Package page shows a running suite in a browser, live, and lets people play with it: who has what in stock, how each request
 // moves, what waits, what the functions do. It shows no content of packages.
 //
-// page.go serves it, state.go and requests.go read what it shows from Firestore, logs.go from what the functions write, and
-// play.go is what its buttons do. index.html is all that the browser gets.
-//
 // Everything that comes out of documents and logs may be a stranger's: the browser only ever makes text of it.
 package page
 
@@ -18,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -31,8 +29,7 @@ import (
 //go:embed index.html
 var index string
 
-// refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs the emulator
-// some reads.
+// refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs some reads.
 const refresh = 300 * time.Millisecond
 
 // patience bounds what a button does; the slowest is the start of a process on a busy machine.
@@ -44,9 +41,15 @@ type Page struct {
 	system *suite.Suite
 	client *firestore.Client
 	store  *store.Store
-	watch  *watch
 	people *people
 	server *http.Server
+
+	mu        sync.Mutex // guards what was seen when it was last looked
+	at        time.Time
+	encoded   []byte
+	functions []*function
+	stocked   []person
+	stockedAt time.Time
 }
 
 // Start serves the page on a port of 127.0.0.1; 0 is any. The caller must call Stop before the suite's.
@@ -65,7 +68,11 @@ func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
 		people: newPeople(system.Addresses().Relay),
 	}
-	p.watch = newWatch(p)
+	for _, name := range entryPoints {
+		if system.PID(name) != 0 {
+			p.functions = append(p.functions, &function{Name: name, Outcomes: map[string]int{}, logFile: system.LogFile(name)})
+		}
+	}
 	p.server = process.Serve(listener, p.handler())
 	return p, nil
 }
@@ -74,9 +81,7 @@ func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 func (p *Page) URL() string { return "http://" + p.hosts[0] + "/" }
 
 // Stop ends it.
-func (p *Page) Stop() error {
-	return errors.Join(p.server.Close(), p.client.Close())
-}
+func (p *Page) Stop() error { return errors.Join(p.server.Close(), p.client.Close()) }
 
 func (p *Page) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -114,23 +119,20 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
-	for last := ""; ; {
-		event, data := "state", p.watch.look(r.Context())
+	for last := ""; r.Context().Err() == nil; <-tick.C {
+		event, data := "state", p.look(r.Context())
 		if data == nil {
 			event, data = "trouble", []byte("the documents cannot be read")
 		}
-		if now := fmt.Sprintf("event: %s\ndata: %s\n\n", event, data); now != last {
-			if _, err := w.Write([]byte(now)); err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
-			last = now
+		now := fmt.Sprintf("event: %s\ndata: %s\n\n", event, data)
+		if now == last {
+			continue
 		}
-		select {
-		case <-tick.C:
-		case <-r.Context().Done():
+		if _, err := w.Write([]byte(now)); err != nil {
 			return
 		}
+		_ = http.NewResponseController(w).Flush()
+		last = now
 	}
 }
 
