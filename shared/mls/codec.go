@@ -54,7 +54,7 @@ func (c *codec) opaque(v *[]byte) {
 	*v = c.take(c.readLength())
 }
 
-// key goes over a public key. None is empty, which keeps a bare KeyPackage and a framed one apart for certain (see unframe).
+// key goes over a public key. None is empty, which keeps a bare KeyPackage and a framed one apart for certain (see find).
 func (c *codec) key(v *[]byte) {
 	c.opaque(v)
 	c.failed = c.failed || len(*v) == 0

@@ -31,12 +31,16 @@ func ParseContent(content string) (*KeyPackage, error) {
 	return kp, err
 }
 
-// find returns the first of the decodings that is a whole KeyPackage, or what is wrong with the first.
+// find returns the first of the decodings that is a whole KeyPackage, framed or bare, or what is wrong with the first. No bytes
+// are both: after the same four a framed package goes on with its version, 00 01, and a bare one with the length of its init
+// key, which is not 0.
 func find(decoded [][]byte) (inner []byte, kp *KeyPackage, err error) {
 	wrong := error(ErrEncoding)
 	for i, b := range decoded {
-		if inner, kp, err = unframe(b); err == nil {
-			return inner, kp, nil
+		for _, inner := range [][]byte{bytes.TrimPrefix(b, frame), b} {
+			if kp, err = Parse(inner); err == nil {
+				return inner, kp, nil
+			}
 		}
 		if i == 0 {
 			wrong = err
@@ -80,16 +84,4 @@ func decodings(content string) (decoded [][]byte) {
 		decoded = append(decoded, b)
 	}
 	return decoded
-}
-
-// unframe returns the KeyPackage that makes up the whole of b, framed or bare. Never do both readings succeed: after the same
-// four bytes a framed package goes on with its version, 00 01, and a bare one with the length of its init key, which is not 0.
-func unframe(b []byte) ([]byte, *KeyPackage, error) {
-	if inner, ok := bytes.CutPrefix(b, frame); ok {
-		if kp, err := Parse(inner); err == nil {
-			return inner, kp, nil
-		}
-	}
-	kp, err := Parse(b)
-	return b, kp, err
 }

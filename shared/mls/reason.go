@@ -20,7 +20,7 @@ const (
 	ErrLeafNodeSource Reason = "leaf_node_source"     // the leaf was not made for a KeyPackage
 	ErrCredentialType Reason = "credential_type"      // not a BasicCredential
 	ErrIdentity       Reason = "identity"             // the credential names someone else
-	ErrIdentityHex    Reason = "identity_hex"         // the credential names the owner, in hex text instead of 32 bytes
+	ErrIdentityHex    Reason = "identity_hex"         // names the owner in hex text: some old clients did, today's read another person
 	ErrCapabilities   Reason = "capabilities"         // the package uses what its leaf does not list
 	ErrLifetimeLength Reason = "lifetime_length"      // longer than MaxLifetime, or it ends before it begins
 	ErrCiphersuite    Reason = "ciphersuite"          // a suite that RFC 9420 does not define

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Verify tells whether a client would add the owner of kp, a package that Parse returned, to a group: nil, or an error whose
@@ -15,6 +16,9 @@ import (
 // Signatures come last: with ErrUnverified (suites 4 and 6) all else is right, and with ErrCiphersuite all that can be checked.
 func Verify(kp *KeyPackage, ownerPubkey string) error {
 	leaf := &kp.LeafNode
+	owner, err := hex.DecodeString(ownerPubkey)
+	named := err == nil && bytes.Equal(leaf.Credential.Data, owner)
+	suite, known := kp.Ciphersuite.known()
 	switch {
 	case leaf.Source != SourceKeyPackage:
 		return ErrLeafNodeSource
@@ -22,26 +26,26 @@ func Verify(kp *KeyPackage, ownerPubkey string) error {
 		return ErrLifetimeLength
 	case leaf.Credential.Type != CredentialBasic:
 		return ErrCredentialType
-	}
-	if err := verifyIdentity(leaf.Credential.Data, ownerPubkey); err != nil {
-		return err
-	}
-	if !kp.withinCapabilities() {
-		return ErrCapabilities
-	}
-	return verifyKeys(kp)
-}
-
-// verifyIdentity refuses hex text instead of raw bytes with a reason of its own: some old clients wrote it, today's read it
-// as another person, and their authors should be able to find out.
-func verifyIdentity(identity []byte, ownerPubkey string) error {
-	if owner, err := hex.DecodeString(ownerPubkey); err == nil && bytes.Equal(identity, owner) {
-		return nil
-	}
-	if strings.EqualFold(string(identity), ownerPubkey) {
+	case !named && strings.EqualFold(string(leaf.Credential.Data), ownerPubkey):
 		return ErrIdentityHex
+	case !named:
+		return ErrIdentity
+	case !kp.withinCapabilities():
+		return ErrCapabilities
+	case bytes.Equal(kp.InitKey, leaf.EncryptionKey):
+		return ErrInitKeyReused
+	case !known:
+		return ErrCiphersuite
+	case !suite.encryptionKey(kp.InitKey), !suite.encryptionKey(leaf.EncryptionKey), !suite.signatureKey(leaf.SignatureKey):
+		return ErrPublicKey
+	case suite.verify == nil:
+		return ErrUnverified
+	case !suite.verify(suite.hash, leaf.SignatureKey, leaf.SignedContent(), leaf.Signature):
+		return ErrLeafSignature
+	case !suite.verify(suite.hash, leaf.SignatureKey, kp.SignedContent(), kp.Signature):
+		return ErrSignature
 	}
-	return ErrIdentity
+	return nil
 }
 
 // withinCapabilities tells whether the leaf lists everything that the package uses, RFC 9420 section 10. That it may also
@@ -59,22 +63,34 @@ func (kp *KeyPackage) withinCapabilities() bool {
 		!slices.ContainsFunc(kp.Extensions, unlisted) && !slices.ContainsFunc(kp.LeafNode.Extensions, unlisted)
 }
 
-func verifyKeys(kp *KeyPackage) error {
-	leaf := &kp.LeafNode
-	suite, ok := kp.Ciphersuite.known()
-	switch {
-	case bytes.Equal(kp.InitKey, leaf.EncryptionKey):
-		return ErrInitKeyReused
-	case !ok:
-		return ErrCiphersuite
-	case !suite.encryptionKey(kp.InitKey), !suite.encryptionKey(leaf.EncryptionKey), !suite.signatureKey(leaf.SignatureKey):
-		return ErrPublicKey
-	case suite.verify == nil:
-		return ErrUnverified
-	case !suite.verify(suite.hash, leaf.SignatureKey, leaf.SignedContent(), leaf.Signature):
-		return ErrLeafSignature
-	case !suite.verify(suite.hash, leaf.SignatureKey, kp.SignedContent(), kp.Signature):
-		return ErrSignature
+// MaxLifetime is the longest lifetime that a package may have: 84 days and the hour by which clients antedate a package.
+// RFC 9420 section 7.2 demands a limit, and Marmot sets this one, without exemption. OpenMLS refuses more, too.
+const MaxLifetime = 7261200 * time.Second
+
+// Lifetime is when a leaf is valid, in Unix seconds, RFC 9420 section 7.2.
+type Lifetime struct {
+	NotBefore uint64
+	NotAfter  uint64
+}
+
+// Current returns nil, ErrNotBegun or ErrExpired. At NotAfter itself the lifetime has ended, because OpenMLS sees it so.
+func (l Lifetime) Current(now time.Time) error {
+	switch second := uint64(max(now.Unix(), 0)); {
+	case second >= l.NotAfter:
+		return ErrExpired
+	case second < l.NotBefore:
+		return ErrNotBegun
 	}
 	return nil
+}
+
+// EndOfTime is the last second of the year 9999, in Unix time: beyond it Firestore has no timestamps.
+const EndOfTime = 253402300799
+
+// End is NotAfter as a time, at most EndOfTime.
+func (l Lifetime) End() time.Time { return time.Unix(int64(min(l.NotAfter, EndOfTime)), 0).UTC() }
+
+// acceptable tells whether the lifetime is a forward span of at most MaxLifetime.
+func (l Lifetime) acceptable() bool {
+	return l.NotBefore <= l.NotAfter && l.NotAfter-l.NotBefore <= uint64(MaxLifetime/time.Second)
 }
