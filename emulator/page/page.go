@@ -87,9 +87,9 @@ func (p *Page) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.serveIndex)
 	mux.HandleFunc("GET /events", p.serveEvents)
-	mux.HandleFunc("GET /story/{request}", p.serveStory)
-	mux.HandleFunc("POST /play/{what}", act(p.people.play))
-	mux.HandleFunc("POST /crash/{what}", act(p.crash))
+	mux.HandleFunc("GET /story/{name}", answer(p.story))
+	mux.HandleFunc("POST /play/{name}", answer(p.people.play))
+	mux.HandleFunc("POST /crash/{name}", answer(p.crash))
 	return p.ownHostOnly(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -136,35 +136,30 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveStory tells what became of a request.
-func (p *Page) serveStory(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("request")
-	if strings.Contains(id, "/") {
-		http.NotFound(w, r)
-		return
-	}
-	history, err := p.store.History(r.Context(), id)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(trace.New(id, history, time.Now()))
-}
-
-// act does what a button says and tells how it went.
-func act(do func(ctx context.Context, what string) (string, error)) http.HandlerFunc {
+// answer does what a name says and writes what came of it as JSON.
+func answer[T any](do func(ctx context.Context, name string) (T, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		told, err := do(ctx, r.PathValue("what"))
+		name := r.PathValue("name")
+		if strings.Contains(name, "/") { // nothing has such a name, documents included
+			http.NotFound(w, r)
+			return
+		}
+		told, err := do(ctx, name)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte(told))
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(told)
 	}
+}
+
+// story tells what became of a request.
+func (p *Page) story(ctx context.Context, request string) (trace.Trace, error) {
+	history, err := p.store.History(ctx, request)
+	return trace.New(request, history, time.Now()), err
 }
 
 func (p *Page) crash(ctx context.Context, name string) (string, error) {

@@ -63,13 +63,14 @@ func (c Ciphersuite) String() string {
 
 // ParseCiphersuite reads what clients write for a ciphersuite: "0x0001", "1", the name in RFC 9420, or the beginning of that
 // name up to the KEM or any later component, in any case and with white space around it. Where a beginning fits several
-// suites the lowest number is meant: "MLS_128_DHKEMX25519" is suite 1, which every implementation has, and not suite 3.
-//
-// A number need not be of a known suite; a name must be. For anything else, the empty string included, it returns 0 and false.
+// suites the lowest number is meant: "MLS_128_DHKEMX25519" is suite 1, which every implementation has, and not suite 3. A number
+// need not be of a known suite; a name must be.
 func ParseCiphersuite(s string) (Ciphersuite, bool) {
 	s = strings.ToUpper(strings.TrimSpace(s))
-	if strings.HasPrefix(s, "MLS_") {
-		return ciphersuiteByName(s)
+	for c, suite := range suites { // with the two underscores of MLS_LVL_KEM at least
+		if strings.Count(s, "_") >= 2 && strings.HasPrefix(strings.ToUpper(suite.name)+"_", s+"_") {
+			return Ciphersuite(c), true
+		}
 	}
 	digits, base := s, 10
 	if rest, ok := strings.CutPrefix(s, "0X"); ok {
@@ -80,19 +81,6 @@ func ParseCiphersuite(s string) (Ciphersuite, bool) {
 		return 0, false
 	}
 	return Ciphersuite(n), true
-}
-
-func ciphersuiteByName(name string) (Ciphersuite, bool) {
-	const throughKEM = 2 // underscores in MLS_LVL_KEM
-	if strings.Count(name, "_") < throughKEM {
-		return 0, false
-	}
-	for c, suite := range suites {
-		if strings.HasPrefix(strings.ToUpper(suite.name)+"_", name+"_") {
-			return Ciphersuite(c), true
-		}
-	}
-	return 0, false
 }
 
 // family is the curves of a ciphersuite: one to encrypt to (RFC 9180 section 7.1), one to sign with (RFC 9420 section 5.1.1).

@@ -1,16 +1,12 @@
-// Package mls reads the KeyPackages of Messaging Layer Security (RFC 9420) that Nostr events carry, and tells the good
-// ones from the bad: DecodeContent finds the bytes in an event's content, Parse reads their structure, Verify judges them.
-//
-// It holds no private key and joins no group. It knows what a delivery service has to know of a KeyPackage: the suite, the
-// lifetime, whether it is marked as one of last resort, which bytes make it unique, and whether a peer will accept it.
-//
-// Nothing here keeps state; everything is safe for concurrent use.
+// Package mls reads the KeyPackages of Messaging Layer Security (RFC 9420) that Nostr events carry, and tells the good ones
+// from the bad: DecodeContent finds the bytes in an event's content, Parse reads their structure, Verify judges them. It holds
+// no private key and joins no group. Nothing here keeps state; everything is safe for concurrent use.
 package mls
 
 import "fmt"
 
-// MaxSize is the largest KeyPackage that is read, in bytes. Today's are about 300 bytes long, and one with ML-KEM-1024 and
-// ML-DSA-87 keys would have about 16 KB; the limit bounds the work that a stranger can cause.
+// MaxSize is the largest KeyPackage that is read, in bytes, which bounds the work that a stranger can cause. Today's are about
+// 300 bytes long, and one with ML-KEM-1024 and ML-DSA-87 keys would have about 16 KB.
 const MaxSize = 64 << 10
 
 // VersionMLS10 is the only protocol version, RFC 9420 section 6.
@@ -66,7 +62,7 @@ type Capabilities struct {
 // LeafNodeSource says what a leaf was made for, RFC 9420 section 7.2.
 type LeafNodeSource uint8
 
-// The sources of a leaf; only the first may stand in a KeyPackage.
+// Only the first may stand in a KeyPackage.
 const (
 	SourceKeyPackage LeafNodeSource = 1
 	SourceUpdate     LeafNodeSource = 2
@@ -83,7 +79,8 @@ func Parse(b []byte) (*KeyPackage, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
 	}
 	c, kp := codec{bytes: b}, &KeyPackage{}
-	switch kp.fields(&c); {
+	kp.fields(&c)
+	switch {
 	case c.failed:
 		return nil, ErrMalformed
 	case !c.bytes.Empty():
