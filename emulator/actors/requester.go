@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -52,21 +54,18 @@ func (r *Requester) Disconnect() { r.session.Load().Disconnect() }
 // subscriptions are open. Outcomes are believed if the key of the relay's NIP-11 document has signed them. The limit for KeyPackages
 // is 0: without one, a relay may take the subscription itself for a request.
 func (r *Requester) Listen(ctx context.Context, owners ...string) error {
-	session := r.session.Load()
-	if err := context.Cause(session.life); err != nil {
-		return err
-	}
 	said, err := ReadAnnouncement(ctx, r.url)
 	if err != nil {
 		return err
 	}
 	outcomes := nostr.Filter{Kinds: []int{said.Outcome}, Tags: nostr.TagMap{"p": {r.Pubkey}}}
-	if err := session.Subscribe(ctx, "outcomes", outcomes, func(raw string) { r.outcome(raw, said.Pubkey) }); err != nil {
+	told := func(raw string) { r.outcome(raw, said.Pubkey) }
+	if err := r.session.Load().Subscribe(ctx, "outcomes", outcomes, told); err != nil {
 		return err
 	}
-	return session.Subscribe(ctx, "keypackages", nostr.Filter{
+	return r.Subscribe(ctx, "keypackages", nostr.Filter{
 		Kinds: []int{keypackage.KindAddressableKeyPackage, keypackage.KindKeyPackage}, Authors: owners, LimitZero: true,
-	}, r.keyPackage)
+	})
 }
 
 // Subscribe opens a subscription of one's own making, on which KeyPackages are expected.
@@ -147,6 +146,29 @@ func (in *inbox) keyPackage(raw string) {
 	at := time.Now() // verifying takes a while
 	event, err := verifyKeyPackage(raw)
 	in.arrive(err, func() { in.keyPackages = append(in.keyPackages, KeyPackage{event, raw, at}) })
+}
+
+// verifyKeyPackage checks a kind-443 or kind-30443 event as a client does before it adds somebody to a group: id and
+// signature of the event, then the KeyPackage with its own signatures, which has to be the author's.
+func verifyKeyPackage(raw string) (*nostr.Event, error) {
+	event, err := keypackage.VerifyEvent(raw)
+	if err != nil {
+		return event, err
+	}
+	if event.Kind != keypackage.KindKeyPackage && event.Kind != keypackage.KindAddressableKeyPackage {
+		return event, fmt.Errorf("kind %d instead of a KeyPackage", event.Kind)
+	}
+	parsed, err := mls.ParseContent(event.Content)
+	if err == nil {
+		err = mls.Verify(parsed, event.PubKey)
+	}
+	if err != nil {
+		return event, fmt.Errorf("KeyPackage: %w", err)
+	}
+	if ref := event.Tags.Find("i"); ref != nil && ref[1] != hex.EncodeToString(parsed.Ref()) {
+		return event, errors.New("KeyPackage: the i tag is the reference of another KeyPackage")
+	}
+	return event, nil
 }
 
 // outcome takes a notice in, unless it is signed by somebody else than who speaks for the relay.

@@ -11,8 +11,6 @@ import (
 	"crypto/elliptic"
 	"crypto/hpke"
 	"crypto/rand"
-	_ "crypto/sha256" // makes crypto.SHA256 available
-	_ "crypto/sha512" // and crypto.SHA384, crypto.SHA512
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,23 +20,15 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
-// extensionMarmotGroupData is what every Marmot client lists among its capabilities.
-const extensionMarmotGroupData mls.ExtensionType = 0xf2ee
-
 // Options say what KeyPackage to make. Only Owner is required.
 type Options struct {
-	// Owner is the Nostr public key, 64 hex digits, that the credential carries as 32 bytes.
-	Owner string
-	// Ciphersuite is one that signs with Ed25519 or ECDSA: 1 (the default), 2, 3, 5 or 7.
-	Ciphersuite mls.Ciphersuite
-	// LastResort marks the package with extension 0x000a.
-	LastResort bool
-	// NotBefore is an hour ago by default, and NotAfter is mls.MaxLifetime later.
-	NotBefore, NotAfter time.Time
-	// Rand is the source of all keys, crypto/rand by default. The same bytes make the same package.
-	Rand io.Reader
-	// Edit, if set, changes the package before it is signed. For packages that are bad in a known way.
-	Edit func(*mls.KeyPackage)
+	Owner       string                // the Nostr public key, 64 hex digits, that the credential carries as 32 bytes
+	Ciphersuite mls.Ciphersuite       // one that signs with Ed25519 or ECDSA: 1 (the default), 2, 3, 5 or 7
+	LastResort  bool                  // mark the package with extension 0x000a
+	NotBefore   time.Time             // an hour ago by default
+	NotAfter    time.Time             // by default mls.MaxLifetime later
+	Rand        io.Reader             // of all keys, crypto/rand by default; the same bytes make the same package
+	Edit        func(*mls.KeyPackage) // changes the package before it is signed, to one that is bad in a known way; may be nil
 }
 
 // New makes one KeyPackage and returns its encoding, not framed. Safe for concurrent use, if Options.Rand is.
@@ -53,23 +43,20 @@ func New(o Options) ([]byte, error) {
 		return nil, fmt.Errorf("mlsgen: cannot make a KeyPackage of suite %v", o.Ciphersuite)
 	}
 	signatureKey, signer, errSigner := algorithms.newSigner(o.Rand)
-	initKey, _, errInit := algorithms.newKey(o.Rand)
-	encryptionKey, _, errEncryption := algorithms.newKey(o.Rand)
+	initKey, errInit := algorithms.newKey(o.Rand)
+	encryptionKey, errEncryption := algorithms.newKey(o.Rand)
 	if err := errors.Join(errSigner, errInit, errEncryption); err != nil {
 		return nil, fmt.Errorf("mlsgen: make keys: %w", err)
 	}
 	kp := &mls.KeyPackage{
-		Version:     mls.VersionMLS10,
-		Ciphersuite: o.Ciphersuite,
-		InitKey:     initKey,
+		Version: mls.VersionMLS10, Ciphersuite: o.Ciphersuite, InitKey: initKey.PublicKey().Bytes(),
 		LeafNode: mls.LeafNode{
-			EncryptionKey: encryptionKey,
-			SignatureKey:  signatureKey,
-			Credential:    mls.Credential{Type: mls.CredentialBasic, Data: identity},
+			EncryptionKey: encryptionKey.PublicKey().Bytes(), SignatureKey: signatureKey,
+			Credential: mls.Credential{Type: mls.CredentialBasic, Data: identity},
 			Capabilities: mls.Capabilities{ // those of a Marmot client
 				Versions:     []uint16{mls.VersionMLS10},
 				Ciphersuites: []mls.Ciphersuite{o.Ciphersuite},
-				Extensions:   []mls.ExtensionType{mls.ExtensionAppDataDictionary, mls.ExtensionLastResort, extensionMarmotGroupData},
+				Extensions:   []mls.ExtensionType{mls.ExtensionAppDataDictionary, mls.ExtensionLastResort, 0xf2ee}, // Marmot's group data
 				Credentials:  []mls.CredentialType{mls.CredentialBasic},
 			},
 			Source:   mls.SourceKeyPackage,
@@ -117,23 +104,22 @@ var suites = map[mls.Ciphersuite]algorithms{
 }
 
 // newKey derives a key from what it reads, because GenerateKey functions ignore the source that they are given.
-func (a algorithms) newKey(random io.Reader) (public, private []byte, err error) {
+func (a algorithms) newKey(random io.Reader) (hpke.PrivateKey, error) {
 	const enough = 66 // bytes, for any of the curves
 	seed := make([]byte, enough)
 	if _, err := io.ReadFull(random, seed); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	key, err := a.kem.DeriveKeyPair(seed)
+	return a.kem.DeriveKeyPair(seed)
+}
+
+// newSigner returns who signs without randomness: Ed25519, or ECDSA (RFC 6979) with a key of the same curve as the KEM's.
+func (a algorithms) newSigner(random io.Reader) (public []byte, signer crypto.Signer, err error) {
+	key, err := a.newKey(random)
 	if err != nil {
 		return nil, nil, err
 	}
-	private, err = key.Bytes()
-	return key.PublicKey().Bytes(), private, err
-}
-
-// newSigner returns who signs without randomness: Ed25519, or ECDSA by RFC 6979. The key is of the same curve as that of a KEM.
-func (a algorithms) newSigner(random io.Reader) (public []byte, signer crypto.Signer, err error) {
-	public, private, err := a.newKey(random)
+	private, err := key.Bytes()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,5 +128,5 @@ func (a algorithms) newSigner(random io.Reader) (public []byte, signer crypto.Si
 		return signer.Public().(ed25519.PublicKey), signer, nil
 	}
 	signer, err = ecdsa.ParseRawPrivateKey(a.curve, private)
-	return public, signer, err
+	return key.PublicKey().Bytes(), signer, err
 }

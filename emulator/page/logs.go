@@ -33,16 +33,15 @@ type line struct {
 	Durations map[string]float64 `json:"durations_ms"`
 }
 
-// maxRead bounds what is read of a log at a time; the rest follows with the next look. No line is nearly as long.
-const maxRead = 1 << 20
-
-// follow reads what has been added. A line that is not whole yet waits for the next time.
+// follow counts what has been added: what ended an invocation, or answered a request without one. What the framework prints is no
+// line of ours. A line that is not whole yet waits for the next time.
 func (f *function) follow() error {
 	file, err := os.Open(f.logFile)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	const maxRead = 1 << 20 // at a time; the rest follows with the next look, and no line is nearly as long
 	added, err := io.ReadAll(io.NewSectionReader(file, f.offset, maxRead))
 	if err != nil {
 		return err
@@ -50,20 +49,15 @@ func (f *function) follow() error {
 	whole := added[:bytes.LastIndexByte(added, '\n')+1]
 	f.offset += int64(len(whole))
 	for text := range bytes.Lines(whole) {
-		f.add(text)
+		var said line
+		if json.Unmarshal(text, &said) != nil || said.About != logging.AboutInvocation && said.About != logging.AboutRequest {
+			continue
+		}
+		f.Outcomes[said.Outcome]++
+		f.Last = &said
+		if said.Error != "" {
+			f.Trouble = &said
+		}
 	}
 	return nil
-}
-
-// add counts what ended an invocation, or answered a request without one. What the framework prints is no line of ours.
-func (f *function) add(text []byte) {
-	var said line
-	if json.Unmarshal(text, &said) != nil || said.About != logging.AboutInvocation && said.About != logging.AboutRequest {
-		return
-	}
-	f.Outcomes[said.Outcome]++
-	f.Last = &said
-	if said.Error != "" {
-		f.Trouble = &said
-	}
 }

@@ -14,20 +14,19 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// How much is published and asked for: enough to see what is left.
+// How much is published and asked for, enough to see what is left, and how many are gone.
 const (
-	published = 5
-	wanted    = 2
+	published  = 5
+	wanted     = 2
+	maxOffline = 8 // at a time
 )
-
-// maxOffline bounds who waits at a time.
-const maxOffline = 8
 
 // people is those whom the page plays: one Bob, and a new Alice for each request, because one who asks too often is limited.
 type people struct {
-	relay   string
-	bob     actors.Key
-	offline chan *actors.Requester
+	relay    string
+	bob      actors.Key
+	question actors.Question // to Bob
+	offline  chan *actors.Requester
 
 	mu    sync.Mutex
 	names map[string]string // by public key
@@ -35,7 +34,10 @@ type people struct {
 
 func newPeople(relay string) *people {
 	bob := actors.NewKey()
-	return &people{relay: relay, bob: bob, offline: make(chan *actors.Requester, maxOffline), names: map[string]string{bob.Pubkey: "Bob"}}
+	return &people{
+		relay: relay, bob: bob, question: actors.Question{Owners: []string{bob.Pubkey}, Min: wanted},
+		offline: make(chan *actors.Requester, maxOffline), names: map[string]string{bob.Pubkey: "Bob"},
+	}
 }
 
 // known returns who the page plays.
@@ -84,16 +86,12 @@ func (c *people) visit(
 	}
 }
 
-func (c *people) question() actors.Question {
-	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: wanted}
-}
-
 func (c *people) ask(ctx context.Context, alice *actors.Requester, name string) (string, error) {
 	if err := alice.Listen(ctx, c.bob.Pubkey); err != nil {
 		return "", err
 	}
 	asked := time.Now()
-	request, err := alice.Ask(ctx, c.question())
+	request, err := alice.Ask(ctx, c.question)
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +131,7 @@ func (c *people) leave(ctx context.Context, alice *actors.Requester, name string
 	if len(c.offline) == maxOffline {
 		return "", errors.New("enough of them are offline: let one come back first")
 	}
-	if _, err := alice.Ask(ctx, c.question()); err != nil {
+	if _, err := alice.Ask(ctx, c.question); err != nil {
 		return "", err
 	}
 	alice.Disconnect()

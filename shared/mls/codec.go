@@ -29,20 +29,15 @@ func (c *codec) take(n int) (taken []byte) {
 }
 
 func integer[T ~uint8 | ~uint16 | ~uint64](c *codec, v *T) {
-	size := bits.Len64(uint64(^T(0))) / 8
+	var widened [8]byte
+	field := widened[8-bits.Len64(uint64(^T(0)))/8:]
 	if c.writing {
-		whole := binary.BigEndian.AppendUint64(nil, uint64(*v))
-		c.bytes = append(c.bytes, whole[len(whole)-size:]...)
+		binary.BigEndian.PutUint64(widened[:], uint64(*v))
+		c.bytes = append(c.bytes, field...)
 		return
 	}
-	*v = T(bigEndian(c.take(size)))
-}
-
-func bigEndian(b []byte) (n uint64) {
-	for _, v := range b {
-		n = n<<8 | uint64(v)
-	}
-	return n
+	copy(field, c.take(len(field)))
+	*v = T(binary.BigEndian.Uint64(widened[:]))
 }
 
 // opaque goes over an opaque<V> of less than 2^30 bytes.
@@ -68,9 +63,8 @@ func list[E any](c *codec, elements *[]E, element func(*codec, *E)) {
 	}
 	c.opaque((*[]byte)(&inner.bytes))
 	for !c.writing && !inner.failed && !inner.bytes.Empty() {
-		var e E
-		element(&inner, &e)
-		*elements = append(*elements, e)
+		*elements = append(*elements, *new(E))
+		element(&inner, &(*elements)[len(*elements)-1])
 	}
 	c.failed = c.failed || inner.failed
 }
@@ -86,7 +80,10 @@ func (c *codec) readLength() int {
 	}
 	shortest := [...]int{1: 1 << 6, 3: 1 << 14} // by the bytes that follow the first
 	tail := c.take(1<<(first>>6) - 1)
-	length := int(first&0x3f)<<(8*len(tail)) | int(bigEndian(tail))
+	length := int(first & 0x3f)
+	for _, b := range tail {
+		length = length<<8 | int(b)
+	}
 	c.failed = c.failed || length < shortest[len(tail)]
 	return length
 }

@@ -13,16 +13,12 @@ type ExtensionType uint16
 
 // The extension types that matter here.
 const (
-	// ExtensionExternalSenders is the last of the default types, 1 to 5: capabilities need not list them, RFC 9420 section 7.2.
-	ExtensionExternalSenders ExtensionType = 0x0005
-	// ExtensionAppDataDictionary carries application components, draft-ietf-mls-extensions-09.
-	ExtensionAppDataDictionary ExtensionType = 0x0006
-	// ExtensionLastResort marks a last resort, draft-ietf-mls-extensions-03 to -05. OpenMLS writes it, and Marmot before 2026-06.
-	ExtensionLastResort ExtensionType = 0x000a
+	ExtensionExternalSenders   ExtensionType = 0x0005 // the last of the default types: capabilities need not list these, section 7.2
+	ExtensionAppDataDictionary ExtensionType = 0x0006 // application components, draft-ietf-mls-extensions-09
+	ExtensionLastResort        ExtensionType = 0x000a // in drafts -03 to -05; OpenMLS writes it, and Marmot before 2026-06
 )
 
-// componentLastResort took its place: an application component without data in the KeyPackage's dictionary,
-// draft-ietf-mls-extensions-09. Current Marmot writes it.
+// componentLastResort took its place: an application component without data, draft-ietf-mls-extensions-09. Current Marmot writes it.
 const componentLastResort = 0x0004
 
 // LastResort tells whether the owner marked the package as one of last resort, by extension or component among the package's own

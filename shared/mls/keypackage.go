@@ -71,9 +71,7 @@ const (
 
 // Parse reads one KeyPackage, which must take up all of b. It judges only the structure (Verify does the rest) but that
 // strictly: lengths have one encoding, no extension appears twice in a list, no key is empty, nothing follows the signature.
-// Whatever it accepts, Marshal gives back byte for byte. The result aliases b.
-//
-// The error is ErrTooLarge, ErrMalformed or ErrVersion.
+// Whatever it accepts, Marshal gives back byte for byte. The result aliases b. The error is ErrTooLarge, ErrMalformed or ErrVersion.
 func Parse(b []byte) (*KeyPackage, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
@@ -112,11 +110,9 @@ func (l *LeafNode) SignedContent() []byte { return labelled("LeafNodeTBS", encod
 
 // labelled is the SignContent of RFC 9420 section 5.1.2, and the RefHashInput of section 5.2.
 func labelled(label string, content []byte) []byte {
-	name := []byte("MLS 1.0 " + label)
-	return encode(func(c *codec) {
-		c.opaque(&name)
-		c.opaque(&content)
-	})
+	label = "MLS 1.0 " + label
+	b := append(appendLength(nil, len(label)), label...)
+	return append(appendLength(b, len(content)), content...)
 }
 
 func (kp *KeyPackage) fields(c *codec) {
