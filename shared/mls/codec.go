@@ -28,6 +28,7 @@ func (c *codec) take(n int) (taken []byte) {
 	return taken
 }
 
+// integer goes over a number of the size of its type.
 func integer[T ~uint8 | ~uint16 | ~uint64](c *codec, v *T) {
 	var widened [8]byte
 	field := widened[8-bits.Len64(uint64(^T(0)))/8:]

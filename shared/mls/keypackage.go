@@ -132,8 +132,16 @@ func (kp *KeyPackage) signed(c *codec) {
 func (l *LeafNode) signed(c *codec) {
 	c.key(&l.EncryptionKey)
 	c.key(&l.SignatureKey)
-	l.Credential.fields(c)
-	l.Capabilities.fields(c)
+	integer(c, &l.Credential.Type)
+	if l.Credential.Type != CredentialBasic && l.Credential.Type != CredentialX509 {
+		c.failed = true // only the type says where a credential ends
+	}
+	c.opaque(&l.Credential.Data)
+	list(c, &l.Capabilities.Versions, integer)
+	list(c, &l.Capabilities.Ciphersuites, integer)
+	list(c, &l.Capabilities.Extensions, integer)
+	list(c, &l.Capabilities.Proposals, integer)
+	list(c, &l.Capabilities.Credentials, integer)
 	integer(c, &l.Source)
 	switch l.Source {
 	case SourceKeyPackage:
@@ -146,19 +154,4 @@ func (l *LeafNode) signed(c *codec) {
 		c.failed = true
 	}
 	extensions(c, &l.Extensions)
-}
-
-// fields refuses a type that is not known, because only the type says where a credential ends.
-func (credential *Credential) fields(c *codec) {
-	integer(c, &credential.Type)
-	c.failed = c.failed || credential.Type != CredentialBasic && credential.Type != CredentialX509
-	c.opaque(&credential.Data)
-}
-
-func (listed *Capabilities) fields(c *codec) {
-	list(c, &listed.Versions, integer)
-	list(c, &listed.Ciphersuites, integer)
-	list(c, &listed.Extensions, integer)
-	list(c, &listed.Proposals, integer)
-	list(c, &listed.Credentials, integer)
 }

@@ -15,16 +15,14 @@ type Reason string
 // Error implements error.
 func (r Reason) Error() string { return "mls: " + string(r) }
 
-// What DecodeContent and Parse refuse.
 const (
+	// What DecodeContent and Parse refuse.
 	ErrEncoding  Reason = "encoding"  // the content is neither hex nor base64
 	ErrTooLarge  Reason = "too_large" // more than MaxSize bytes
 	ErrMalformed Reason = "malformed" // not the structure of a KeyPackage, or bytes left over
 	ErrVersion   Reason = "version"   // the structure of a KeyPackage, but not of mls10
-)
 
-// What Verify refuses.
-const (
+	// What Verify refuses.
 	ErrLeafNodeSource Reason = "leaf_node_source"     // the leaf was not made for a KeyPackage
 	ErrCredentialType Reason = "credential_type"      // not a BasicCredential
 	ErrIdentity       Reason = "identity"             // the credential names someone else
@@ -37,10 +35,8 @@ const (
 	ErrLeafSignature  Reason = "leaf_signature"       // the leaf's signature is wrong
 	ErrSignature      Reason = "package_signature"    // the package's signature is wrong
 	ErrUnverified     Reason = "signature_unverified" // all else is right, but the suite signs with Ed448
-)
 
-// What Lifetime.Current refuses.
-const (
+	// What Lifetime.Current refuses.
 	ErrNotBegun Reason = "lifetime_not_begun"
 	ErrExpired  Reason = "lifetime_expired"
 )
@@ -106,10 +102,7 @@ func (kp *KeyPackage) withinCapabilities() bool {
 const MaxLifetime = 7261200 * time.Second
 
 // Lifetime is when a leaf is valid, in Unix seconds, RFC 9420 section 7.2.
-type Lifetime struct {
-	NotBefore uint64
-	NotAfter  uint64
-}
+type Lifetime struct{ NotBefore, NotAfter uint64 }
 
 // Current returns nil, ErrNotBegun or ErrExpired. At NotAfter itself the lifetime has ended, because OpenMLS sees it so.
 func (l Lifetime) Current(now time.Time) error {
