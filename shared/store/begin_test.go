@@ -54,7 +54,7 @@ func TestTransactionsBeginWithTheirFirstRead(t *testing.T) {
 		*calls = nil
 		tx := s.begin()
 		c.do(tx)
-		if _, err := tx.commit(t.Context(), name); !errors.Is(err, c.err) || !slices.Equal(*calls, c.want) {
+		if err := tx.commit(t.Context(), name); !errors.Is(err, c.err) || !slices.Equal(*calls, c.want) {
 			t.Errorf("%s: %v, calls %q", name, err, *calls)
 		}
 	}
@@ -105,7 +105,7 @@ func TestConditionsHoldOverAnyConnection(t *testing.T) {
 		tx := s.begin()
 		tx.requireMissing(s.claims.Doc(name))
 		tx.create(s.claims.Doc("beside "+name), nothing)
-		if _, err := tx.commit(t.Context(), name); !errors.Is(err, want) {
+		if err := tx.commit(t.Context(), name); !errors.Is(err, want) {
 			t.Errorf("%s is to be missing: %v", name, err)
 		}
 	}

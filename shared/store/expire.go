@@ -19,26 +19,26 @@ var _ expiring.Store = (*Store)(nil)
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error] {
 	return func(yield func(keypackage.StoredDelivery, error) bool) {
-		var batch []keypackage.Delivery
+		var batch []keypackage.StoredDelivery
 		pass := func() bool {
-			found, err := s.withTombstones(ctx, batch, tombstones)
-			for _, one := range found {
+			if err := s.readTombstones(ctx, batch, tombstones); err != nil {
+				yield(keypackage.StoredDelivery{}, err)
+				return false
+			}
+			for _, one := range batch {
 				if !yield(one, nil) {
 					return false
 				}
 			}
 			batch = nil
-			if err != nil {
-				yield(keypackage.StoredDelivery{}, err)
-			}
-			return err == nil
+			return true
 		}
 		for one, err := range s.open(ctx, s.deliveries.Where("expires_at", "<=", before)) {
 			if err != nil {
 				if !yield(keypackage.StoredDelivery{}, err) {
 					return
 				}
-			} else if batch = append(batch, one); len(batch) == tombstonesAtOnce && !pass() {
+			} else if batch = append(batch, keypackage.StoredDelivery{Delivery: one}); len(batch) == tombstonesAtOnce && !pass() {
 				return
 			}
 		}
@@ -46,27 +46,20 @@ func (s *Store) Due(ctx context.Context, before time.Time, tombstones bool) iter
 	}
 }
 
-// withTombstones reads by id whether the packages of deliveries were deleted, if that is wanted.
-func (s *Store) withTombstones(
-	ctx context.Context, deliveries []keypackage.Delivery, wanted bool,
-) ([]keypackage.StoredDelivery, error) {
-	found := make([]keypackage.StoredDelivery, len(deliveries))
-	var refs []*firestore.DocumentRef
-	for i, d := range deliveries {
-		found[i].Delivery = d
-		refs = append(refs, s.tombstone(d.PackageID, d.Owner))
-	}
+// readTombstones notes whether the packages of deliveries were deleted, if that is wanted.
+func (s *Store) readTombstones(ctx context.Context, deliveries []keypackage.StoredDelivery, wanted bool) error {
 	if !wanted {
-		return found, nil
+		return nil
 	}
-	tombstones, err := s.get(ctx, refs)
-	if err != nil {
-		return nil, err
+	refs := make([]*firestore.DocumentRef, len(deliveries))
+	for i, d := range deliveries {
+		refs[i] = s.tombstone(d.PackageID, d.Owner)
 	}
-	for i := range found {
-		found[i].Tombstoned = tombstones[i].Exists()
+	snaps, err := s.get(ctx, refs...)
+	for i, snap := range snaps {
+		deliveries[i].Tombstoned = snap.Exists()
 	}
-	return found, nil
+	return err
 }
 
 // Waiting implements expiring.Store.
@@ -76,42 +69,33 @@ func (s *Store) Waiting(ctx context.Context, now time.Time) iter.Seq2[keypackage
 
 // open goes through those of the deliveries that have a shard: a delivery has one as long as it is open.
 func (s *Store) open(ctx context.Context, query firestore.Query) iter.Seq2[keypackage.Delivery, error] {
-	queries := inShards(query, "due_shard", 1, "expires_at")
-	return decoded(find(ctx, "read open deliveries by their end", queries...), readDelivery)
-}
-
-// readDelivery takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in
-// the same call.
-func readDelivery(snap *firestore.DocumentSnapshot) (keypackage.Delivery, error) {
-	d := keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
-	if err := decode(snap, &d); err != nil {
-		return d, err
-	}
-	if !d.Whole() {
-		return d, unreadable(snap, nil)
-	}
-	return d, nil
+	return find(ctx, "read open deliveries by their end", readDelivery, inShards(query, "due_shard", 1, "expires_at")...)
 }
 
 // Expire implements expiring.Store.
 func (s *Store) Expire(ctx context.Context, deliveries []*keypackage.Delivery) error {
-	entries, err := s.ledgerOfReturned(ctx, deliveries)
-	if err != nil {
-		return err
-	}
+	var returned []*keypackage.Delivery
+	var hashes []string
 	t := s.begin()
 	for _, d := range deliveries {
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 		if d.Reason == keypackage.ExpiredReturned {
-			s.returnToStock(t, d, entries[d.Hash])
+			returned, hashes = append(returned, d), append(hashes, d.Hash)
 		}
 	}
-	return t.run(ctx, "expire deliveries")
+	entries, err := s.get(ctx, docs(s.ledger, hashes)...)
+	if err != nil {
+		return err
+	}
+	for i, d := range returned {
+		s.returnToStock(t, d, entries[i])
+	}
+	return t.commit(ctx, "expire deliveries")
 }
 
 // returnToStock puts the package back in its old place. Set, not Create: the relay may have stored a re-broadcast of the
 // same event meanwhile. The ledger entry goes with it, but only the one that this delivery made.
-func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *firestore.DocumentSnapshot) {
+func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *snapshot) {
 	t.require(s.tombstone(d.PackageID, d.Owner), missing)
 	t.set(s.keyPackages.Doc(d.PackageID), d.Package)
 	if by, _ := entry.Data()["delivery_id"].(string); by == d.ID && ledgerUse(entry) == keypackage.UseOneTime {
@@ -119,19 +103,58 @@ func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *fir
 	}
 }
 
-func (s *Store) ledgerOfReturned(
-	ctx context.Context, deliveries []*keypackage.Delivery,
-) (map[string]*firestore.DocumentSnapshot, error) {
-	var refs []*firestore.DocumentRef
-	for _, d := range deliveries {
-		if d.Reason == keypackage.ExpiredReturned {
-			refs = append(refs, s.ledger.Doc(d.Hash))
-		}
+// Marked implements expiring.Store. Whatever stands in a document of the relay can be read as a request, if only as one that
+// is rejected.
+func (s *Store) Marked(ctx context.Context, before time.Time) iter.Seq2[keypackage.RequestDocument, error] {
+	received := s.requests.Where(keypackage.FieldReceivedAt, "<=", before)
+	return find(ctx, "read requests without an outcome", func(snap *snapshot) (keypackage.RequestDocument, error) {
+		doc := keypackage.ReadRequestDocument(snap.Ref.ID, snap.Data(), snap.CreateTime)
+		doc.Version = snap.UpdateTime
+		return doc, nil
+	}, inShards(received, keypackage.FieldOpen, 0, keypackage.FieldReceivedAt)...)
+}
+
+// Unmark implements expiring.Store.
+func (s *Store) Unmark(ctx context.Context, doc keypackage.RequestDocument, claimIDs []string) error {
+	t := s.begin()
+	for _, id := range claimIDs {
+		t.require(s.claims.Doc(id), missing)
 	}
-	snaps, err := s.get(ctx, refs)
-	entries := make(map[string]*firestore.DocumentSnapshot, len(snaps))
-	for _, snap := range snaps {
-		entries[snap.Ref.ID] = snap
+	t.update(s.requests.Doc(doc.ID), doc.Version, unmarked(doc.KeepUntil()))
+	return t.commit(ctx, "remove the mark of a request")
+}
+
+// unmarked is what is written when a request needs to be found no more.
+func unmarked(keepUntil time.Time) []firestore.Update {
+	return []firestore.Update{
+		{Path: keypackage.FieldOpen, Value: firestore.Delete}, {Path: keypackage.FieldKeepUntil, Value: keepUntil},
 	}
-	return entries, err
+}
+
+// PendingOwners implements expiring.Store.
+func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
+	return find(ctx, "read owners with notices", func(snap *snapshot) (keypackage.Owner, error) {
+		var owner keypackage.Owner
+		err := decode(snap, &owner)
+		owner.Pubkey, owner.Version = snap.Ref.ID, snap.UpdateTime
+		return owner, err
+	}, s.owners.Where("pending", "==", true))
+}
+
+// SaveSupplies implements expiring.Store.
+func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error {
+	owner.Pending = len(owner.DueNotices()) > 0
+	t := s.begin()
+	t.update(s.owners.Doc(owner.Pubkey), owner.Version, fields(owner, "supplies", "pending"))
+	return t.commit(ctx, "save the supplies of an owner")
+}
+
+// Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
+func (s *Store) Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error) {
+	var known keypackage.Owner
+	snap, err := s.one(ctx, s.owners.Doc(owner))
+	if err == nil {
+		err = decode(snap, &known)
+	}
+	return known.Supplies, err
 }

@@ -76,9 +76,7 @@ func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory,
 
 // deliveriesOf finds what the request has created by its name, because claims are removed before deliveries are, and what it
 // has joined by its claims.
-func (s *Store) deliveriesOf(
-	ctx context.Context, requestID string, answer keypackage.Answer,
-) ([]*firestore.DocumentSnapshot, error) {
+func (s *Store) deliveriesOf(ctx context.Context, requestID string, answer keypackage.Answer) ([]*snapshot, error) {
 	first, end := keypackage.DeliveryID(requestID, ""), requestID+"`" // the character behind the underscore
 	snaps, err := s.deliveries.Where(firestore.DocumentID, ">=", s.deliveries.Doc(first)).
 		Where(firestore.DocumentID, "<", s.deliveries.Doc(end)).Documents(ctx).GetAll()
@@ -87,21 +85,21 @@ func (s *Store) deliveriesOf(
 	}
 	var joined []string
 	for _, ref := range answer.Deliveries() {
-		if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == ref.ID }) {
+		if !slices.ContainsFunc(snaps, func(snap *snapshot) bool { return snap.Ref.ID == ref.ID }) {
 			joined = append(joined, ref.ID)
 		}
 	}
-	others, err := s.get(ctx, docs(s.deliveries, joined))
-	return append(snaps, slices.DeleteFunc(others, func(snap *firestore.DocumentSnapshot) bool { return !snap.Exists() })...), err
+	others, err := s.get(ctx, docs(s.deliveries, joined)...)
+	return append(snaps, slices.DeleteFunc(others, func(snap *snapshot) bool { return !snap.Exists() })...), err
 }
 
 // deliveryHistory reads the tombstone and the ledger entry of a delivery's package as well.
-func (s *Store) deliveryHistory(ctx context.Context, snap *firestore.DocumentSnapshot) (h DeliveryHistory, err error) {
+func (s *Store) deliveryHistory(ctx context.Context, snap *snapshot) (h DeliveryHistory, err error) {
 	if h.Delivery, err = readDelivery(snap); err != nil {
 		h.Delivery, h.Unreadable = keypackage.Delivery{ID: snap.Ref.ID, PackageID: keypackage.PackageOf(snap.Ref.ID)}, true
 		return h, nil
 	}
-	found, err := s.get(ctx, []*firestore.DocumentRef{s.tombstone(h.PackageID, h.Owner), s.ledger.Doc(h.Hash)})
+	found, err := s.get(ctx, s.tombstone(h.PackageID, h.Owner), s.ledger.Doc(h.Hash))
 	if err != nil {
 		return h, err
 	}

@@ -14,9 +14,14 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/api/iterator"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -29,7 +34,7 @@ import (
 type Store struct {
 	client      *firestore.Client
 	policy      keypackage.Policy
-	inspections *inspections
+	inspections inspections
 
 	keyPackages, requests, tombstones         *firestore.CollectionRef // the relay's
 	deliveries, claims, ledger, pairs, owners *firestore.CollectionRef // ours
@@ -38,7 +43,7 @@ type Store struct {
 // New returns a Store on the client's database.
 func New(client *firestore.Client, collections config.Collections, policy keypackage.Policy) *Store {
 	return &Store{
-		client: client, policy: policy, inspections: newInspections(),
+		client: client, policy: policy,
 		keyPackages: client.Collection(collections.KeyPackages), requests: client.Collection(collections.Requests),
 		tombstones: client.Collection(collections.Tombstones), deliveries: client.Collection(collections.Deliveries),
 		claims: client.Collection(collections.Claims), ledger: client.Collection(collections.Ledger),
@@ -46,8 +51,11 @@ func New(client *firestore.Client, collections config.Collections, policy keypac
 	}
 }
 
+// snapshot is a document as it was read, or that there is none.
+type snapshot = firestore.DocumentSnapshot
+
 // get reads documents by id, outside any transaction, and returns one snapshot for each, in order.
-func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*firestore.DocumentSnapshot, error) {
+func (s *Store) get(ctx context.Context, refs ...*firestore.DocumentRef) ([]*snapshot, error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -56,8 +64,8 @@ func (s *Store) get(ctx context.Context, refs []*firestore.DocumentRef) ([]*fire
 }
 
 // one reads one document.
-func (s *Store) one(ctx context.Context, ref *firestore.DocumentRef) (*firestore.DocumentSnapshot, error) {
-	snaps, err := s.get(ctx, []*firestore.DocumentRef{ref})
+func (s *Store) one(ctx context.Context, ref *firestore.DocumentRef) (*snapshot, error) {
+	snaps, err := s.get(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +78,81 @@ func docs(in *firestore.CollectionRef, ids []string) []*firestore.DocumentRef {
 		refs[i] = in.Doc(id)
 	}
 	return refs
+}
+
+// tombstone is the document that says that an author has deleted an event, or the versions of a slot.
+func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
+	return s.tombstones.Doc(keypackage.TombstoneID(id, author))
+}
+
+// results goes through what a query finds, and reads on as it is taken. An error is the last.
+func results(ctx context.Context, query firestore.Query) iter.Seq2[*snapshot, error] {
+	return func(yield func(*snapshot, error) bool) {
+		documents := query.Documents(ctx)
+		defer documents.Stop()
+		for {
+			snap, err := documents.Next()
+			if errors.Is(err, iterator.Done) || !yield(snap, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// find goes through the results of one query after another as read reads them. What it cannot read is keypackage.ErrUnreadable,
+// and not the last; any other error is.
+func find[T any](
+	ctx context.Context, doing string, read func(*snapshot) (T, error), queries ...firestore.Query,
+) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, query := range queries {
+			for snap, err := range results(ctx, query) {
+				if err != nil {
+					yield(*new(T), failed(doing, err))
+					return
+				}
+				if !yield(read(snap)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+const (
+	valuesAtOnce = 30 // in one query, as Firestore allows
+	shardsAtOnce = 22 // in one query: a third of them, so that all queries cost the same
+)
+
+// inShards returns queries that together cover all shards, which are numbered from first in the field: the oldest come
+// first within each, and another shard comes first each time. They need the composite index (field, by).
+func inShards(query firestore.Query, field string, first int, by string) (queries []firestore.Query) {
+	shards := make([]int, keypackage.Shards)
+	start := rand.IntN(keypackage.Shards)
+	for i := range shards {
+		shards[i] = first + (start+i)%keypackage.Shards
+	}
+	for some := range slices.Chunk(shards, shardsAtOnce) {
+		queries = append(queries, query.Where(field, "in", some).OrderBy(by, firestore.Asc))
+	}
+	return queries
+}
+
+// decode reads a document of ours; a missing one leaves the value alone.
+func decode(snap *snapshot, into any) error {
+	if !snap.Exists() {
+		return nil
+	}
+	if err := snap.DataTo(into); err != nil {
+		return unreadable(snap, err)
+	}
+	return nil
+}
+
+// unreadable is keypackage.ErrUnreadable about a document.
+func unreadable(snap *snapshot, cause error) error {
+	err := fmt.Errorf("%s/%s: %w", snap.Ref.Parent.ID, snap.Ref.ID, errors.Join(keypackage.ErrUnreadable, cause))
+	return fault.Retryable("document_unreadable", err)
 }
 
 // failed wraps an error of a read, or of anything else that cannot lose a race; nil stays nil.
@@ -91,14 +174,5 @@ func notCommitted(doing string, err error) error {
 
 // lostRace reports whether a condition of a write did not hold, or the transaction was aborted in favour of another.
 func lostRace(err error) bool {
-	switch status.Code(err) {
-	case codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound, codes.Aborted:
-		return true
-	}
-	return false
-}
-
-// tombstone is the document that says that an author has deleted an event, or the versions of a slot.
-func (s *Store) tombstone(id, author string) *firestore.DocumentRef {
-	return s.tombstones.Doc(keypackage.TombstoneID(id, author))
+	return slices.Contains([]codes.Code{codes.FailedPrecondition, codes.AlreadyExists, codes.NotFound, codes.Aborted}, status.Code(err))
 }

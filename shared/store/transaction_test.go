@@ -67,7 +67,7 @@ var nothing = map[string]any{}
 func (s *Store) race(
 	t *testing.T, relied *firestore.DocumentRef, exists bool, meanwhile func(*transaction, *firestore.DocumentRef),
 ) {
-	var otherAt time.Time
+	var at, otherAt time.Time
 	var otherErr error
 	var other sync.WaitGroup
 	tx := s.begin()
@@ -77,7 +77,8 @@ func (s *Store) race(
 		_, _ = s.claims.Doc("a moment for the other").Get(t.Context())
 		return snap.Exists() == exists
 	})
-	at, err := tx.commit(t.Context(), "test")
+	tx.versions = append(tx.versions, &at)
+	err := tx.commit(t.Context(), "test")
 	other.Wait()
 	for _, err := range []error{err, otherErr} {
 		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
@@ -91,10 +92,11 @@ func (s *Store) race(
 
 func (s *Store) write(
 	t *testing.T, ref *firestore.DocumentRef, write func(*transaction, *firestore.DocumentRef),
-) (time.Time, error) {
+) (at time.Time, err error) {
 	tx := s.begin()
+	tx.versions = append(tx.versions, &at)
 	write(tx, ref)
-	return tx.commit(t.Context(), "test")
+	return at, tx.commit(t.Context(), "test")
 }
 
 // Two transactions that each write what the other relies on: they do not both succeed.
@@ -114,8 +116,7 @@ func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
 				tx := s.begin()
 				relyOn[i](tx, docs[0])
 				tx.create(docs[1], map[string]any{"by": "us"})
-				_, err := tx.commit(t.Context(), "test")
-				errs <- err
+				errs <- tx.commit(t.Context(), "test")
 			}()
 		}
 		one, other := <-errs, <-errs
