@@ -25,7 +25,7 @@ func init() {
 	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build, config.RelayDeliveryURL))
 }
 
-func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
+func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 	deliverer, err := assembly.Deliverer(context.Background(), cfg)
 	if err != nil {
 		return nil, err

@@ -21,8 +21,7 @@ type DeliveryRequest struct {
 	RequestEventID  string `json:"request_event_id"` // id of the kind-447 event, hex
 	RequesterPubkey string `json:"requester_pubkey"` // only sessions authenticated as this key see anything, hex
 
-	// ExpiresAt is the moment, in Unix seconds, at which the relay drops every delivery of this request that it has not
-	// begun to write.
+	// ExpiresAt is the moment, in Unix seconds, at which the relay drops every delivery of this request that it has not begun to write.
 	ExpiresAt int64 `json:"expires_at"`
 
 	Outcome    Outcome    `json:"outcome,omitzero"` // without rows there is nothing to tell

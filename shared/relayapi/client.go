@@ -93,8 +93,7 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 // maxResponseBytes is far above one result for each delivery that fits into [MaxRequestBytes].
 const maxResponseBytes = 4 << 20
 
-// Push implements delivering.Relay. It never retries. A push that is larger than every relay must accept is too large
-// before it is sent.
+// Push implements delivering.Relay. It never retries. A push that is larger than every relay must accept is too large before it is sent.
 func (c *Client) Push(ctx context.Context, push delivering.Push) delivering.Results {
 	body, err := encode(push)
 	if err != nil {
@@ -207,8 +206,7 @@ func read(response *http.Response, asked []*keypackage.Delivery) delivering.Resu
 	return failed(keypackage.ResultUnclear, err)
 }
 
-// reliable keeps the answers that can be relied on: to a delivery that was asked for, with a status of the contract, and
-// given once.
+// reliable keeps the answers that can be relied on: to a delivery that was asked for, with a status of the contract, and given once.
 func reliable(results []Result, asked []*keypackage.Delivery) map[string]keypackage.PushResult {
 	given := make(map[string][]Status, len(results))
 	for _, r := range results {

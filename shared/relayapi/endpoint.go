@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	// answerWithin is what a push may take, of the 5 s that a relay promises. What is not written by then is dropped or
-	// unknown.
+	// answerWithin is what a push may take, of the 5 s that a relay promises. What is not written by then is dropped or unknown.
 	answerWithin = 4 * time.Second
 	// readTimeout bounds the receipt of a request. It is a second at most that the rest of the answer takes.
 	readTimeout = 3 * time.Second

@@ -103,8 +103,7 @@ func (s *Store) returnToStock(t *transaction, d *keypackage.Delivery, entry *sna
 	}
 }
 
-// Marked implements expiring.Store. Whatever stands in a document of the relay can be read as a request, if only as one that
-// is rejected.
+// Marked implements expiring.Store. Whatever stands in a document of the relay can be read as a request, if only as one that is rejected.
 func (s *Store) Marked(ctx context.Context, before time.Time) iter.Seq2[keypackage.RequestDocument, error] {
 	received := s.requests.Where(keypackage.FieldReceivedAt, "<=", before)
 	return find(ctx, "read requests without an outcome", func(snap *snapshot) (keypackage.RequestDocument, error) {

@@ -160,9 +160,8 @@ const inspectionsKept = 4096
 // inspections remembers what verified documents of the stock say. Verifying one costs three signatures, 0.7 ms, and each
 // claim verifies the oldest one and one that remains, which the next claim meets again.
 //
-// The key is the document's id and its update time, under which Firestore has one content only; the transaction relies on
-// just the same. What is remembered depends on nothing else, and on no clock; the document itself is not kept. It is safe
-// for concurrent use.
+// The key is the document's id and its update time, under which Firestore has one content only; the transaction relies on just the same.
+// What is remembered depends on nothing else, and on no clock; the document itself is not kept. It is safe for concurrent use.
 type inspections struct {
 	mu            sync.Mutex
 	recent, older map[inspected]keypackage.Package

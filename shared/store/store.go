@@ -1,11 +1,10 @@
 // Package store keeps everything in Firestore. It is the only package that knows Firestore.
 //
-// One rule governs all its transactions: a document that is written is read before and written under the condition that
-// it has not changed (its update time, or that it does not exist); a document that is only relied on is read by id inside
-// the transaction, or must not exist, which is a condition as well. Reading inside what is also written makes
-// concurrent writers wait for each other's locks until one of them is aborted, which took the Firestore emulator from 400
-// claims a second to 2; conditions make the loser fail at once. Queries stay outside, because a query in a transaction
-// locks more than the documents it finds.
+// One rule governs all its transactions: a document that is written is read before and written under the condition that it has not
+// changed (its update time, or that it does not exist); a document that is only relied on is read by id inside the transaction, or must
+// not exist, which is a condition as well. Reading inside what is also written makes concurrent writers wait for each other's locks until
+// one of them is aborted, which took the Firestore emulator from 400 claims a second to 2; conditions make the loser fail at once.
+// Queries stay outside, because a query in a transaction locks more than the documents it finds.
 //
 // Nothing here decides anything: packages claiming, delivering and expiring do, and this one says whether what they
 // relied on still holds. A lost race is keypackage.ErrConflict, which only a commit returns; every other failure is a

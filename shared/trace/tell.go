@@ -94,8 +94,7 @@ func tellWhole(h store.History, now time.Time) string {
 		"does not write the mark and the trigger was lost; the requester has to ask anew."
 }
 
-// claimedWithin is when a request has a claim, even if its trigger was lost: marks are looked for when they are 30 s old, once
-// a minute.
+// claimedWithin is when a request has a claim, even if its trigger was lost: marks are looked for when they are 30 s old, once a minute.
 const claimedWithin = 2 * time.Minute
 
 func tellDismissal(d *keypackage.Dismissal) string {
