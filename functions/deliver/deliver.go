@@ -1,5 +1,4 @@
-// Package deliver is the function DeliverKeyPackages: it receives the messages of the delivery topic, as pushes of a
-// subscription or as CloudEvents.
+// Package deliver is the function DeliverKeyPackages: it takes the messages of the delivery topic, as pushes or as CloudEvents.
 package deliver
 
 import (

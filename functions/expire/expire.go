@@ -1,5 +1,4 @@
-// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It answers with a report. It
-// reads no body, so that there is none to limit.
+// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It reads no body, and answers with a report.
 package expire
 
 import (

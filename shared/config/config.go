@@ -1,8 +1,7 @@
 // Package config reads the settings of the functions from environment variables into one struct.
 //
-// All faults are reported together. A variable that is set to the empty string counts as absent, because deployment
-// tools cannot always leave one out. The emulator variables FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are not
-// settings: the Google clients read them by themselves.
+// All faults are reported together. A variable that is set to the empty string counts as absent: deployment tools cannot always leave one
+// out. FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are no settings: the Google clients read them by themselves.
 package config
 
 import (
@@ -14,8 +13,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Names of variables: those that a deployment cannot do without, for [Load]'s required argument, and those that depend on what else is
-// deployed, or on the local suite.
+// Names of variables that some deployments cannot do without, for [Load]'s required argument, or that depend on what else is deployed.
 const (
 	Project          = "GOOGLE_CLOUD_PROJECT"
 	RelayDeliveryURL = "RELAY_DELIVERY_URL" // of DeliverKeyPackages

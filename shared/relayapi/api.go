@@ -34,8 +34,7 @@ type Delivery struct {
 	KeyPackageEventID string `json:"keypackage_event_id"`
 	OwnerPubkey       string `json:"owner_pubkey"`
 
-	// Event is the signed event as a JSON string, written verbatim into the websocket frame. Empty means that only the
-	// relay has it, under KeyPackageEventID.
+	// Event is the signed event as a JSON string, written verbatim into the frame; empty: the relay has it, under KeyPackageEventID.
 	Event string `json:"event,omitempty"`
 }
 

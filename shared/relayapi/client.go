@@ -32,9 +32,8 @@ type Client struct {
 	http     *http.Client
 }
 
-// New returns a client for the delivery endpoint at rawURL, which must be a valid setting. Each push carries a Google ID
-// token for audience; an empty audience means no token, which only a loopback host may be addressed without. New does no
-// I/O, and its errors do not name the address.
+// New returns a client for the delivery endpoint at rawURL, a valid setting. Each push carries a Google ID token for audience; without
+// one only a loopback host may be addressed. New does no I/O, and its errors do not name the address.
 func New(rawURL, audience string) (*Client, error) {
 	if err := config.CheckRelayURL(rawURL); err != nil {
 		return nil, errors.New("relay endpoint " + err.Error())
@@ -49,9 +48,9 @@ func New(rawURL, audience string) (*Client, error) {
 	return c, nil
 }
 
-// httpClient follows no redirect: a relay that moved must be configured, and the token is for its origin only. It speaks
-// HTTP/1.1, because whether a failed request may have been written (see [Client.Push]) rests on that transport's rules for
-// retries. It has no time limit of its own: the context of a push ends before its lease does.
+// httpClient follows no redirect: a relay that moved must be configured, and the token is for its origin only. It speaks HTTP/1.1,
+// because whether a failed request may have been written (see [Client.Push]) rests on that transport's rules for retries. It has no
+// time limit of its own: the context of a push ends before its lease does.
 func httpClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = transport.MaxIdleConns // there is one host
@@ -63,8 +62,7 @@ func httpClient() *http.Client {
 	}
 }
 
-// tokens hands out ID tokens for one audience. The credentials are found on first use, because looking for them may ask
-// the metadata server, and then cache the token until shortly before it expires.
+// tokens hands out ID tokens for one audience. The credentials are found on first use, which may ask the metadata server; they cache it.
 type tokens struct {
 	audience string
 
@@ -151,8 +149,7 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 	return request, nil
 }
 
-// withoutURL returns what went wrong at an address without the address: operators put secrets into paths, too, and a log
-// is read by more people than a setting.
+// withoutURL leaves out the address where something went wrong: operators put secrets into paths, too, and many people read a log.
 func withoutURL(err error) error {
 	if at, ok := errors.AsType[*url.Error](err); ok {
 		return at.Err
@@ -160,9 +157,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// traceBegin sets begun as soon as the request has a connection, which is before its first byte can be written. The
-// transport asks for a second connection only if it wrote nothing to the first (a POST without Idempotency-Key is not
-// replayed otherwise), so asking means a fresh start.
+// traceBegin sets begun as soon as the request has a connection, before its first byte. The transport asks for a second one only if it
+// wrote nothing to the first (a POST without Idempotency-Key is not replayed otherwise), so asking means a fresh start.
 func traceBegin(ctx context.Context, begun *atomic.Bool) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { begun.Store(false) },
@@ -170,8 +166,7 @@ func traceBegin(ctx context.Context, begun *atomic.Bool) context.Context {
 	})
 }
 
-// ofStatus says what every HTTP status means for the whole push, except 200, whose body decides. openapi.yaml has the
-// same table for those who write relays.
+// ofStatus says what an HTTP status means for the whole push, except 200, whose body decides. openapi.yaml has the same table.
 func ofStatus(code int) keypackage.PushResult {
 	switch code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooEarly, http.StatusTooManyRequests:

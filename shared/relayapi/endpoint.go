@@ -27,8 +27,7 @@ const (
 	maxPushes = 16
 )
 
-// Endpoint is the relay's side of the delivery endpoint: it takes pushes in and makes them to sessions of this process. It is
-// safe for concurrent use.
+// Endpoint is the relay's side: it takes pushes in and makes them to sessions of this process. It is safe for concurrent use.
 type Endpoint struct {
 	guard    *Guard
 	sessions delivering.Relay
@@ -122,8 +121,8 @@ type Caller struct {
 // keysTimeout bounds one request for the issuer's keys.
 const keysTimeout = 3 * time.Second
 
-// Guard admits requests whose ID token was issued for us, to the caller, by the issuer, and has not expired. Whatever it
-// cannot check, it refuses. It is safe for concurrent use.
+// Guard admits requests whose ID token was issued for us, to the caller, by the issuer, and has not expired. Whatever it cannot check,
+// it refuses. It is safe for concurrent use.
 type Guard struct {
 	tokens *oidc.IDTokenVerifier
 	email  string

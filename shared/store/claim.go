@@ -93,8 +93,7 @@ func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	return t.commit(ctx, "claim")
 }
 
-// commitClaims creates the claims of the units, and writes what they make of the owner and the requesters. The dismissal of the
-// whole request must not exist: whichever is first stands.
+// commitClaims writes the units' answers. The dismissal of the whole request must not exist: whichever is first stands.
 func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 	for _, claim := range plan.Claims {
 		if dismissal := s.claims.Doc(keypackage.DismissalID(claim.RequestID)); len(claim.Owners) > 1 { // claimed at the same moment
@@ -129,8 +128,8 @@ func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// commitHandouts takes one-time packages out of stock and leaves reserves in it. The ledger entry of a first use is
-// created, which fails if the same bytes were handed out meanwhile from another document.
+// commitHandouts takes one-time packages out of stock and leaves reserves in it. The ledger entry of a first use is created, which
+// fails if the same bytes were handed out meanwhile from another document.
 func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	for _, h := range plan.Consumed {
 		t.requireMissing(s.tombstone(h.Candidate.ID, h.Candidate.Owner))
@@ -152,8 +151,7 @@ func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was already looked at,
-// in one of its events.
+// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was looked at, in one of its events.
 func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
 	for _, c := range plan.Remaining {
 		if !slices.ContainsFunc(plan.Reserves, func(h claiming.Handout) bool { return h.Ledger.Hash == c.Hash }) {
@@ -169,9 +167,8 @@ func (s *Store) requireStock(t *transaction, c *keypackage.Candidate) {
 	t.require(s.ledger.Doc(c.Hash), used(c.Use))
 }
 
-// commitCleaning removes documents that are of no use and flags those that do not verify. The reason for a removal is
-// read again: the update time alone would not show that a return has put the package back with the same content, since a
-// write that changes nothing keeps it.
+// commitCleaning removes what is of no use and flags what does not verify. The reason for a removal is read again: the update time
+// would not show that a return has put the package back with the same content, since a write that changes nothing keeps it.
 func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 	for _, c := range plan.Removed {
 		switch {

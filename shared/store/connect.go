@@ -20,10 +20,8 @@ func Connect(ctx context.Context, project, database string) (*firestore.Client, 
 	return firestore.NewClientWithDatabase(ctx, project, database, options...)
 }
 
-// DialOptions are what a connection needs for transactions to be fast: they begin with their first read, and lose at once. A
-// Store works without, and the client library leaves them out when it finds an emulator by the environment.
-//
-// The alternative, the generated client of package apiv1, has both; but it can not encode a document.
+// DialOptions are what a connection needs for transactions to be fast: they begin with their first read, and lose at once. A Store works
+// without. The alternative, the generated client of package apiv1, has both; but it cannot encode a document.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(loseAtOnce, beginLate),
@@ -32,9 +30,8 @@ func DialOptions() []grpc.DialOption {
 }
 
 // loseAtOnce tells a lost race as soon as it is lost. Firestore answers most of them with ABORTED, which
-// [firestore.Client.RunTransaction] takes for an order to run the function again: it first sleeps up to a second, even if
-// no attempt is left. Whoever lost has to read and decide anew, and knows better how long to wait. FAILED_PRECONDITION,
-// Firestore's other word for the same, it hands on.
+// [firestore.Client.RunTransaction] takes for an order to run the function again: it first sleeps up to a second, even if no attempt is
+// left. Whoever lost has to decide anew, and knows better how long to wait. FAILED_PRECONDITION, the other word for it, it hands on.
 func loseAtOnce(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
@@ -50,9 +47,8 @@ func loseAtOnce(
 // of its own to begin, which is a round trip in every claim and push. So its call is answered here, and what follows of
 // the same transaction, which its context shows, is told the real name.
 //
-// What must not exist is not read, either. It is deleted under the condition that it does not exist, which changes nothing and
-// costs a third. Firestore's description of the API has that condition for every write (Write.current_document: "The write
-// will fail if this is set and not met by the target document", Precondition.exists: "When set to false, the target document
+// What must not exist is not read, either. It is deleted under the condition that it does not exist, which changes nothing and costs a
+// third. The API has that condition for every write (Write.current_document, Precondition.exists: "When set to false, the target document
 // must not exist"); its client library for Node offers it for deletes, the one for Go does not.
 
 // late is a transaction of the client library that begins with its first read. Its calls come one after another.
@@ -138,8 +134,8 @@ func (b *beginning) SendMsg(msg any) error {
 	return b.ClientStream.SendMsg(msg)
 }
 
-// RecvMsg implements grpc.ClientStream. The first answer names the transaction; it may hold nothing else, which the client
-// library would not understand.
+// RecvMsg implements grpc.ClientStream. The first answer names the transaction; the client library would not understand one that
+// holds nothing else.
 func (b *beginning) RecvMsg(msg any) error {
 	for {
 		err := b.ClientStream.RecvMsg(msg)

@@ -34,8 +34,7 @@ type DeliveryHistory struct {
 	Ledger     *keypackage.Ledger // of the package's bytes; nil if they count as never handed out
 }
 
-// History reads all that is stored about a request. It makes no transaction: what changes meanwhile may be read half before
-// and half after.
+// History reads all that is stored about a request. Without a transaction: what changes meanwhile may be read half before.
 func (s *Store) History(ctx context.Context, requestID string) (h History, err error) {
 	if h.Request, err = s.requestHistory(ctx, requestID); err != nil {
 		return h, err
@@ -74,8 +73,7 @@ func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory,
 	return &request, nil
 }
 
-// deliveriesOf finds what the request has created by its name, because claims are removed before deliveries are, and what it
-// has joined by its claims.
+// deliveriesOf finds what the request has created by its name, because claims are removed first, and what it has joined by its claims.
 func (s *Store) deliveriesOf(ctx context.Context, requestID string, answer keypackage.Answer) ([]*snapshot, error) {
 	first, end := keypackage.DeliveryID(requestID, ""), requestID+"`" // the character behind the underscore
 	snaps, err := s.deliveries.Where(firestore.DocumentID, ">=", s.deliveries.Doc(first)).

@@ -14,11 +14,6 @@ import (
 
 var _ publishing.Store = (*Store)(nil)
 
-// CountStock implements publishing.Store. It costs one read.
-func (s *Store) CountStock(ctx context.Context, owner string, limit int) (int, error) {
-	return s.CountSuite(ctx, owner, "", limit)
-}
-
 // Published implements publishing.Store.
 func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot string) (publishing.Published, error) {
 	snaps, err := s.get(ctx, s.keyPackages.Doc(p.ID), s.tombstone(p.ID, p.Owner), s.ledger.Doc(p.Hash))
@@ -56,8 +51,8 @@ func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Publis
 	return known, nil
 }
 
-// Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this
-// one: claims take the newest, and the next version removes both.
+// Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this one: claims
+// take the newest, and the next version removes both.
 func (s *Store) Stock(
 	ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger,
 ) error {
@@ -78,8 +73,7 @@ func (s *Store) Stock(
 	return t.commit(ctx, "publish a KeyPackage")
 }
 
-// Expose implements publishing.Store. A claim that hands the KeyPackage out at the same moment creates the same entry: one of the
-// two comes too late, and looks again.
+// Expose implements publishing.Store. A claim at the same moment creates the same entry: one comes too late, and looks again.
 func (s *Store) Expose(ctx context.Context, entry keypackage.Ledger) error {
 	t := s.begin()
 	s.expose(t, entry)
@@ -118,8 +112,7 @@ func (s *Store) Deletable(ctx context.Context, author string, ids, slots []strin
 	return met, nil
 }
 
-// tombstone is the document of a deletion, for people and for the TTL policy: readers look at its existence only. That of a slot
-// says in created_at up to when versions are deleted.
+// tombstone is the document of a deletion. Readers look at its existence only, and at created_at of a slot's: what is deleted until then.
 type tombstone struct {
 	Name      string    `firestore:"event_id"` // or the slot's id
 	Owner     string    `firestore:"owner_pubkey"`
@@ -166,8 +159,7 @@ func (s *Store) StockedBy(ctx context.Context, owner string, limit int) ([]strin
 	return s.events(ctx, s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Limit(limit))
 }
 
-// Addressable implements publishing.Store. Only addressable KeyPackages have a slot, so only they cost a read; the query needs
-// the composite index (owner_pubkey, slot).
+// Addressable implements publishing.Store. Only what has a slot costs a read; it needs the composite index (owner_pubkey, slot).
 func (s *Store) Addressable(ctx context.Context, owners []string, limit int) ([]string, error) {
 	var events []string
 	for some := range slices.Chunk(owners, valuesAtOnce) {

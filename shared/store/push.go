@@ -12,8 +12,7 @@ import (
 
 var _ delivering.Store = (*Store)(nil)
 
-// Announced implements delivering.Store. It costs one round trip, and no query. The claim of a request for one owner stands on
-// its deliveries as well.
+// Announced implements delivering.Store, without a query. The claim of a request for one owner stands on its deliveries as well.
 func (s *Store) Announced(ctx context.Context, a keypackage.Announcement) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	named := a.Deliveries()
@@ -72,8 +71,7 @@ func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (
 	return found, err
 }
 
-// readStored reads those deliveries that exist. What cannot be read is left out, as what does not exist is: the scheduled function
-// meets it as well, and says so.
+// readStored leaves out what does not exist and what cannot be read: the scheduled function meets it as well, and says so.
 func readStored(snaps []*snapshot) (found []keypackage.StoredDelivery) {
 	for _, snap := range snaps {
 		if d, err := readDelivery(snap); err == nil {
@@ -83,8 +81,7 @@ func readStored(snaps []*snapshot) (found []keypackage.StoredDelivery) {
 	return found
 }
 
-// readDelivery takes for unreadable also what is not whole, and would fail whatever is done about it, and what else is done in
-// the same call.
+// readDelivery takes for unreadable also what is not whole: it would fail whatever is done about it, and what else is done with it.
 func readDelivery(snap *snapshot) (keypackage.Delivery, error) {
 	d := keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
 	if err := decode(snap, &d); err != nil {

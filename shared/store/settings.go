@@ -35,8 +35,7 @@ func (s *Store) ClearMode(ctx context.Context) error {
 	return failed("clear the mode", err)
 }
 
-// SecretKey returns the key by which gateways sign what they tell. If there is none yet it becomes the given one: whoever comes
-// first has made the key of all.
+// SecretKey returns the key by which gateways sign what they tell, which is the one that the first of them has made.
 func (s *Store) SecretKey(ctx context.Context, made string) (string, error) {
 	t := s.begin()
 	t.create(s.claims.Doc(secretDocument), map[string]any{"secret_key": made})

@@ -39,7 +39,7 @@ func (s *Store) ReadStock(ctx context.Context, owner string, page claiming.Page)
 	return portion, nil
 }
 
-// CountSuite implements claiming.Store. Firestore charges one read for up to 1,000 documents.
+// CountSuite implements claiming.Store and publishing.Store. Firestore charges one read for up to 1,000 documents.
 func (s *Store) CountSuite(ctx context.Context, owner, suite string, limit int) (int, error) {
 	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner)
 	if suite != "" {
@@ -124,8 +124,7 @@ func (s *Store) LookUp(ctx context.Context, candidates []*keypackage.Candidate) 
 // holdingPage is how many documents of a stock are read at a time.
 const holdingPage = 300
 
-// Holdings sums up what an owner has in stock and what was handed out of it. It reads the owner's whole stock and ledger,
-// one document each: for people who ask now and then, not for requests.
+// Holdings sums up an owner's whole stock and ledger, one read for each document: for people who ask now and then, not for requests.
 func (s *Store) Holdings(ctx context.Context, owner string, now time.Time) ([]keypackage.Holding, error) {
 	var stock []*keypackage.Candidate
 	page := claiming.Page{Documents: holdingPage, Bytes: math.MaxInt}
@@ -157,11 +156,11 @@ func (s *Store) Holdings(ctx context.Context, owner string, now time.Time) ([]ke
 // inspectionsKept bounds what is remembered: twice as many packages, each some hundred bytes.
 const inspectionsKept = 4096
 
-// inspections remembers what verified documents of the stock say. Verifying one costs three signatures, 0.7 ms, and each
-// claim verifies the oldest one and one that remains, which the next claim meets again.
+// inspections remembers what verified documents of the stock say. Verifying one costs three signatures, 0.7 ms, and each claim verifies
+// the oldest one and one that remains, which the next claim meets again. It is safe for concurrent use.
 //
 // The key is the document's id and its update time, under which Firestore has one content only; the transaction relies on just the same.
-// What is remembered depends on nothing else, and on no clock; the document itself is not kept. It is safe for concurrent use.
+// What is remembered depends on nothing else, and on no clock; the document itself is not kept.
 type inspections struct {
 	mu            sync.Mutex
 	recent, older map[inspected]keypackage.Package

@@ -6,9 +6,8 @@
 // one of them is aborted, which took the Firestore emulator from 400 claims a second to 2; conditions make the loser fail at once.
 // Queries stay outside, because a query in a transaction locks more than the documents it finds.
 //
-// Nothing here decides anything: packages claiming, delivering and expiring do, and this one says whether what they
-// relied on still holds. A lost race is keypackage.ErrConflict, which only a commit returns; every other failure is a
-// retryable fault that keeps its cause.
+// Nothing here decides anything: the use cases do, and this package says whether what they relied on still holds. A lost race is
+// keypackage.ErrConflict, which only a commit returns; every other failure is a retryable fault that keeps its cause.
 package store
 
 import (
@@ -98,8 +97,7 @@ func results(ctx context.Context, query firestore.Query) iter.Seq2[*snapshot, er
 	}
 }
 
-// find goes through the results of one query after another as read reads them. What it cannot read is keypackage.ErrUnreadable,
-// and not the last; any other error is.
+// find reads what the queries find, one after another. What read cannot read is keypackage.ErrUnreadable; another error is the last.
 func find[T any](
 	ctx context.Context, doing string, read func(*snapshot) (T, error), queries ...firestore.Query,
 ) iter.Seq2[T, error] {
@@ -162,8 +160,7 @@ func failed(doing string, err error) error {
 	return fault.Retryable("firestore", fmt.Errorf("%s: %w", doing, err))
 }
 
-// notCommitted wraps the error of a commit, which alone can lose a race. Of a lost race only the code is told: its text
-// names a document, and nothing else.
+// notCommitted wraps the error of a commit, which alone can lose a race. Of that only the code is told: the text names a document.
 func notCommitted(doing string, err error) error {
 	if lostRace(err) {
 		return fmt.Errorf("%s: %w (%s)", doing, keypackage.ErrConflict, status.Code(err))

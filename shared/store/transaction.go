@@ -75,8 +75,7 @@ func (t *transaction) createOrUpdate(ref *firestore.DocumentRef, version time.Ti
 	}
 }
 
-// fields are updates of the named fields of one of our documents, or of all, to what creating it would write: what may be left
-// out is removed.
+// fields are updates of named fields of one of our documents, or of all, to what creating it would write; what is left out is removed.
 func fields(document any, names ...string) (updates []firestore.Update) {
 	for field, value := range reflect.Indirect(reflect.ValueOf(document)).Fields() {
 		name, option, _ := strings.Cut(field.Tag.Get("firestore"), ",")
@@ -96,8 +95,8 @@ func fields(document any, names ...string) (updates []firestore.Update) {
 }
 
 // commit runs the transaction once. A lost race is keypackage.ErrConflict, and nothing is written; after any other error it may have
-// been written all the same. It is not repeated here: whoever decided must decide anew. A race may also be lost against itself,
-// when the client library has repeated a commit because the answer was lost; whoever reads again finds it written.
+// been written all the same. Whoever decided must decide anew. A race may also be lost against itself, when the client library has
+// repeated a commit because the answer was lost; whoever reads again finds it written.
 func (t *transaction) commit(ctx context.Context, doing string) error {
 	var ready bool
 	var response firestore.CommitResponse
@@ -108,7 +107,12 @@ func (t *transaction) commit(ctx context.Context, doing string) error {
 				t.require(ref, missing)
 			}
 		}
-		err := t.prepare(tx)
+		err := t.check(tx)
+		for _, write := range t.writes {
+			if err == nil {
+				err = write(tx)
+			}
+		}
 		ready = err == nil
 		return err
 	}, firestore.MaxAttempts(1), firestore.WithCommitResponseTo(&response))
@@ -126,21 +130,8 @@ func (t *transaction) commit(ctx context.Context, doing string) error {
 	return nil
 }
 
-// prepare does everything but the commit. Its error is keypackage.ErrConflict if a requirement does not hold.
-func (t *transaction) prepare(tx *firestore.Transaction) error {
-	if err := t.check(tx); err != nil {
-		return err
-	}
-	for _, write := range t.writes {
-		if err := write(tx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check reads what the transaction requires. A read that waits for another's lock may be aborted, which is a race lost
-// before the commit; as ErrConflict it is also not taken for an order to sleep and try again.
+// check reads what the transaction requires. A read that waits for another's lock may be aborted, which is a race lost before the
+// commit; as ErrConflict it is also not taken for an order to sleep and try again.
 func (t *transaction) check(tx *firestore.Transaction) error {
 	if len(t.required) == 0 {
 		return nil

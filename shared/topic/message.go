@@ -19,15 +19,14 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Message says "deliver what is pending": for one request (published after a claim), or for one requester (published by the
-// scheduled function, and by the relay when a session opens a matching subscription). Exactly one of Request and Requester is
-// set. Messages may be repeated, reordered and late: they are hints, and the store decides what is pending.
+// Message says "deliver what is pending": for one request (published after a claim), or for one requester (published by the scheduled
+// function, and by the relay when a session opens a matching subscription). Exactly one of the two is set. Messages may be repeated,
+// reordered and late: they are hints, and the store decides what is pending.
 type Message struct {
 	Request   keypackage.Announcement // ids and owners are 64 lower-case hex digits each; packages are ids of documents
 	Requester string                  // 64 lower-case hex digits
 
-	// TraceParent is the W3C trace context (https://www.w3.org/TR/trace-context/) under which the message was published, by
-	// which a request can be followed through the functions. It travels as an attribute and may be empty.
+	// TraceParent is the W3C trace context (https://www.w3.org/TR/trace-context/) of the publisher; it travels as an attribute.
 	TraceParent string
 }
 

@@ -64,8 +64,8 @@ func (p *Publisher) PublishRequesters(ctx context.Context, requesters []string) 
 	return p.Publish(ctx, messages...)
 }
 
-// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level, which the
-// relay tells the owner. It may be published more than once, each time with the same ID, which is also an attribute.
+// Notice is the data of a message on the notice topic, as JSON: an owner's stock of a ciphersuite has reached a level, which the relay
+// tells the owner. It may be published more than once, each time with the same ID, which is also an attribute.
 type Notice struct {
 	ID          string `json:"id"` // owner, ciphersuite, level and epoch
 	OwnerPubkey string `json:"owner_pubkey"`
@@ -91,9 +91,8 @@ func (p *Publisher) PublishNotices(ctx context.Context, notices []keypackage.Not
 	return p.publish(ctx, messages)
 }
 
-// Publish sends the messages and returns nil only when the server has acknowledged all of them. On a retryable fault
-// some may have been published: repeating all of them is safe, because messages are hints. A message that breaks the
-// rules of [Message] is a permanent fault, and nothing is published.
+// Publish sends the messages and returns nil only when the server has acknowledged all. After a retryable fault all may be published
+// again, because messages are hints. One that breaks the rules of [Message] is a permanent fault, and nothing is published.
 func (p *Publisher) Publish(ctx context.Context, messages ...Message) error {
 	encoded := make([]*pubsub.Message, len(messages))
 	for i, m := range messages {

@@ -12,8 +12,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-// Tell says in one sentence what became of a request, and what to do. Of several findings it counts the states and tells
-// of that which most needs somebody to look.
+// Tell says in a sentence what became of a request, and what to do: of several findings about that which most needs somebody to look.
 func Tell(h store.History, now time.Time) string {
 	if whole := tellWhole(h, now); whole != "" {
 		return whole

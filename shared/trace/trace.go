@@ -1,6 +1,5 @@
-// Package trace tells what became of a request, to people who look after a deployment.
-//
-// trace.go is what is shown of it, and asks Cloud Logging for the rest; tell.go sums it up in a sentence.
+// Package trace tells what became of a request, to people who look after a deployment: trace.go is what is shown of it, and asks Cloud
+// Logging for the rest; tell.go sums it up in a sentence.
 package trace
 
 import (
