@@ -84,9 +84,7 @@ func Deliverer(ctx context.Context, cfg config.Config) (*delivering.Deliverer, e
 }
 
 // Expirer builds the use case of ExpireDeliveries. answered is told of every request that it answers.
-func Expirer(
-	ctx context.Context, cfg config.Config, answered func(context.Context, claiming.Result, error),
-) (*expiring.Expirer, error) {
+func Expirer(ctx context.Context, cfg config.Config, answered func(context.Context, claiming.Result, error)) (*expiring.Expirer, error) {
 	documents, messages, err := connect(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -125,8 +123,6 @@ type Gateway struct {
 	service  *serving.Service
 	endpoint *relayapi.Endpoint
 }
-
-var _ http.Handler = (*Gateway)(nil)
 
 // NewGateway builds and starts a gateway. The context bounds the set-up only. Close must be called in the end.
 func NewGateway(ctx context.Context, cfg config.Config, issuer Issuer, log *slog.Logger) (*Gateway, error) {

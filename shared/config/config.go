@@ -108,7 +108,9 @@ const (
 func Load(lookup func(string) (string, bool), required ...string) (Config, error) {
 	r := &reader{lookup: lookup}
 	for _, name := range append([]string{Project}, required...) {
-		r.require(name)
+		if _, ok := r.value(name); !ok {
+			r.fault(name, "is required")
+		}
 	}
 	c := Config{
 		Project:            r.text(Project, "", projectID),

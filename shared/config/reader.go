@@ -29,12 +29,6 @@ func (r *reader) value(name string) (string, bool) {
 	return value, value != ""
 }
 
-func (r *reader) require(name string) {
-	if _, ok := r.value(name); !ok {
-		r.fault(name, "is required")
-	}
-}
-
 // read reads a value with parse, whose error is the broken rule.
 func read[T any](r *reader, name string, fallback T, parse func(string) (T, error)) T {
 	value, ok := r.value(name)

@@ -59,9 +59,7 @@ func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, er
 
 // Built returns a handler that is built with the process's settings when the first request comes, and kept: every deployment registers
 // all functions. If it cannot be built the event is tried again, and so is the building: one revision may have a wrong setting.
-func Built(
-	entryPoint string, build func(config.Config, *slog.Logger) (http.Handler, error), required ...string,
-) http.HandlerFunc {
+func Built(entryPoint string, build func(config.Config, *slog.Logger) (http.Handler, error), required ...string) http.HandlerFunc {
 	var mu sync.Mutex
 	var handler http.Handler
 	get := func() http.Handler {

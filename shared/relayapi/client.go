@@ -23,8 +23,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/logging"
 )
 
-var _ delivering.Relay = (*Client)(nil)
-
 // Client pushes deliveries to one relay. It keeps connections and tokens between pushes and is safe for concurrent use.
 type Client struct {
 	endpoint string

@@ -35,8 +35,6 @@ type Endpoint struct {
 	log      *slog.Logger
 }
 
-var _ http.Handler = (*Endpoint)(nil)
-
 // NewEndpoint returns the endpoint that the guard guards.
 func NewEndpoint(guard *Guard, sessions delivering.Relay, log *slog.Logger) *Endpoint {
 	return &Endpoint{guard, sessions, make(chan struct{}, maxPushes), log}

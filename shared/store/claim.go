@@ -13,8 +13,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var _ claiming.Store = (*Store)(nil)
-
 // Answers implements claiming.Store.
 func (s *Store) Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error) {
 	snaps, err := s.get(ctx, docs(s.claims, ids)...)
@@ -59,8 +57,8 @@ func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (
 	if err != nil {
 		return nil, err
 	}
-	view := &claiming.View{Owner: keypackage.Owner{Pubkey: owner, Version: version(snaps[0])}, Pairs: make(map[string]keypackage.Pair)}
-	if err := decode(snaps[0], &view.Owner); err != nil {
+	view := &claiming.View{Pairs: make(map[string]keypackage.Pair)}
+	if view.Owner, err = readOwner(snaps[0]); err != nil {
 		return nil, err
 	}
 	asked := make(map[keypackage.DeliveryRef]bool)

@@ -23,19 +23,23 @@ func Connect(ctx context.Context, project, database string) (*firestore.Client, 
 // DialOptions are what a connection needs for transactions to be fast: they begin with their first read, and lose at once. A Store works
 // without. The alternative, the generated client of package apiv1, has both; but it cannot encode a document.
 func DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(loseAtOnce, beginLate),
-		grpc.WithChainStreamInterceptor(beginByReading),
-	}
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(unary), grpc.WithChainStreamInterceptor(beginByReading)}
 }
 
-// loseAtOnce tells a lost race as soon as it is lost. Firestore answers most of them with ABORTED, which
-// [firestore.Client.RunTransaction] takes for an order to run the function again: it first sleeps up to a second, even if no attempt is
-// left. Whoever lost has to decide anew, and knows better how long to wait. FAILED_PRECONDITION, the other word for it, it hands on.
-func loseAtOnce(
+// unary sends a call, if it has to be sent.
+func unary(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
-	err := invoke(ctx, method, req, reply, conn, opts...)
+	if tx, ok := ctx.Value(lateKey{}).(*late); ok && tx.answers(req, reply) {
+		return nil
+	}
+	return lostAtOnce(invoke(ctx, method, req, reply, conn, opts...))
+}
+
+// lostAtOnce tells a lost race as soon as it is lost. Firestore answers most of them with ABORTED, which
+// [firestore.Client.RunTransaction] takes for an order to run the function again: it first sleeps up to a second, even if no attempt is
+// left. Whoever lost has to decide anew, and knows better how long to wait. FAILED_PRECONDITION, the other word for it, it hands on.
+func lostAtOnce(err error) error {
 	if answer := status.Convert(err); answer.Code() == codes.Aborted {
 		return status.Error(codes.FailedPrecondition, answer.Message())
 	}
@@ -60,10 +64,6 @@ type late struct {
 
 type lateKey struct{}
 
-func (l *late) context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, lateKey{}, l)
-}
-
 // relyOn makes the commit fail if one of the documents exists. It returns false where that cannot be done.
 func (l *late) relyOn(absent []*firestore.DocumentRef) bool {
 	for _, ref := range absent {
@@ -75,33 +75,27 @@ func (l *late) relyOn(absent []*firestore.DocumentRef) bool {
 // notBegun is what the client library is told instead of the name.
 var notBegun = []byte("not begun")
 
-// beginLate answers BeginTransaction, and a Rollback of what never began, without a call.
-func beginLate(
-	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
-) error {
-	if tx, ok := ctx.Value(lateKey{}).(*late); ok {
-		switch r := req.(type) {
-		case *firestorepb.BeginTransactionRequest:
-			tx.seen = true
-			reply.(*firestorepb.BeginTransactionResponse).Transaction = notBegun
-			return nil
-		case *firestorepb.CommitRequest:
-			r.Transaction = tx.id
-			for _, name := range tx.absent {
-				r.Writes = append(r.Writes, &firestorepb.Write{
-					Operation:       &firestorepb.Write_Delete{Delete: name},
-					CurrentDocument: &firestorepb.Precondition{ConditionType: &firestorepb.Precondition_Exists{Exists: false}},
-				})
-			}
-			tx.absent = nil // the call may be repeated, with the same request
-		case *firestorepb.RollbackRequest:
-			if tx.id == nil {
-				return nil
-			}
-			r.Transaction = tx.id
+// answers answers BeginTransaction, and a Rollback of what never began, without a call. It tells the others the real name.
+func (l *late) answers(req, reply any) bool {
+	switch r := req.(type) {
+	case *firestorepb.BeginTransactionRequest:
+		l.seen = true
+		reply.(*firestorepb.BeginTransactionResponse).Transaction = notBegun
+		return true
+	case *firestorepb.CommitRequest:
+		r.Transaction = l.id
+		for _, name := range l.absent {
+			r.Writes = append(r.Writes, &firestorepb.Write{
+				Operation:       &firestorepb.Write_Delete{Delete: name},
+				CurrentDocument: &firestorepb.Precondition{ConditionType: &firestorepb.Precondition_Exists{Exists: false}},
+			})
 		}
+		l.absent = nil // the call may be repeated, with the same request
+	case *firestorepb.RollbackRequest:
+		r.Transaction = l.id
+		return l.id == nil
 	}
-	return invoke(ctx, method, req, reply, conn, opts...)
+	return false
 }
 
 // beginByReading makes the first read of a transaction begin it.

@@ -15,8 +15,6 @@ import (
 // tombstonesAtOnce is how many deliveries wait until the tombstones of their packages are read in one call.
 const tombstonesAtOnce = 25
 
-var _ expiring.Store = (*Store)(nil)
-
 // Due implements expiring.Store.
 func (s *Store) Due(ctx context.Context, before time.Time, tombstones bool) iter.Seq2[keypackage.StoredDelivery, error] {
 	return func(yield func(keypackage.StoredDelivery, error) bool) {
@@ -126,19 +124,19 @@ func (s *Store) Unmark(ctx context.Context, doc keypackage.RequestDocument, clai
 
 // unmarked is what is written when a request needs to be found no more.
 func unmarked(keepUntil time.Time) []firestore.Update {
-	return []firestore.Update{
-		{Path: keypackage.FieldOpen, Value: firestore.Delete}, {Path: keypackage.FieldKeepUntil, Value: keepUntil},
-	}
+	return []firestore.Update{{Path: keypackage.FieldOpen, Value: firestore.Delete}, {Path: keypackage.FieldKeepUntil, Value: keepUntil}}
 }
 
 // PendingOwners implements expiring.Store.
 func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, error] {
-	return find(ctx, "read owners with notices", func(snap *snapshot) (keypackage.Owner, error) {
-		var owner keypackage.Owner
-		err := decode(snap, &owner)
-		owner.Pubkey, owner.Version = snap.Ref.ID, snap.UpdateTime
-		return owner, err
-	}, s.owners.Where("pending", "==", true))
+	return find(ctx, "read owners with notices", readOwner, s.owners.Where("pending", "==", true))
+}
+
+// readOwner knows of one without a document the key only.
+func readOwner(snap *snapshot) (owner keypackage.Owner, err error) {
+	err = decode(snap, &owner)
+	owner.Pubkey, owner.Version = snap.Ref.ID, version(snap)
+	return owner, err
 }
 
 // SaveSupplies implements expiring.Store.
@@ -151,11 +149,11 @@ func (s *Store) SaveSupplies(ctx context.Context, owner keypackage.Owner) error 
 
 // Supplies returns what is recorded about an owner's stock, by keypackage.SuiteKey.
 func (s *Store) Supplies(ctx context.Context, owner string) (map[string]keypackage.Supply, error) {
-	var known keypackage.Owner
 	snap, err := s.one(ctx, s.owners.Doc(owner))
-	if err == nil {
-		err = decode(snap, &known)
+	if err != nil {
+		return nil, err
 	}
+	known, err := readOwner(snap)
 	return known.Supplies, err
 }
 

@@ -63,10 +63,10 @@ func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory,
 	if err != nil || !snap.Exists() {
 		return nil, err
 	}
-	fields := snap.Data()
-	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, fields, snap.CreateTime), Stored: snap.CreateTime}
-	_, request.Open = fields[keypackage.FieldOpen]
-	if outcome, ok := fields["outcome"].(map[string]any); ok {
+	data := snap.Data()
+	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, data, snap.CreateTime), Stored: snap.CreateTime}
+	_, request.Open = data[keypackage.FieldOpen]
+	if outcome, ok := data["outcome"].(map[string]any); ok {
 		status, _ := outcome["status"].(string)
 		request.Outcome = keypackage.Outcome(status)
 	}

@@ -12,8 +12,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
-var _ publishing.Store = (*Store)(nil)
-
 // Published implements publishing.Store.
 func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot string) (publishing.Published, error) {
 	snaps, err := s.get(ctx, s.keyPackages.Doc(p.ID), s.tombstone(p.ID, p.Owner), s.ledger.Doc(p.Hash))
@@ -53,9 +51,7 @@ func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Publis
 
 // Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this one: claims
 // take the newest, and the next version removes both.
-func (s *Store) Stock(
-	ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger,
-) error {
+func (s *Store) Stock(ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger) error {
 	t := s.begin()
 	t.require(s.tombstone(p.ID, p.Owner), missing)
 	if slot != "" {

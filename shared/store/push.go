@@ -6,11 +6,8 @@ import (
 
 	"cloud.google.com/go/firestore"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
-
-var _ delivering.Store = (*Store)(nil)
 
 // Announced implements delivering.Store, without a query. The claim of a request for one owner stands on its deliveries as well.
 func (s *Store) Announced(ctx context.Context, a keypackage.Announcement) (keypackage.Answer, []keypackage.StoredDelivery, error) {

@@ -98,9 +98,7 @@ func results(ctx context.Context, query firestore.Query) iter.Seq2[*snapshot, er
 }
 
 // find reads what the queries find, one after another. What read cannot read is keypackage.ErrUnreadable; another error is the last.
-func find[T any](
-	ctx context.Context, doing string, read func(*snapshot) (T, error), queries ...firestore.Query,
-) iter.Seq2[T, error] {
+func find[T any](ctx context.Context, doing string, read func(*snapshot) (T, error), queries ...firestore.Query) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, query := range queries {
 			for snap, err := range results(ctx, query) {

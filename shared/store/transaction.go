@@ -101,7 +101,7 @@ func (t *transaction) commit(ctx context.Context, doing string) error {
 	var ready bool
 	var response firestore.CommitResponse
 	begun := new(late)
-	err := t.store.client.RunTransaction(begun.context(ctx), func(_ context.Context, tx *firestore.Transaction) error {
+	err := t.store.client.RunTransaction(context.WithValue(ctx, lateKey{}, begun), func(_ context.Context, tx *firestore.Transaction) error {
 		if !begun.relyOn(t.absent) {
 			for _, ref := range t.absent {
 				t.require(ref, missing)

@@ -3,7 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -152,4 +154,29 @@ func testStore(t *testing.T) *Store {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return New(client, cfg.Collections, cfg.Policy)
+}
+
+func TestFieldsAreWhatCreatingWouldWrite(t *testing.T) {
+	t.Parallel()
+	entry := keypackage.Ledger{Owner: "bob", Use: keypackage.UseReserve, CheckAt: time.Unix(1, 0)}
+	got := make(map[string]any)
+	for _, update := range fields(entry, "owner_pubkey", "use", "delivery_id", "check_shard", "check_at", "first_use") {
+		got[update.Path] = update.Value
+	}
+	want := map[string]any{
+		"owner_pubkey": "bob", "use": keypackage.UseReserve, "delivery_id": "", "check_shard": firestore.Delete,
+		"check_at": entry.CheckAt, "first_use": firestore.Delete,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if all := fields(&entry); len(all) != 9 || slices.ContainsFunc(all, func(u firestore.Update) bool { return u.Path == "-" }) {
+		t.Errorf("all are %v", all)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a field that the entry has not was left out in silence")
+		}
+	}()
+	fields(entry, "used")
 }

@@ -252,8 +252,6 @@ var known = map[keypackage.PushResult]result{
 }
 
 func results(d store.DeliveryHistory) result {
-	if r, ok := known[d.LastResult]; ok {
-		return r
-	}
-	return result{"the last push ended without a clear answer", "look at the relay's endpoint and at the logs (-logs)"}
+	unclear := result{"the last push ended without a clear answer", "look at the relay's endpoint and at the logs (-logs)"}
+	return cmp.Or(known[d.LastResult], unclear)
 }
