@@ -128,6 +128,9 @@ var (
 	hostPattern     = regexp.MustCompile(`^(` + dnsLabel + `(\.` + dnsLabel + `)*|[0-9A-Fa-f:]+|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5})(:[0-9]{1,5})?$`)
 )
 
+// nothing matches no value that is given.
+const nothing = `^$`
+
 // matching returns a check for texts that match one pattern and not the other.
 func matching(pattern, except, rule string) func(string) error {
 	matches, excepted := regexp.MustCompile(pattern), regexp.MustCompile(except)
@@ -141,7 +144,7 @@ func matching(pattern, except, rule string) func(string) error {
 
 var (
 	// projectID accepts today's ids, legacy domain-scoped ones ("example.com:name") and what the emulators take.
-	projectID = matching(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`, `^$`, "is not a project id")
+	projectID = matching(`^[a-z][a-z0-9.:-]{1,98}[a-z0-9]$`, nothing, "is not a project id")
 	// databaseID follows https://firebase.google.com/docs/firestore/manage-databases. A database "default" would not be found.
 	databaseID = matching(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$`, `^default$`,
 		"is neither (default), with its brackets, nor a database id: 4 to 63 lower-case letters, digits and hyphens")
@@ -149,7 +152,7 @@ var (
 	topicID = matching(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`, `^goog`,
 		"is not a topic id: 3 to 255 characters, not a path, not beginning with goog")
 	secretKey = matching(`^[0-9a-f]{64}$`, `^0*$`, "must be a secret key: 64 lower-case hex digits")
-	email     = matching(`^[^@\s]+@[^@\s]+$`, `^$`, "must be the e-mail of a service account")
+	email     = matching(`^[^@\s]+@[^@\s]+$`, nothing, "must be the e-mail of a service account")
 )
 
 // collectionID follows https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields.

@@ -16,22 +16,12 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 )
 
-// Field names that Cloud Logging moves out of the payload, from
-// https://cloud.google.com/logging/docs/structured-logging#special-payload-fields.
-const (
-	severityField = "severity"
-	messageField  = "message"
-	labelsField   = "logging.googleapis.com/labels"
-	traceField    = "logging.googleapis.com/trace"
-	spanField     = "logging.googleapis.com/spanId"
-	sampledField  = "logging.googleapis.com/trace_sampled"
-)
-
 // New returns a logger that writes one JSON object per line to w, in the cloud standard output. Every line is labelled with the
-// function's entry point, and with the trace of its context (see [WithTrace]), which Cloud Logging looks up in project.
+// function's entry point, and with the trace of its context (see [WithTrace]), which Cloud Logging looks up in project. The names are
+// those that it moves out of the payload: https://cloud.google.com/logging/docs/structured-logging#special-payload-fields.
 func New(w io.Writer, project, entryPoint string) *slog.Logger {
 	plain := slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: rename})
-	return slog.New(handler{plain, project}).With(slog.Group(labelsField, slog.String("function", entryPoint)))
+	return slog.New(handler{plain, project}).With(slog.Group("logging.googleapis.com/labels", slog.String("function", entryPoint)))
 }
 
 func rename(groups []string, a slog.Attr) slog.Attr {
@@ -40,9 +30,9 @@ func rename(groups []string, a slog.Attr) slog.Attr {
 	}
 	switch a.Key {
 	case slog.LevelKey: // whose names differ for warnings only
-		return slog.String(severityField, strings.Replace(a.Value.String(), "WARN", "WARNING", 1))
+		return slog.String("severity", strings.Replace(a.Value.String(), "WARN", "WARNING", 1))
 	case slog.MessageKey:
-		a.Key = messageField
+		a.Key = "message"
 	}
 	return a
 }
@@ -56,9 +46,9 @@ type handler struct {
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	if t, ok := ctx.Value(traceKey{}).(trace); ok {
 		r.AddAttrs(
-			slog.String(traceField, "projects/"+h.project+"/traces/"+t.id),
-			slog.String(spanField, t.span),
-			slog.Bool(sampledField, t.sampled),
+			slog.String("logging.googleapis.com/trace", "projects/"+h.project+"/traces/"+t.id),
+			slog.String("logging.googleapis.com/spanId", t.span),
+			slog.Bool("logging.googleapis.com/trace_sampled", t.sampled),
 		)
 	}
 	return h.Handler.Handle(ctx, r)

@@ -215,17 +215,15 @@ func (s *Store) Over(ctx context.Context, from, to string, now time.Time) iter.S
 			OrderBy(keypackage.FieldOwner, firestore.Asc).OrderBy(keypackage.FieldExpiresAt, firestore.Asc).
 			Select(keypackage.FieldExpiresAt)
 	}
-	type proposal struct {
-		expiring.Document
-		over bool
-	}
-	proposed := find(ctx, "read expired packages", func(snap *snapshot) (proposal, error) {
-		end, ok := keypackage.Document(snap.Data()).End()
-		return proposal{expiring.Document{ID: snap.Ref.ID, Version: snap.UpdateTime}, ok && !end.After(now)}, nil
+	proposed := find(ctx, "read expired packages", func(snap *snapshot) (over expiring.Document, err error) {
+		if end, ok := keypackage.Document(snap.Data()).End(); ok && !end.After(now) {
+			over = expiring.Document{ID: snap.Ref.ID, Version: snap.UpdateTime}
+		}
+		return over, nil
 	}, between(0, now.Unix()), between(time.Unix(0, 0), now))
 	return func(yield func(expiring.Document, error) bool) {
-		for p, err := range proposed {
-			if (p.over || err != nil) && !yield(p.Document, err) {
+		for over, err := range proposed {
+			if (over.ID != "" || err != nil) && !yield(over, err) {
 				return
 			}
 		}

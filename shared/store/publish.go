@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -144,10 +143,10 @@ func (s *Store) AddRequest(ctx context.Context, id string, document map[string]a
 		return err == nil, failed("store a request", err)
 	}
 	snap, readErr := s.one(ctx, s.requests.Doc(id))
-	if readErr != nil || !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
-		return false, cmp.Or(readErr, failed("store a request", err))
+	if readErr == nil && !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
+		return false, failed("store a request", err)
 	}
-	return false, nil
+	return false, readErr
 }
 
 // StockedBy implements publishing.Store.

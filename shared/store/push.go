@@ -60,9 +60,8 @@ func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (
 	}
 	snaps, err := s.get(ctx, docs...)
 	for both := range slices.Chunk(snaps, 2) {
-		for _, d := range readStored(both[:1]) {
-			d.Tombstoned = both[1].Exists()
-			found = append(found, d)
+		if d, err := readDelivery(both[0]); err == nil { // see readStored
+			found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: both[1].Exists()})
 		}
 	}
 	return found, err
