@@ -132,7 +132,7 @@ func (s *Store) PendingOwners(ctx context.Context) iter.Seq2[keypackage.Owner, e
 	return find(ctx, "read owners with notices", readOwner, s.owners.Where("pending", "==", true))
 }
 
-// readOwner knows of one without a document the key only.
+// readOwner reads what is known of an owner: without a document only the key.
 func readOwner(snap *snapshot) (owner keypackage.Owner, err error) {
 	err = decode(snap, &owner)
 	owner.Pubkey, owner.Version = snap.Ref.ID, version(snap)
