@@ -3,7 +3,7 @@
 //
 // In reading order:
 //
-//	gateway.go       what a gateway is made of; its end
+//	gateway.go       what a gateway is made of, its end, and what operators want to know
 //	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
 //	http.go          HTTP: names, addresses, websockets, everything else
 //	information.go   the NIP-11 document
@@ -16,8 +16,6 @@
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
 //	sessions.go      who is here, and how something reaches them (Deliver)
 //	attend.go        when what is pending is looked for
-//	recent.go        maps that forget
-//	tally.go         what operators want to know
 //
 // Inside it are four packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
 // client), upstream (how the relay behind is reached) and bounds (what one client may do, and why not more).
@@ -40,6 +38,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
@@ -66,6 +65,11 @@ type Gateway struct {
 	tally     tally
 }
 
+// tally counts what operators want to know, for Tally.
+type tally struct {
+	logins, loginsRefused, upstreamDialled, upstreamFailed, publishRefused, rateLimited, tooSlow atomic.Int64
+}
+
 // New returns a gateway. It does no I/O.
 func New(c Config) (*Gateway, error) {
 	p := c.Ports
@@ -75,21 +79,41 @@ func New(c Config) (*Gateway, error) {
 	if len(c.Hosts) == 0 || c.Pubkey == "" || c.Log == nil {
 		return nil, errors.New("gateway: it needs the names under which it is reached, the key that signs its notices, and a log")
 	}
-	return &Gateway{Config: c}, nil
+	return &Gateway{
+		Config: c, sessions: sessions{byKey: map[string]map[*session]bool{}}, attendant: attendant{again: map[string]bool{}},
+	}, nil
 }
 
 var _ http.Handler = (*Gateway)(nil)
 
+// Sessions returns how many sessions are open.
+func (g *Gateway) Sessions() int { return len(g.sessions.of(everybody)) }
+
+// Tally returns how many sessions are open, and what has happened since it was last called: logins accepted and refused,
+// connections to upstream that were tried and that could not be made, KeyPackages refused when they were published, frames refused
+// because there were too many, and sessions that ended because their client did not read.
+func (g *Gateway) Tally() map[string]int {
+	t := &g.tally
+	counts := map[string]int{"sessions": g.Sessions()}
+	for name, counter := range map[string]*atomic.Int64{
+		"logins": &t.logins, "logins_refused": &t.loginsRefused, "upstream_dialled": &t.upstreamDialled, "upstream_failed": &t.upstreamFailed,
+		"publish_refused": &t.publishRefused, "rate_limited": &t.rateLimited, "too_slow": &t.tooSlow,
+	} {
+		counts[name] = int(counter.Swap(0))
+	}
+	return counts
+}
+
 // Close ends all sessions: no frame is taken any more, what is under way is finished and told, and every client is sent a close
 // frame. It returns when that is done or ctx ends; then the rest is cut off.
 func (g *Gateway) Close(ctx context.Context) {
-	g.addresses.Close()
+	left := g.addresses.Close()
 	var all sync.WaitGroup
-	for _, s := range g.sessions.close() {
+	for _, s := range g.sessions.of(everybody) {
 		all.Go(func() { s.retire(ctx, "the relay is restarted") })
 	}
 	all.Wait()
-	await(ctx, g.addresses.Wait) // also for those whose clients have left before
+	await(ctx, left) // also those whose clients have left before
 	g.attendant.close(ctx)
 }
 

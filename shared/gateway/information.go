@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 
@@ -14,16 +13,14 @@ import (
 )
 
 func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
-	document := upstream.Document{}
+	var theirs upstream.Document
 	if g.Upstream != nil {
-		theirs, err := g.Upstream.Document(r.Context())
-		if err != nil {
+		var err error
+		if theirs, err = g.Upstream.Document(r.Context()); err != nil {
 			g.Log.Warn("upstream has no document", "error", err)
 		}
-		maps.Copy(document, theirs)
 	}
-	g.merge(document)
-	body, err := json.Marshal(document, json.Deterministic(true))
+	body, err := json.Marshal(g.merge(theirs), json.Deterministic(true))
 	if err != nil {
 		g.Log.Error("the NIP-11 document cannot be written", "error", err)
 		http.Error(w, "error", http.StatusInternalServerError)
@@ -33,37 +30,44 @@ func (g *Gateway) serveInformation(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// merge adds what is ours to upstream's document and leaves everything else as it is.
-func (g *Gateway) merge(document upstream.Document) {
+// merge returns upstream's document with what is ours; everything else is as it was written.
+func (g *Gateway) merge(theirs upstream.Document) map[string]any {
+	document := map[string]any{}
+	for name, value := range theirs {
+		document[name] = value
+	}
 	requests := []string{"447"}
 	if g.ReqClaims {
 		requests = []string{"REQ", "447"}
 	}
-	document["keypackages"] = encoded(map[string]any{ // clients believe outcomes and notices of this key only
+	document["keypackages"] = map[string]any{ // clients believe outcomes and notices of this key only
 		"pubkey": g.Pubkey, "outcome_kind": keypackage.KindOutcome, "notice_kind": keypackage.KindLevel, "requests": requests,
 		"limits": bounds.Others(),
-	})
-	document["limitation"] = encoded(stricter(document["limitation"]))
-	document["supported_nips"] = encoded(union(document["supported_nips"], 1, 9, 11, 42, 70))
-	if g.Upstream == nil {
-		document["name"] = encoded("KeyPackage relay")
-		document["description"] = encoded("Keeps MLS KeyPackages (kinds 443 and 30443) and hands them out to who asks. Other kinds are refused.")
-		document["software"] = encoded("https://github.com/keypackage-delivery/keypackage-delivery")
 	}
+	document["limitation"] = stricter(theirs["limitation"])
+	document["supported_nips"] = union(theirs["supported_nips"], 1, 9, 11, 42, 70)
+	if g.Upstream == nil {
+		document["name"] = "KeyPackage relay"
+		document["description"] = "Keeps MLS KeyPackages (kinds 443 and 30443) and hands them out to who asks. Other kinds are refused."
+		document["software"] = "https://github.com/keypackage-delivery/keypackage-delivery"
+	}
+	return document
 }
 
 // stricter adds our bounds to upstream's: where both have one, the stricter holds. What we know nothing of stays as it is.
-func stricter(theirs jsontext.Value) map[string]jsontext.Value {
-	var merged map[string]jsontext.Value
-	if json.Unmarshal(theirs, &merged) != nil || merged == nil {
-		merged = map[string]jsontext.Value{}
+func stricter(theirs jsontext.Value) map[string]any {
+	var named map[string]jsontext.Value
+	_ = json.Unmarshal(theirs, &named) // some relays may write something else
+	merged := map[string]any{}
+	for name, value := range named {
+		merged[name] = value
 	}
 	for name, ours := range bounds.Limitation() {
 		var other int
-		if json.Unmarshal(merged[name], &other) != nil || other <= 0 {
+		if json.Unmarshal(named[name], &other) != nil || other <= 0 {
 			other = ours
 		}
-		merged[name] = encoded(min(ours, other))
+		merged[name] = min(ours, other)
 	}
 	return merged
 }
@@ -74,10 +78,4 @@ func union(theirs jsontext.Value, ours ...int) []int {
 		all = nil // some relays write names among the numbers
 	}
 	return slices.Compact(slices.Sorted(slices.Values(append(all, ours...))))
-}
-
-// encoded writes maps, lists, numbers and strings of our own, which always encode.
-func encoded(v any) jsontext.Value {
-	raw, _ := json.Marshal(v, json.Deterministic(true)) // without it the whole document would fail to encode
-	return raw
 }

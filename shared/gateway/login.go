@@ -12,20 +12,24 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// loginWithin is how far the time of an AUTH may be off (NIP-42: about ten minutes).
-const loginWithin = 10 * time.Minute
+const (
+	// loginWithin is how far the time of an AUTH may be off (NIP-42: about ten minutes).
+	loginWithin = 10 * time.Minute
+	// loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
+	loginRemembered = time.Minute
+)
 
 // login deals with an AUTH. Every key that authenticates counts, besides those before.
 func (s *session) login(frame []byte) {
-	e, err := wire.Split(frame)
-	object, ok := e.Object(0)
-	if err != nil || !ok {
-		s.refuseEvent(frame, "invalid: this AUTH is not one event in I-JSON")
+	e, err := split(frame)
+	object := e.Object(0)
+	id := wire.ID(object)
+	if err != nil || object == nil {
+		s.refuse(id, "invalid: this AUTH is not one event in I-JSON")
 		return
 	}
-	id := wire.ID(object)
 	if !s.allow(bounds.LoggingIn, 1) {
-		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
+		s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
 		return
 	}
 	event, err := keypackage.VerifyEvent(string(object))
@@ -37,14 +41,15 @@ func (s *session) login(frame []byte) {
 	}
 	if refused != "" {
 		s.tally.loginsRefused.Add(1)
-		_ = s.answer(wire.OK(id, false, refused))
+		s.answer(wire.OK(id, false, refused))
 		return
 	}
 	s.tally.logins.Add(1)
-	if s.passOn {
-		s.passLogin(id, frame)
+	if s.passOn { // after the gateway has accepted it: before, upstream could have used it on a connection of its own
+		s.logins.put(id, struct{}{}, time.Now().Add(loginRemembered))
+		_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
 	}
-	_ = s.answer(wire.OK(id, true, ""))
+	s.answer(wire.OK(id, true, ""))
 	s.attend([]string{event.PubKey}, s.conditions())
 }
 
@@ -79,25 +84,6 @@ func tagged(event *nostr.Event, tag string) string {
 	return ""
 }
 
-// loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
-const loginRemembered = time.Minute
-
-// passLogin lets upstream know, too. It comes after the gateway has accepted the AUTH: before, upstream could have used it on a
-// connection of its own. The gateway's OK is the answer.
-func (s *session) passLogin(id string, frame []byte) {
-	s.mu.Lock()
-	s.logins.put(id, struct{}{}, time.Now().Add(loginRemembered))
-	s.mu.Unlock()
-	_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
-}
-
-func (s *session) isLogin(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.logins.get(id)
-	return ok
-}
-
 // admit adds a key, if there is room. The registry must know of it before anything is asked on its behalf.
 func (s *session) admit(pubkey string) bool {
 	s.mu.Lock()
@@ -107,7 +93,7 @@ func (s *session) admit(pubkey string) bool {
 	}
 	s.mu.Unlock()
 	if !known && !full {
-		s.sessions.authenticated(s, pubkey)
+		s.sessions.add(pubkey, s)
 	}
 	return known || !full
 }
