@@ -171,9 +171,6 @@ func (s *session) takeRequest(ctx context.Context, e Event) (taken, error) {
 	return taken{Answer: answer, goesUp: !s.Ports.Serving(), then: serve}, err
 }
 
-// mayInclude reports whether a filter could bring events of the hidden kinds.
-func mayInclude(f wire.Filter) bool { return f.Kinds == nil || f.Names(hidden...) }
-
 // ask deals with a COUNT (NIP-45), because a number says as much as an event, or a NEG-OPEN (NIP-77), whose one filter stands before
 // the message. It goes up unless it is unreadable or could include what is hidden.
 func (s *session) ask(frame []byte, isCount bool) {
@@ -187,6 +184,7 @@ func (s *session) ask(frame []byte, isCount bool) {
 		e = e[:min(2, len(e))]
 	}
 	id, filters, reason := readQuery(e, err)
+	mayInclude := func(f wire.Filter) bool { return f.Kinds == nil || f.Names(hidden...) }
 	switch {
 	case id == "":
 		s.refuse("", reason)

@@ -5,8 +5,7 @@
 //
 //	gateway.go       what a gateway is made of, its end, and what operators want to know
 //	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
-//	http.go          HTTP: names, addresses, websockets, everything else
-//	information.go   the NIP-11 document
+//	http.go          HTTP: names, addresses, websockets, the NIP-11 document
 //	session.go       one client: its frames are dealt with one after another, and slow work beside them
 //	frames.go        what each frame means: EVENT, COUNT, NEG-OPEN, CLOSE, and what only passes through
 //	login.go         AUTH
@@ -14,7 +13,7 @@
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
 //	serve.go         the gateway's own part of the answer
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
-//	sessions.go      who is here, and how something reaches them (Deliver)
+//	sessions.go      who is here, and how something reaches them (Deliver); maps that forget
 //	attend.go        when what is pending is looked for
 //
 // Inside it are four packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
@@ -35,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -83,8 +81,6 @@ func New(c Config) (*Gateway, error) {
 		Config: c, sessions: sessions{byKey: map[string]map[*session]bool{}}, attendant: attendant{again: map[string]bool{}},
 	}, nil
 }
-
-var _ http.Handler = (*Gateway)(nil)
 
 // Sessions returns how many sessions are open.
 func (g *Gateway) Sessions() int { return len(g.sessions.of(everybody)) }

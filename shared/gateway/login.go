@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
@@ -32,13 +33,7 @@ func (s *session) login(frame []byte) {
 		s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
 		return
 	}
-	event, err := keypackage.VerifyEvent(string(object))
-	refused := ""
-	if err != nil {
-		refused = "invalid: " + err.Error()
-	} else {
-		refused = s.checkLogin(event, time.Now())
-	}
+	event, refused := s.checkLogin(object)
 	if refused != "" {
 		s.tally.loginsRefused.Add(1)
 		s.answer(wire.OK(id, false, refused))
@@ -54,21 +49,24 @@ func (s *session) login(frame []byte) {
 }
 
 // checkLogin adds the key, or says why not.
-func (s *session) checkLogin(event *nostr.Event, now time.Time) (refused string) {
-	age := now.Sub(event.CreatedAt.Time())
-	switch {
-	case event.Kind != nostr.KindClientAuthentication:
-		return "invalid: an AUTH has kind 22242"
-	case age > loginWithin || age < -loginWithin:
-		return "invalid: its time is off by more than ten minutes"
-	case tagged(event, "challenge") != s.challenge:
-		return "invalid: it does not name this connection's challenge"
-	case !s.isNamedBy(tagged(event, "relay")):
-		return "invalid: it does not name this relay"
-	case !s.admit(event.PubKey):
-		return "restricted: no more keys on this connection"
+func (s *session) checkLogin(object jsontext.Value) (event *nostr.Event, refused string) {
+	event, err := keypackage.VerifyEvent(string(object))
+	if err != nil {
+		return nil, "invalid: " + err.Error()
 	}
-	return ""
+	switch age := time.Since(event.CreatedAt.Time()); {
+	case event.Kind != nostr.KindClientAuthentication:
+		refused = "invalid: an AUTH has kind 22242"
+	case age > loginWithin || age < -loginWithin:
+		refused = "invalid: its time is off by more than ten minutes"
+	case tagged(event, "challenge") != s.challenge:
+		refused = "invalid: it does not name this connection's challenge"
+	case !s.isNamedBy(tagged(event, "relay")):
+		refused = "invalid: it does not name this relay"
+	case !s.admit(event.PubKey):
+		refused = "restricted: no more keys on this connection"
+	}
+	return event, refused
 }
 
 // isNamedBy reports whether a URL is one of this relay.

@@ -22,7 +22,7 @@ type plan struct {
 	incidental bool          // these name no kinds: the REQ is not about KeyPackages, but may take them
 	stored     []wire.Filter // ask for kind 30443, where there is no upstream
 	levels     bool          // asks for the state of one's own stock
-	private    bool          // names kinds that only the gateway has
+	private    bool          // names kinds that only the gateway has, and only for who has authenticated
 	claims     []Claim
 	owners     int      // of all claims together
 	granted    []string // 447s of which is asked what they were granted
@@ -50,7 +50,9 @@ var ours = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage
 func planREQ(filters []wire.Filter, c circumstances) plan {
 	p := plan{keys: c.keys}
 	p.split(filters, c)
-	p.private = slices.ContainsFunc(filters, namesPrivate)
+	p.private = slices.ContainsFunc(filters, func(f wire.Filter) bool {
+		return f.Names(keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel)
+	})
 	if !c.serving {
 		return p
 	}
@@ -114,11 +116,6 @@ func (p *plan) askToLogIn(filters []wire.Filter) {
 	p.loginAtEOSE = !slices.ContainsFunc(filters, others)
 }
 
-// namesPrivate reports whether a filter names kinds that only the gateway has, and only for who has authenticated.
-func namesPrivate(f wire.Filter) bool {
-	return f.Names(keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel)
-}
-
 // askForOwn finds what an owner asks about herself. Nobody looks for KeyPackages by their tags, unless he names the kind.
 func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
 	for _, f := range filters {
@@ -145,12 +142,8 @@ func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
 	}
 }
 
-// asksForOthers reports whether a filter is a request: it names kind 443 and authors, and nothing else but a limit.
-func asksForOthers(f wire.Filter) bool {
-	return f.Names(keypackage.KindKeyPackage) && f.AsksByAuthorAlone() && !f.OnlyNew()
-}
-
-// claim finds the owners of whom a KeyPackage is wanted. An owner whom one filter wants with kind 30443 is claimed with it.
+// claim finds the owners of whom a KeyPackage is wanted, by filters that name kind 443 and authors, and nothing else but a limit.
+// An owner whom one filter wants with kind 30443 is claimed with it.
 func (p *plan) claim(filters []wire.Filter, c circumstances) {
 	if !c.claiming || p.refusal != "" {
 		return
@@ -158,7 +151,7 @@ func (p *plan) claim(filters []wire.Filter, c circumstances) {
 	addressable := map[string]bool{} // owners, and whether also as 30443
 	var owners []string              // the same in their order
 	for _, f := range filters {
-		if !asksForOthers(f) {
+		if !f.Names(keypackage.KindKeyPackage) || !f.AsksByAuthorAlone() || f.OnlyNew() {
 			continue
 		}
 		for _, author := range f.Authors {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
+	// lifetime ends a session before the platform cuts it off without a close frame: Cloud Run at 60 minutes at the latest.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
 	goodbye = 20 * time.Second
@@ -85,7 +85,11 @@ func (s *session) run(parent context.Context) {
 	if s.addresses.Closed() { // which may have missed it
 		go s.retireSoon(string(bounds.Over))
 	}
-	over := time.AfterFunc(life(parent), func() { s.retireSoon("this connection's time is over, come again") })
+	life := lifetime
+	if cut, ok := parent.Deadline(); ok {
+		life = min(life, time.Until(cut)-goodbye)
+	}
+	over := time.AfterFunc(life, func() { s.retireSoon("this connection's time is over, come again") })
 	defer over.Stop()
 	processor.Go(func() { s.guarded(s.process) })
 	s.guarded(s.read)
@@ -97,15 +101,6 @@ func (s *session) run(parent context.Context) {
 	s.end()
 	_ = s.conn.CloseNow()
 	writer.Wait()
-}
-
-// life is how long a session may last if the platform cuts it off at the end of parent.
-func life(parent context.Context) time.Duration {
-	cut, ok := parent.Deadline()
-	if !ok {
-		return lifetime
-	}
-	return min(lifetime, time.Until(cut)-goodbye)
 }
 
 // greet sends the challenge: clients that authenticate at once and those that wait to be told both exist.

@@ -139,7 +139,7 @@ func (c *Conn) Read(ctx context.Context) ([]byte, error) {
 	for {
 		kind, frame, err := c.conn.Read(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("read from upstream: %w", err)
+			return nil, err
 		}
 		if kind == websocket.MessageText {
 			return frame, nil
@@ -151,10 +151,7 @@ func (c *Conn) Read(ctx context.Context) ([]byte, error) {
 func (c *Conn) Write(ctx context.Context, frame []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := c.conn.Write(ctx, websocket.MessageText, frame); err != nil {
-		return fmt.Errorf("write to upstream: %w", err)
-	}
-	return nil
+	return c.conn.Write(ctx, websocket.MessageText, frame)
 }
 
 // Close says goodbye and does not wait for an answer.
