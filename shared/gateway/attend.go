@@ -20,22 +20,18 @@ type attendant struct {
 	running sync.WaitGroup
 }
 
-// attend has what is pending for these keys pushed, if one of the conditions names KeyPackages of others. It does not wait.
+// attend has what is pending for these keys pushed, if a delivery, or the outcome of a request, could satisfy one of the conditions
+// that names its kind. Nobody is delivered her own KeyPackages, so an owner who looks at her stock awaits none. It does not wait.
 func (s *session) attend(keys []string, conditions []wire.Filter) {
 	for _, key := range keys {
-		if s.Ports.Serving() && awaitsKeyPackages(conditions, key) {
+		awaits := func(f wire.Filter) bool {
+			onlyOwn := slices.Equal(f.Authors, []string{key})
+			return f.Names(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome) && !onlyOwn
+		}
+		if s.Ports.Serving() && slices.ContainsFunc(conditions, awaits) {
 			s.attendTo(key)
 		}
 	}
-}
-
-// awaitsKeyPackages reports whether a delivery to the requester, or the outcome of its request, could satisfy a filter that names
-// its kind. It is never delivered its own KeyPackages, so an owner who looks at its stock awaits none.
-func awaitsKeyPackages(conditions []wire.Filter, requester string) bool {
-	return slices.ContainsFunc(conditions, func(f wire.Filter) bool {
-		onlyOwn := slices.Equal(f.Authors, []string{requester})
-		return f.Names(keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage, keypackage.KindOutcome) && !onlyOwn
-	})
 }
 
 // attendTo begins at once, or, if that was done within the last second, when the second is over: however many subscriptions are

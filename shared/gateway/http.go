@@ -102,8 +102,7 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 		return // it has been answered
 	}
 	conn.SetReadLimit(bounds.MaxMessage)
-	s := newSession(g, conn, client, neighbour.Limits)
-	s.run(r.Context())
+	newSession(g, conn, client, neighbour.Limits).run(r.Context())
 }
 
 // serveInformation serves the NIP-11 document.

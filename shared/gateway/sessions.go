@@ -52,9 +52,7 @@ var ranking = []outbox.Status{outbox.NoSession, outbox.NoSubscription, outbox.Un
 
 // Awaits reports whether a session of the recipient has a subscription for the event: whoever would have to sign it first may ask.
 func (g *Gateway) Awaits(recipient string, e Event) bool {
-	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool {
-		return len(s.subscribed(e)) > 0
-	})
+	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool { return len(s.subscribed(e)) > 0 })
 }
 
 // deliver begins to send p, unless the session was sent this direct event before; then it returns that earlier delivery. The

@@ -22,7 +22,7 @@ type Filter struct {
 	Others  map[string]jsontext.Value `json:",embed"` // tags, and what NIP-01 does not know
 
 	raw   jsontext.Value
-	kinds part // where in raw the kinds stand
+	kinds field // where in raw the kinds stand
 }
 
 var filterNames = []string{"ids", "authors", "kinds", "since", "until", "limit"}
@@ -44,7 +44,7 @@ func ParseFilter(raw jsontext.Value) (Filter, error) {
 			return Filter{}, ErrFilter
 		}
 		if field.name == "kinds" {
-			f.kinds = field.part
+			f.kinds = field
 		}
 	}
 	return f, nil
@@ -52,7 +52,7 @@ func ParseFilter(raw jsontext.Value) (Filter, error) {
 
 // Condition returns the filter without the bytes that it was read from, to be kept: those hold on to the whole frame.
 func (f Filter) Condition() Filter {
-	f.raw, f.kinds = nil, part{}
+	f.raw, f.kinds = nil, field{}
 	return f
 }
 
@@ -98,7 +98,7 @@ func (f Filter) Without(kinds ...int) (rest jsontext.Value, left bool) {
 	if err != nil || len(kept) == 0 { // integers always encode
 		return nil, false
 	}
-	return slices.Concat(f.raw[:f.kinds.at], written, f.raw[f.kinds.at+len(f.kinds.value):]), true
+	return slices.Concat(f.raw[:f.kinds.end-len(f.kinds.value)], written, f.raw[f.kinds.end:]), true
 }
 
 // Tag returns the values that the filter wants of a tag: those of "#e" for "e".

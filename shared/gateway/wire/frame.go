@@ -60,48 +60,38 @@ func Split(frame []byte) (Elements, error) { return split(frame, false) }
 func SplitLoosely(frame []byte) (Elements, error) { return split(frame, true) }
 
 func split(frame []byte, loosely bool) (Elements, error) {
-	parts, err := inside(frame, '[', loosely)
-	if err == nil && len(parts) == 0 {
-		err = ErrFrame
-	}
-	if err != nil {
+	e, _, err := inside(frame, '[', loosely)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(e) == 0:
+		return nil, ErrFrame
 	}
-	e := make(Elements, len(parts)-1)
-	for i, p := range parts[1:] {
-		e[i] = p.value
-	}
-	return e, nil
+	return e[1:], nil
 }
 
-// part is something in an array or object, and where in that it begins.
-type part struct {
-	value jsontext.Value
-	at    int
-}
-
-// inside takes an array or object apart; in an object names and values alternate. The error is ErrFrame or ErrIJSON.
-func inside(raw []byte, opening jsontext.Kind, loosely bool) (parts []part, err error) {
+// inside takes an array or object apart, in which names and values alternate, and says where each ends. The error is ErrFrame or
+// ErrIJSON.
+func inside(raw []byte, opening jsontext.Kind, loosely bool) (e Elements, ends []int, err error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowInvalidUTF8(loosely), jsontext.AllowDuplicateNames(loosely))
 	if token, err := d.ReadToken(); err != nil || token.Kind() != opening {
-		return nil, ErrFrame
+		return nil, nil, ErrFrame
 	}
 	for kind := d.PeekKind(); kind != ']' && kind != '}'; kind = d.PeekKind() {
 		value, err := d.ReadValue()
 		if err != nil {
-			return nil, ErrIJSON
+			return nil, nil, ErrIJSON
 		}
 		end := int(d.InputOffset())
-		at := end - len(value)
-		parts = append(parts, part{raw[at:end], at})
+		e, ends = append(e, raw[end-len(value):end]), append(ends, end)
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return nil, ErrIJSON
+		return nil, nil, ErrIJSON
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, ErrIJSON // something follows
+		return nil, nil, ErrIJSON // something follows
 	}
-	return parts, nil
+	return e, ends, nil
 }
 
 // Text returns an element that is a string.
@@ -152,18 +142,19 @@ func ID(event jsontext.Value) string {
 	return ""
 }
 
-// field is one field of an object.
+// field is one field of an object: its value, and where in the object that ends.
 type field struct {
-	name string
-	part
+	name  string
+	value jsontext.Value
+	end   int
 }
 
 // fields returns the fields of an object; of what is none there are none.
 func fields(object jsontext.Value) (all []field) {
-	parts, _ := inside(object, '{', true)
-	for pair := range slices.Chunk(parts, 2) {
-		name, _ := jsontext.AppendUnquote(nil, pair[0].value) // fails at invalid UTF-8 only, after it has replaced it
-		all = append(all, field{string(name), pair[1]})
+	e, ends, _ := inside(object, '{', true)
+	for i := 1; i < len(e); i += 2 {
+		name, _ := jsontext.AppendUnquote(nil, e[i-1]) // fails at invalid UTF-8 only, after it has replaced it
+		all = append(all, field{string(name), e[i], ends[i]})
 	}
 	return all
 }
