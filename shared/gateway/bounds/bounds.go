@@ -99,7 +99,8 @@ func (l Limits) full() bool {
 // Limitation is what NIP-11 knows of bounds.
 func Limitation() map[string]int {
 	return map[string]int{
-		"max_message_length": MaxMessage, "max_subscriptions": MaxSubscriptions, "max_filters": MaxFilters, "max_subid_length": MaxSubscriptionID,
+		"max_message_length": MaxMessage, "max_subid_length": MaxSubscriptionID,
+		"max_subscriptions": MaxSubscriptions, "max_filters": MaxFilters,
 	}
 }
 

@@ -4,7 +4,6 @@ package outbox
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,7 +119,7 @@ func New() *Outbox {
 // Put waits for room and queues a frame. It fails when ctx ends; what is put after the client has gone is discarded.
 func (o *Outbox) Put(ctx context.Context, frame []byte) error {
 	if err := o.room.Acquire(ctx, Weight(frame)); err != nil {
-		return fmt.Errorf("no room for a frame: %w", err)
+		return err
 	}
 	d := NewDelivery(func() ([]byte, Status) { return frame, Delivered }, func() {})
 	o.push(d, func() { o.room.Release(Weight(frame)) })
