@@ -142,14 +142,39 @@ func (p *plan) askForOwn(filters []wire.Filter, c circumstances) {
 	}
 }
 
-// claim finds the owners of whom a KeyPackage is wanted, by filters that name kind 443 and authors, and nothing else but a limit.
-// An owner whom one filter wants with kind 30443 is claimed with it.
+// claim claims of the owners of whom a KeyPackage is wanted, but for the requester herself.
 func (p *plan) claim(filters []wire.Filter, c circumstances) {
 	if !c.claiming || p.refusal != "" {
 		return
 	}
-	addressable := map[string]bool{} // owners, and whether also as 30443
-	var owners []string              // the same in their order
+	owners, addressable := wanted(filters)
+	own := func(owner string) bool { return slices.Contains(c.keys, owner) }
+	malformed := func(owner string) bool { return !keypackage.IsPubkey(owner) }
+	others := slices.DeleteFunc(slices.Clone(owners), own)
+	switch {
+	case len(owners) > keypackage.MaxOwners:
+		p.refusal = "invalid: at most 32 authors at a time"
+		return
+	case slices.ContainsFunc(owners, malformed):
+		p.refusal = "invalid: an author is 64 lower-case hex digits"
+		return
+	case len(c.keys) > 1 && len(others) > 0:
+		p.refusal = "restricted: several keys have authenticated here, ask with a signed kind 447"
+		return
+	}
+	p.owners = len(others)
+	for _, also := range []bool{false, true} {
+		some := slices.DeleteFunc(slices.Clone(others), func(owner string) bool { return addressable[owner] != also })
+		if len(some) > 0 {
+			p.claims = append(p.claims, Claim{Requester: c.keys[0], Addressable: also, Owners: some})
+		}
+	}
+}
+
+// wanted returns the owners of whom a KeyPackage is wanted, by filters that name kind 443 and authors, and nothing else but a limit,
+// in their order; and of which of them one of the filters wants kind 30443 as well.
+func wanted(filters []wire.Filter) (owners []string, addressable map[string]bool) {
+	addressable = map[string]bool{}
 	for _, f := range filters {
 		if !f.Names(keypackage.KindKeyPackage) || !f.AsksByAuthorAlone() || f.OnlyNew() {
 			continue
@@ -162,23 +187,5 @@ func (p *plan) claim(filters []wire.Filter, c circumstances) {
 			}
 		}
 	}
-	stranger := func(owner string) bool { return !slices.Contains(c.keys, owner) }
-	malformed := func(owner string) bool { return !keypackage.IsPubkey(owner) }
-	switch {
-	case len(owners) > keypackage.MaxOwners:
-		p.refusal = "invalid: at most 32 authors at a time"
-	case slices.ContainsFunc(owners, malformed):
-		p.refusal = "invalid: an author is 64 lower-case hex digits"
-	case len(c.keys) > 1 && slices.ContainsFunc(owners, stranger):
-		p.refusal = "restricted: several keys have authenticated here, ask with a signed kind 447"
-	default:
-		owners = slices.DeleteFunc(owners, func(owner string) bool { return !stranger(owner) })
-		p.owners = len(owners)
-		for _, also := range []bool{false, true} {
-			some := slices.DeleteFunc(slices.Clone(owners), func(owner string) bool { return addressable[owner] != also })
-			if len(some) > 0 {
-				p.claims = append(p.claims, Claim{Requester: c.keys[0], Addressable: also, Owners: some})
-			}
-		}
-	}
+	return owners, addressable
 }

@@ -77,13 +77,8 @@ func contend(ctx context.Context, reason string, do func() (Answer, error)) (ans
 // claimed says that the caller claims what it asks for by itself.
 func (p *Publisher) Request(ctx context.Context, e Event, received time.Time, claimed bool) (Answer, error) {
 	added, err := p.store.AddRequest(ctx, e.ID, map[string]any{
-		keypackage.FieldEvent:      e.Raw,
-		keypackage.FieldKind:       e.Kind,
-		"pubkey":                   e.PubKey,
-		keypackage.FieldCreatedAt:  int64(e.CreatedAt),
-		keypackage.FieldReceivedAt: received,
-		keypackage.FieldOpen:       keypackage.NewMark(),
-		keypackage.FieldGateway:    claimed,
+		keypackage.FieldEvent: e.Raw, keypackage.FieldKind: e.Kind, "pubkey": e.PubKey, keypackage.FieldCreatedAt: int64(e.CreatedAt),
+		keypackage.FieldReceivedAt: received, keypackage.FieldOpen: keypackage.NewMark(), keypackage.FieldGateway: claimed,
 	})
 	switch {
 	case err != nil:
