@@ -16,7 +16,6 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
@@ -68,8 +67,8 @@ func judge(t *testing.T, target Target, names ...string) (fails []string) {
 			continue
 		}
 		if result := r.judge(t.Context(), target); result.Verdict == Fail {
-			t.Logf("%s: %s", result.Rule, result.Detail)
-			fails = append(fails, result.Rule)
+			t.Logf("%s: %s", result.name, result.Detail)
+			fails = append(fails, result.name)
 		}
 	}
 	return fails
@@ -228,7 +227,7 @@ func serveGossip(t *testing.T, challenge string) Target {
 
 func TestALazyRelayIsAskedForItsChallenge(t *testing.T) {
 	t.Parallel()
-	if err := serveGossip(t, "REQ").try(t.Context(), func(p *probe) { p.join(actors.NewKey()) }); err != nil {
+	if err := serveGossip(t, "REQ").try(t.Context(), func(p *probe) { p.visit(p.requester) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -240,12 +239,12 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 	target.Slack = 0
 	ctx, stop := context.WithCancel(t.Context())
 	var results []Result
-	_, _ = Run(ctx, target, func(r Result) {
+	_ = Run(ctx, target, func(r Result) {
 		if results = append(results, r); len(results) == 3 { // needs none
 			stop()
 		}
 	})
-	if len(results) != 3 || results[0].Verdict != Fail || !strings.Contains(results[0].Detail, "challenge") || results[2].Rule != "token" {
+	if len(results) != 3 || results[0].Verdict != Fail || !strings.Contains(results[0].Detail, "challenge") || results[2].name != "token" {
 		t.Errorf("got %+v", results)
 	}
 }
@@ -261,7 +260,7 @@ func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 
 func TestARelayThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	_, err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(r Result) { t.Errorf("judged: %v", r) })
+	err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(r Result) { t.Errorf("judged: %v", r) })
 	if err == nil || !strings.Contains(err.Error(), "go run ./emulator up") {
 		t.Errorf("got %v", err)
 	}

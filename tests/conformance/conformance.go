@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -25,12 +23,8 @@ type Target struct {
 	Documents   *firestore.Client // of the relay; nil leaves the checks of what it writes out
 	Collections config.Collections
 
-	// Quiet is how long a session is listened to before it is believed that nothing more arrives: longer than a frame
-	// travels.
-	Quiet time.Duration
-
-	// Slack is what the network, or a busy machine, may add to the time that anything has to arrive.
-	Slack time.Duration
+	Quiet time.Duration // how long nothing arrives before it is believed that nothing will: longer than a frame travels
+	Slack time.Duration // what the network, or a busy machine, may add to the time that anything has to arrive
 }
 
 // Verdict is what came of a check.
@@ -45,8 +39,7 @@ const (
 
 // Result is the verdict on one rule.
 type Result struct {
-	Rule    string
-	Promise string // what the relay promises
+	rule
 	Verdict Verdict
 	Detail  string // how it was broken, or why it was not checked
 }
@@ -98,104 +91,28 @@ var rules = []rule{
 	}},
 }
 
-const (
-	// checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s that a relay
-	// may take.
-	checkPatience = 45 * time.Second
-	// slackSteps is how many steps of a check may each need all the slack.
-	slackSteps = 5
-)
-
 // Run checks one rule after another and tells each result, also of those that cannot be kept because another is broken. The
 // error is not nil if nothing answers at the relay's URL, and then no rule was checked.
-func Run(ctx context.Context, target Target, tell func(Result)) (broken int, err error) {
+func Run(ctx context.Context, target Target, tell func(Result)) error {
 	if err := target.try(ctx, func(p *probe) { p.visit() }); err != nil {
-		return 0, actors.ExplainUnreachable(err)
+		return actors.ExplainUnreachable(err)
 	}
 	for _, r := range rules {
 		if ctx.Err() != nil {
-			return broken, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		result := r.judge(ctx, target)
-		if result.Verdict == Fail {
-			broken++
-		}
-		tell(result)
+		tell(r.judge(ctx, target))
 	}
-	return broken, nil
-}
-
-func (r rule) judge(ctx context.Context, target Target) Result {
-	result := Result{Rule: r.name, Promise: r.promise, Verdict: Pass}
-	if err := target.try(ctx, r.check); err != nil {
-		result.Verdict, result.Detail = Fail, err.Error()
-		if errors.Is(err, errNotChecked) {
-			result.Verdict = NotChecked
-		}
-	}
-	return result
-}
-
-// probe is one check under way: what it uses, and what it leaves behind. Its methods, and those of its sessions, end the check
-// when something does not work that has to, as those of a test do. They are for the check's goroutine only.
-type probe struct {
-	Target
-	ctx       context.Context
-	http      *http.Client
-	trying    string // what is being tried, for the error; "" if the rule's name says enough
-	open      []*session
-	published []published
-}
-
-type published struct {
-	author actors.Key
-	id     string
-}
-
-// ending is how a check ends before its end: it panics with this, and try knows it.
-type ending struct{ err error }
-
-// try makes a check and cleans up after it. The error says what was seen instead of what has to be, or is errNotChecked.
-func (t Target) try(ctx context.Context, check func(*probe)) error {
-	patience := checkPatience + slackSteps*t.Slack
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
-	defer cancel()
-	p := &probe{Target: t, ctx: ctx, http: endpointClient(t.Slack)}
-	err := p.perform(check)
-	for _, s := range p.open {
-		_ = s.conn.CloseNow()
-	}
-	return errors.Join(err, p.withdraw())
-}
-
-func (p *probe) perform(check func(*probe)) (err error) {
-	defer func() {
-		switch fault := recover().(type) {
-		case nil:
-		case ending:
-			err = fault.err
-			if p.trying != "" {
-				err = fmt.Errorf("%s: %w", p.trying, err)
-			}
-		default:
-			panic(fault)
-		}
-	}()
-	check(p)
 	return nil
 }
 
-// fail ends the check with what was seen.
-func (p *probe) fail(format string, args ...any) { panic(ending{fmt.Errorf(format, args...)}) }
-
-var errNotChecked = errors.New("not to be seen from here")
-
-// skip ends the check because the rule cannot be checked.
-func (p *probe) skip(why string) { p.fail("%w: %s", errNotChecked, why) }
-
-// must ends the check if this, which has to work, does not.
-func (p *probe) must(what string, err error) {
-	if err != nil {
-		p.fail("%s: %w", what, err)
+func (r rule) judge(ctx context.Context, target Target) Result {
+	err := target.try(ctx, r.check)
+	switch {
+	case err == nil:
+		return Result{r, Pass, ""}
+	case errors.Is(err, errNotChecked):
+		return Result{r, NotChecked, err.Error()}
 	}
+	return Result{r, Fail, err.Error()}
 }

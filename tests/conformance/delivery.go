@@ -17,127 +17,132 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
+// pushTo pushes to a new session of the requester, subscribed with the filter. It fails unless each delivery is answered with the
+// status, and all of them arrive if that is `delivered`, and none if not.
+func (p *probe) pushTo(filter nostr.Filter, status relayapi.Status, deliveries ...relayapi.Delivery) {
+	s := p.visit(p.requester).subscribed(filter)
+	p.expect(status, deliveries...)
+	var want []string
+	if status == relayapi.Delivered {
+		want = eventsOf(deliveries)
+	}
+	s.got(want...)
+}
+
+func eventsOf(deliveries []relayapi.Delivery) (events []string) {
+	for _, d := range deliveries {
+		events = append(events, d.Event)
+	}
+	return events
+}
+
 func requesterOnly(p *probe) {
-	owner, requester, stranger := actors.NewKey(), actors.NewKey(), actors.NewKey()
-	open := p.audience(owner, &requester, &stranger, &owner, nil)
-	deliveries := p.deliveries(owner, 1)
-	p.expect(relayapi.Delivered, requester.Pubkey, deliveries...)
-	open[0].got("the requester", deliveries[0].Event)
-	open[1].got("somebody else")
-	open[2].got("the owner")
-	open[3].got("a session that is not authenticated")
+	open := p.audience(p.requester, p.stranger, p.owner)
+	deliveries := p.deliveries(1)
+	p.expect(relayapi.Delivered, deliveries...)
+	open[0].got(deliveries[0].Event)
+	for _, s := range open[1:] {
+		s.got()
+	}
 }
 
 // once pushes the same delivery twice to two sessions.
 func once(p *probe) {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	open := p.audience(owner, &requester, &requester)
+	open := p.audience(p.requester, p.requester)[:2]
 	for _, s := range open {
-		s.ask("more", nostr.Filter{Authors: []string{owner.Pubkey}})
+		s.ask("more", nostr.Filter{Authors: []string{p.owner.Pubkey}})
 	}
-	deliveries := p.deliveries(owner, 1)
+	deliveries := p.deliveries(1)
 	for _, p.trying = range []string{"first push", "second push"} {
-		p.expect(relayapi.Delivered, requester.Pubkey, deliveries...)
+		p.expect(relayapi.Delivered, deliveries...)
 	}
 	for _, s := range open {
-		s.got("a session of the requester", deliveries[0].Event)
+		s.got(deliveries[0].Event)
 	}
 }
 
+// verbatim pushes an event in an unusual but valid spelling.
 func verbatim(p *probe) {
-	owner := actors.NewKey()
-	event := p.keyPackage(owner)
+	event := p.keyPackage(p.owner)
 	delivery := deliveryOf(event)
-	delivery.Event = spread(event)
-	p.pushTo(keyPackagesOf(owner), relayapi.Delivered, delivery)
-}
-
-// spread is the event in an unusual but valid spelling.
-func spread(event *nostr.Event) string {
 	tags := must(json.MarshalIndent(event.Tags, "  ", "\t"))
-	return fmt.Sprintf("{ \"sig\":%q,\n\"kind\" : %d, \"created_at\":%d,\"pubkey\":%q,\t\"id\":%q,\"tags\":%s, \"content\":%q }",
+	delivery.Event = fmt.Sprintf("{ \"sig\":%q,\n\"kind\" : %d, \"created_at\":%d,\"pubkey\":%q,\t\"id\":%q,\"tags\":%s, \"content\":%q }",
 		event.Sig, event.Kind, event.CreatedAt, event.PubKey, event.ID, tags, event.Content)
+	p.pushTo(keyPackagesOf(p.owner), relayapi.Delivered, delivery)
 }
 
 func limitIgnored(p *probe) {
-	owner := actors.NewKey()
-	filter := keyPackagesOf(owner)
+	filter := keyPackagesOf(p.owner)
 	filter.Limit = 1
-	p.pushTo(filter, relayapi.Delivered, p.deliveries(owner, 3)...)
+	p.pushTo(filter, relayapi.Delivered, p.deliveries(3)...)
 }
 
 func sinceAndUntil(p *probe) {
-	owner := actors.NewKey()
 	later, earlier := nostr.Now()+3600, nostr.Now()-3600
-	since, until := keyPackagesOf(owner), keyPackagesOf(owner)
+	since, until := keyPackagesOf(p.owner), keyPackagesOf(p.owner)
 	since.Since, until.Until = &later, &earlier
 	for _, filter := range []nostr.Filter{since, until} {
 		p.trying = filter.String()
-		p.pushTo(filter, relayapi.NoSubscription, p.deliveries(owner, 1)...)
+		p.pushTo(filter, relayapi.NoSubscription, p.deliveries(1)...)
 	}
 }
 
 // noSession has the requester come after a push, which is then made again.
 func noSession(p *probe) {
-	owner, requester, stranger := actors.NewKey(), actors.NewKey(), actors.NewKey()
-	p.audience(owner, &stranger, nil)
-	deliveries := p.deliveries(owner, 1)
-	p.expect(relayapi.NoSession, requester.Pubkey, deliveries...)
-	p.listener(&requester, listening(owner))
-	p.expect(relayapi.Delivered, requester.Pubkey, deliveries...)
+	p.audience(p.stranger)
+	deliveries := p.deliveries(1)
+	p.expect(relayapi.NoSession, deliveries...)
+	p.visit(p.requester).subscribed(listening(p.owner))
+	p.expect(relayapi.Delivered, deliveries...)
 }
 
 // noSubscription has sessions with none, and with others.
 func noSubscription(p *probe) {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	s := p.join(requester)
+	s := p.visit(p.requester)
 	p.trying = "without subscriptions"
-	p.expect(relayapi.NoSubscription, requester.Pubkey, p.deliveries(owner, 1)...)
-	s.ask("other", keyPackagesOf(actors.NewKey()))
+	p.expect(relayapi.NoSubscription, p.deliveries(1)...)
+	s.ask("other", keyPackagesOf(p.stranger))
 	s.ask("notes", nostr.Filter{Kinds: []int{nostr.KindTextNote}})
 	p.trying = "with other subscriptions"
-	p.expect(relayapi.NoSubscription, requester.Pubkey, p.deliveries(owner, 1)...)
-	s.got("the requester")
+	p.expect(relayapi.NoSubscription, p.deliveries(1)...)
+	s.got()
 }
 
 func unknownEvent(p *probe) {
-	owner := actors.NewKey()
-	deliveries := p.deliveries(owner, 1)
+	deliveries := p.deliveries(1)
 	deliveries[0].Event = ""
-	p.pushTo(keyPackagesOf(owner), relayapi.UnknownEvent, deliveries...)
+	p.pushTo(keyPackagesOf(p.owner), relayapi.UnknownEvent, deliveries...)
 }
 
 func rejected(p *probe) {
-	owner := actors.NewKey()
-	other := p.keyPackage(owner)
-	note := signed(owner, &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"})
+	event := p.keyPackage(p.owner)
+	note := signed(p.owner, &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"})
 	for what, change := range map[string]func(*relayapi.Delivery){
 		"another id":         func(d *relayapi.Delivery) { d.KeyPackageEventID = randomID() },
-		"another owner":      func(d *relayapi.Delivery) { d.OwnerPubkey = actors.NewKey().Pubkey },
-		"a wrong signature":  func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, other.Sig, note.Sig, 1) },
-		"a wrong content":    func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, other.Content, "AAAA", 1) },
+		"another owner":      func(d *relayapi.Delivery) { d.OwnerPubkey = p.stranger.Pubkey },
+		"a wrong signature":  func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Sig, note.Sig, 1) },
+		"a wrong content":    func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Content, "AAAA", 1) },
 		"no JSON":            func(d *relayapi.Delivery) { d.Event = "x" },
 		"more than an event": func(d *relayapi.Delivery) { d.Event += `,"more"` },
 		"another kind":       func(d *relayapi.Delivery) { *d = deliveryOf(note) },
 	} {
-		p.trying = what
-		d := deliveryOf(other)
+		p.trying, p.requester = what, actors.NewKey() // nothing of one push shows in the next
+		d := deliveryOf(event)
 		change(&d)
-		p.pushTo(nostr.Filter{Authors: []string{owner.Pubkey}}, relayapi.Rejected, d) // of any kind
+		p.pushTo(nostr.Filter{Authors: []string{p.owner.Pubkey}}, relayapi.Rejected, d) // of any kind
 	}
 }
 
 func expired(p *probe) {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	s := p.listener(&requester, listening(owner))
-	push := pushOf(requester.Pubkey, p.deliveries(owner, 1)...)
+	s := p.visit(p.requester).subscribed(listening(p.owner))
+	push := p.pushOf(p.deliveries(1)...)
 	push.ExpiresAt = time.Now().Add(-time.Minute).Unix()
 	for _, status := range p.push(p.ctx, push) {
 		if status != relayapi.NoSession && status != relayapi.NoSubscription {
 			p.fail("the answer was %q, which does not say that nothing was written", status)
 		}
 	}
-	s.got("the requester")
+	s.got()
 }
 
 const (
@@ -152,13 +157,12 @@ const (
 
 // stuckSession has a client that stops reading, and later reads all that was left for it.
 func stuckSession(p *probe) {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	s := p.listener(&requester, listening(owner))
-	push := pushOf(requester.Pubkey)
+	s := p.visit(p.requester).subscribed(listening(p.owner))
+	push := p.pushOf()
 	for range bulk {
-		event := p.keyPackage(owner)
+		event := p.keyPackage(p.owner)
 		event.Tags = append(event.Tags, nostr.Tag{"padding", strings.Repeat("A", bulkSize)})
-		push.Deliveries = append(push.Deliveries, deliveryOf(signed(owner, event)))
+		push.Deliveries = append(push.Deliveries, deliveryOf(signed(p.owner, event)))
 	}
 	began := time.Now()
 	var sent atomic.Int64 // after began: the way of several megabytes to the relay is not the relay's time

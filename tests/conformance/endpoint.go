@@ -10,9 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nbd-wtf/go-nostr"
-
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
@@ -25,22 +22,19 @@ const (
 	maxAnswer = 1 << 20
 )
 
-// endpointClient follows no redirect, as the function follows none.
-func endpointClient(slack time.Duration) *http.Client {
-	return &http.Client{
-		Timeout:       patience + slack,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// call sends a request to the endpoint and returns what was answered. An empty token means no Authorization header.
+// call sends a request to the endpoint and returns what was answered; it follows no redirect, as the function follows none. An
+// empty token means no Authorization header.
 func (p *probe) call(ctx context.Context, method, token string, body []byte) (code int, answer []byte) {
 	request := must(http.NewRequestWithContext(ctx, method, p.Endpoint, bytes.NewReader(body)))
 	request.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	response, err := p.http.Do(request)
+	client := http.Client{
+		Timeout:       patience + p.Slack,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
 	p.must("the endpoint", err)
 	defer response.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -79,46 +73,23 @@ func (p *probe) push(ctx context.Context, push relayapi.DeliveryRequest) map[str
 }
 
 // expect pushes deliveries for the requester, one push for all, and fails unless each is answered with the status.
-func (p *probe) expect(want relayapi.Status, requester string, deliveries ...relayapi.Delivery) {
-	for _, got := range p.push(p.ctx, pushOf(requester, deliveries...)) {
+func (p *probe) expect(want relayapi.Status, deliveries ...relayapi.Delivery) {
+	for _, got := range p.push(p.ctx, p.pushOf(deliveries...)) {
 		if got != want {
 			p.fail("the answer was %q instead of %q", got, want)
 		}
 	}
 }
 
-// pushTo pushes to a requester with a session that has subscribed with the filter. It fails unless each delivery is answered with
-// the status, and all of them arrive if that is `delivered`, and none if not.
-func (p *probe) pushTo(filter nostr.Filter, status relayapi.Status, deliveries ...relayapi.Delivery) {
-	requester := actors.NewKey()
-	s := p.listener(&requester, filter)
-	p.expect(status, requester.Pubkey, deliveries...)
-	var want []string
-	if status == relayapi.Delivered {
-		want = eventsOf(deliveries)
-	}
-	s.got("the requester", want...)
-}
-
-func eventsOf(deliveries []relayapi.Delivery) (events []string) {
-	for _, d := range deliveries {
-		events = append(events, d.Event)
-	}
-	return events
-}
-
-// pushOf is a push that belongs to a request which nobody has made.
-func pushOf(requester string, deliveries ...relayapi.Delivery) relayapi.DeliveryRequest {
+// pushOf is a push to the requester that belongs to a request which nobody has made.
+func (p *probe) pushOf(deliveries ...relayapi.Delivery) relayapi.DeliveryRequest {
 	return relayapi.DeliveryRequest{
-		RequestEventID: randomID(), RequesterPubkey: requester, ExpiresAt: time.Now().Add(life).Unix(),
+		RequestEventID: randomID(), RequesterPubkey: p.requester.Pubkey, ExpiresAt: time.Now().Add(life).Unix(),
 		Deliveries: append([]relayapi.Delivery{}, deliveries...), // a list also if there are none
 	}
 }
 
 func encode(push relayapi.DeliveryRequest) []byte { return must(json.Marshal(push)) }
-
-// emptyPush is a good push with nothing in it.
-func emptyPush() []byte { return encode(pushOf(actors.NewKey().Pubkey)) }
 
 func wrongTokens(p *probe) {
 	tokens := map[string]string{
@@ -130,7 +101,7 @@ func wrongTokens(p *probe) {
 		tokens["a push with a token for another audience"] = p.OtherAudience
 	}
 	for what, token := range tokens {
-		p.answers(what, http.MethodPost, token, emptyPush(), http.StatusUnauthorized)
+		p.answers(what, http.MethodPost, token, encode(p.pushOf()), http.StatusUnauthorized)
 	}
 }
 
@@ -138,7 +109,7 @@ func otherCaller(p *probe) {
 	if p.OtherCaller == "" {
 		p.skip("a good token of another account is needed")
 	}
-	p.answers("a push by another account", http.MethodPost, p.OtherCaller, emptyPush(), http.StatusForbidden)
+	p.answers("a push by another account", http.MethodPost, p.OtherCaller, encode(p.pushOf()), http.StatusForbidden)
 }
 
 func otherMethods(p *probe) {
@@ -148,28 +119,27 @@ func otherMethods(p *probe) {
 }
 
 func malformedBodies(p *probe) {
-	for what, body := range map[string][]byte{
-		"no JSON":                             []byte("x"),
-		"an empty body":                       {},
-		"{}":                                  []byte("{}"),
-		"a push whose deliveries are missing": bytes.Replace(emptyPush(), []byte(`"deliveries"`), []byte(`"others"`), 1),
-		"a push whose requester is no key":    encode(pushOf("alice")),
+	good := string(encode(p.pushOf()))
+	for what, body := range map[string]string{
+		"no JSON":                             "x",
+		"an empty body":                       "",
+		"{}":                                  "{}",
+		"a push whose deliveries are missing": strings.Replace(good, `"deliveries"`, `"others"`, 1),
+		"a push whose requester is no key":    strings.Replace(good, p.requester.Pubkey, "alice", 1),
 	} {
-		p.answers(what, http.MethodPost, p.Token, body, http.StatusBadRequest)
+		p.answers(what, http.MethodPost, p.Token, []byte(body), http.StatusBadRequest)
 	}
 }
 
 // largeBodies tries again after a 408: the body was under way for too long, which says nothing about its size.
 func largeBodies(p *probe) {
 	padded := func(size int) []byte {
-		body := emptyPush()
+		body := encode(p.pushOf())
 		return append(body, bytes.Repeat([]byte(" "), size-len(body))...)
 	}
 	code := http.StatusRequestTimeout
-	for range 3 {
-		if code == http.StatusRequestTimeout {
-			code, _ = p.call(p.ctx, http.MethodPost, p.Token, padded(relayapi.MaxRequestBytes))
-		}
+	for try := 0; try < 3 && code == http.StatusRequestTimeout; try++ {
+		code, _ = p.call(p.ctx, http.MethodPost, p.Token, padded(relayapi.MaxRequestBytes))
 	}
 	if code != http.StatusOK {
 		p.fail("a push of 8 MiB was answered %d", code)
@@ -180,6 +150,6 @@ func largeBodies(p *probe) {
 
 func directAnswer(p *probe) {
 	for _, n := range []int{0, 3} {
-		p.push(p.ctx, pushOf(actors.NewKey().Pubkey, p.deliveries(actors.NewKey(), n)...))
+		p.push(p.ctx, p.pushOf(p.deliveries(n)...))
 	}
 }

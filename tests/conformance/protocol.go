@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,10 +15,70 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
+// announcement is what the NIP-11 document says.
+func (p *probe) announcement() actors.Announcement {
+	said, err := actors.ReadAnnouncement(p.ctx, p.Relay)
+	p.must("the NIP-11 document", err)
+	return said
+}
+
+// outcomeOnce pushes an outcome twice. Whichever comes first, that of the functions or ours, which is the same, is told.
+func outcomeOnce(p *probe) {
+	request, s := p.request()
+	s.publish(request)
+	push := p.pushOf()
+	push.RequestEventID = request.ID
+	push.Outcome.Rows = []relayapi.OutcomeRow{{
+		Owner: p.owner.Pubkey, Requested: 1, Reason: string(keypackage.StatusNone), KeyPackages: []relayapi.Granted{},
+	}}
+	for range 2 {
+		p.push(p.ctx, push)
+	}
+	said := p.announcement()
+	event, err := keypackage.VerifyEvent(s.all(1)[0])
+	p.must("the notice", err)
+	var content relayapi.Outcome
+	p.must("the notice", json.Unmarshal([]byte(event.Content), &content))
+	switch {
+	case event.Kind != said.Outcome || !nostr.IsEphemeralKind(event.Kind):
+		p.fail("the notice is of kind %d, which is not ephemeral or not what the NIP-11 document says", event.Kind)
+	case event.PubKey != said.Pubkey:
+		p.fail("the notice is not signed with the key of the NIP-11 document, so that no client believes it")
+	case !reflect.DeepEqual(content, push.Outcome):
+		p.fail("the notice says %+v instead of %+v", content, push.Outcome)
+	case !event.Tags.ContainsAny("e", []string{request.ID}):
+		p.fail("no e tag of the notice names the request")
+	}
+}
+
+func outcomeOfForgery(p *probe) {
+	request, s := p.request()
+	forged := *request
+	forged.Sig = randomID() + randomID()
+	_ = s.submit("EVENT", &forged) // a relay refuses it, or stores it for others to judge
+	s.got()
+}
+
+// announced checks the document, and that nobody else can speak in the relay's name.
+func announced(p *probe) {
+	said := p.announcement()
+	request, deceived := p.request()
+	s := p.visit(p.stranger)
+	for _, kind := range []int{said.Outcome, said.Notice} {
+		forged := signed(p.stranger, &nostr.Event{
+			Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`, Tags: nostr.Tags{{"e", request.ID}, {"p", request.PubKey}},
+		})
+		if !nostr.IsEphemeralKind(kind) || s.submit("EVENT", forged) == nil {
+			p.fail("the kind %d of the NIP-11 document is not ephemeral, or a stranger's event of it was accepted", kind)
+		}
+	}
+	deceived.got()
+}
+
 // authRequired asks for what only who has authenticated gets, and then does what ordinary clients do at that word.
 func authRequired(p *probe) {
 	s := p.visit()
-	filters := []nostr.Filter{keyPackagesOf(actors.NewKey())}
+	filters := []nostr.Filter{keyPackagesOf(p.owner)}
 	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel} {
 		filters = append(filters, nostr.Filter{Kinds: []int{kind}})
 	}
@@ -25,56 +87,52 @@ func authRequired(p *probe) {
 			p.fail("a REQ for %v ended with %q, not with auth-required", filter, reason)
 		}
 	}
-	key := actors.NewKey()
-	s.refusesRequest(key)
-	s.authenticate(key)
+	s.refusesRequest(p.requester)
+	s.authenticate(p.requester)
 	if reason := s.ask("known", filters[0]); reason != "" {
 		p.fail("a REQ after authenticating was closed: %q", reason)
 	}
-	s.refusesRequest(actors.NewKey())
+	s.refusesRequest(p.stranger)
 }
 
 // refusesRequest fails unless the key's 447 is answered by what makes clients authenticate.
 func (s *session) refusesRequest(key actors.Key) {
-	request := signed(key, actors.NewRequest(actors.Question{Owners: []string{actors.NewKey().Pubkey}}))
-	if err := s.submit("EVENT", request); err == nil || !strings.Contains(err.Error(), "auth-required:") {
+	if err := s.submit("EVENT", s.question(key)); err == nil || !strings.Contains(err.Error(), "auth-required:") {
 		s.fail("a 447 whose author has not authenticated: accepted, or %v", err)
 	}
 }
 
-// severalKeys authenticates twice on one connection, asks for both owners' stock, and has both given something.
+// severalKeys authenticates twice on one connection, asks for both keys' stock, and has both given something.
 func severalKeys(p *probe) {
-	keys := []actors.Key{actors.NewKey(), actors.NewKey()}
-	s := p.join(keys[0])
-	s.authenticate(keys[1])
+	keys := []actors.Key{p.requester, p.stranger}
+	s := p.visit(keys...)
 	p.trying = "one of two authenticated keys"
 	for _, key := range keys {
-		event := p.publishKeyPackage(key)
+		event := p.publish(key, p.keyPackage(key))
 		s.serves(keyPackagesOf(key), event.ID, true)
 	}
-	owner := actors.NewKey()
-	deliveries := p.deliveries(owner, len(keys))
+	deliveries := p.deliveries(len(keys))
 	s.events, s.on = nil, nil
-	s.ask("keypackages", listening(owner))
+	s.subscribed(listening(p.owner))
 	for i, key := range keys {
-		p.expect(relayapi.Delivered, key.Pubkey, deliveries[i])
+		p.requester = key
+		p.expect(relayapi.Delivered, deliveries[i])
 	}
-	s.got("a session of two keys", eventsOf(deliveries)...)
+	s.got(eventsOf(deliveries)...)
 }
 
 // pipelined sends subscriptions and a request without waiting for anything, as clients do. The owner has stock, so that whoever
 // serves requests has something to deliver; the delivery that is certain to come is pushed here.
 func pipelined(p *probe) {
-	owner, requester := actors.NewKey(), actors.NewKey()
-	deliveries := p.deliveries(owner, 1)
-	p.publishKeyPackage(owner)
-	s := p.join(requester)
+	deliveries := p.deliveries(1)
+	p.publish(p.owner, p.keyPackage(p.owner))
+	s := p.visit(p.requester)
 	p.trying = "with a subscription that was closed before the request"
-	s.pipeline(requester, owner)
-	p.expect(relayapi.NoSubscription, requester.Pubkey, deliveries...)
+	s.pipeline()
+	p.expect(relayapi.NoSubscription, deliveries...)
 	p.trying = "with another subscription, opened before the request"
-	s.pipeline(requester, owner, "second")
-	p.expect(relayapi.Delivered, requester.Pubkey, deliveries...)
+	s.pipeline("second")
+	p.expect(relayapi.Delivered, deliveries...)
 	p.must("listen", s.collect(1, p.arrival()))
 	if i := slices.IndexFunc(s.on, func(id string) bool { return id != "second" }); i >= 0 {
 		p.fail("an event came on the subscription %q, which was not open", s.on[i])
@@ -85,19 +143,18 @@ func pipelined(p *probe) {
 }
 
 // pipeline opens and closes a subscription, opens others and asks, all in one breath.
-func (s *session) pipeline(requester, owner actors.Key, open ...string) {
-	s.send("REQ", "first", listening(owner))
+func (s *session) pipeline(open ...string) {
+	s.send("REQ", "first", listening(s.owner))
 	s.send("CLOSE", "first")
 	for _, id := range open {
-		s.send("REQ", id, listening(owner))
+		s.send("REQ", id, listening(s.owner))
 	}
-	s.publish(signed(requester, actors.NewRequest(actors.Question{Owners: []string{owner.Pubkey}, TTL: life})))
+	s.publish(s.question(s.requester))
 }
 
 // answered sends messages of which nothing can be used but the id.
 func answered(p *probe) {
-	key := actors.NewKey()
-	s := p.join(key)
+	s := p.visit(p.requester)
 	for _, fields := range []string{
 		`"kind":443`,
 		`"kind":"443"`,
@@ -107,7 +164,7 @@ func answered(p *probe) {
 		`"kind":447,"pubkey":"KEY","created_at":1,"tags":{},"content":"","sig":"IDID"`,
 	} {
 		id := randomID()
-		event := strings.NewReplacer("ID", id, "KEY", key.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
+		event := strings.NewReplacer("ID", id, "KEY", p.requester.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
 		if ok := s.isAnswered(`["EVENT",`+event+`]`, "OK", id); len(ok) < 3 || string(ok[2]) != "false" {
 			p.fail("%s was accepted", event)
 		}
@@ -123,8 +180,7 @@ func answered(p *probe) {
 // isAnswered sends a frame and returns the message with that label and id.
 func (s *session) isAnswered(frame, label, id string) message {
 	s.must("send a message", s.conn.Write(s.ctx, websocket.MessageText, []byte(frame)))
-	what := fmt.Sprintf("%s: wait for %s", frame, label)
-	return s.until(what, s.arrival(), func(m message) bool { return m.label() == label && m.text(1) == id })
+	return s.until(fmt.Sprintf("%s: wait for %s", frame, label), s.arrival(), func(m message) bool { return m.is(id, label) })
 }
 
 // reqIsARequest has an ordinary client read an owner's KeyPackages.
@@ -132,11 +188,10 @@ func reqIsARequest(p *probe) {
 	if !slices.Contains(p.announcement().Requests, "REQ") {
 		p.skip("the NIP-11 document does not say that a REQ is a request")
 	}
-	owner, requester := actors.NewKey(), actors.NewKey()
-	event := p.publishKeyPackage(owner)
-	s := p.listener(&requester, keyPackagesOf(owner))
+	event := p.publish(p.owner, p.keyPackage(p.owner))
+	s := p.visit(p.requester).subscribed(keyPackagesOf(p.owner))
 	if !s.saw(event.ID) {
 		p.fail("the end of stored events came before the KeyPackage")
 	}
-	s.gotEvent("the requester", event)
+	s.gotEvent(event)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,19 +36,23 @@ func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 type session struct {
 	*probe
 	conn      *websocket.Conn
+	who       string   // for the error
 	challenge string   // NIP-42; "" until the relay has sent one
 	events    []string // received so far, as the relay wrote them
 	on        []string // the subscription of each
 }
 
-// visit opens a session that is nobody's.
-func (p *probe) visit() *session {
+// visit opens a session that is authenticated (NIP-42) with the keys. Without any it is nobody's.
+func (p *probe) visit(keys ...actors.Key) *session {
 	dialer := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	conn, _, err := websocket.Dial(p.ctx, p.Relay, &websocket.DialOptions{HTTPClient: dialer})
 	p.must("connect to "+p.Relay, err)
 	conn.SetReadLimit(maxFrame)
-	s := &session{probe: p, conn: conn}
+	s := &session{probe: p, conn: conn, who: "a session that is not authenticated"}
 	p.open = append(p.open, s)
+	for _, key := range keys {
+		s.authenticate(key)
+	}
 	return s
 }
 
@@ -59,21 +64,12 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, conn.(*net.TCPConn).SetReadBuffer(readBuffer)
 }
 
-// join opens a session that is authenticated (NIP-42).
-func (p *probe) join(key actors.Key) *session {
-	s := p.visit()
-	s.authenticate(key)
-	return s
-}
-
-// listener opens a session with a subscription. The key of nobody is nil.
-func (p *probe) listener(key *actors.Key, filter nostr.Filter) *session {
-	s := p.visit()
-	if key != nil {
-		s.authenticate(*key)
+// audience opens sessions that have subscribed to the owner's KeyPackages: one with each key, and nobody's at the end.
+func (p *probe) audience(keys ...actors.Key) (open []*session) {
+	for _, key := range keys {
+		open = append(open, p.visit(key).subscribed(keyPackagesOf(p.owner)))
 	}
-	s.ask("keypackages", filter)
-	return s
+	return append(open, p.visit().subscribed(keyPackagesOf(p.owner)))
 }
 
 // authenticate answers the relay's challenge. NIP-42 lets a relay send it when it likes: one that has sent none is asked for
@@ -82,13 +78,14 @@ func (s *session) authenticate(key actors.Key) {
 	if s.challenge == "" {
 		const asking = "authenticate"
 		ask := time.AfterFunc(s.Quiet, func() { _ = s.write("REQ", asking, keyPackagesOf(key)) })
-		s.until("wait for the challenge", s.arrival(), func(m message) bool { return m.label() == "AUTH" })
+		s.until("wait for the challenge", s.arrival(), func(m message) bool { return m.text(0) == "AUTH" })
 		if !ask.Stop() {
 			s.send("CLOSE", asking)
 		}
 	}
 	proof := nip42.CreateUnsignedAuthEvent(s.challenge, key.Pubkey, s.Relay)
 	s.must("authenticate (NIP-42)", s.submit("AUTH", signed(key, &proof)))
+	s.who = cmp.Or(map[actors.Key]string{s.owner: "the owner", s.requester: "the requester"}[key], "somebody else")
 }
 
 // publish sends an event that the relay must accept.
@@ -99,7 +96,7 @@ func (s *session) publish(event *nostr.Event) {
 // submit sends an event, and returns why the relay refuses it.
 func (s *session) submit(label string, event *nostr.Event) error {
 	s.send(label, event)
-	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.label() == "OK" && m.text(1) == event.ID })
+	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.is(event.ID, "OK") })
 	if len(ok) < 3 || string(ok[2]) != "true" {
 		return fmt.Errorf("refused by the relay: %s", ok.text(3))
 	}
@@ -109,9 +106,14 @@ func (s *session) submit(label string, event *nostr.Event) error {
 // ask opens a subscription, or tries to. It returns when everything stored has arrived, or why the subscription was closed.
 func (s *session) ask(id string, filter nostr.Filter) (refusal string) {
 	s.send("REQ", id, filter)
-	return s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool {
-		return (m.label() == "EOSE" || m.label() == "CLOSED") && m.text(1) == id
-	}).text(2)
+	end := s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool { return m.is(id, "EOSE", "CLOSED") })
+	return end.text(2)
+}
+
+// subscribed opens the session's main subscription.
+func (s *session) subscribed(filter nostr.Filter) *session {
+	s.ask("keypackages", filter)
+	return s
 }
 
 // serves fails unless the answer to the filter has the event, or has it not.
@@ -132,26 +134,25 @@ func (s *session) saw(id string) bool {
 }
 
 // got fails unless these events, in any order, are what the session has received.
-func (s *session) got(who string, want ...string) {
-	received := s.all(who, len(want))
+func (s *session) got(want ...string) {
+	received := s.all(len(want))
 	if !slices.Equal(slices.Sorted(slices.Values(received)), slices.Sorted(slices.Values(want))) {
-		s.fail("%s received something else than was sent", who)
+		s.fail("%s received something else than was sent", s.who)
 	}
 }
 
 // gotEvent is got for an event whose spelling is the relay's choice.
-func (s *session) gotEvent(who string, want *nostr.Event) {
-	if event, err := keypackage.VerifyEvent(s.all(who, 1)[0]); err != nil || event.ID != want.ID {
-		s.fail("%s received something else than the KeyPackage", who)
+func (s *session) gotEvent(want *nostr.Event) {
+	if event, err := keypackage.VerifyEvent(s.all(1)[0]); err != nil || event.ID != want.ID {
+		s.fail("%s received something else than the KeyPackage", s.who)
 	}
 }
 
 // all returns the events that have arrived since the session was opened, which must be n.
-func (s *session) all(who string, n int) []string {
-	err := s.collect(n, s.arrival())
-	s.must(who, err)
+func (s *session) all(n int) []string {
+	s.must(s.who, s.collect(n, s.arrival()))
 	if len(s.events) != n {
-		s.fail("%s received %d events instead of %d", who, len(s.events), n)
+		s.fail("%s received %d events instead of %d", s.who, len(s.events), n)
 	}
 	return s.events
 }
@@ -164,7 +165,7 @@ func (s *session) collect(n int, patience time.Duration) error {
 			return s.notOver(err)
 		}
 	}
-	s.ask("barrier", nostr.Filter{IDs: []string{actors.NewKey().Pubkey}}) // what was sent before is there when this is answered
+	s.ask("barrier", nostr.Filter{IDs: []string{randomID()}}) // what was sent before is there when this is answered
 	_, err := s.find(s.Quiet, func(message) bool { return false })
 	return s.notOver(err)
 }
@@ -177,7 +178,7 @@ func (s *session) notOver(err error) error {
 	return err
 }
 
-// message is one of the relay's (NIP-01).
+// message is one of the relay's (NIP-01): a label, what it is about, and more.
 type message []json.RawMessage
 
 func (m message) text(i int) (s string) {
@@ -187,7 +188,10 @@ func (m message) text(i int) (s string) {
 	return s
 }
 
-func (m message) label() string { return m.text(0) }
+// is reports whether the message is about the subject, under one of the labels.
+func (m message) is(subject string, labels ...string) bool {
+	return m.text(1) == subject && slices.Contains(labels, m.text(0))
+}
 
 // until is find for a message that must come.
 func (s *session) until(what string, patience time.Duration, found func(message) bool) message {
@@ -209,10 +213,10 @@ func (s *session) find(patience time.Duration, found func(message) bool) (messag
 		if json.Unmarshal(frame, &m) != nil {
 			return nil, errors.New("the relay sent a frame that is not a JSON array")
 		}
-		switch {
-		case m.label() == "EVENT" && len(m) == 3:
+		switch label := m.text(0); {
+		case label == "EVENT" && len(m) == 3:
 			s.events, s.on = append(s.events, string(m[2])), append(s.on, m.text(1))
-		case m.label() == "AUTH":
+		case label == "AUTH":
 			s.challenge = m.text(1)
 		}
 		if found(m) {

@@ -16,27 +16,21 @@ import (
 
 // stored443 asks for a stored KeyPackage in every way that could bring it.
 func stored443(p *probe) {
-	owner, stranger := actors.NewKey(), actors.NewKey()
-	event := p.publishKeyPackage(owner)
-	since := keyPackagesOf(owner)
+	event := p.publish(p.owner, p.keyPackage(p.owner))
+	since := keyPackagesOf(p.owner)
 	since.Since = new(nostr.Timestamp) // without it, this may be a request and no reading
 	ways := []nostr.Filter{
-		since, {Kinds: []int{keypackage.KindKeyPackage}, Limit: 500}, {Authors: []string{owner.Pubkey}}, {IDs: []string{event.ID}},
+		since, {Kinds: []int{keypackage.KindKeyPackage}, Limit: 500}, {Authors: []string{p.owner.Pubkey}}, {IDs: []string{event.ID}},
 	}
-	p.reads(&owner, event.ID, true, append(slices.Clip(ways), keyPackagesOf(owner))...)
-	p.reads(&stranger, event.ID, false, ways...)
-	p.reads(nil, event.ID, false, ways...)
+	p.visit(p.owner).reads(event.ID, true, append(slices.Clip(ways), keyPackagesOf(p.owner))...)
+	p.visit(p.stranger).reads(event.ID, false, ways...)
+	p.visit().reads(event.ID, false, ways...)
 }
 
-// reads fails unless a session of that key (nil: nobody's) that asks in these ways, one after another, sees the event each time, or
-// never, and is not told of it either.
-func (p *probe) reads(key *actors.Key, id string, allowed bool, ways ...nostr.Filter) {
-	s := p.visit()
-	p.trying = "a session that is not authenticated"
-	if key != nil {
-		s.authenticate(*key)
-		p.trying = "a session of " + key.Pubkey
-	}
+// reads asks in these ways, one after another. It fails unless the session sees the event each time, or never, and is not told of
+// it either.
+func (s *session) reads(id string, allowed bool, ways ...nostr.Filter) {
+	s.trying = s.who
 	for _, filter := range ways {
 		s.serves(filter, id, allowed)
 	}
@@ -53,9 +47,11 @@ func (s *session) toldNothing(id string, ways []nostr.Filter) {
 		s.send("COUNT", name, filter)
 		s.send("NEG-OPEN", name, filter, nothingYet)
 	}
-	found, err := s.find(s.Quiet, func(m message) bool { return m.counts() || m.label() == "NEG-MSG" && strings.Contains(m.text(2), id) })
+	found, err := s.find(s.Quiet, func(m message) bool {
+		return m.counts() || m.text(0) == "NEG-MSG" && strings.Contains(m.text(2), id)
+	})
 	if err == nil {
-		s.fail("was told of the event by a %s", found.label())
+		s.fail("was told of the event by a %s", found.text(0))
 	}
 	s.must("listen", s.notOver(err))
 }
@@ -63,7 +59,23 @@ func (s *session) toldNothing(id string, ways []nostr.Filter) {
 // counts reports whether this says that there are events.
 func (m message) counts() bool {
 	var answer struct{ Count int }
-	return m.label() == "COUNT" && len(m) > 2 && json.Unmarshal(m[2], &answer) == nil && answer.Count > 0
+	return m.text(0) == "COUNT" && len(m) > 2 && json.Unmarshal(m[2], &answer) == nil && answer.Count > 0
+}
+
+func new443(p *probe) {
+	open := p.audience(p.owner, p.stranger)
+	event := p.publish(p.owner, p.keyPackage(p.owner))
+	open[0].gotEvent(event)
+	for _, s := range open[1:] {
+		s.got()
+	}
+}
+
+// request is the requester's question to the owner, who has no KeyPackage, so that nothing is used up where the functions run,
+// and a session that listens to whatever names it.
+func (p *probe) request() (*nostr.Event, *session) {
+	request := p.question(p.requester)
+	return request, p.visit(p.requester).subscribed(nostr.Filter{Tags: nostr.TagMap{"e": {request.ID}}})
 }
 
 // stored447 asks for a request, in its author's name, too.
@@ -74,27 +86,16 @@ func stored447(p *probe) {
 	for _, filter := range ways {
 		s.serves(filter, request.ID, false)
 	}
-	stranger := actors.NewKey()
-	p.reads(&stranger, request.ID, false, ways...)
-}
-
-func new443(p *probe) {
-	owner, stranger := actors.NewKey(), actors.NewKey()
-	open := p.audience(owner, &owner, &stranger, nil)
-	event := p.publishKeyPackage(owner)
-	open[0].gotEvent("another session of the author", event)
-	open[1].got("somebody else")
-	open[2].got("a session that is not authenticated")
+	p.visit(p.stranger).reads(request.ID, false, ways...)
 }
 
 // addressable has everybody read a kind 30443.
 func addressable(p *probe) {
-	owner, stranger := actors.NewKey(), actors.NewKey()
-	encoded := must(mlsgen.New(mlsgen.Options{Owner: owner.Pubkey, NotAfter: time.Now().Add(packageLife)}))
-	event := must(actors.MDK.Publish(owner, encoded, p.Relay, nostr.Now()))
-	p.publish(owner, event)
-	for _, key := range []*actors.Key{&owner, &stranger, nil} {
-		p.reads(key, event.ID, true, nostr.Filter{Kinds: []int{keypackage.KindAddressableKeyPackage}, Authors: []string{owner.Pubkey}})
+	encoded := must(mlsgen.New(mlsgen.Options{Owner: p.owner.Pubkey, NotAfter: time.Now().Add(packageLife)}))
+	event := p.publish(p.owner, must(actors.MDK.Publish(p.owner, encoded, p.Relay, nostr.Now())))
+	filter := nostr.Filter{Kinds: []int{keypackage.KindAddressableKeyPackage}, Authors: []string{p.owner.Pubkey}}
+	for _, s := range []*session{p.visit(p.owner), p.visit(p.stranger), p.visit()} {
+		s.reads(event.ID, true, filter)
 	}
 }
 
@@ -102,17 +103,16 @@ func addressable(p *probe) {
 func deleted(p *probe) {
 	for _, atOnce := range []bool{false, true} {
 		p.trying = fmt.Sprintf("a KeyPackage that is deleted at once: %v", atOnce)
-		owner := actors.NewKey()
-		event, s := p.keyPackage(owner), p.join(owner)
+		event, s := p.keyPackage(p.owner), p.visit(p.owner)
 		if atOnce {
 			s.send("EVENT", event)
 		} else {
 			s.publish(event)
 		}
-		s.publish(signed(owner, &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}}))
-		s.serves(keyPackagesOf(owner), event.ID, false)
+		s.publish(signed(p.owner, &nostr.Event{Kind: nostr.KindDeletion, CreatedAt: nostr.Now(), Tags: nostr.Tags{{"e", event.ID}}}))
+		s.serves(keyPackagesOf(p.owner), event.ID, false)
 		_ = s.submit("EVENT", event) // a relay may refuse it, or say that it knows it
-		s.serves(keyPackagesOf(owner), event.ID, false)
+		s.serves(keyPackagesOf(p.owner), event.ID, false)
 	}
 }
 
@@ -127,14 +127,13 @@ func (p *probe) document(collection, id string) map[string]any {
 }
 
 func documents(p *probe) {
-	owner := actors.NewKey()
-	event := p.publishKeyPackage(owner)
+	event := p.publish(p.owner, p.keyPackage(p.owner))
 	created := p.document(p.Collections.KeyPackages, event.ID)[keypackage.FieldCreatedAt]
 	if created != int64(event.CreatedAt) {
 		p.fail("created_at of a KeyPackage's document is no integer: %T", created)
 	}
 	p.must("delete a KeyPackage", p.withdraw())
-	p.document(p.Collections.Tombstones, keypackage.TombstoneID(event.ID, owner.Pubkey))
+	p.document(p.Collections.Tombstones, keypackage.TombstoneID(event.ID, p.owner.Pubkey))
 }
 
 // openMark looks at a request's document. Once the request is answered, the mark has gone and keep_until has come.
