@@ -9,12 +9,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
@@ -22,80 +24,118 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
-var subcommands = []command.Subcommand{
-	{Name: "stock", Summary: "show how many KeyPackages an owner has and how many were handed out, per ciphersuite", Run: stock},
-	{Name: "import", Summary: "take the KeyPackages that owners have on a relay into stock", Run: importStock},
-	{Name: "trace", Summary: "show what became of a request, and say what to do", Run: traceRequest},
-	{Name: "deadletters", Summary: "list the messages that could not be delivered; -replay tries again", Run: handleDeadLetters},
-	{Name: "mode", Summary: "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says; show", Run: mode},
-}
+var operate = command.Choose("./terraform/operate", []command.Subcommand{
+	subcommand("stock", "show how many KeyPackages an owner has and how many were handed out, per ciphersuite", stock),
+	subcommand("import", "take the KeyPackages that owners have on a relay into stock", importStock),
+	subcommand("trace", "show what became of a request, and say what to do", traceRequest),
+	subcommand("deadletters", "list the messages that could not be delivered; -replay tries again", deadLetters),
+	subcommand("mode", "stop claims and deliveries without a deployment: off, observe; clear: what ROLLOUT_MODE says; show", mode),
+})
 
-func main() { command.Main("operate", command.Choose("./terraform/operate", subcommands)) }
+func main() { command.Main("operate", operate) }
+
+func subcommand(name, summary string, run func(context.Context, *options) error) command.Subcommand {
+	return command.Subcommand{Name: name, Summary: summary, Run: func(ctx context.Context, args []string) error {
+		o := &options{}
+		if err := o.open(ctx, name, args); err != nil {
+			return err
+		}
+		return run(ctx, o)
+	}}
+}
 
 const emulatorHost = "FIRESTORE_EMULATOR_HOST"
 
-// queueHost names the Pub/Sub emulator, which only deadletters needs.
-const queueHost = "PUBSUB_EMULATOR_HOST"
-
-// options are the flags that all subcommands have; each adds its own.
+// options are the arguments of a subcommand, and what they open.
 type options struct {
-	*flag.FlagSet
-	project string
-	json    bool
+	project                    string
+	json, logs, replay, dryRun bool
+	owner, subscription        string
+	from, authors, keyFile     string
+	word                       string // before or behind the flags
+
+	settings  config.Config
+	documents *store.Store
 }
 
-func newOptions(name string) *options {
-	o := &options{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
-	o.StringVar(&o.project, "project", "", "project `id` (default: $"+config.Project+", or that of `up` if "+emulatorHost+" is set)")
-	o.BoolVar(&o.json, "json", false, "print JSON")
-	return o
-}
-
-// word parses the flags and takes one word before or behind them.
-func (o *options) word(args []string, what, form string) (string, error) {
-	if err := o.Parse(args); err != nil {
-		return "", flag.ErrHelp
+// open parses the arguments, reads the settings and connects to Firestore.
+func (o *options) open(ctx context.Context, name string, args []string) (err error) {
+	if err = o.parse(name, args); err == nil {
+		err = o.load()
 	}
-	if o.NArg() == 0 {
-		return "", fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", what, o.Name(), form)
+	if err == nil {
+		o.documents, err = assembly.Store(ctx, o.settings)
 	}
-	word := o.Arg(0)
-	return word, command.Parse(o.FlagSet, o.Args()[1:])
+	return err
 }
 
-// settings are read as the functions read them, but the error says how a project is named here. On the emulator one need not be
-// named.
-func (o *options) settings() (config.Config, error) {
-	lookup := func(name string) (string, bool) {
-		value, ok := os.LookupEnv(name)
-		switch {
-		case name != config.Project:
-		case o.project != "":
-			return o.project, true
-		case value == "" && os.Getenv(emulatorHost) != "":
-			return command.LocalProject, true
+func (o *options) parse(name string, args []string) error {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.StringVar(&o.project, "project", "", "project `id` (default: $"+config.Project+", or that of `up` if "+emulatorHost+" is set)")
+	flags.BoolVar(&o.json, "json", false, "print JSON")
+	switch name {
+	case "stock":
+		flags.StringVar(&o.owner, "owner", "", "public `key` of the owner, hex or npub1")
+	case "import":
+		flags.StringVar(&o.from, "from", "", "`URL` of the relay, wss://...")
+		flags.StringVar(&o.authors, "authors", "", "public `keys` of the owners, separated by commas (default: everybody's KeyPackages)")
+		flags.StringVar(&o.keyFile, "key-file", "", "`file` with the secret key to authenticate with, for relays that want it")
+		flags.BoolVar(&o.dryRun, "dry-run", false, "say how much would be taken in, and take in nothing")
+	case "deadletters":
+		flags.BoolVar(&o.replay, "replay", false, "publish them to the delivery topic again, and remove them")
+		flags.StringVar(&o.subscription, "subscription", "",
+			"`id` of the subscription of the dead letters (default: that of the delivery topic with -dead behind)")
+	case "trace":
+		flags.BoolVar(&o.logs, "logs", false, "print the query for Logs Explorer instead")
+		return o.parseWord(flags, args, "request", "id of the 447")
+	case "mode":
+		return o.parseWord(flags, args, "mode", "off|observe|clear|show")
+	}
+	return command.Parse(flags, args)
+}
+
+// parseWord takes one word before or behind the flags.
+func (o *options) parseWord(flags *flag.FlagSet, args []string, what, form string) error {
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp
+	}
+	if flags.NArg() == 0 {
+		return fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", what, flags.Name(), form)
+	}
+	o.word = flags.Arg(0)
+	return command.Parse(flags, flags.Args()[1:])
+}
+
+// load reads the settings as the functions do, but its error says how a project is named here. On the emulator one need not be.
+func (o *options) load() (err error) {
+	project := cmp.Or(o.project, os.Getenv(config.Project))
+	if project == "" && os.Getenv(emulatorHost) != "" {
+		project = command.LocalProject
+	}
+	if project == "" {
+		return errors.New("which project? name it with -project or $" + config.Project + ", or set " + emulatorHost +
+			" to the Firestore emulator of `go run ./emulator up` (127.0.0.1:8080 as a rule)")
+	}
+	o.settings, err = config.Load(func(name string) (string, bool) {
+		if name == config.Project {
+			return project, true
 		}
-		return value, ok
-	}
-	if id, _ := lookup(config.Project); id == "" {
-		return config.Config{}, errors.New("which project? name it with -project or $" + config.Project +
-			", or set " + emulatorHost + " to the Firestore emulator of `go run ./emulator up` (127.0.0.1:8080 as a rule)")
-	}
-	return config.Load(lookup)
-}
-
-func (o *options) documents(ctx context.Context) (*store.Store, error) {
-	settings, err := o.settings()
-	if err != nil {
-		return nil, err
-	}
-	return assembly.Store(ctx, settings)
+		return os.LookupEnv(name)
+	})
+	return err
 }
 
 // show prints the result on standard output, as JSON or as text.
-func (o *options) show(result any, text func(io.Writer) error) error {
+func (o *options) show(result any, text func(io.Writer)) error {
 	if o.json {
 		return command.PrintJSON(os.Stdout, result)
 	}
-	return text(os.Stdout)
+	return printText(os.Stdout, text)
+}
+
+// printText writes a text whose columns end with tabs.
+func printText(w io.Writer, text func(io.Writer)) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	text(table)
+	return table.Flush()
 }

@@ -4,52 +4,50 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip19"
-
-	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// pubkey reads a public key as people pass it on: hex, or npub1 (NIP-19).
-func pubkey(text string) (string, error) {
-	if keypackage.IsPubkey(text) {
-		return text, nil
+// decode reads 32 bytes as people pass them on: in 64 lowercase hex digits, or under one of the prefixes (NIP-19).
+func decode(text string, prefixes ...string) (hex string, ok bool) {
+	if nostr.IsValid32ByteHex(text) {
+		return text, true
 	}
-	if prefix, value, err := nip19.Decode(text); err == nil && prefix == "npub" {
-		return value.(string), nil
+	prefix, value, err := nip19.Decode(text)
+	if err != nil || !slices.Contains(prefixes, prefix) {
+		return "", false
+	}
+	if event, is := value.(nostr.EventPointer); is {
+		return event.ID, true
+	}
+	return value.(string), true
+}
+
+func pubkey(text string) (string, error) {
+	if key, ok := decode(text, "npub"); ok {
+		return key, nil
 	}
 	return "", fmt.Errorf("%q is not a public key: 64 lowercase hex digits, or npub1", text)
 }
 
-// eventID reads an event's id as people pass it on: hex, note1 or nevent1 (NIP-19).
 func eventID(text string) (string, error) {
-	if keypackage.IsEventID(text) {
-		return text, nil
-	}
-	switch prefix, value, err := nip19.Decode(text); {
-	case err != nil:
-	case prefix == "note":
-		return value.(string), nil
-	case prefix == "nevent":
-		return value.(nostr.EventPointer).ID, nil
+	if id, ok := decode(text, "note", "nevent"); ok {
+		return id, nil
 	}
 	return "", fmt.Errorf("%q is not the id of an event: 64 lowercase hex digits, note1 or nevent1", text)
 }
 
-// secretKey reads a secret key out of a file, hex or nsec1 (NIP-19). No error says what the file holds.
+// secretKey reads a secret key out of a file. No error says what the file holds.
 func secretKey(file string) (string, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("-key-file: %w", err)
 	}
-	secret := strings.TrimSpace(string(content))
-	if prefix, value, err := nip19.Decode(secret); err == nil && prefix == "nsec" {
-		secret = value.(string)
+	if secret, ok := decode(strings.TrimSpace(string(content)), "nsec"); ok {
+		return secret, nil
 	}
-	if !nostr.IsValid32ByteHex(secret) {
-		return "", errors.New("-key-file: the file does not hold a secret key: 64 lowercase hex digits, or nsec1")
-	}
-	return secret, nil
+	return "", errors.New("-key-file: the file does not hold a secret key: 64 lowercase hex digits, or nsec1")
 }

@@ -47,23 +47,19 @@ const owners = 8
 // Run takes in what the relay has, from the newest to the oldest. It may be repeated, also after an error, and then finds
 // what is in stock already; the report is good up to the error. It holds one page of events in memory.
 func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
-	i := &importer{publisher: publisher, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}
+	s := scan{importer: &importer{publisher: publisher, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}, authors: o.Authors}
 	relay, err := dial(ctx, o.From)
 	if err != nil {
-		return i.report, err
+		return s.report, err
 	}
 	defer relay.close()
-	if err := relay.login(ctx, o.Secret); err != nil {
-		return i.report, err
-	}
-	w := scan{relay: relay, authors: o.Authors, importer: i}
-	for {
-		more, err := w.page(ctx)
-		if err != nil || !more {
-			return i.report, err
+	s.relay, err = relay, relay.login(ctx, o.Secret)
+	for more := true; more && err == nil; {
+		if more, err = s.page(ctx); more {
+			o.Progress(s.report)
 		}
-		o.Progress(i.report)
 	}
+	return s.report, err
 }
 
 // importer takes events in, and counts.
@@ -109,9 +105,6 @@ func (i *importer) count(answer publishing.Answer) {
 		i.report.Refused[answer.Reason]++
 	}
 }
-
-// refuse counts an event that does not come as far as the publisher.
-func (i *importer) refuse(reason string) { i.count(publishing.Answer{Reason: "invalid: " + reason}) }
 
 // DryRun answers what the store does, and keeps nothing. It does not count what the import itself would fill, an owner's room or
 // a slot, and so takes in at least as much as an import would.

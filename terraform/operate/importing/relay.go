@@ -11,8 +11,6 @@ import (
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip42"
-
-	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
 )
 
 const (
@@ -61,11 +59,11 @@ func (r *relay) login(ctx context.Context, secret string) error {
 	if err := event.Sign(secret); err != nil {
 		return errors.New("authenticate: the secret key is not one")
 	}
-	return r.exchange(ctx, nostr.AuthEnvelope{Event: event}, event.ID, func(label string, rest wire.Elements) (bool, error) {
-		if label == "OK" && !rest.Bool(0) {
-			return true, fmt.Errorf("the relay does not accept the authentication: %q", text(rest, 1))
+	return r.exchange(ctx, nostr.AuthEnvelope{Event: event}, event.ID, func(m message) (bool, error) {
+		if m.text(0) == "OK" && (len(m) < 3 || string(m[2]) != "true") {
+			return true, fmt.Errorf("the relay does not accept the authentication: %q", m.text(3))
 		}
-		return label == "OK", nil
+		return m.text(0) == "OK", nil
 	})
 }
 
@@ -75,27 +73,35 @@ func (r *relay) stored(ctx context.Context, filter nostr.Filter, take func(raw s
 	r.asked++
 	id := fmt.Sprintf("import-%d", r.asked)
 	request := nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}
-	return r.exchange(ctx, request, id, func(label string, rest wire.Elements) (bool, error) {
-		switch {
-		case label == "EVENT" && len(rest) == 1:
-			return false, take(string(rest[0]))
+	return r.exchange(ctx, request, id, func(m message) (bool, error) {
+		switch label := m.text(0); {
+		case label == "EVENT" && len(m) == 3:
+			return false, take(string(m[2]))
 		case label == "EOSE":
 			return true, r.send(ctx, nostr.CloseEnvelope(id))
-		case label == "CLOSED" && strings.HasPrefix(text(rest, 0), "auth-required:"):
-			return true, fmt.Errorf("the relay refuses: %q; %w", text(rest, 0), errLogin)
+		case label == "CLOSED" && strings.HasPrefix(m.text(2), "auth-required:"):
+			return true, fmt.Errorf("the relay refuses: %q; %w", m.text(2), errLogin)
 		case label == "CLOSED":
-			return true, fmt.Errorf("the relay refuses: %q", text(rest, 0))
+			return true, fmt.Errorf("the relay refuses: %q", m.text(2))
 		}
 		return false, nil
 	})
 }
 
-// exchange sends a message and hands each answer about its subject, a label and what follows the subject, to hear, until that has
-// heard enough. What is not a message of NIP-01 is skipped, and a challenge is kept.
-func (r *relay) exchange(
-	ctx context.Context, message json.Marshaler, about string, hear func(label string, rest wire.Elements) (enough bool, err error),
-) error {
-	if err := r.send(ctx, message); err != nil {
+// message is one of NIP-01: a label, what it is about, and more. What becomes of an event in it is for those to say who verify it.
+type message []json.RawMessage
+
+func (m message) text(i int) (text string) {
+	if i < len(m) {
+		_ = json.Unmarshal(m[i], &text)
+	}
+	return text
+}
+
+// exchange sends a message and hands each answer about its subject to hear, until that has heard enough. What is not a message is
+// skipped, and a challenge is kept.
+func (r *relay) exchange(ctx context.Context, sent json.Marshaler, about string, hear func(message) (enough bool, err error)) error {
+	if err := r.send(ctx, sent); err != nil {
 		return err
 	}
 	for {
@@ -103,12 +109,14 @@ func (r *relay) exchange(
 		if err != nil {
 			return err
 		}
-		label, elements := readFrame(frame)
-		subject := text(elements, 0)
-		if label == "AUTH" {
-			r.challenge = subject
-		} else if label != "" && subject == about {
-			if enough, err := hear(label, elements[1:]); enough || err != nil {
+		var m message
+		if json.Unmarshal(frame, &m) != nil {
+			continue
+		}
+		if m.text(0) == "AUTH" {
+			r.challenge = m.text(1)
+		} else if m.text(1) == about {
+			if enough, err := hear(m); enough || err != nil {
 				return err
 			}
 		}
@@ -120,40 +128,22 @@ func (r *relay) send(ctx context.Context, message json.Marshaler) error {
 	if err == nil {
 		err = r.conn.Write(ctx, websocket.MessageText, frame)
 	}
-	if err != nil {
-		return fmt.Errorf("connection to %s lost: %w", r.url, err)
-	}
-	return nil
+	return r.lost(err)
 }
 
 func (r *relay) read(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing came for %v", patience))
 	defer cancel()
 	_, frame, err := r.conn.Read(ctx)
-	if err == nil {
-		return frame, nil
-	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return nil, fmt.Errorf("connection to %s lost: %w", r.url, err)
+	return frame, r.lost(err)
 }
 
-// readFrame is loose about what it takes apart: what becomes of an event is for those to say who verify it. The label of what is
-// no message is "".
-func readFrame(frame []byte) (label string, elements wire.Elements) {
-	label, err := wire.Label(frame)
-	if err == nil {
-		elements, err = wire.SplitLoosely(frame)
+func (r *relay) lost(err error) error {
+	if err != nil {
+		err = fmt.Errorf("connection to %s lost: %w", r.url, err)
 	}
-	if err != nil || len(elements) == 0 {
-		return "", nil
-	}
-	return label, elements
-}
-
-// text returns an element that is a string, or "".
-func text(elements wire.Elements, i int) string {
-	text, _ := elements.Text(i)
-	return text
+	return err
 }

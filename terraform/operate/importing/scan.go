@@ -2,6 +2,7 @@ package importing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,50 +22,19 @@ const (
 
 var kinds = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage}
 
-var errNoEnd = fmt.Errorf("the relay sends more than %d events where it was asked for %d; -authors asks for fewer", maxPage, pageSize)
+var (
+	errNoEnd   = fmt.Errorf("the relay sends more than %d events where it was asked for %d; -authors asks for fewer", maxPage, pageSize)
+	errForeign = errors.New("not what the relay was asked for")
+)
 
 // scan goes through the relay's events backwards in time, page by page. A page begins with the second in which the one before
 // has ended, because the relay may have more events of that second.
 type scan struct {
+	*importer
 	relay   *relay
 	authors []string
-	*importer
-
-	until *nostr.Timestamp // where the page begins; nil is now
-	known map[string]bool  // ids of the events of that second that were met
-}
-
-// page takes in one page, and reports whether there may be another.
-func (s *scan) page(ctx context.Context) (more bool, err error) {
-	filter := nostr.Filter{Kinds: kinds, Authors: s.authors, Until: s.until, Limit: pageSize}
-	p := page{scan: s, last: make(map[string]bool)}
-	if err := s.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) }); err != nil {
-		return false, err
-	}
-	if err := s.take(ctx, p.events); err != nil {
-		return false, err
-	}
-	return s.turn(p)
-}
-
-// turn sets where the next page begins.
-func (s *scan) turn(p page) (more bool, err error) {
-	switch {
-	case p.sent == 0:
-		return false, nil
-	case p.oldest == nil:
-		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", p.sent)
-	case s.until == nil || *p.oldest < *s.until:
-		s.until, s.known = p.oldest, p.last
-	default: // all of them are of the second with which the page began
-		if p.sent >= pageSize {
-			s.report.CrowdedSeconds++
-		}
-		before := *p.oldest - 1
-		s.until, s.known = &before, nil
-	}
-	s.report.Oldest = p.oldest.Time().UTC()
-	return true, nil
+	until   *nostr.Timestamp // where the page begins; nil is now
+	known   map[string]bool  // ids of the events of that second that were met
 }
 
 // page is what came of one page.
@@ -76,29 +46,49 @@ type page struct {
 	last   map[string]bool    // the ids of that second
 }
 
+// page takes in one page, sets where the next one begins, and reports whether there may be one.
+func (s *scan) page(ctx context.Context) (more bool, err error) {
+	filter := nostr.Filter{Kinds: kinds, Authors: s.authors, Until: s.until, Limit: pageSize}
+	p := page{scan: s}
+	err = s.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) })
+	if err == nil {
+		err = s.take(ctx, p.events)
+	}
+	switch {
+	case err != nil || p.sent == 0:
+		return false, err
+	case p.oldest == nil:
+		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", p.sent)
+	case s.until == nil || *p.oldest < *s.until:
+		s.until, s.known = p.oldest, p.last
+	default: // all of them are of the second with which the page began
+		if p.sent >= pageSize {
+			s.report.CrowdedSeconds++
+		}
+		s.until, s.known = new(*p.oldest-1), nil
+	}
+	s.report.Oldest = p.oldest.Time().UTC()
+	return true, nil
+}
+
 // add looks at one event. An event that is not what its signature says still tells where the page ends.
 func (p *page) add(ctx context.Context, raw string) error {
 	if p.sent++; p.sent > maxPage {
 		return errNoEnd
 	}
 	event, err := keypackage.VerifyEvent(raw)
-	if event == nil {
-		p.report.Seen++
-		p.refuse(err.Error())
-		return nil
+	if event != nil && !p.asked(event) {
+		event, err = nil, errForeign
 	}
-	if !p.asked(event) {
-		p.report.Seen++
-		p.refuse("not what the relay was asked for")
-		return nil
-	}
-	p.note(event)
-	if p.known[event.ID] {
-		return nil // the page before ended with it
+	if event != nil {
+		p.note(event)
+		if p.known[event.ID] {
+			return nil // the page before ended with it
+		}
 	}
 	p.report.Seen++
 	if err != nil {
-		p.refuse(err.Error())
+		p.count(publishing.Answer{Reason: "invalid: " + err.Error()})
 		return nil
 	}
 	if p.events = append(p.events, publishing.Event{Event: event, Raw: raw}); len(p.events) < pageSize {
@@ -117,8 +107,7 @@ func (p *page) asked(event *nostr.Event) bool {
 // note keeps where the page ends.
 func (p *page) note(event *nostr.Event) {
 	if p.oldest == nil || event.CreatedAt < *p.oldest {
-		oldest := event.CreatedAt
-		p.oldest, p.last = &oldest, make(map[string]bool)
+		p.oldest, p.last = &event.CreatedAt, make(map[string]bool)
 	}
 	if event.CreatedAt == *p.oldest {
 		p.last[event.ID] = true
