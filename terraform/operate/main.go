@@ -16,7 +16,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
+
+	"github.com/nbd-wtf/go-nostr"
+	"github.com/nbd-wtf/go-nostr/nip19"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
@@ -36,11 +41,14 @@ func main() { command.Main("operate", operate) }
 
 func subcommand(name, summary string, run func(context.Context, *options) error) command.Subcommand {
 	return command.Subcommand{Name: name, Summary: summary, Run: func(ctx context.Context, args []string) error {
-		o := &options{}
-		if err := o.open(ctx, name, args); err != nil {
+		var o options
+		if err := o.parse(name, args); err != nil {
 			return err
 		}
-		return run(ctx, o)
+		if err := o.open(ctx); err != nil {
+			return err
+		}
+		return run(ctx, &o)
 	}}
 }
 
@@ -48,25 +56,13 @@ const emulatorHost = "FIRESTORE_EMULATOR_HOST"
 
 // options are the arguments of a subcommand, and what they open.
 type options struct {
-	project                    string
-	json, logs, replay, dryRun bool
-	owner, subscription        string
-	from, authors, keyFile     string
-	word                       string // before or behind the flags
+	project, owner, subscription string
+	from, authors, keyFile       string
+	json, logs, replay, dryRun   bool
+	word                         string // before or behind the flags
 
 	settings  config.Config
 	documents *store.Store
-}
-
-// open parses the arguments, reads the settings and connects to Firestore.
-func (o *options) open(ctx context.Context, name string, args []string) (err error) {
-	if err = o.parse(name, args); err == nil {
-		err = o.load()
-	}
-	if err == nil {
-		o.documents, err = assembly.Store(ctx, o.settings)
-	}
-	return err
 }
 
 func (o *options) parse(name string, args []string) error {
@@ -106,8 +102,8 @@ func (o *options) parseWord(flags *flag.FlagSet, args []string, what, form strin
 	return command.Parse(flags, flags.Args()[1:])
 }
 
-// load reads the settings as the functions do, but its error says how a project is named here. On the emulator one need not be.
-func (o *options) load() (err error) {
+// open reads the settings as the functions do, and connects to Firestore. On the emulator no project need be named.
+func (o *options) open(ctx context.Context) (err error) {
 	project := cmp.Or(o.project, os.Getenv(config.Project))
 	if project == "" && os.Getenv(emulatorHost) != "" {
 		project = command.LocalProject
@@ -122,6 +118,9 @@ func (o *options) load() (err error) {
 		}
 		return os.LookupEnv(name)
 	})
+	if err == nil {
+		o.documents, err = assembly.Store(ctx, o.settings)
+	}
 	return err
 }
 
@@ -138,4 +137,41 @@ func printText(w io.Writer, text func(io.Writer)) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	text(table)
 	return table.Flush()
+}
+
+// decode reads 32 bytes as people pass them on: 64 lowercase hex digits, or a name with one of the prefixes (NIP-19). The error
+// says what they should have been.
+func decode(text, what string, prefixes ...string) (hex string, err error) {
+	if nostr.IsValid32ByteHex(text) {
+		return text, nil
+	}
+	prefix, value, err := nip19.Decode(text)
+	if err != nil || !slices.Contains(prefixes, prefix) {
+		return "", fmt.Errorf("%q is not %s", text, what)
+	}
+	if event, is := value.(nostr.EventPointer); is {
+		return event.ID, nil
+	}
+	return value.(string), nil
+}
+
+func pubkey(text string) (string, error) {
+	return decode(text, "a public key: 64 lowercase hex digits, or npub1", "npub")
+}
+
+func eventID(text string) (string, error) {
+	return decode(text, "the id of an event: 64 lowercase hex digits, note1 or nevent1", "note", "nevent")
+}
+
+// secretKey reads a secret key out of a file. No error says what the file holds.
+func secretKey(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("-key-file: %w", err)
+	}
+	secret, err := decode(strings.TrimSpace(string(content)), "", "nsec")
+	if err != nil {
+		return "", errors.New("-key-file: the file does not hold a secret key: 64 lowercase hex digits, or nsec1")
+	}
+	return secret, nil
 }

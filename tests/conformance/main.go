@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,4 +122,72 @@ func (t *Target) openDocuments(ctx context.Context, project string) error {
 	t.Collections = settings.Collections
 	t.Documents, err = firestore.NewClientWithDatabase(ctx, project, settings.Database)
 	return err
+}
+
+// Target is the relay to be checked.
+type Target struct {
+	Relay    string // websocket URL
+	Endpoint string // URL of the delivery endpoint
+
+	Token         string // ID token of the endpoint's caller
+	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
+	OtherCaller   string // good ID token of somebody else; "" leaves that check out
+
+	Documents   *firestore.Client // of the relay; nil leaves the checks of what it writes out
+	Collections config.Collections
+
+	Quiet time.Duration // how long nothing arrives before it is believed that nothing will: longer than a frame travels
+	Slack time.Duration // what the network, or a busy machine, may add to the time that anything has to arrive
+}
+
+// Verdict is what came of a check.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass       Verdict = "pass"
+	Fail       Verdict = "FAIL"
+	NotChecked Verdict = "not checked"
+)
+
+// Result is the verdict on one rule.
+type Result struct {
+	rule
+	Verdict Verdict
+	Detail  string // how it was broken, or why it was not checked
+}
+
+// rule is one promise and how to check it. The check ends the probe if it is broken.
+type rule struct {
+	name    string
+	promise string
+	check   func(*probe)
+}
+
+var rules = slices.Concat(keyPackageRules, deliveryRules, storageRules, protocolRules)
+
+// Run checks one rule after another and tells each result, also of those that cannot be kept because another is broken. The
+// error is not nil if nothing answers at the relay's URL, and then no rule was checked.
+func Run(ctx context.Context, target Target, tell func(Result)) error {
+	if err := target.try(ctx, func(p *probe) { p.visit() }); err != nil {
+		return actors.ExplainUnreachable(err)
+	}
+	for _, r := range rules {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		tell(r.judge(ctx, target))
+	}
+	return nil
+}
+
+func (r rule) judge(ctx context.Context, target Target) Result {
+	err := target.try(ctx, r.check)
+	switch {
+	case err == nil:
+		return Result{r, Pass, ""}
+	case errors.Is(err, errNotChecked):
+		return Result{r, NotChecked, err.Error()}
+	}
+	return Result{r, Fail, err.Error()}
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -19,6 +24,12 @@ const (
 	checkPatience = 45 * time.Second
 	// slackSteps is how many steps of a check may each need all the slack.
 	slackSteps = 5
+	// patience with an answer. Lateness is a rule of its own; other rules should not fail with it.
+	patience = 30 * time.Second
+	// life of a push that is not about expiry.
+	life = 5 * time.Minute
+	// maxAnswer is far above an answer to any push of ours.
+	maxAnswer = 1 << 20
 	// packageLife is the lifetime of a KeyPackage: what could not be deleted ends by itself.
 	packageLife = time.Hour
 )
@@ -100,34 +111,8 @@ func (p *probe) keyPackage(author actors.Key) *nostr.Event {
 	return must(actors.NewKeyPackage(author, p.Relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)}))
 }
 
-// deliveries are n deliveries of new KeyPackages of the owner's that were never published.
-func (p *probe) deliveries(n int) (deliveries []relayapi.Delivery) {
-	for range n {
-		deliveries = append(deliveries, deliveryOf(p.keyPackage(p.owner)))
-	}
-	return deliveries
-}
-
-func deliveryOf(event *nostr.Event) relayapi.Delivery {
-	return relayapi.Delivery{
-		ID: randomID() + "_" + event.ID, KeyPackageEventID: event.ID, OwnerPubkey: event.PubKey, Event: event.String(),
-	}
-}
-
-// question is a key's signed request to the owner.
-func (p *probe) question(key actors.Key) *nostr.Event {
-	return signed(key, actors.NewRequest(actors.Question{Owners: []string{p.owner.Pubkey}, TTL: life}))
-}
-
-func keyPackagesOf(owner actors.Key) nostr.Filter {
-	return nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{owner.Pubkey}}
-}
-
-// listening is a filter for what is yet to come, which is no request.
-func listening(owner actors.Key) nostr.Filter {
-	filter := keyPackagesOf(owner)
-	filter.LimitZero = true
-	return filter
+func (p *probe) publishKeyPackage(author actors.Key) *nostr.Event {
+	return p.publish(author, p.keyPackage(author))
 }
 
 // publish publishes an event, in a session of its author's, and returns it. It is deleted when the check is over.
@@ -153,4 +138,119 @@ func (p *probe) withdraw() (err error) {
 	}
 	clear(p.published)
 	return err
+}
+
+var keyPackageKind = []int{keypackage.KindKeyPackage}
+
+func keyPackagesOf(owner actors.Key) nostr.Filter {
+	return nostr.Filter{Kinds: keyPackageKind, Authors: []string{owner.Pubkey}}
+}
+
+// listening is a filter for what is yet to come, which is no request.
+func listening(owner actors.Key) nostr.Filter {
+	return nostr.Filter{Kinds: keyPackageKind, Authors: []string{owner.Pubkey}, LimitZero: true}
+}
+
+// question is a key's signed request to the owner.
+func (p *probe) question(key actors.Key) *nostr.Event {
+	return signed(key, actors.NewRequest(actors.Question{Owners: []string{p.owner.Pubkey}, TTL: life}))
+}
+
+// request is the requester's question to an owner who has no KeyPackage, so that nothing is used up where the functions run, and
+// a session that listens to whatever names it.
+func (p *probe) request() (*nostr.Event, *session) {
+	request := p.question(p.requester)
+	return request, p.visit(p.requester).subscribed(nostr.Filter{Tags: nostr.TagMap{"e": {request.ID}}})
+}
+
+// deliveries are n deliveries of new KeyPackages of the owner's that were never published.
+func (p *probe) deliveries(n int) (deliveries []relayapi.Delivery) {
+	for range n {
+		deliveries = append(deliveries, deliveryOf(p.keyPackage(p.owner)))
+	}
+	return deliveries
+}
+
+func deliveryOf(event *nostr.Event) relayapi.Delivery {
+	return relayapi.Delivery{
+		ID: randomID() + "_" + event.ID, KeyPackageEventID: event.ID, OwnerPubkey: event.PubKey, Event: event.String(),
+	}
+}
+
+// pushOf is a push to the requester that belongs to a request which nobody has made.
+func (p *probe) pushOf(deliveries ...relayapi.Delivery) relayapi.DeliveryRequest {
+	return relayapi.DeliveryRequest{
+		RequestEventID: randomID(), RequesterPubkey: p.requester.Pubkey, ExpiresAt: time.Now().Add(life).Unix(),
+		Deliveries: append([]relayapi.Delivery{}, deliveries...), // a list also if there are none
+	}
+}
+
+func encode(push relayapi.DeliveryRequest) []byte { return must(json.Marshal(push)) }
+
+// call sends a request to the endpoint and returns what was answered; it follows no redirect, as the function follows none. An
+// empty token means no Authorization header.
+func (p *probe) call(ctx context.Context, method, token string, body []byte) (code int, answer []byte) {
+	request := must(http.NewRequestWithContext(ctx, method, p.Endpoint, bytes.NewReader(body)))
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client := http.Client{Timeout: patience + p.Slack, CheckRedirect: stay}
+	response, err := client.Do(request)
+	p.must("the endpoint", err)
+	defer response.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	p.must("read the endpoint's answer", err)
+	return response.StatusCode, answer
+}
+
+// answers fails unless a request is answered with one of the codes.
+func (p *probe) answers(what, method, token string, body []byte, codes ...int) {
+	if code, _ := p.call(p.ctx, method, token, body); !slices.Contains(codes, code) {
+		p.fail("%s was answered %d", what, code)
+	}
+}
+
+// push pushes as the function does, and returns the status of each delivery by id.
+func (p *probe) push(ctx context.Context, push relayapi.DeliveryRequest) map[string]relayapi.Status {
+	code, answer := p.call(ctx, http.MethodPost, p.Token, encode(push))
+	if code != http.StatusOK {
+		p.fail("a push was answered %d instead of 200", code)
+	}
+	var response relayapi.DeliveryResponse
+	p.must("a push was answered with something else than a DeliveryResponse", json.Unmarshal(answer, &response))
+	statuses := map[string]relayapi.Status{}
+	for _, result := range response.Results {
+		if _, twice := statuses[result.ID]; twice || !result.Status.Known() {
+			p.fail("a result has the status %q, or is not the only one for its delivery", result.Status)
+		}
+		statuses[result.ID] = result.Status
+	}
+	for _, d := range push.Deliveries {
+		if statuses[d.ID] == "" {
+			p.fail("a delivery has no result")
+		}
+	}
+	return statuses
+}
+
+// expect pushes deliveries to the requester, one push for all, and fails unless each is answered with the status.
+func (p *probe) expect(want relayapi.Status, deliveries ...relayapi.Delivery) {
+	for _, got := range p.push(p.ctx, p.pushOf(deliveries...)) {
+		if got != want {
+			p.fail("the answer was %q instead of %q", got, want)
+		}
+	}
+}
+
+// pushTo has the requester subscribe in a new session. It fails unless each delivery is answered with the status, and all of them
+// arrive if that is `delivered`, and none if not.
+func (p *probe) pushTo(filter nostr.Filter, status relayapi.Status, deliveries ...relayapi.Delivery) {
+	s := p.visit(p.requester).subscribed(filter)
+	p.expect(status, deliveries...)
+	if status != relayapi.Delivered {
+		deliveries = nil
+	}
+	s.got(deliveries...)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +13,66 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
+
+// protocolRules are about notices, and about what sessions say.
+var protocolRules = []rule{
+	{"outcome", "an outcome is told once: an ephemeral event with an e tag that names the request", outcomeOnce},
+	// Whether a push of one is refused is not checked: whoever pushes has verified the request.
+	{"outcome-forged", "no outcome is told of a request whose signature is wrong", func(p *probe) {
+		request, s := p.request()
+		forged := *request
+		forged.Sig = randomID() + randomID()
+		_ = s.submit("EVENT", &forged) // a relay refuses it, or stores it for others to judge
+		s.got()
+	}},
+	{"announced", "the NIP-11 document names the key and kinds of outcomes and notices, and a stranger's event of these kinds is refused",
+		func(p *probe) {
+			said := p.announcement()
+			request, deceived := p.request()
+			s := p.visit(p.stranger)
+			for _, kind := range []int{said.Outcome, said.Notice} {
+				forged := signed(p.stranger, &nostr.Event{
+					Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`, Tags: nostr.Tags{{"e", request.ID}, {"p", request.PubKey}},
+				})
+				if !nostr.IsEphemeralKind(kind) || s.submit("EVENT", forged) == nil {
+					p.fail("the kind %d of the NIP-11 document is not ephemeral, or a stranger's event of it was accepted", kind)
+				}
+			}
+			deceived.got()
+		}},
+	{"auth-required", "auth-required: is the answer to a REQ for nothing but 443, 20447 or 20448, and to a 447, of who has not authenticated",
+		authRequired},
+	{"several-keys", "all keys that authenticate on a connection are served", func(p *probe) {
+		keys := []actors.Key{p.requester, p.stranger}
+		s := p.visit(keys...)
+		p.trying = "one of two authenticated keys"
+		for _, key := range keys {
+			s.serves(keyPackagesOf(key), p.publishKeyPackage(key).ID, true)
+		}
+		s.events, s.on = nil, nil
+		s.subscribed(listening(p.owner))
+		deliveries := p.deliveries(len(keys))
+		for i, key := range keys {
+			p.requester = key
+			p.expect(relayapi.Delivered, deliveries[i])
+		}
+		s.got(deliveries...)
+	}},
+	{"order", "what a client sends without waiting is dealt with in its order: REQ a, CLOSE a, REQ b, 447 brings the KeyPackage on b",
+		pipelined},
+	{"answered", "a message whose id can be read is answered by OK or CLOSED, whatever else is wrong with it", answered},
+	{"req", "a REQ for an owner's KeyPackages brings one before EOSE, if the NIP-11 document says so", func(p *probe) {
+		if !slices.Contains(p.announcement().Requests, "REQ") {
+			p.skip("the NIP-11 document does not say that a REQ is a request")
+		}
+		event := p.publishKeyPackage(p.owner)
+		s := p.visit(p.requester).subscribed(keyPackagesOf(p.owner))
+		if !s.saw(event.ID) {
+			p.fail("the end of stored events came before the KeyPackage")
+		}
+		s.gotEvent(event)
+	}},
+}
 
 // announcement is what the NIP-11 document says.
 func (p *probe) announcement() actors.Announcement {
@@ -31,9 +90,8 @@ func outcomeOnce(p *probe) {
 	push.Outcome.Rows = []relayapi.OutcomeRow{{
 		Owner: p.owner.Pubkey, Requested: 1, Reason: string(keypackage.StatusNone), KeyPackages: []relayapi.Granted{},
 	}}
-	for range 2 {
-		p.push(p.ctx, push)
-	}
+	p.push(p.ctx, push)
+	p.push(p.ctx, push)
 	said := p.announcement()
 	event, err := keypackage.VerifyEvent(s.all(1)[0])
 	p.must("the notice", err)
@@ -51,82 +109,34 @@ func outcomeOnce(p *probe) {
 	}
 }
 
-func outcomeOfForgery(p *probe) {
-	request, s := p.request()
-	forged := *request
-	forged.Sig = randomID() + randomID()
-	_ = s.submit("EVENT", &forged) // a relay refuses it, or stores it for others to judge
-	s.got()
-}
-
-// announced checks the document, and that nobody else can speak in the relay's name.
-func announced(p *probe) {
-	said := p.announcement()
-	request, deceived := p.request()
-	s := p.visit(p.stranger)
-	for _, kind := range []int{said.Outcome, said.Notice} {
-		forged := signed(p.stranger, &nostr.Event{
-			Kind: kind, CreatedAt: nostr.Now(), Content: `{"rows":[]}`, Tags: nostr.Tags{{"e", request.ID}, {"p", request.PubKey}},
-		})
-		if !nostr.IsEphemeralKind(kind) || s.submit("EVENT", forged) == nil {
-			p.fail("the kind %d of the NIP-11 document is not ephemeral, or a stranger's event of it was accepted", kind)
-		}
-	}
-	deceived.got()
-}
-
 // authRequired asks for what only who has authenticated gets, and then does what ordinary clients do at that word.
 func authRequired(p *probe) {
 	s := p.visit()
-	filters := []nostr.Filter{keyPackagesOf(p.owner)}
-	for _, kind := range []int{keypackage.KindKeyPackage, keypackage.KindOutcome, keypackage.KindLevel} {
-		filters = append(filters, nostr.Filter{Kinds: []int{kind}})
-	}
-	for _, filter := range filters {
+	for _, filter := range []nostr.Filter{
+		keyPackagesOf(p.owner), {Kinds: keyPackageKind}, {Kinds: []int{keypackage.KindOutcome}}, {Kinds: []int{keypackage.KindLevel}},
+	} {
 		if reason := s.ask("anonymous", filter); !strings.HasPrefix(reason, "auth-required:") {
 			p.fail("a REQ for %v ended with %q, not with auth-required", filter, reason)
 		}
 	}
-	s.refusesRequest(p.requester)
+	refused := func(author actors.Key) {
+		if err := s.submit("EVENT", p.question(author)); err == nil || !strings.Contains(err.Error(), "auth-required:") {
+			p.fail("a 447 whose author has not authenticated: accepted, or %v", err)
+		}
+	}
+	refused(p.requester)
 	s.authenticate(p.requester)
-	if reason := s.ask("known", filters[0]); reason != "" {
+	if reason := s.ask("known", keyPackagesOf(p.owner)); reason != "" {
 		p.fail("a REQ after authenticating was closed: %q", reason)
 	}
-	s.refusesRequest(p.stranger)
-}
-
-// refusesRequest fails unless the key's 447 is answered by what makes clients authenticate.
-func (s *session) refusesRequest(key actors.Key) {
-	if err := s.submit("EVENT", s.question(key)); err == nil || !strings.Contains(err.Error(), "auth-required:") {
-		s.fail("a 447 whose author has not authenticated: accepted, or %v", err)
-	}
-}
-
-// severalKeys authenticates twice on one connection, asks for both keys' stock, and has both given something.
-func severalKeys(p *probe) {
-	keys := []actors.Key{p.requester, p.stranger}
-	s := p.visit(keys...)
-	p.trying = "one of two authenticated keys"
-	for _, key := range keys {
-		event := p.publish(key, p.keyPackage(key))
-		s.serves(keyPackagesOf(key), event.ID, true)
-	}
-	deliveries := p.deliveries(len(keys))
-	s.events, s.on = nil, nil
-	s.subscribed(listening(p.owner))
-	for i, key := range keys {
-		p.requester = key
-		p.expect(relayapi.Delivered, deliveries[i])
-	}
-	s.got(eventsOf(deliveries)...)
+	refused(p.stranger)
 }
 
 // pipelined sends subscriptions and a request without waiting for anything, as clients do. The owner has stock, so that whoever
 // serves requests has something to deliver; the delivery that is certain to come is pushed here.
 func pipelined(p *probe) {
-	deliveries := p.deliveries(1)
-	p.publish(p.owner, p.keyPackage(p.owner))
-	s := p.visit(p.requester)
+	p.publishKeyPackage(p.owner)
+	s, deliveries := p.visit(p.requester), p.deliveries(1)
 	p.trying = "with a subscription that was closed before the request"
 	s.pipeline()
 	p.expect(relayapi.NoSubscription, deliveries...)
@@ -155,6 +165,11 @@ func (s *session) pipeline(open ...string) {
 // answered sends messages of which nothing can be used but the id.
 func answered(p *probe) {
 	s := p.visit(p.requester)
+	answer := func(frame, label, id string) message {
+		s.must("send a message", s.conn.Write(s.ctx, websocket.MessageText, []byte(frame)))
+		found := func(m message) bool { return m.text(0) == label && m.text(1) == id }
+		return s.until(frame+": wait for "+label, s.arrival(), found)
+	}
 	for _, fields := range []string{
 		`"kind":443`,
 		`"kind":"443"`,
@@ -165,7 +180,7 @@ func answered(p *probe) {
 	} {
 		id := randomID()
 		event := strings.NewReplacer("ID", id, "KEY", p.requester.Pubkey).Replace(`{"id":"ID",` + fields + `}`)
-		if ok := s.isAnswered(`["EVENT",`+event+`]`, "OK", id); len(ok) < 3 || string(ok[2]) != "false" {
+		if ok := answer(`["EVENT",`+event+`]`, "OK", id); len(ok) < 3 || string(ok[2]) != "false" {
 			p.fail("%s was accepted", event)
 		}
 	}
@@ -173,25 +188,6 @@ func answered(p *probe) {
 		`["REQ","id"]`, `["REQ","id",7]`, `["REQ","id",{"kinds":["443"]}]`, `["REQ","id",{"kinds":[443.5]}]`,
 		`["REQ","id",{"kinds":[443],"authors":"bob"}]`, `["COUNT","id",{"kinds":["443"]}]`,
 	} {
-		s.isAnswered(frame, "CLOSED", "id")
+		answer(frame, "CLOSED", "id")
 	}
-}
-
-// isAnswered sends a frame and returns the message with that label and id.
-func (s *session) isAnswered(frame, label, id string) message {
-	s.must("send a message", s.conn.Write(s.ctx, websocket.MessageText, []byte(frame)))
-	return s.until(fmt.Sprintf("%s: wait for %s", frame, label), s.arrival(), func(m message) bool { return m.is(id, label) })
-}
-
-// reqIsARequest has an ordinary client read an owner's KeyPackages.
-func reqIsARequest(p *probe) {
-	if !slices.Contains(p.announcement().Requests, "REQ") {
-		p.skip("the NIP-11 document does not say that a REQ is a request")
-	}
-	event := p.publish(p.owner, p.keyPackage(p.owner))
-	s := p.visit(p.requester).subscribed(keyPackagesOf(p.owner))
-	if !s.saw(event.ID) {
-		p.fail("the end of stored events came before the KeyPackage")
-	}
-	s.gotEvent(event)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
 const (
@@ -96,7 +97,7 @@ func (s *session) publish(event *nostr.Event) {
 // submit sends an event, and returns why the relay refuses it.
 func (s *session) submit(label string, event *nostr.Event) error {
 	s.send(label, event)
-	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.is(event.ID, "OK") })
+	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.text(0) == "OK" && m.text(1) == event.ID })
 	if len(ok) < 3 || string(ok[2]) != "true" {
 		return fmt.Errorf("refused by the relay: %s", ok.text(3))
 	}
@@ -106,8 +107,9 @@ func (s *session) submit(label string, event *nostr.Event) error {
 // ask opens a subscription, or tries to. It returns when everything stored has arrived, or why the subscription was closed.
 func (s *session) ask(id string, filter nostr.Filter) (refusal string) {
 	s.send("REQ", id, filter)
-	end := s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool { return m.is(id, "EOSE", "CLOSED") })
-	return end.text(2)
+	return s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool {
+		return (m.text(0) == "EOSE" || m.text(0) == "CLOSED") && m.text(1) == id
+	}).text(2)
 }
 
 // subscribed opens the session's main subscription.
@@ -133,11 +135,13 @@ func (s *session) saw(id string) bool {
 	})
 }
 
-// got fails unless these events, in any order, are what the session has received.
-func (s *session) got(want ...string) {
+// got fails unless the events of these deliveries, in any order, are what the session has received.
+func (s *session) got(want ...relayapi.Delivery) {
 	received := s.all(len(want))
-	if !slices.Equal(slices.Sorted(slices.Values(received)), slices.Sorted(slices.Values(want))) {
-		s.fail("%s received something else than was sent", s.who)
+	for _, d := range want {
+		if !slices.Contains(received, d.Event) {
+			s.fail("%s received something else than was sent", s.who)
+		}
 	}
 }
 
@@ -186,11 +190,6 @@ func (m message) text(i int) (s string) {
 		_ = json.Unmarshal(m[i], &s)
 	}
 	return s
-}
-
-// is reports whether the message is about the subject, under one of the labels.
-func (m message) is(subject string, labels ...string) bool {
-	return m.text(1) == subject && slices.Contains(labels, m.text(0))
 }
 
 // until is find for a message that must come.

@@ -1,15 +1,17 @@
 // Package importing takes what owners have on a relay today into stock: KeyPackages of kinds 443 and 30443. Anybody could
 // read them there, so they count as shared: they are handed out as reserves only, until their owners publish new ones.
-//
-// importing.go takes the events in and counts, scan.go goes through what the relay has, and relay.go speaks to it.
 package importing
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -41,19 +43,28 @@ type Report struct {
 	CrowdedSeconds int `json:"crowded_seconds,omitempty"`
 }
 
-// owners is how many owners' KeyPackages are taken in at the same time. Each costs some four round trips to Firestore.
-const owners = 8
+const (
+	// owners is how many owners' KeyPackages are taken in at the same time. Each costs some four round trips to Firestore.
+	owners = 8
+	// pageSize is how many events the relay is asked for at once, which hardly any relay bounds further: 0.3 MB as a rule, and
+	// 12 MB if all are as large as an event may be.
+	pageSize = 100
+	// maxPage bounds what a relay sends that takes no notice of the limit.
+	maxPage = 10_000
+)
+
+var kinds = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage}
 
 // Run takes in what the relay has, from the newest to the oldest. It may be repeated, also after an error, and then finds
 // what is in stock already; the report is good up to the error. It holds one page of events in memory.
 func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
-	s := scan{importer: &importer{publisher: publisher, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}, authors: o.Authors}
-	relay, err := dial(ctx, o.From)
-	if err != nil {
+	s := scan{publisher: publisher, authors: o.Authors, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}
+	var err error
+	if s.relay, err = dial(ctx, o.From); err != nil {
 		return s.report, err
 	}
-	defer relay.close()
-	s.relay, err = relay, relay.login(ctx, o.Secret)
+	defer s.relay.close()
+	err = s.relay.login(ctx, o.Secret)
 	for more := true; more && err == nil; {
 		if more, err = s.page(ctx); more {
 			o.Progress(s.report)
@@ -62,16 +73,99 @@ func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
 	return s.report, err
 }
 
-// importer takes events in, and counts.
-type importer struct {
+// scan goes through the relay's events backwards in time, page by page. A page begins with the second in which the one before
+// has ended, because the relay may have more events of that second.
+type scan struct {
+	relay     *relay
 	publisher Publisher
-	mu        sync.Mutex
-	report    Report
+	authors   []string
+	until     *nostr.Timestamp // where the page begins; nil is now
+	known     map[string]bool  // ids of the events of that second that were met
+
+	mu     sync.Mutex // several owners' events are taken in at a time
+	report Report
+}
+
+// page is what came of one page.
+type page struct {
+	*scan
+	sent   int                // events, whatever they are
+	events []publishing.Event // to take in
+	oldest *nostr.Timestamp   // of those that are where they belong; nil if there are none
+	last   map[string]bool    // the ids of that second
+}
+
+// page takes in one page, sets where the next one begins, and reports whether there may be one.
+func (s *scan) page(ctx context.Context) (more bool, err error) {
+	filter := nostr.Filter{Kinds: kinds, Authors: s.authors, Until: s.until, Limit: pageSize}
+	p := page{scan: s}
+	err = s.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) })
+	if err == nil {
+		err = s.take(ctx, p.events)
+	}
+	switch {
+	case err != nil || p.sent == 0:
+		return false, err
+	case p.oldest == nil:
+		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", p.sent)
+	case s.until == nil || *p.oldest < *s.until:
+		s.until, s.known = p.oldest, p.last
+	default: // all of them are of the second with which the page began
+		if p.sent >= pageSize {
+			s.report.CrowdedSeconds++
+		}
+		s.until, s.known = new(*p.oldest-1), nil
+	}
+	s.report.Oldest = p.oldest.Time().UTC()
+	return true, nil
+}
+
+// add looks at one event. An event that is not what its signature says still tells where the page ends.
+func (p *page) add(ctx context.Context, raw string) error {
+	if p.sent++; p.sent > maxPage {
+		return fmt.Errorf("the relay sends more than %d events where it was asked for %d; -authors asks for fewer", maxPage, pageSize)
+	}
+	event, err := keypackage.VerifyEvent(raw)
+	switch {
+	case event == nil:
+	case !p.asked(event):
+		err = errors.New("not what the relay was asked for")
+	default:
+		if p.note(event); p.known[event.ID] {
+			return nil // the page before ended with it
+		}
+	}
+	p.report.Seen++
+	if err != nil {
+		p.count(publishing.Answer{Reason: "invalid: " + err.Error()})
+		return nil
+	}
+	if p.events = append(p.events, publishing.Event{Event: event, Raw: raw}); len(p.events) < pageSize {
+		return nil
+	}
+	events := p.events
+	p.events = nil
+	return p.take(ctx, events)
+}
+
+func (p *page) asked(event *nostr.Event) bool {
+	return slices.Contains(kinds, event.Kind) && (p.until == nil || event.CreatedAt <= *p.until) &&
+		(len(p.authors) == 0 || slices.Contains(p.authors, event.PubKey))
+}
+
+// note keeps where the page ends.
+func (p *page) note(event *nostr.Event) {
+	if p.oldest == nil || event.CreatedAt < *p.oldest {
+		p.oldest, p.last = new(event.CreatedAt), make(map[string]bool)
+	}
+	if event.CreatedAt == *p.oldest {
+		p.last[event.ID] = true
+	}
 }
 
 // take takes in events, those of an owner one after another in their order, because they compete for her slots and for the
 // room in her stock.
-func (i *importer) take(ctx context.Context, events []publishing.Event) error {
+func (s *scan) take(ctx context.Context, events []publishing.Event) error {
 	byOwner := make(map[string][]publishing.Event)
 	for _, e := range events {
 		byOwner[e.PubKey] = append(byOwner[e.PubKey], e)
@@ -81,11 +175,11 @@ func (i *importer) take(ctx context.Context, events []publishing.Event) error {
 	for _, own := range byOwner {
 		group.Go(func() error {
 			for _, e := range own {
-				answer, err := i.publisher.KeyPackage(ctx, e, true)
+				answer, err := s.publisher.KeyPackage(ctx, e, true)
 				if err != nil {
 					return err
 				}
-				i.count(answer)
+				s.count(answer)
 			}
 			return nil
 		})
@@ -93,16 +187,16 @@ func (i *importer) take(ctx context.Context, events []publishing.Event) error {
 	return group.Wait()
 }
 
-func (i *importer) count(answer publishing.Answer) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+func (s *scan) count(answer publishing.Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch duplicate, is := strings.CutPrefix(answer.Reason, "duplicate: "); {
 	case is:
-		i.report.Duplicate[duplicate]++
+		s.report.Duplicate[duplicate]++
 	case answer.Accepted:
-		i.report.Taken++
+		s.report.Taken++
 	default:
-		i.report.Refused[answer.Reason]++
+		s.report.Refused[answer.Reason]++
 	}
 }
 

@@ -51,7 +51,8 @@ func (r *relay) login(ctx context.Context, secret string) error {
 	if secret == "" {
 		return nil
 	}
-	err := r.stored(ctx, nostr.Filter{Kinds: kinds, Limit: 1}, func(string) error { return nil })
+	ignore := func(string) error { return nil }
+	err := r.stored(ctx, nostr.Filter{Kinds: kinds, Limit: 1}, ignore)
 	if err != nil && !errors.Is(err, errLogin) || r.challenge == "" {
 		return err
 	}
@@ -59,66 +60,47 @@ func (r *relay) login(ctx context.Context, secret string) error {
 	if err := event.Sign(secret); err != nil {
 		return errors.New("authenticate: the secret key is not one")
 	}
-	return r.exchange(ctx, nostr.AuthEnvelope{Event: event}, event.ID, func(m message) (bool, error) {
-		if m.text(0) == "OK" && (len(m) < 3 || string(m[2]) != "true") {
-			return true, fmt.Errorf("the relay does not accept the authentication: %q", m.text(3))
-		}
-		return m.text(0) == "OK", nil
-	})
+	return r.exchange(ctx, nostr.AuthEnvelope{Event: event}, event.ID, ignore)
 }
 
-// stored asks for what the relay has and calls take for each event, as the relay wrote it. It returns at the end of what is
-// stored.
+// stored asks for what the relay has and calls take for each event, as the relay wrote it, up to the end of what is stored.
 func (r *relay) stored(ctx context.Context, filter nostr.Filter, take func(raw string) error) error {
 	r.asked++
 	id := fmt.Sprintf("import-%d", r.asked)
 	request := nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}
-	return r.exchange(ctx, request, id, func(m message) (bool, error) {
-		switch label := m.text(0); {
-		case label == "EVENT" && len(m) == 3:
-			return false, take(string(m[2]))
-		case label == "EOSE":
-			return true, r.send(ctx, nostr.CloseEnvelope(id))
-		case label == "CLOSED" && strings.HasPrefix(m.text(2), "auth-required:"):
-			return true, fmt.Errorf("the relay refuses: %q; %w", m.text(2), errLogin)
-		case label == "CLOSED":
-			return true, fmt.Errorf("the relay refuses: %q", m.text(2))
-		}
-		return false, nil
-	})
-}
-
-// message is one of NIP-01: a label, what it is about, and more. What becomes of an event in it is for those to say who verify it.
-type message []json.RawMessage
-
-func (m message) text(i int) (text string) {
-	if i < len(m) {
-		_ = json.Unmarshal(m[i], &text)
+	if err := r.exchange(ctx, request, id, take); err != nil {
+		return err
 	}
-	return text
+	return r.send(ctx, nostr.CloseEnvelope(id))
 }
 
-// exchange sends a message and hands each answer about its subject to hear, until that has heard enough. What is not a message is
-// skipped, and a challenge is kept.
-func (r *relay) exchange(ctx context.Context, sent json.Marshaler, about string, hear func(message) (enough bool, err error)) error {
+// exchange sends a message, and hears what the relay says about its subject until that is an answer: OK, EOSE or CLOSED. It keeps
+// a challenge.
+func (r *relay) exchange(ctx context.Context, sent json.Marshaler, about string, take func(raw string) error) error {
 	if err := r.send(ctx, sent); err != nil {
 		return err
 	}
 	for {
-		frame, err := r.read(ctx)
+		m, err := r.read(ctx)
 		if err != nil {
 			return err
 		}
-		var m message
-		if json.Unmarshal(frame, &m) != nil {
-			continue
-		}
-		if m.text(0) == "AUTH" {
+		switch label := m.text(0); {
+		case label == "AUTH":
 			r.challenge = m.text(1)
-		} else if m.text(1) == about {
-			if enough, err := hear(m); enough || err != nil {
+		case m.text(1) != about:
+		case label == "EVENT" && len(m) == 3:
+			if err := take(string(m[2])); err != nil {
 				return err
 			}
+		case label == "EOSE", label == "OK" && len(m) > 2 && string(m[2]) == "true":
+			return nil
+		case label == "OK":
+			return fmt.Errorf("the relay does not accept the authentication: %q", m.text(3))
+		case label == "CLOSED" && strings.HasPrefix(m.text(2), "auth-required:"):
+			return fmt.Errorf("the relay refuses: %q; %w", m.text(2), errLogin)
+		case label == "CLOSED":
+			return fmt.Errorf("the relay refuses: %q", m.text(2))
 		}
 	}
 }
@@ -131,14 +113,26 @@ func (r *relay) send(ctx context.Context, message json.Marshaler) error {
 	return r.lost(err)
 }
 
-func (r *relay) read(ctx context.Context) ([]byte, error) {
+// message is one of NIP-01. What becomes of an event in it is for those to say who verify it.
+type message []json.RawMessage
+
+func (m message) text(i int) (text string) {
+	if i < len(m) {
+		_ = json.Unmarshal(m[i], &text)
+	}
+	return text
+}
+
+// read returns the next frame; one that is not a message has no text.
+func (r *relay) read(ctx context.Context) (m message, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing came for %v", patience))
 	defer cancel()
 	_, frame, err := r.conn.Read(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return frame, r.lost(err)
+	_ = json.Unmarshal(frame, &m)
+	return m, r.lost(err)
 }
 
 func (r *relay) lost(err error) error {
