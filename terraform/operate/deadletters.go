@@ -52,8 +52,7 @@ func deadLetters(ctx context.Context, o *options) error {
 // list lists the dead letters in the subscription. With -replay it publishes each to the delivery topic again, and then removes
 // it; of several with the same message one is published. Otherwise it leaves them where they are.
 //
-// A replay may be repeated and may come late: a message only says that what is pending should be delivered, and what has
-// been delivered or has expired is not pending.
+// A replay may be repeated and may come late: a message only says that what is pending should be delivered.
 func (o *options) list(ctx context.Context) (entries []entry, err error) {
 	subscription := cmp.Or(o.subscription, o.settings.DeliveryTopic+"-dead")
 	letters, err := topic.NewDeadLetters(ctx, o.settings.Project, subscription)

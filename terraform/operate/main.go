@@ -1,11 +1,7 @@
-// Command operate looks after a deployment, or after the local suite, whichever the environment names: it reads the same
-// settings as the functions.
+// Command operate looks after a deployment, or after the local suite, whichever the environment names: it reads the same settings as
+// the functions. Without a command it says what it can do.
 //
-//	go run ./terraform/operate stock -owner KEY         what an owner has in stock
-//	go run ./terraform/operate import -from wss://...   take what owners have on a relay today into stock
-//	go run ./terraform/operate trace ID                 what became of a request, and what to do
-//	go run ./terraform/operate deadletters              what could not be delivered; -replay tries again
-//	go run ./terraform/operate mode off                 stop everything within 10 s; observe stops the rest, clear ends it
+//	go run ./terraform/operate trace ID
 package main
 
 import (
@@ -139,8 +135,7 @@ func printText(w io.Writer, text func(io.Writer)) error {
 	return table.Flush()
 }
 
-// decode reads 32 bytes as people pass them on: 64 lowercase hex digits, or a name with one of the prefixes (NIP-19). The error
-// says what they should have been.
+// decode reads what people pass on: 64 lowercase hex digits, or a name with one of the prefixes (NIP-19). what is for the error.
 func decode(text, what string, prefixes ...string) (hex string, err error) {
 	if nostr.IsValid32ByteHex(text) {
 		return text, nil

@@ -1,6 +1,5 @@
-// Command upload makes the zip that Terraform deploys: the files that .gcloudignore leaves, which are those that
-// `gcloud functions deploy` would send. The same files make the same bytes, so that functions are deployed anew only when
-// their code changes.
+// Command upload makes the zip that Terraform deploys: the files that .gcloudignore leaves, as `gcloud functions deploy` would send.
+// The same files make the same bytes, so that functions are deployed anew only when their code changes.
 //
 //	go run ./terraform/upload              in the repository's root: makes terraform/upload.zip
 //	go run ./terraform/upload -list        shows the files
@@ -54,8 +53,7 @@ func run(root fs.FS, out string, show bool) error {
 	return os.WriteFile(out, content, 0o600)
 }
 
-// rule is a line of .gcloudignore. Only the part of gitignore's language is understood that needs no reading twice:
-// patterns of one path element.
+// rule is a line of .gcloudignore, of which only patterns of one path element are understood.
 type rule struct {
 	pattern  string // as path.Match
 	include  bool   // the line begins with !
@@ -94,8 +92,7 @@ func ignored(rules []rule, name string, isDir bool) (out bool) {
 	return out
 }
 
-// list returns the files that go to the cloud, in the order of their names. What lies in an ignored directory is ignored,
-// whatever later rules say.
+// list returns the files that go to the cloud. What lies in an ignored directory is ignored, whatever later rules say.
 func list(root fs.FS, rules []rule) (names []string, err error) {
 	err = fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || name == "." {
@@ -115,8 +112,7 @@ func list(root fs.FS, rules []rule) (names []string, err error) {
 	return names, err
 }
 
-// pack makes a zip in which nothing depends on when, where and by whom it was made. The buildpack changes go.mod, so that
-// files are writable.
+// pack makes a zip in which nothing depends on when, where and by whom it was made. The buildpack changes go.mod: files are writable.
 func pack(root fs.FS, names []string) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := zip.NewWriter(&buffer)
@@ -129,10 +125,10 @@ func pack(root fs.FS, names []string) ([]byte, error) {
 		header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: epoch}
 		header.SetMode(0o644)
 		file, err := archive.CreateHeader(header)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			_, err = file.Write(content)
 		}
-		if _, err := file.Write(content); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -66,9 +67,9 @@ func judge(t *testing.T, target Target, names ...string) (fails []string) {
 		if !slices.Contains(names, r.name) {
 			continue
 		}
-		if result := r.judge(t.Context(), target); result.Verdict == Fail {
-			t.Logf("%s: %s", result.name, result.Detail)
-			fails = append(fails, result.name)
+		if err := target.try(t.Context(), r.check); err != nil && !errors.Is(err, errNotChecked) {
+			t.Logf("%s: %v", r.name, err)
+			fails = append(fails, r.name)
 		}
 	}
 	return fails
@@ -238,14 +239,16 @@ func TestChecksGoOnWithoutAChallenge(t *testing.T) {
 	target := serveGossip(t, "never")
 	target.Slack = 0
 	ctx, stop := context.WithCancel(t.Context())
-	var results []Result
-	_ = Run(ctx, target, func(r Result) {
-		if results = append(results, r); len(results) == 3 { // needs none
+	var judged []string
+	var errs []error
+	_ = Run(ctx, target, func(r rule, err error) {
+		judged, errs = append(judged, r.name), append(errs, err)
+		if len(judged) == 3 { // needs none
 			stop()
 		}
 	})
-	if len(results) != 3 || results[0].Verdict != Fail || !strings.Contains(results[0].Detail, "challenge") || results[2].name != "token" {
-		t.Errorf("got %+v", results)
+	if len(judged) != 3 || errs[0] == nil || !strings.Contains(errs[0].Error(), "challenge") || judged[2] != "token" {
+		t.Errorf("judged were %v: %v", judged, errs)
 	}
 }
 
@@ -260,7 +263,7 @@ func TestAnOrdinaryRelayIsNamed(t *testing.T) {
 
 func TestARelayThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(r Result) { t.Errorf("judged: %v", r) })
+	err := Run(t.Context(), Target{Relay: "ws://127.0.0.1:1"}, func(r rule, _ error) { t.Errorf("judged: %v", r.name) })
 	if err == nil || !strings.Contains(err.Error(), "go run ./emulator up") {
 		t.Errorf("got %v", err)
 	}

@@ -1,9 +1,6 @@
-// Command conformance checks a relay against the contract of KeyPackage delivery, from the outside: as clients on its
-// websocket, and as the function on its delivery endpoint. Each rule is checked with people of its own who are made up for
-// it, so a relay in use is not disturbed, and what they publish they delete again.
-//
-// Two promises cannot be seen from there, and are reported as not checked: what documents it writes, unless -project lets
-// Firestore be read, and that a nudge is published when a requester turns up.
+// Command conformance checks a relay against the contract of KeyPackage delivery, from the outside: as clients on its websocket, and as
+// the function on its delivery endpoint. Each rule is checked with people who are made up for it and delete what they have published,
+// so a relay in use is not disturbed. What documents it writes is seen only if -project lets Firestore be read.
 //
 //	go run ./tests/conformance -relay wss://relay.example
 package main
@@ -38,14 +35,19 @@ func checkConformance(ctx context.Context, args []string) error {
 		return err
 	}
 	told, broken := 0, 0
-	err = Run(ctx, target, func(r Result) {
-		told++
-		fmt.Printf("%2d of %d  %-11s  %-15s  %s\n", told, len(rules), r.Verdict, r.name, r.promise)
-		if r.Detail != "" {
-			fmt.Printf("%39s %s\n", "", r.Detail)
-		}
-		if r.Verdict == Fail {
+	err = Run(ctx, target, func(r rule, err error) {
+		verdict := "pass"
+		switch {
+		case errors.Is(err, errNotChecked):
+			verdict = "not checked"
+		case err != nil:
+			verdict = "FAIL"
 			broken++
+		}
+		told++
+		fmt.Printf("%2d of %d  %-11s  %-15s  %s\n", told, len(rules), verdict, r.name, r.promise)
+		if err != nil {
+			fmt.Printf("%39s %v\n", "", err)
 		}
 	})
 	if err == nil && broken > 0 {
@@ -104,8 +106,7 @@ func fetchToken(ctx context.Context, audience string) (string, error) {
 	return token.Value, nil
 }
 
-// openDocuments has the relay's documents looked at as well, if a project is named. Database and collections are those of the
-// environment, as for the functions.
+// openDocuments has the relay's documents looked at as well, if a project is named. All else is settings of the environment.
 func (t *Target) openDocuments(ctx context.Context, project string) error {
 	if project == "" {
 		return nil
@@ -126,9 +127,8 @@ func (t *Target) openDocuments(ctx context.Context, project string) error {
 
 // Target is the relay to be checked.
 type Target struct {
-	Relay    string // websocket URL
-	Endpoint string // URL of the delivery endpoint
-
+	Relay         string // websocket URL
+	Endpoint      string // URL of the delivery endpoint
 	Token         string // ID token of the endpoint's caller
 	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
 	OtherCaller   string // good ID token of somebody else; "" leaves that check out
@@ -140,35 +140,17 @@ type Target struct {
 	Slack time.Duration // what the network, or a busy machine, may add to the time that anything has to arrive
 }
 
-// Verdict is what came of a check.
-type Verdict string
-
-// The verdicts.
-const (
-	Pass       Verdict = "pass"
-	Fail       Verdict = "FAIL"
-	NotChecked Verdict = "not checked"
-)
-
-// Result is the verdict on one rule.
-type Result struct {
-	rule
-	Verdict Verdict
-	Detail  string // how it was broken, or why it was not checked
-}
-
 // rule is one promise and how to check it. The check ends the probe if it is broken.
 type rule struct {
-	name    string
-	promise string
-	check   func(*probe)
+	name, promise string
+	check         func(*probe)
 }
 
 var rules = slices.Concat(keyPackageRules, deliveryRules, storageRules, protocolRules)
 
-// Run checks one rule after another and tells each result, also of those that cannot be kept because another is broken. The
-// error is not nil if nothing answers at the relay's URL, and then no rule was checked.
-func Run(ctx context.Context, target Target, tell func(Result)) error {
+// Run checks one rule after another and tells what came of each, see [Target.try]. It fails if nothing answers at the relay's URL, and
+// then no rule was checked.
+func Run(ctx context.Context, target Target, tell func(rule, error)) error {
 	if err := target.try(ctx, func(p *probe) { p.visit() }); err != nil {
 		return actors.ExplainUnreachable(err)
 	}
@@ -176,18 +158,7 @@ func Run(ctx context.Context, target Target, tell func(Result)) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		tell(r.judge(ctx, target))
+		tell(r, target.try(ctx, r.check))
 	}
 	return nil
-}
-
-func (r rule) judge(ctx context.Context, target Target) Result {
-	err := target.try(ctx, r.check)
-	switch {
-	case err == nil:
-		return Result{r, Pass, ""}
-	case errors.Is(err, errNotChecked):
-		return Result{r, NotChecked, err.Error()}
-	}
-	return Result{r, Fail, err.Error()}
 }

@@ -34,8 +34,8 @@ const (
 	packageLife = time.Hour
 )
 
-// probe is one check under way: people of its own, and what it leaves behind. Its methods, and those of its sessions, end the
-// check when something does not work that has to, as those of a test do. They are for the check's goroutine only.
+// probe is one check under way. Its methods, and those of its sessions, end the check when something does not work that has to, as
+// those of a test do. They are for the check's goroutine only.
 type probe struct {
 	Target
 	ctx                        context.Context
@@ -48,7 +48,7 @@ type probe struct {
 // ending is how a check ends before its end: it panics with this, and try knows it.
 type ending struct{ err error }
 
-// try makes a check and cleans up after it. The error says what was seen instead of what has to be, or is errNotChecked.
+// try makes a check and cleans up after it. The error says what was seen instead of what has to be, or wraps errNotChecked.
 func (t Target) try(ctx context.Context, check func(*probe)) (err error) {
 	patience := checkPatience + slackSteps*t.Slack
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
@@ -128,13 +128,12 @@ func (p *probe) withdraw() (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), patience)
 	defer cancel()
 	for id, author := range p.published {
-		owner, connectErr := actors.ConnectOwner(ctx, p.Relay, author)
-		if connectErr != nil {
-			err = errors.Join(err, connectErr)
-			continue
+		owner, failed := actors.ConnectOwner(ctx, p.Relay, author)
+		if failed == nil {
+			failed = owner.Delete(ctx, id)
+			owner.Disconnect()
 		}
-		err = errors.Join(err, owner.Delete(ctx, id))
-		owner.Disconnect()
+		err = errors.Join(err, failed)
 	}
 	clear(p.published)
 	return err
@@ -187,8 +186,7 @@ func (p *probe) pushOf(deliveries ...relayapi.Delivery) relayapi.DeliveryRequest
 
 func encode(push relayapi.DeliveryRequest) []byte { return must(json.Marshal(push)) }
 
-// call sends a request to the endpoint and returns what was answered; it follows no redirect, as the function follows none. An
-// empty token means no Authorization header.
+// call sends a request to the endpoint, without a token if that is "", and follows no redirect, as the function follows none.
 func (p *probe) call(ctx context.Context, method, token string, body []byte) (code int, answer []byte) {
 	request := must(http.NewRequestWithContext(ctx, method, p.Endpoint, bytes.NewReader(body)))
 	request.Header.Set("Content-Type", "application/json")
@@ -244,8 +242,7 @@ func (p *probe) expect(want relayapi.Status, deliveries ...relayapi.Delivery) {
 	}
 }
 
-// pushTo has the requester subscribe in a new session. It fails unless each delivery is answered with the status, and all of them
-// arrive if that is `delivered`, and none if not.
+// pushTo is expect for a requester with a new session that has subscribed. All must arrive if the status is `delivered`, else none.
 func (p *probe) pushTo(filter nostr.Filter, status relayapi.Status, deliveries ...relayapi.Delivery) {
 	s := p.visit(p.requester).subscribed(filter)
 	p.expect(status, deliveries...)

@@ -167,8 +167,7 @@ func answered(p *probe) {
 	s := p.visit(p.requester)
 	answer := func(frame, label, id string) message {
 		s.must("send a message", s.conn.Write(s.ctx, websocket.MessageText, []byte(frame)))
-		found := func(m message) bool { return m.text(0) == label && m.text(1) == id }
-		return s.until(frame+": wait for "+label, s.arrival(), found)
+		return s.until(frame+": wait for "+label, s.arrival(), id, label)
 	}
 	for _, fields := range []string{
 		`"kind":443`,

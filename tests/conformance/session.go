@@ -32,8 +32,7 @@ const (
 // arrival is arrivalTime with what this network or machine may add: what is merely slow is not called missing.
 func (p *probe) arrival() time.Duration { return arrivalTime + p.Slack }
 
-// session is one websocket connection. It reads only while one of its methods runs, so a session that is left alone is a
-// client that does not read.
+// session is one websocket connection. It reads only while a method runs: one that is left alone is a client that does not read.
 type session struct {
 	*probe
 	conn      *websocket.Conn
@@ -79,7 +78,7 @@ func (s *session) authenticate(key actors.Key) {
 	if s.challenge == "" {
 		const asking = "authenticate"
 		ask := time.AfterFunc(s.Quiet, func() { _ = s.write("REQ", asking, keyPackagesOf(key)) })
-		s.until("wait for the challenge", s.arrival(), func(m message) bool { return m.text(0) == "AUTH" })
+		s.until("wait for the challenge", s.arrival(), "", "AUTH")
 		if !ask.Stop() {
 			s.send("CLOSE", asking)
 		}
@@ -97,7 +96,7 @@ func (s *session) publish(event *nostr.Event) {
 // submit sends an event, and returns why the relay refuses it.
 func (s *session) submit(label string, event *nostr.Event) error {
 	s.send(label, event)
-	ok := s.until("wait for the OK", 2*s.arrival(), func(m message) bool { return m.text(0) == "OK" && m.text(1) == event.ID })
+	ok := s.until("wait for the OK", 2*s.arrival(), event.ID, "OK")
 	if len(ok) < 3 || string(ok[2]) != "true" {
 		return fmt.Errorf("refused by the relay: %s", ok.text(3))
 	}
@@ -107,9 +106,7 @@ func (s *session) submit(label string, event *nostr.Event) error {
 // ask opens a subscription, or tries to. It returns when everything stored has arrived, or why the subscription was closed.
 func (s *session) ask(id string, filter nostr.Filter) (refusal string) {
 	s.send("REQ", id, filter)
-	return s.until("wait for the end of stored events", 2*s.arrival(), func(m message) bool {
-		return (m.text(0) == "EOSE" || m.text(0) == "CLOSED") && m.text(1) == id
-	}).text(2)
+	return s.until("wait for the end of stored events", 2*s.arrival(), id, "EOSE", "CLOSED").text(2)
 }
 
 // subscribed opens the session's main subscription.
@@ -161,24 +158,15 @@ func (s *session) all(n int) []string {
 	return s.events
 }
 
-// collect reads until n events have arrived and then nothing more does for the quiet time, or until n have not arrived in time.
-// It is the last thing to ask of a session: it may be closed then.
+// collect reads until n events have arrived and then none for the quiet time, or until n are late. A session may be closed then.
 func (s *session) collect(n int, patience time.Duration) error {
 	if len(s.events) < n {
-		if _, err := s.find(patience, func(message) bool { return len(s.events) >= n }); err != nil {
-			return s.notOver(err)
+		if m, err := s.find(patience, func(message) bool { return len(s.events) >= n }); m == nil {
+			return err
 		}
 	}
 	s.ask("barrier", nostr.Filter{IDs: []string{randomID()}}) // what was sent before is there when this is answered
 	_, err := s.find(s.Quiet, func(message) bool { return false })
-	return s.notOver(err)
-}
-
-// notOver makes nothing of an error that only says that nothing more came.
-func (s *session) notOver(err error) error {
-	if s.ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil
-	}
 	return err
 }
 
@@ -192,30 +180,35 @@ func (m message) text(i int) (s string) {
 	return s
 }
 
-// until is find for a message that must come.
-func (s *session) until(what string, patience time.Duration, found func(message) bool) message {
-	m, err := s.find(patience, found)
+// until waits for a message that must come: one with such a label, about the subject if that is not "".
+func (s *session) until(what string, patience time.Duration, about string, labels ...string) message {
+	m, err := s.find(patience, func(m message) bool {
+		return slices.Contains(labels, m.text(0)) && (about == "" || m.text(1) == about)
+	})
+	if m == nil && err == nil {
+		err = fmt.Errorf("nothing came for %v", patience)
+	}
 	s.must(what, err)
 	return m
 }
 
-// find reads until a message is the one that is waited for, and keeps the events that come before.
+// find reads until the message comes that is waited for, or returns none if it is late. It keeps the events that come meanwhile.
 func (s *session) find(patience time.Duration, found func(message) bool) (message, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	for {
 		_, frame, err := s.conn.Read(ctx)
-		if err != nil {
-			return nil, err
-		}
 		var m message
-		if json.Unmarshal(frame, &m) != nil {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) && s.ctx.Err() == nil:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case json.Unmarshal(frame, &m) != nil:
 			return nil, errors.New("the relay sent a frame that is not a JSON array")
-		}
-		switch label := m.text(0); {
-		case label == "EVENT" && len(m) == 3:
+		case m.text(0) == "EVENT" && len(m) == 3:
 			s.events, s.on = append(s.events, string(m[2])), append(s.on, m.text(1))
-		case label == "AUTH":
+		case m.text(0) == "AUTH":
 			s.challenge = m.text(1)
 		}
 		if found(m) {

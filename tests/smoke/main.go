@@ -20,12 +20,9 @@ import (
 )
 
 const (
-	// packageLife is the lifetime of the KeyPackage: should it be left behind after all, it ends by itself.
-	packageLife = time.Hour
-	// outcomePatience is how long the notice of the outcome, which is best effort, is waited for.
-	outcomePatience = 3 * time.Second
-	// cleanupPatience bounds the deletion at the end, also when everything before took too long.
-	cleanupPatience = 10 * time.Second
+	packageLife     = time.Hour        // of the KeyPackage: should it be left behind after all, it ends by itself
+	outcomePatience = 3 * time.Second  // with the notice of the outcome, which is best effort
+	cleanupPatience = 10 * time.Second // with the deletion at the end, also when everything before took too long
 )
 
 func main() { command.Main("smoke", smokeTest) }
@@ -59,9 +56,8 @@ type attempt struct {
 	tell             func(step string)
 }
 
-// try publishes a KeyPackage of a new owner and a request of a new requester, waits at most timeout for the delivery, and
-// has the owner delete the KeyPackage again, whatever happened. Each step is told as it happens. It returns nil if the KeyPackage
-// arrived and verifies, and none was left behind.
+// try publishes a KeyPackage and a request, waits at most timeout for the delivery, and has the owner delete the KeyPackage again,
+// whatever happened. Each step is told. It returns nil if the KeyPackage arrived and verifies, and none was left behind.
 func try(ctx context.Context, relay string, timeout time.Duration, tell func(step string)) (*attempt, error) {
 	a := &attempt{relay: relay, owner: actors.NewKey(), requester: actors.NewKey(), begun: time.Now(), tell: tell}
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("gave up after %v", timeout))
@@ -122,20 +118,14 @@ func (a *attempt) receive(ctx context.Context, ttl time.Duration) error {
 	}
 	a.delivery = received[0].At.Sub(asked)
 	a.step("the KeyPackage has arrived, %d ms after the request; its signatures verify", a.delivery.Milliseconds())
-	a.receiveOutcome(ctx, requester)
-	return nil
-}
-
-// receiveOutcome decides nothing: a relay tells outcomes as well as it can, in a kind of its own choice.
-func (a *attempt) receiveOutcome(ctx context.Context, requester *actors.Requester) {
 	ctx, cancel := context.WithTimeout(ctx, outcomePatience)
 	defer cancel()
-	outcome, err := requester.AwaitOutcome(ctx, a.request)
-	if err != nil || len(outcome.Rows) == 0 {
+	if outcome, err := requester.AwaitOutcome(ctx, a.request); err == nil && len(outcome.Rows) > 0 {
+		a.step("the outcome was told: %d of %d granted", outcome.Rows[0].Granted, outcome.Rows[0].Requested)
+	} else { // decides nothing: it is told as well as the relay can, in a kind of its own choice
 		a.step("no outcome was told in the kind of the gateway, which another relay need not use")
-		return
 	}
-	a.step("the outcome was told: %d of %d granted", outcome.Rows[0].Granted, outcome.Rows[0].Requested)
+	return nil
 }
 
 func (a *attempt) cleanUp(ctx context.Context) error {

@@ -38,16 +38,14 @@ type Report struct {
 	Duplicate map[string]int `json:"duplicate"` // nothing to do, by reason
 	Refused   map[string]int `json:"refused"`   // by reason
 	Oldest    time.Time      `json:"oldest,omitzero"`
-	// CrowdedSeconds counts the seconds of which the relay may have more events than it sends at once: there is no way to ask
-	// for the others but by their authors.
+	// CrowdedSeconds are those of which the relay may have more than it sends at once: the others can be asked for by author only.
 	CrowdedSeconds int `json:"crowded_seconds,omitempty"`
 }
 
 const (
 	// owners is how many owners' KeyPackages are taken in at the same time. Each costs some four round trips to Firestore.
 	owners = 8
-	// pageSize is how many events the relay is asked for at once, which hardly any relay bounds further: 0.3 MB as a rule, and
-	// 12 MB if all are as large as an event may be.
+	// pageSize is what the relay is asked for at once, which hardly any bounds further: 0.3 MB as a rule, at most 12 MB.
 	pageSize = 100
 	// maxPage bounds what a relay sends that takes no notice of the limit.
 	maxPage = 10_000
@@ -163,8 +161,7 @@ func (p *page) note(event *nostr.Event) {
 	}
 }
 
-// take takes in events, those of an owner one after another in their order, because they compete for her slots and for the
-// room in her stock.
+// take takes in events, those of an owner one after another in their order: they compete for her slots and the room in her stock.
 func (s *scan) take(ctx context.Context, events []publishing.Event) error {
 	byOwner := make(map[string][]publishing.Event)
 	for _, e := range events {
@@ -200,8 +197,7 @@ func (s *scan) count(answer publishing.Answer) {
 	}
 }
 
-// DryRun answers what the store does, and keeps nothing. It does not count what the import itself would fill, an owner's room or
-// a slot, and so takes in at least as much as an import would.
+// DryRun answers what the store does, and keeps nothing. It takes in at least what an import would, which also fills room and slots.
 type DryRun struct{ publishing.Store }
 
 // Expose implements publishing.Store.

@@ -14,14 +14,12 @@ import (
 )
 
 const (
-	// maxFrame bounds a message of the relay: twice what relays usually take themselves.
-	maxFrame = 1 << 20
-	// patience is how long the relay may be silent while something is asked of it.
-	patience = 30 * time.Second
+	maxFrame = 1 << 20          // of a message of the relay: twice what relays usually take themselves
+	patience = 30 * time.Second // with a relay that is silent while something is asked of it
 )
 
-// relay is a connection to a relay. It reads the frames itself instead of leaving that to go-nostr's Relay, which drops what
-// does not verify without a word, and re-encodes the rest: what goes into stock is what was signed, byte for byte.
+// relay is a connection to a relay. go-nostr's Relay would drop what does not verify without a word, and re-encode the rest: what
+// goes into stock is what was signed, byte for byte.
 type relay struct {
 	conn      *websocket.Conn
 	url       string
@@ -45,8 +43,7 @@ func (r *relay) close() { _ = r.conn.Close(websocket.StatusNormalClosure, "") }
 // errLogin is the cure for a relay that serves only whom it knows.
 var errLogin = errors.New("-key-file names a file with a secret key to authenticate with")
 
-// login authenticates, if there is a key and the relay has a challenge. Relays send it when the connection opens, or when
-// something is asked that needs it; so something is asked first.
+// login authenticates, if there is a key and the relay has a challenge. Some send it only when something is asked that needs it.
 func (r *relay) login(ctx context.Context, secret string) error {
 	if secret == "" {
 		return nil
@@ -74,8 +71,7 @@ func (r *relay) stored(ctx context.Context, filter nostr.Filter, take func(raw s
 	return r.send(ctx, nostr.CloseEnvelope(id))
 }
 
-// exchange sends a message, and hears what the relay says about its subject until that is an answer: OK, EOSE or CLOSED. It keeps
-// a challenge.
+// exchange sends a message, and hears what the relay says about its subject until that is an answer: OK, EOSE or CLOSED.
 func (r *relay) exchange(ctx context.Context, sent json.Marshaler, about string, take func(raw string) error) error {
 	if err := r.send(ctx, sent); err != nil {
 		return err
