@@ -71,16 +71,12 @@ func (o *options) list(ctx context.Context) (entries []entry, err error) {
 	if o.replay && err == nil {
 		err = o.republish(ctx, found, entries)
 	}
-	var done, left []topic.DeadLetter
+	replayed := map[bool][]topic.DeadLetter{}
 	for i, letter := range found {
-		if entries[i].Replayed {
-			done = append(done, letter)
-		} else {
-			left = append(left, letter)
-		}
+		replayed[entries[i].Replayed] = append(replayed[entries[i].Replayed], letter)
 	}
 	ctx = context.WithoutCancel(ctx)
-	return entries, errors.Join(err, letters.Remove(ctx, done...), letters.GiveBack(ctx, left...))
+	return entries, errors.Join(err, letters.Remove(ctx, replayed[true]...), letters.GiveBack(ctx, replayed[false]...))
 }
 
 // republish notes in the entries what it has replayed.
@@ -102,13 +98,20 @@ func (o *options) republish(ctx context.Context, letters []topic.DeadLetter, ent
 	return err
 }
 
-// describe says in the entry what the letter is.
+// describe says in the entry what the letter is, and how far the deliveries are that its message asks for.
 func (o *options) describe(ctx context.Context, letter topic.DeadLetter, e *entry) error {
-	*e = entry{
-		Since: letter.Since, Attempts: letter.Attempts, Deliveries: []delivery{},
-		Request: letter.Message.Request.RequestID, Requester: letter.Message.Requester,
+	request, requester := letter.Message.Request.RequestID, letter.Message.Requester
+	*e = entry{Since: letter.Since, Attempts: letter.Attempts, Request: request, Requester: requester, Deliveries: []delivery{}}
+	var deliveries []keypackage.StoredDelivery
+	err := letter.Err
+	if err == nil && requester != "" {
+		deliveries, err = o.documents.OpenFor(ctx, requester, "", limit)
+	} else if err == nil {
+		var answer keypackage.Answer
+		if answer, err = o.documents.Answer(ctx, request); err == nil {
+			deliveries, err = o.documents.Deliveries(ctx, answer.Deliveries())
+		}
 	}
-	deliveries, err := o.asked(ctx, letter)
 	if letter.Err != nil || errors.Is(err, keypackage.ErrUnreadable) {
 		e.Unreadable, err = err.Error(), nil
 	}
@@ -116,21 +119,6 @@ func (o *options) describe(ctx context.Context, letter topic.DeadLetter, e *entr
 		e.Deliveries = append(e.Deliveries, delivery{d.ID, d.State, d.LastResult, d.Reason})
 	}
 	return err
-}
-
-// asked returns the deliveries that a letter's message asks for.
-func (o *options) asked(ctx context.Context, letter topic.DeadLetter) ([]keypackage.StoredDelivery, error) {
-	if letter.Err != nil {
-		return nil, letter.Err
-	}
-	if letter.Message.Requester != "" {
-		return o.documents.OpenFor(ctx, letter.Message.Requester, "", limit)
-	}
-	answer, err := o.documents.Answer(ctx, letter.Message.Request.RequestID)
-	if err != nil {
-		return nil, err
-	}
-	return o.documents.Deliveries(ctx, answer.Deliveries())
 }
 
 // printEntries writes one line for each delivery.

@@ -55,10 +55,16 @@ type options struct {
 	project, owner, subscription string
 	from, authors, keyFile       string
 	json, logs, replay, dryRun   bool
-	word                         string // before or behind the flags
+	word                         string // see words
 
 	settings  config.Config
 	documents *store.Store
+}
+
+// words are what subcommands take before or behind their flags.
+var words = map[string]struct{ what, form string }{
+	"trace": {"request", "id of the 447"},
+	"mode":  {"mode", "off|observe|clear|show"},
 }
 
 func (o *options) parse(name string, args []string) error {
@@ -79,23 +85,17 @@ func (o *options) parse(name string, args []string) error {
 			"`id` of the subscription of the dead letters (default: that of the delivery topic with -dead behind)")
 	case "trace":
 		flags.BoolVar(&o.logs, "logs", false, "print the query for Logs Explorer instead")
-		return o.parseWord(flags, args, "request", "id of the 447")
-	case "mode":
-		return o.parseWord(flags, args, "mode", "off|observe|clear|show")
 	}
-	return command.Parse(flags, args)
-}
-
-// parseWord takes one word before or behind the flags.
-func (o *options) parseWord(flags *flag.FlagSet, args []string, what, form string) error {
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp
 	}
-	if flags.NArg() == 0 {
-		return fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", what, flags.Name(), form)
+	rest := flags.Args()
+	if word, takes := words[name]; takes && len(rest) == 0 {
+		return fmt.Errorf("which %s? go run ./terraform/operate %s <%s>", word.what, name, word.form)
+	} else if takes {
+		o.word, rest = rest[0], rest[1:]
 	}
-	o.word = flags.Arg(0)
-	return command.Parse(flags, flags.Args()[1:])
+	return command.Parse(flags, rest)
 }
 
 // open reads the settings as the functions do, and connects to Firestore. On the emulator no project need be named.

@@ -112,13 +112,14 @@ var deliveryRules = []rule{
 			p.pushTo(filter, relayapi.NoSubscription, p.deliveries(1)...)
 		}
 	}},
-	{"no-session", "no_session is the answer when nobody is authenticated as the requester, and the next push may be delivered", func(p *probe) {
-		p.audience(p.stranger)
-		deliveries := p.deliveries(1)
-		p.expect(relayapi.NoSession, deliveries...)
-		p.visit(p.requester).subscribed(listening(p.owner))
-		p.expect(relayapi.Delivered, deliveries...)
-	}},
+	{"no-session", "no_session is the answer when nobody is authenticated as the requester, and the next push may be delivered",
+		func(p *probe) {
+			p.audience(p.stranger)
+			deliveries := p.deliveries(1)
+			p.expect(relayapi.NoSession, deliveries...)
+			p.visit(p.requester).subscribed(listening(p.owner))
+			p.expect(relayapi.Delivered, deliveries...)
+		}},
 	{"no-subscription", "no_subscription is the answer when no open subscription matches", func(p *probe) {
 		s := p.visit(p.requester)
 		p.trying = "without subscriptions"
@@ -134,7 +135,24 @@ var deliveryRules = []rule{
 		delivery.Event = ""
 		p.pushTo(keyPackagesOf(p.owner), relayapi.UnknownEvent, delivery)
 	}},
-	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", rejected},
+	{"rejected", "rejected is the answer to an event that does not verify, or is not the one named", func(p *probe) {
+		event := p.keyPackage(p.owner)
+		note := signed(p.owner, &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"})
+		for what, change := range map[string]func(*relayapi.Delivery){
+			"another id":         func(d *relayapi.Delivery) { d.KeyPackageEventID = randomID() },
+			"another owner":      func(d *relayapi.Delivery) { d.OwnerPubkey = p.stranger.Pubkey },
+			"a wrong signature":  func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Sig, note.Sig, 1) },
+			"a wrong content":    func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Content, "AAAA", 1) },
+			"no JSON":            func(d *relayapi.Delivery) { d.Event = "x" },
+			"more than an event": func(d *relayapi.Delivery) { d.Event += `,"more"` },
+			"another kind":       func(d *relayapi.Delivery) { *d = deliveryOf(note) },
+		} {
+			p.trying, p.requester = what, actors.NewKey() // nothing of one push shows in the next
+			d := deliveryOf(event)
+			change(&d)
+			p.pushTo(nostr.Filter{Authors: []string{p.owner.Pubkey}}, relayapi.Rejected, d) // of any kind
+		}
+	}},
 	{"expired", "a delivery that is not begun at expires_at is dropped", func(p *probe) {
 		s := p.visit(p.requester).subscribed(listening(p.owner))
 		push := p.pushOf(p.deliveries(1)...)
@@ -149,33 +167,11 @@ var deliveryRules = []rule{
 	{"five-seconds", "a push is answered within 5 s while a session does not read, and what is denied then never arrives", stuckSession},
 }
 
-func rejected(p *probe) {
-	event := p.keyPackage(p.owner)
-	note := signed(p.owner, &nostr.Event{Kind: nostr.KindTextNote, CreatedAt: nostr.Now(), Content: "not a KeyPackage"})
-	for what, change := range map[string]func(*relayapi.Delivery){
-		"another id":         func(d *relayapi.Delivery) { d.KeyPackageEventID = randomID() },
-		"another owner":      func(d *relayapi.Delivery) { d.OwnerPubkey = p.stranger.Pubkey },
-		"a wrong signature":  func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Sig, note.Sig, 1) },
-		"a wrong content":    func(d *relayapi.Delivery) { d.Event = strings.Replace(d.Event, event.Content, "AAAA", 1) },
-		"no JSON":            func(d *relayapi.Delivery) { d.Event = "x" },
-		"more than an event": func(d *relayapi.Delivery) { d.Event += `,"more"` },
-		"another kind":       func(d *relayapi.Delivery) { *d = deliveryOf(note) },
-	} {
-		p.trying, p.requester = what, actors.NewKey() // nothing of one push shows in the next
-		d := deliveryOf(event)
-		change(&d)
-		p.pushTo(nostr.Filter{Authors: []string{p.owner.Pubkey}}, relayapi.Rejected, d) // of any kind
-	}
-}
-
 const (
-	// answerWithin is what a relay may take for an answer.
-	answerWithin = 5 * time.Second
-	// bulk and bulkSize are more than a connection buffers whose client does not read, and less than the largest push.
-	bulk     = 60
-	bulkSize = 100 << 10
-	// catchUp is how long a session may take to read the bulk.
-	catchUp = 20 * time.Second
+	answerWithin = 5 * time.Second  // what a relay may take
+	bulk         = 60               // deliveries, together more than a connection buffers whose client does not read,
+	bulkSize     = 100 << 10        // and less than the largest push
+	catchUp      = 20 * time.Second // what a session may take to read them
 )
 
 // stuckSession has a client that stops reading, and later reads all that was left for it.

@@ -20,18 +20,12 @@ import (
 )
 
 const (
-	// checkPatience bounds one check, beside the slack of some steps; the longest takes little more than the 5 s of a relay.
-	checkPatience = 45 * time.Second
-	// slackSteps is how many steps of a check may each need all the slack.
-	slackSteps = 5
-	// patience with an answer. Lateness is a rule of its own; other rules should not fail with it.
-	patience = 30 * time.Second
-	// life of a push that is not about expiry.
-	life = 5 * time.Minute
-	// maxAnswer is far above an answer to any push of ours.
-	maxAnswer = 1 << 20
-	// packageLife is the lifetime of a KeyPackage: what could not be deleted ends by itself.
-	packageLife = time.Hour
+	checkPatience = 45 * time.Second // with one check, beside the slack of some steps; the longest takes little more than 5 s
+	slackSteps    = 5                // steps of a check that may each need all the slack
+	patience      = 30 * time.Second // with an answer: lateness is a rule of its own, other rules should not fail with it
+	life          = 5 * time.Minute  // of a push that is not about expiry
+	maxAnswer     = 1 << 20          // far above an answer to any push of ours
+	packageLife   = time.Hour        // of a KeyPackage: what could not be deleted ends by itself
 )
 
 // probe is one check under way. Its methods, and those of its sessions, end the check when something does not work that has to, as
@@ -171,9 +165,8 @@ func (p *probe) deliveries(n int) (deliveries []relayapi.Delivery) {
 }
 
 func deliveryOf(event *nostr.Event) relayapi.Delivery {
-	return relayapi.Delivery{
-		ID: randomID() + "_" + event.ID, KeyPackageEventID: event.ID, OwnerPubkey: event.PubKey, Event: event.String(),
-	}
+	id := randomID() + "_" + event.ID
+	return relayapi.Delivery{ID: id, KeyPackageEventID: event.ID, OwnerPubkey: event.PubKey, Event: event.String()}
 }
 
 // pushOf is a push to the requester that belongs to a request which nobody has made.

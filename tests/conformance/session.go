@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,12 +22,9 @@ import (
 )
 
 const (
-	// maxFrame is above any frame that a check causes.
-	maxFrame = 1 << 20
-	// arrivalTime is how long something that the relay has said to have sent may be under way, and an answer to a client.
-	arrivalTime = 5 * time.Second
-	// readBuffer keeps what the kernel takes in for a session that does not read far below what such a check sends.
-	readBuffer = 64 << 10
+	maxFrame    = 1 << 20         // above any frame that a check causes
+	arrivalTime = 5 * time.Second // for what the relay has said to have sent, and for an answer to a client
+	readBuffer  = 64 << 10        // keeps what the kernel takes in for a session that does not read far below what is sent then
 )
 
 // arrival is arrivalTime with what this network or machine may add: what is merely slow is not called missing.
@@ -170,6 +168,36 @@ func (s *session) collect(n int, patience time.Duration) error {
 	return err
 }
 
+// reads asks in these ways. It fails unless the session sees the event each time, or never, and is not told of it either.
+func (s *session) reads(id string, allowed bool, ways ...nostr.Filter) {
+	s.trying = s.who
+	for _, filter := range ways {
+		s.serves(filter, id, allowed)
+	}
+	if !allowed {
+		s.toldNothing(id, ways)
+	}
+}
+
+// toldNothing fails if the relay tells of the event without sending it: by its count (NIP-45), or its id (NIP-77).
+func (s *session) toldNothing(id string, ways []nostr.Filter) {
+	const nothingYet = "6100000200" // a client that has nothing and wants to know of everything
+	for i, filter := range ways {
+		name := fmt.Sprint("secret", i)
+		s.send("COUNT", name, filter)
+		s.send("NEG-OPEN", name, filter, nothingYet)
+	}
+	found, err := s.find(s.Quiet, func(m message) bool {
+		var answer struct{ Count int }
+		counts := m.text(0) == "COUNT" && len(m) > 2 && json.Unmarshal(m[2], &answer) == nil && answer.Count > 0
+		return counts || m.text(0) == "NEG-MSG" && strings.Contains(m.text(2), id)
+	})
+	s.must("listen", err)
+	if found != nil {
+		s.fail("was told of the event by a %s", found.text(0))
+	}
+}
+
 // message is one of the relay's (NIP-01): a label, what it is about, and more.
 type message []json.RawMessage
 
@@ -182,9 +210,7 @@ func (m message) text(i int) (s string) {
 
 // until waits for a message that must come: one with such a label, about the subject if that is not "".
 func (s *session) until(what string, patience time.Duration, about string, labels ...string) message {
-	m, err := s.find(patience, func(m message) bool {
-		return slices.Contains(labels, m.text(0)) && (about == "" || m.text(1) == about)
-	})
+	m, err := s.find(patience, func(m message) bool { return slices.Contains(labels, m.text(0)) && (about == "" || m.text(1) == about) })
 	if m == nil && err == nil {
 		err = fmt.Errorf("nothing came for %v", patience)
 	}
