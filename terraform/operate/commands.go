@@ -21,7 +21,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/importing"
 )
 
-// stock shows what an owner has in stock.
 func stock(ctx context.Context, o *options) error {
 	key, err := pubkey(o.owner)
 	if err != nil {
@@ -52,7 +51,6 @@ func reasons(counts map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-// traceRequest shows what became of a request.
 func traceRequest(ctx context.Context, o *options) error {
 	id, err := eventID(o.word)
 	if err != nil {
@@ -100,7 +98,6 @@ func turn(ctx context.Context, documents *store.Store, word string) (said string
 	return "", fmt.Errorf("the mode can be off, observe or clear, or one can show it; not %q", word)
 }
 
-// importStock takes what owners have on a relay into stock.
 func importStock(ctx context.Context, o *options) error {
 	wanted, err := importOptions(o.from, o.authors, o.keyFile)
 	if err != nil {
@@ -111,7 +108,7 @@ func importStock(ctx context.Context, o *options) error {
 	if o.dryRun {
 		into, taken = importing.DryRun{Store: into}, "at most would be taken in, as shared"
 	}
-	report, err := importing.Run(ctx, assembly.Publisher(o.settings, into), wanted)
+	report, err := importing.Run(ctx, assembly.Publisher(o.settings, into).KeyPackage, wanted)
 	if err != nil && report.Seen == 0 {
 		return err
 	}

@@ -37,7 +37,6 @@ type delivery struct {
 	Reason     string                `json:"reason,omitempty"`      // how it expired
 }
 
-// deadLetters shows the messages that could not be delivered, and replays them if told to.
 func deadLetters(ctx context.Context, o *options) error {
 	if os.Getenv(emulatorHost) != "" && os.Getenv(queueHost) == "" {
 		return errors.New(emulatorHost + " is set: set " + queueHost + " to the Pub/Sub emulator as well (127.0.0.1:8085 as a rule)")

@@ -28,7 +28,6 @@ import (
 
 func main() { command.Main("conformance", checkConformance) }
 
-// checkConformance checks a relay against the contract. It fails if a rule is broken.
 func checkConformance(ctx context.Context, args []string) error {
 	target, err := readTarget(ctx, args)
 	if err != nil {
@@ -127,17 +126,15 @@ func (t *Target) openDocuments(ctx context.Context, project string) error {
 
 // Target is the relay to be checked.
 type Target struct {
-	Relay         string // websocket URL
-	Endpoint      string // URL of the delivery endpoint
-	Token         string // ID token of the endpoint's caller
-	OtherAudience string // ID token of the same caller for another audience; "" leaves that check out
-	OtherCaller   string // good ID token of somebody else; "" leaves that check out
-
-	Documents   *firestore.Client // of the relay; nil leaves the checks of what it writes out
-	Collections config.Collections
-
-	Quiet time.Duration // how long nothing arrives before it is believed that nothing will: longer than a frame travels
-	Slack time.Duration // what the network, or a busy machine, may add to the time that anything has to arrive
+	Relay         string            // websocket URL
+	Endpoint      string            // URL of the delivery endpoint
+	Token         string            // ID token of the endpoint's caller
+	OtherAudience string            // ID token of the same caller for another audience; "" leaves that check out
+	OtherCaller   string            // good ID token of somebody else; "" leaves that check out
+	Documents     *firestore.Client // of the relay; nil leaves the checks of what it writes out
+	Collections   config.Collections
+	Quiet         time.Duration // how long nothing arrives before it is believed that nothing will: longer than a frame travels
+	Slack         time.Duration // what the network, or a busy machine, may add to the time that anything has to arrive
 }
 
 // rule is one promise and how to check it. The check ends the probe if it is broken.

@@ -44,8 +44,7 @@ type ending struct{ err error }
 
 // try makes a check and cleans up after it. The error says what was seen instead of what has to be, or wraps errNotChecked.
 func (t Target) try(ctx context.Context, check func(*probe)) (err error) {
-	patience := checkPatience + slackSteps*t.Slack
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("gave up after %v", patience))
+	ctx, cancel := context.WithTimeout(ctx, checkPatience+slackSteps*t.Slack)
 	defer cancel()
 	p := &probe{
 		Target: t, ctx: ctx, owner: actors.NewKey(), requester: actors.NewKey(), stranger: actors.NewKey(), published: map[string]actors.Key{},
@@ -94,13 +93,10 @@ func must[T any](made T, err error) T {
 	return made
 }
 
-// randomID has the form of an event's id.
 func randomID() string { return nostr.GeneratePrivateKey() }
 
-// signed is the event with the key's signature.
 func signed(key actors.Key, event *nostr.Event) *nostr.Event { return must(event, key.Sign(event)) }
 
-// keyPackage is a new KeyPackage.
 func (p *probe) keyPackage(author actors.Key) *nostr.Event {
 	return must(actors.NewKeyPackage(author, p.Relay, nostr.Now(), mlsgen.Options{NotAfter: time.Now().Add(packageLife)}))
 }

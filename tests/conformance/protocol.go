@@ -47,9 +47,7 @@ var storageRules = []rule{
 		request, s := p.request()
 		s.publish(request)
 		ways := []nostr.Filter{{Kinds: []int{keypackage.KindRequest}, Authors: []string{request.PubKey}}, {IDs: []string{request.ID}}}
-		for _, filter := range ways { // also in its author's name
-			s.serves(filter, request.ID, false)
-		}
+		s.reads(request.ID, false, ways...) // nor to its author
 		p.visit(p.stranger).reads(request.ID, false, ways...)
 	}},
 	{"stored-30443", "a 30443 is served to everybody", func(p *probe) {
@@ -196,7 +194,6 @@ var protocolRules = []rule{
 	}},
 }
 
-// announcement is what the NIP-11 document says.
 func (p *probe) announcement() actors.Announcement {
 	said, err := actors.ReadAnnouncement(p.ctx, p.Relay)
 	p.must("the NIP-11 document", err)
@@ -249,9 +246,7 @@ func answered(p *probe) {
 		return s.until(frame+": wait for "+label, s.arrival(), id, label)
 	}
 	for _, fields := range []string{
-		`"kind":443`,
-		`"kind":"443"`,
-		`"kind":443.5`,
+		`"kind":443`, `"kind":"443"`, `"kind":443.5`,
 		`"kind":443,"pubkey":"KEY","created_at":1.5,"tags":[],"content":"","sig":"IDID"`,
 		`"kind":443,"pubkey":"KEY","created_at":"1","tags":[],"content":"","sig":"IDID"`,
 		`"kind":447,"pubkey":"KEY","created_at":1,"tags":{},"content":"","sig":"IDID"`,
@@ -270,7 +265,6 @@ func answered(p *probe) {
 	}
 }
 
-// document returns the fields of what the relay has written.
 func (p *probe) document(collection, id string) map[string]any {
 	if p.Documents == nil {
 		p.skip("access to Firestore is needed (-project)")

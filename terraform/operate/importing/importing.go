@@ -18,10 +18,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
-// Publisher takes in a KeyPackage, see [publishing.Publisher].
-type Publisher interface {
-	KeyPackage(ctx context.Context, e publishing.Event, shared bool) (publishing.Answer, error)
-}
+// Publish takes in a KeyPackage, see [publishing.Publisher.KeyPackage].
+type Publish func(ctx context.Context, e publishing.Event, shared bool) (publishing.Answer, error)
 
 // Options of an import.
 type Options struct {
@@ -43,20 +41,17 @@ type Report struct {
 }
 
 const (
-	// owners is how many owners' KeyPackages are taken in at the same time. Each costs some four round trips to Firestore.
-	owners = 8
-	// pageSize is what the relay is asked for at once, which hardly any bounds further: 0.3 MB as a rule, at most 12 MB.
-	pageSize = 100
-	// maxPage bounds what a relay sends that takes no notice of the limit.
-	maxPage = 10_000
+	owners   = 8      // whose KeyPackages are taken in at the same time; each costs some four round trips to Firestore
+	pageSize = 100    // events asked for at once, which hardly any relay bounds further: 0.3 MB as a rule, at most 12 MB
+	maxPage  = 10_000 // events of a relay that takes no notice of that
 )
 
 var kinds = []int{keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage}
 
 // Run takes in what the relay has, from the newest to the oldest. It may be repeated, also after an error, and then finds
 // what is in stock already; the report is good up to the error. It holds one page of events in memory.
-func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
-	s := scan{publisher: publisher, authors: o.Authors, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}
+func Run(ctx context.Context, publish Publish, o Options) (Report, error) {
+	s := scan{Options: o, publish: publish, report: Report{Duplicate: map[string]int{}, Refused: map[string]int{}}}
 	var err error
 	if s.relay, err = dial(ctx, o.From); err != nil {
 		return s.report, err
@@ -74,20 +69,16 @@ func Run(ctx context.Context, publisher Publisher, o Options) (Report, error) {
 // scan goes through the relay's events backwards in time, page by page. A page begins with the second in which the one before
 // has ended, because the relay may have more events of that second.
 type scan struct {
-	relay     *relay
-	publisher Publisher
-	authors   []string
-	until     *nostr.Timestamp // where the page begins; nil is now
-	known     map[string]bool  // ids of the events of that second that were met
+	Options
+	relay   *relay
+	publish Publish
+	mu      sync.Mutex // several owners' events are taken in at a time
+	report  Report
 
-	mu     sync.Mutex // several owners' events are taken in at a time
-	report Report
-}
+	until *nostr.Timestamp // where the page begins; nil is now
+	known map[string]bool  // ids of the events of that second that were met
 
-// page is what came of one page.
-type page struct {
-	*scan
-	sent   int                // events, whatever they are
+	sent   int                // events on this page, whatever they are
 	events []publishing.Event // to take in
 	oldest *nostr.Timestamp   // of those that are where they belong; nil if there are none
 	last   map[string]bool    // the ids of that second
@@ -95,84 +86,84 @@ type page struct {
 
 // page takes in one page, sets where the next one begins, and reports whether there may be one.
 func (s *scan) page(ctx context.Context) (more bool, err error) {
-	filter := nostr.Filter{Kinds: kinds, Authors: s.authors, Until: s.until, Limit: pageSize}
-	p := page{scan: s}
-	err = s.relay.stored(ctx, filter, func(raw string) error { return p.add(ctx, raw) })
+	s.sent, s.oldest, s.last = 0, nil, nil
+	filter := nostr.Filter{Kinds: kinds, Authors: s.Authors, Until: s.until, Limit: pageSize}
+	err = s.relay.stored(ctx, filter, func(raw string) error { return s.add(ctx, raw) })
 	if err == nil {
-		err = s.take(ctx, p.events)
+		err = s.take(ctx)
 	}
 	switch {
-	case err != nil || p.sent == 0:
+	case err != nil || s.sent == 0:
 		return false, err
-	case p.oldest == nil:
-		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", p.sent)
-	case s.until == nil || *p.oldest < *s.until:
-		s.until, s.known = p.oldest, p.last
+	case s.oldest == nil:
+		return false, fmt.Errorf("none of the %d events on a page is what the relay was asked for: it cannot be read further back", s.sent)
+	case s.until == nil || *s.oldest < *s.until:
+		s.until, s.known = s.oldest, s.last
 	default: // all of them are of the second with which the page began
-		if p.sent >= pageSize {
+		if s.sent >= pageSize {
 			s.report.CrowdedSeconds++
 		}
-		s.until, s.known = new(*p.oldest-1), nil
+		s.until, s.known = new(*s.oldest-1), nil
 	}
-	s.report.Oldest = p.oldest.Time().UTC()
+	s.report.Oldest = s.oldest.Time().UTC()
 	return true, nil
 }
 
 // add looks at one event. An event that is not what its signature says still tells where the page ends.
-func (p *page) add(ctx context.Context, raw string) error {
-	if p.sent++; p.sent > maxPage {
+func (s *scan) add(ctx context.Context, raw string) error {
+	if s.sent++; s.sent > maxPage {
 		return fmt.Errorf("the relay sends more than %d events where it was asked for %d; -authors asks for fewer", maxPage, pageSize)
 	}
 	event, err := keypackage.VerifyEvent(raw)
 	switch {
 	case event == nil:
-	case !p.asked(event):
+	case !s.asked(event):
 		err = errors.New("not what the relay was asked for")
 	default:
-		if p.note(event); p.known[event.ID] {
+		if s.note(event); s.known[event.ID] {
 			return nil // the page before ended with it
 		}
 	}
-	p.report.Seen++
+	s.report.Seen++
 	if err != nil {
-		p.count(publishing.Answer{Reason: "invalid: " + err.Error()})
+		s.count(publishing.Answer{Reason: "invalid: " + err.Error()})
 		return nil
 	}
-	if p.events = append(p.events, publishing.Event{Event: event, Raw: raw}); len(p.events) < pageSize {
+	s.events = append(s.events, publishing.Event{Event: event, Raw: raw})
+	if len(s.events) < pageSize {
 		return nil
 	}
-	events := p.events
-	p.events = nil
-	return p.take(ctx, events)
+	return s.take(ctx)
 }
 
-func (p *page) asked(event *nostr.Event) bool {
-	return slices.Contains(kinds, event.Kind) && (p.until == nil || event.CreatedAt <= *p.until) &&
-		(len(p.authors) == 0 || slices.Contains(p.authors, event.PubKey))
+func (s *scan) asked(event *nostr.Event) bool {
+	return slices.Contains(kinds, event.Kind) && (s.until == nil || event.CreatedAt <= *s.until) &&
+		(len(s.Authors) == 0 || slices.Contains(s.Authors, event.PubKey))
 }
 
 // note keeps where the page ends.
-func (p *page) note(event *nostr.Event) {
-	if p.oldest == nil || event.CreatedAt < *p.oldest {
-		p.oldest, p.last = new(event.CreatedAt), make(map[string]bool)
+func (s *scan) note(event *nostr.Event) {
+	if s.oldest == nil || event.CreatedAt < *s.oldest {
+		s.oldest, s.last = new(event.CreatedAt), make(map[string]bool)
 	}
-	if event.CreatedAt == *p.oldest {
-		p.last[event.ID] = true
+	if event.CreatedAt == *s.oldest {
+		s.last[event.ID] = true
 	}
 }
 
-// take takes in events, those of an owner one after another in their order: they compete for her slots and the room in her stock.
-func (s *scan) take(ctx context.Context, events []publishing.Event) error {
+// take takes in the events, those of an owner one after another in their order: they compete for her slots and the room in her stock.
+func (s *scan) take(ctx context.Context) error {
 	byOwner := make(map[string][]publishing.Event)
-	for _, e := range events {
+	for _, e := range s.events {
 		byOwner[e.PubKey] = append(byOwner[e.PubKey], e)
 	}
+	s.events = nil
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(owners)
 	for _, own := range byOwner {
 		group.Go(func() error {
 			for _, e := range own {
-				answer, err := s.publisher.KeyPackage(ctx, e, true)
+				answer, err := s.publish(ctx, e, true)
 				if err != nil {
 					return err
 				}
