@@ -44,7 +44,8 @@ type ending struct{ err error }
 
 // try makes a check and cleans up after it. The error says what was seen instead of what has to be, or wraps errNotChecked.
 func (t Target) try(ctx context.Context, check func(*probe)) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, checkPatience+slackSteps*t.Slack)
+	limit := checkPatience + slackSteps*t.Slack
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %v", limit))
 	defer cancel()
 	p := &probe{
 		Target: t, ctx: ctx, owner: actors.NewKey(), requester: actors.NewKey(), stranger: actors.NewKey(), published: map[string]actors.Key{},
