@@ -22,11 +22,7 @@ import (
 )
 
 func stock(ctx context.Context, o *options) error {
-	key, err := pubkey(o.owner)
-	if err != nil {
-		return fmt.Errorf("-owner: %w", err)
-	}
-	holdings, err := o.documents.Holdings(ctx, key, time.Now())
+	holdings, err := o.documents.Holdings(ctx, o.owner, time.Now())
 	if err != nil {
 		return err
 	}
@@ -52,19 +48,15 @@ func reasons(counts map[string]int) string {
 }
 
 func traceRequest(ctx context.Context, o *options) error {
-	id, err := eventID(o.word)
-	if err != nil {
-		return err
-	}
-	history, err := o.documents.History(ctx, id)
+	history, err := o.documents.History(ctx, o.word)
 	if err != nil {
 		return err
 	}
 	if o.logs {
-		_, err := fmt.Println(trace.Query(id, history))
+		_, err := fmt.Println(trace.Query(o.word, history))
 		return err
 	}
-	t := trace.New(id, history, time.Now())
+	t := trace.New(o.word, history, time.Now())
 	return o.show(t, func(w io.Writer) { _ = t.Print(w) })
 }
 
@@ -99,16 +91,12 @@ func turn(ctx context.Context, documents *store.Store, word string) (said string
 }
 
 func importStock(ctx context.Context, o *options) error {
-	wanted, err := importOptions(o.from, o.authors, o.keyFile)
-	if err != nil {
-		return err
-	}
 	var into publishing.Store = o.documents
 	taken := "taken in, as shared"
 	if o.dryRun {
 		into, taken = importing.DryRun{Store: into}, "at most would be taken in, as shared"
 	}
-	report, err := importing.Run(ctx, assembly.Publisher(o.settings, into).KeyPackage, wanted)
+	report, err := importing.Run(ctx, assembly.Publisher(o.settings, into).KeyPackage, o.wanted)
 	if err != nil && report.Seen == 0 {
 		return err
 	}

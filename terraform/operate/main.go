@@ -23,6 +23,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/terraform/operate/importing"
 )
 
 var operate = command.Choose("./terraform/operate", []command.Subcommand{
@@ -55,7 +56,8 @@ type options struct {
 	project, owner, subscription string
 	from, authors, keyFile       string
 	json, logs, replay, dryRun   bool
-	word                         string // see words
+	word                         string            // see words
+	wanted                       importing.Options // what import is asked for
 
 	settings  config.Config
 	documents *store.Store
@@ -95,7 +97,25 @@ func (o *options) parse(name string, args []string) error {
 	} else if takes {
 		o.word, rest = rest[0], rest[1:]
 	}
-	return command.Parse(flags, rest)
+	if err := command.Parse(flags, rest); err != nil {
+		return err
+	}
+	return o.check(name)
+}
+
+// check reads what is named: owners, requests, relays, keys.
+func (o *options) check(name string) (err error) {
+	switch name {
+	case "stock":
+		if o.owner, err = pubkey(o.owner); err != nil {
+			err = fmt.Errorf("-owner: %w", err)
+		}
+	case "trace":
+		o.word, err = eventID(o.word)
+	case "import":
+		o.wanted, err = importOptions(o.from, o.authors, o.keyFile)
+	}
+	return err
 }
 
 // open reads the settings as the functions do, and connects to Firestore. On the emulator no project need be named.
