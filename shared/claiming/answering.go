@@ -21,7 +21,7 @@ type answering struct {
 	req     *keypackage.Request // nil if not even its signature is known
 	parsed  error               // why it is rejected, whatever the time
 	holder  string              // see Unit
-	stored  Stored              // see Unit
+	stored  func() error        // see Unit
 	give    func(*unitAnswer)   // is called with what each unit is given, as soon as that is known; nil: nobody waits for it
 	created bool                // a claim was not recorded already
 	found   bool                // one was

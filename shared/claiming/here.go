@@ -18,13 +18,13 @@ type Granted struct {
 	Holder string
 }
 
-// ClaimHere takes up a request where the requester's session is. The caller may still be creating its document: nothing is written
-// before stored returns, and nothing at all if that fails. Each unit is given to the caller as soon as it is claimed, while others
+// ClaimHere takes up a request where the requester's session is. The caller may still be creating its document: stored returns, soon,
+// once that is known to be there, or with the error that it is not. Nothing is written before, and nothing at all if it fails. Each unit is given to the caller as soon as it is claimed, while others
 // may still be decided, because the leases of its pushes are short; give is called concurrently, and not for what is dismissed.
 // When all is given, the caller tells the outcome and calls Told; nothing is published. If it does not live to do so, the scheduled
 // function does. It returns what is recorded, with an error, too. Its errors are retryable.
 func (c *Claimer) ClaimHere(
-	ctx context.Context, doc keypackage.RequestDocument, stored Stored, give func(Granted),
+	ctx context.Context, doc keypackage.RequestDocument, stored func() error, give func(Granted),
 ) (keypackage.Answer, Result, error) {
 	result := Result{RequestID: doc.ID}
 	a, reason, err := c.newAnswering(ctx, doc)
@@ -34,7 +34,7 @@ func (c *Claimer) ClaimHere(
 	}
 	a.here(ctx, give)
 	if a.stored = stored; !a.claimable() {
-		if err := stored(ctx); err != nil {
+		if err := stored(); err != nil {
 			return keypackage.Answer{}, result, err
 		}
 	}

@@ -1,7 +1,6 @@
 package claiming
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -150,4 +149,4 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 	})
 }
 
-func isStored(context.Context) error { return nil }
+func isStored() error { return nil }

@@ -66,7 +66,7 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 	reader := newStockReader(c.store, owner, units)
 	plan, err := c.plan(ctx, reader, hope)
 	if err == nil {
-		err = awaitStored(ctx, units)
+		err = awaitStored(units)
 	}
 	if err == nil && plan.writes() {
 		err = c.store.Commit(ctx, plan)
@@ -80,12 +80,12 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 
 // awaitStored waits until the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails
 // fails all: then hardly any other commit succeeds.
-func awaitStored(ctx context.Context, units []Unit) error {
+func awaitStored(units []Unit) error {
 	for _, u := range units {
 		if u.Stored == nil {
 			continue
 		}
-		if err := u.Stored(ctx); err != nil {
+		if err := u.Stored(); err != nil {
 			return err
 		}
 	}

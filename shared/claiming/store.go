@@ -79,12 +79,9 @@ type Unit struct {
 	Owner   string
 	// Holder is set where the requester's session is: the first push of what is created begins with the claim, for it.
 	Holder string
-	Stored Stored     // nil: the request's document is there, or there is none
-	reads  *allowance // shared by the units of a request; nil: no bound but the owner's
+	Stored func() error // see ClaimHere; nil: the request's document is there, or there is none
+	reads  *allowance   // shared by the units of a request; nil: no bound but the owner's
 }
-
-// Stored returns once a request's document is stored, or with the error that it could not be.
-type Stored func(context.Context) error
 
 // ClaimID returns the document id of the unit's claim.
 func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner) }

@@ -93,8 +93,8 @@ func (r Result) Describe(line *logging.Line) {
 	}
 }
 
-// Add adds up what two messages brought about.
-func (r *Result) Add(other Result) {
+// Add adds what another message brought about, and returns the error that came with it.
+func (r *Result) Add(other Result, err error) error {
 	r.Pushes += other.Pushes
 	r.Delivered += other.Delivered
 	r.Waiting += other.Waiting
@@ -103,4 +103,5 @@ func (r *Result) Add(other Result) {
 	r.Unclear += other.Unclear
 	r.Alerts = append(r.Alerts, other.Alerts...)
 	r.Latencies = append(r.Latencies, other.Latencies...)
+	return err
 }

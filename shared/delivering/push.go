@@ -55,18 +55,6 @@ func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error
 	return nil
 }
 
-// pushBatch makes the push that has begun, and records its results. They are recorded even if the caller has gone.
-func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
-	results := s.send(ctx, batch)
-	for _, d := range batch {
-		s.count(d, results[d.ID])
-	}
-	if err := s.record(context.WithoutCancel(ctx), batch, results); err != nil {
-		return retryLater("not_recorded", err)
-	}
-	return s.failure
-}
-
 // send calls the relay with those deliveries that may still be sent, and returns what it came to for each. What is too
 // large goes in halves, under the same lease.
 func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[string]keypackage.PushResult {

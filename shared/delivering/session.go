@@ -104,7 +104,8 @@ func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.D
 	return append(held, ready...), leased
 }
 
-// pushAll pushes in batches, until one could not be begun: then everything is read and sorted again.
+// pushAll pushes in batches, until one could not be begun: then everything is read and sorted again. What a push came to is
+// recorded even if the caller has gone.
 func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) error {
 	for _, batch := range batches(ready) {
 		if !s.now().Before(s.until) {
@@ -113,8 +114,15 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 		if err := s.begin(ctx, batch); err != nil {
 			return s.notBegun(ctx, err)
 		}
-		if err := s.pushBatch(ctx, batch); err != nil {
-			return err
+		results := s.send(ctx, batch)
+		for _, d := range batch {
+			s.count(d, results[d.ID])
+		}
+		if err := s.record(context.WithoutCancel(ctx), batch, results); err != nil {
+			return retryLater("not_recorded", err)
+		}
+		if s.failure != nil {
+			return s.failure
 		}
 	}
 	return nil
