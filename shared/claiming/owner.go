@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // unitAnswer is what a unit is given: its claim, or the dismissal of its whole request. created are the deliveries of its own
@@ -58,15 +61,19 @@ func answerIDs(units []Unit) (ids []string) {
 	return slices.Compact(ids)
 }
 
-// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before.
+// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before. Nothing is
+// written before the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails fails all:
+// then hardly any other commit succeeds.
 func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) (*Plan, error) {
 	if len(units) == 0 {
 		return &Plan{}, nil
 	}
 	reader := newStockReader(c.store, owner, units)
 	plan, err := c.plan(ctx, reader, hope)
-	if err == nil {
-		err = awaitStored(units)
+	for _, u := range units {
+		if err == nil && u.Stored != nil {
+			err = u.Stored()
+		}
 	}
 	if err == nil && plan.writes() {
 		err = c.store.Commit(ctx, plan)
@@ -76,20 +83,6 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 		return nil, err
 	}
 	return plan, nil
-}
-
-// awaitStored waits until the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails
-// fails all: then hardly any other commit succeeds.
-func awaitStored(units []Unit) error {
-	for _, u := range units {
-		if u.Stored == nil {
-			continue
-		}
-		if err := u.Stored(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // plan decides the units of a reader.
@@ -131,9 +124,7 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
 	}
 	switch {
-	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
-		return keypackage.NewestLimit
-	case slices.ContainsFunc(units, overLimit):
+	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()), slices.ContainsFunc(units, overLimit):
 		return keypackage.NewestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
@@ -186,4 +177,45 @@ func inOrder(units []Unit, known map[string]keypackage.Answer, plan *Plan) []uni
 		next++
 	}
 	return ordered
+}
+
+// Attempts against a store or a publisher that fails for a moment. A nack costs seconds, a second try milliseconds.
+const (
+	transientAttempts = 3
+	transientPause    = 100 * time.Millisecond
+	longestBackoff    = 500 * time.Millisecond
+	commitAttempts    = 16 // lost races before the event is handed back to the platform
+)
+
+// retryTransient repeats do while it fails for a reason that may pass. A lost race does not pass by itself.
+func retryTransient(ctx context.Context, do func() error) error {
+	pauses := func(attempt int) time.Duration { return time.Duration(attempt) * transientPause }
+	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+		err := do()
+		passes := err != nil && fault.IsRetryable(err) && !errors.Is(err, keypackage.ErrConflict)
+		return passes && attempt < transientAttempts, err
+	})
+}
+
+// contend repeats try while it asks for another attempt, at most commitAttempts times. The pauses are random, so that losers of the
+// same race do not meet again, and in proportion to what the attempt took, which is long where many instances want the same
+// owner. The first are the longest: then most of the others are still there, and whoever has lost often should not wait on.
+func contend(ctx context.Context, try func(attempt int) (again bool, err error)) error {
+	var begun time.Time
+	pauses := func(attempt int) time.Duration {
+		most := max(time.Since(begun), 10*time.Millisecond) * time.Duration(max(4-attempt, 1))
+		return rand.N(min(most, longestBackoff))
+	}
+	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+		begun = time.Now()
+		again, err := try(attempt)
+		return again && attempt < commitAttempts, err
+	})
+}
+
+// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures, and none
+// for a document that cannot be read.
+func worthAnotherAttempt(attempt int, err error) bool {
+	return errors.Is(err, keypackage.ErrConflict) ||
+		err != nil && attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
 }
