@@ -123,18 +123,13 @@ func (d *decision) answer(u Unit) error {
 	d.plan.Answers = append(d.plan.Answers, claim)
 	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
 		d.plan.Claims = append(d.plan.Claims, claim)
-		d.copyClaim(&claim)
-	}
-	return nil
-}
-
-// copyClaim gives the deliveries of a request for one owner the answer that goes with them.
-func (d *decision) copyClaim(claim *keypackage.Claim) {
-	for _, delivery := range d.plan.Created {
-		if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 {
-			delivery.Claim = claim
+		for _, delivery := range d.plan.Created {
+			if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 { // then the claim is the whole answer
+				delivery.Claim = &claim
+			}
 		}
 	}
+	return nil
 }
 
 func newClaim(u Unit, now time.Time) keypackage.Claim {
@@ -216,8 +211,7 @@ func (d *decision) join(claim *keypackage.Claim, req *keypackage.Request, pair *
 
 func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Delivery) {
 	delivery.Join(claim.RequestID)
-	created := slices.Contains(d.plan.Created, delivery)
-	if !created && !slices.Contains(d.plan.Joined, delivery) {
+	if !slices.Contains(d.plan.Created, delivery) && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
 	claim.Grant(delivery)
@@ -246,7 +240,7 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
 	default:
 		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
-		if slices.ContainsFunc(d.stock.documents, d.stays) {
+		if slices.ContainsFunc(d.stock.documents, func(c *keypackage.Candidate) bool { return !c.Removable(d.now) }) {
 			claim.Reason = keypackage.ReasonUnusable
 		}
 	}
@@ -255,19 +249,14 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 	}
 }
 
-// stays reports whether the document is still one of the stock after this claim, or after one that finds the time for it.
-func (d *decision) stays(c *keypackage.Candidate) bool { return !c.Removable(d.now) }
-
 // remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.
 func (d *decision) remaining() []*keypackage.Candidate {
 	last := keypackage.Reserves(d.valid)
-	suites := make(map[mls.Ciphersuite]bool)
 	var remaining []*keypackage.Candidate
 	for _, h := range d.plan.Consumed {
-		if suite := h.Candidate.Suite; !suites[suite] {
-			suites[suite] = true
-			remaining = append(remaining, last[suite])
+		if c := last[h.Candidate.Suite]; !slices.Contains(remaining, c) {
+			remaining = append(remaining, c)
 		}
 	}
 	return remaining

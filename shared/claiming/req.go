@@ -38,7 +38,10 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
 	}
 	if claim.Granted > 0 {
-		d.remember(claim, pair)
+		granted := d.open[claim.DeliveryIDs[0]].delivery
+		pair.LastREQ = &keypackage.REQGrant{
+			DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
+		}
 		if d.dirty[u.Request.Requester] = true; !overLimit {
 			pair.Requests = pair.Requests.Add(d.now, 1)
 		}
@@ -59,14 +62,6 @@ func repeat(claim *keypackage.Claim, last *keypackage.REQGrant) {
 	claim.Status = keypackage.StatusFull
 }
 
-// remember notes in the pair's document what the REQ was given.
-func (d *decision) remember(claim *keypackage.Claim, pair *keypackage.Pair) {
-	granted := d.open[claim.DeliveryIDs[0]].delivery
-	pair.LastREQ = &keypackage.REQGrant{
-		DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
-	}
-}
-
 // joinREQ lets the first 447 after a REQ count what the REQ was given as its own, if it is of the ciphersuite asked for.
 // What is delivered already is not written.
 func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
@@ -82,13 +77,9 @@ func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pai
 	pair.LastREQ = &joined
 }
 
-func matches(req *keypackage.Request, suite string) bool {
-	number, ok := mls.ParseCiphersuite(suite)
-	return ok && req.Matches(number)
-}
-
 func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {
-	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !matches(req, last.Suite) {
+	suite, ok := mls.ParseCiphersuite(last.Suite)
+	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !ok || !req.Matches(suite) {
 		return false
 	}
 	switch delivery := d.open[last.DeliveryID].delivery; {

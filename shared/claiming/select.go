@@ -32,14 +32,14 @@ func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve 
 		}
 	}
 	if d.stock.complete {
-		t.oneTime = d.oneTimeOfAll(req, need)
+		t.oneTime = upTo(need, d.oneTimeOfAll(req))
 		if t.overBudget = len(t.oneTime) > budget; t.overBudget {
 			d.require(t.oneTime...)
 		}
-		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
+		t.oneTime = upTo(budget, t.oneTime)
 	} else {
 		t.overBudget = need > budget
-		if t.oneTime = d.oneTimeOfRead(req, min(need, budget)); len(t.oneTime) < min(need, budget) {
+		if t.oneTime = upTo(min(need, budget), d.oneTimeOfRead(req)); len(t.oneTime) < min(need, budget) {
 			return selection{}, errMoreStock
 		}
 	}
@@ -63,28 +63,28 @@ func (d *decision) addressableFor(req *keypackage.Request) *keypackage.Candidate
 
 // oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, except for packages that
 // were reserves before.
-func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackage.Candidate {
+func (d *decision) oneTimeOfAll(req *keypackage.Request) []*keypackage.Candidate {
 	reserves := keypackage.Reserves(d.valid)
-	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
-		return c.OneTime() && reserves[c.Suite] != c
-	})
+	return slices.DeleteFunc(d.matching(req), func(c *keypackage.Candidate) bool { return !c.OneTime() || reserves[c.Suite] == c })
 }
 
 // oneTimeOfRead selects from the oldest part of the stock, which has no gap: fresh packages only, as long as another valid
 // package of the same ciphersuite is known to remain.
-func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
+func (d *decision) oneTimeOfRead(req *keypackage.Request) []*keypackage.Candidate {
 	left := make(map[mls.Ciphersuite]int)
 	for _, c := range d.valid {
 		left[c.Suite]++
 	}
-	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+	return slices.DeleteFunc(d.matching(req), func(c *keypackage.Candidate) bool {
 		if !c.OneTime() || c.LastResort || d.stock.beyondGap[c.ID] || left[c.Suite] < 2 {
-			return false
+			return true
 		}
 		left[c.Suite]--
-		return true
+		return false
 	})
 }
+
+func upTo(n int, of []*keypackage.Candidate) []*keypackage.Candidate { return of[:min(n, len(of))] }
 
 // reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
 // match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
@@ -118,20 +118,6 @@ func (d *decision) matching(req *keypackage.Request) []*keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool { return !req.Matches(c.Suite) })
 	slices.SortFunc(pool, keypackage.CompareUse)
 	return pool
-}
-
-// first returns up to limit of the candidates that are wanted.
-func first(limit int, pool []*keypackage.Candidate, wanted func(*keypackage.Candidate) bool) []*keypackage.Candidate {
-	var chosen []*keypackage.Candidate
-	for _, c := range pool {
-		if len(chosen) == limit {
-			break
-		}
-		if wanted(c) {
-			chosen = append(chosen, c)
-		}
-	}
-	return chosen
 }
 
 // handOut turns what was selected into deliveries, ledger entries and counts.
