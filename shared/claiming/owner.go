@@ -24,41 +24,51 @@ type unitAnswer struct {
 	found     bool
 }
 
-// answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
-// decided anew, together with those who came meanwhile. That a unit was answered before shows only then, since a commit
-// creates its claim; and what ended unclear may have been committed.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
-	var known map[string]keypackage.Answer
-	var plan *Plan
+// answerOwner answers units of one owner in one transaction, see answerAll. A lost race is decided anew, together with those who came
+// meanwhile. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may have been
+// committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) (map[string]unitAnswer, error) {
+	answers := make(map[string]unitAnswer)
 	err := contend(ctx, func(attempt int) (again bool, err error) {
 		if attempt > 1 {
 			units = more()
-			if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
-				known = answers
-			}
+			c.findRecorded(ctx, units, answers)
 		}
-		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool {
-			_, answered := recorded(known, u)
-			return answered
-		})
-		if plan, err = c.attempt(ctx, owner, open, attempt == 1); err != nil {
+		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answers[u.ClaimID()].found })
+		plan, err := c.attempt(ctx, owner, open, attempt == 1)
+		if err != nil {
 			err = fmt.Errorf("claim, attempt %d: %w", attempt, err)
+			return worthAnotherAttempt(attempt, err), err
 		}
-		return worthAnotherAttempt(attempt, err), err
+		for i, u := range open {
+			ofOthers := func(d *keypackage.Delivery) bool { return d.RequestID != u.Request.ID }
+			answers[u.ClaimID()] = unitAnswer{claim: plan.Answers[i], created: slices.DeleteFunc(slices.Clone(plan.Created), ofOthers)}
+		}
+		return false, nil
 	})
 	if err != nil {
 		return nil, fault.Retryable("claim_failed", err)
 	}
-	return inOrder(units, known, plan), nil
+	return answers, nil
 }
 
-// answerIDs names the claims of the units and the dismissals of their requests.
-func answerIDs(units []Unit) (ids []string) {
+// findRecorded adds what is recorded of the units: their claims, or the dismissals of their requests.
+func (c *Claimer) findRecorded(ctx context.Context, units []Unit, answers map[string]unitAnswer) {
+	var ids []string
 	for _, u := range units {
 		ids = append(ids, u.ClaimID(), keypackage.DismissalID(u.Request.ID))
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	recorded, err := c.store.Answers(ctx, slices.Compact(ids))
+	if err != nil {
+		return // it may yet be found
+	}
+	for _, u := range units {
+		answer := recorded[u.Request.ID]
+		if claim, answered := answer.Claim(u.Owner); answered || answer.Dismissal != nil {
+			answers[u.ClaimID()] = unitAnswer{claim: claim, dismissal: answer.Dismissal, found: true}
+		}
+	}
 }
 
 // attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before. Nothing is
@@ -150,33 +160,6 @@ func wanted(units []Unit) int {
 		n += u.Request.Min
 	}
 	return n
-}
-
-// recorded returns what is known to be recorded for a unit, by request, and whether that is anything.
-func recorded(known map[string]keypackage.Answer, u Unit) (unitAnswer, bool) {
-	answer := known[u.Request.ID]
-	claim, ok := answer.Claim(u.Owner)
-	return unitAnswer{claim: claim, dismissal: answer.Dismissal, found: true}, ok || answer.Dismissal != nil
-}
-
-// inOrder returns the answers in the order of the units: the known ones, and those of the plan, which has one for each of the
-// others.
-func inOrder(units []Unit, known map[string]keypackage.Answer, plan *Plan) []unitAnswer {
-	ordered, next := make([]unitAnswer, len(units)), 0
-	for i, u := range units {
-		if before, ok := recorded(known, u); ok {
-			ordered[i] = before
-			continue
-		}
-		ordered[i].claim = plan.Answers[next]
-		for _, d := range plan.Created {
-			if d.RequestID == u.Request.ID {
-				ordered[i].created = append(ordered[i].created, d)
-			}
-		}
-		next++
-	}
-	return ordered
 }
 
 // Attempts against a store or a publisher that fails for a moment. A nack costs seconds, a second try milliseconds.

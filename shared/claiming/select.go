@@ -86,10 +86,9 @@ func (d *decision) oneTimeOfRead(req *keypackage.Request) []*keypackage.Candidat
 
 func upTo(n int, of []*keypackage.Candidate) []*keypackage.Candidate { return of[:min(n, len(of))] }
 
-// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
-// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
-// is the last, depends on all: one that was handed out before comes last. Who does not take addressable events is given one of
-// another package, if there is one.
+// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that match. Over
+// budget the stock was not read to its end; then the last in the order among the newest documents serves. Which is the last, depends on
+// all: one that was handed out before comes last. Who does not take addressable events is given one of another package, if there is one.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
 		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID]) || !req.Takes(d.eventFor(req, c).Kind)
@@ -162,8 +161,7 @@ func (d *decision) deliver(
 	return delivery
 }
 
-// handOutReserve hands out one of a reserve's events. It stays in stock, but from now on as shared; once per plan and event is
-// enough.
+// handOutReserve hands out one of a reserve's events. It stays in stock, but from now on as shared; once per plan and event is enough.
 func (d *decision) handOutReserve(c, event *keypackage.Candidate, deliveryID string) {
 	if slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) {
 		return

@@ -6,9 +6,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Store keeps claims, the stock, and everything that a claim decides on. All methods may be called
-// concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
-// decides whether it still holds.
+// Store keeps claims, the stock, and everything that a claim decides on. All methods may be called concurrently, also from other
+// processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone decides whether it still holds.
 type Store interface {
 	// Answers returns, by request, those of the claims and dismissals with these ids that exist.
 	Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error)

@@ -1,8 +1,7 @@
 // Package delivering is the use case of DeliverKeyPackages: it pushes what is pending to the relay and records what became of it.
 //
-// deliverer.go finds out what a message asks for, session.go goes through the deliveries of one request, push.go makes one push
-// safely (the conditional write before it, the recording of its results after it), and ports.go is the contract with store, relay
-// and log.
+// deliverer.go finds out what a message asks for, session.go goes through the deliveries of one request, push.go makes one push safely
+// (the conditional write before it, the recording of its results after it), and ports.go is the contract with store, relay and log.
 package delivering
 
 import (

@@ -143,8 +143,7 @@ func (e *Expirer) slice(ctx context.Context, job job, sharers int, report *Repor
 	return true, err
 }
 
-// delivers reports whether there is time, and the mode still is deliver: a run is long, and the switch is asked for before each
-// batch.
+// delivers reports whether there is time, and the mode still is deliver: a run is long, and the switch is asked for before each batch.
 func (e *Expirer) delivers(ctx context.Context) bool {
 	mode, err := e.settings.Mode.Now(ctx)
 	return err == nil && mode == keypackage.ModeDeliver && ctx.Err() == nil

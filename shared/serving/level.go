@@ -112,8 +112,7 @@ func (s *Service) unsignedLevel(owner, content string) gateway.Event {
 	return s.signer.unsigned(keypackage.KindLevel, content, s.now(), nostr.Tags{{"p", owner}})
 }
 
-// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it. The caller holds the
-// lock.
+// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it. The caller holds the lock.
 func (l *levels) note(owner string, read reading, crossed bool) bool {
 	same := func(a, b levelRow) bool {
 		return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level
