@@ -172,8 +172,7 @@ const (
 
 // retryTransient repeats do while it fails for a reason that may pass. A lost race does not pass by itself.
 func retryTransient(ctx context.Context, do func() error) error {
-	pauses := func(attempt int) time.Duration { return time.Duration(attempt) * transientPause }
-	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+	return retry.Do(ctx, retry.Doubling(transientPause, time.Second), func(attempt int) (bool, error) {
 		err := do()
 		passes := err != nil && fault.IsRetryable(err) && !errors.Is(err, keypackage.ErrConflict)
 		return passes && attempt < transientAttempts, err

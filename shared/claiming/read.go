@@ -71,10 +71,6 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 
 // readNewest reads up to limit of the newest documents. Fewer of them are the whole stock.
 func (r *stockReader) readNewest(ctx context.Context, limit int) error {
-	known := make(map[string]bool, len(r.documents))
-	for _, c := range r.documents {
-		known[c.ID] = true
-	}
 	portion, err := r.take(ctx, Page{Newest: true, Documents: limit})
 	if err != nil {
 		return err
@@ -82,7 +78,7 @@ func (r *stockReader) readNewest(ctx context.Context, limit int) error {
 	r.newest, r.beyondGap = make(map[string]bool), make(map[string]bool)
 	for _, c := range portion.Candidates {
 		r.newest[c.ID] = true
-		r.beyondGap[c.ID] = !known[c.ID]
+		r.beyondGap[c.ID] = slices.Contains(r.documents, c) // otherwise it was read before
 	}
 	r.complete = r.complete || portion.End
 	return nil
@@ -158,11 +154,11 @@ func (r *stockReader) asked(c *keypackage.Candidate) bool {
 func (r *stockReader) giveBack() { spend(r.allowances, -r.read) }
 
 // allowance is how many more documents of stock may be read for one request. It is safe for concurrent use.
-type allowance struct{ left atomic.Int64 }
+type allowance struct{ atomic.Int64 }
 
 func newAllowance() *allowance {
 	a := new(allowance)
-	a.left.Store(requestLimit)
+	a.Store(requestLimit)
 	return a
 }
 
@@ -174,7 +170,7 @@ func reserve(of []*allowance, n int) int {
 	}
 	most := 0
 	for _, a := range of {
-		most = max(most, int(a.left.Load()))
+		most = max(most, int(a.Load()))
 	}
 	n = min(n, most)
 	spend(of, n)
@@ -183,19 +179,16 @@ func reserve(of []*allowance, n int) int {
 
 func spend(of []*allowance, n int) {
 	for _, a := range of {
-		a.left.Add(int64(-n))
+		a.Add(int64(-n))
 	}
 }
 
-// A plan is made in the hope that every document read is what it seems to be: its signatures verify, and nobody has been
-// handed it. Then settle finds out, but only about the documents on which the plan relies. Where the hope was wrong, it is
-// decided anew. So nothing is verified or looked up for packages that nobody gets.
-
-// settle verifies what the plan relies on, and looks it up in the ledger and among the tombstones. It returns false if the
-// plan was made in vain.
+// settle finds out whether the plan is made in vain, and returns false if it is. A plan is made in the hope that every document read is
+// what it seems to be: its signatures verify, and nobody has been handed it. That is verified, and looked up in the ledger and among
+// the tombstones, only of the documents on which the plan relies; where the hope was wrong, it is decided anew.
 //
-// With hope, what is handed out once and what remains is not looked up: the commit requires that nobody has been
-// handed it and that it is not tombstoned, and fails otherwise. What took more than a page to read is not risked so.
+// With hope, what is handed out once and what remains is not looked up: the commit requires that nobody has been handed it and that
+// it is not tombstoned, and fails otherwise. What took more than a page to read is not risked so.
 func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, error) {
 	verify := slices.Concat(candidates(plan.Reserves), plan.decisive, candidates(plan.Consumed), plan.Remaining)
 	lookUp := slices.Concat(candidates(plan.Reserves), plan.decisive)

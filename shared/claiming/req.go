@@ -69,12 +69,11 @@ func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pai
 	if last == nil || last.JoinedBy != "" {
 		return
 	}
-	if !slices.Contains(claim.DeliveryIDs, last.DeliveryID) && !d.joinGranted(claim, req, last) {
-		return
+	if slices.Contains(claim.DeliveryIDs, last.DeliveryID) || d.joinGranted(claim, req, last) {
+		joined := *last
+		joined.JoinedBy = claim.RequestID
+		pair.LastREQ = &joined
 	}
-	joined := *last
-	joined.JoinedBy = claim.RequestID
-	pair.LastREQ = &joined
 }
 
 func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {

@@ -85,15 +85,10 @@ func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {
 // noteStocked notes whether the owner has anything at all, so that her stock's end counts once, however often strangers ask
 // for her afterwards.
 func (d *decision) noteStocked() {
-	stocked := d.plan.Owner.Stocked
-	switch {
-	case len(d.plan.Consumed)+len(d.plan.Reserves) > 0:
-		stocked = true
-	case d.stock.complete && !d.stock.truncated && len(d.valid) == 0:
-		stocked = false
-	}
-	if stocked != d.plan.Owner.Stocked {
-		d.plan.Owner.Stocked, d.plan.WriteOwner = stocked, true
+	gives := len(d.plan.Consumed)+len(d.plan.Reserves) > 0
+	isEmpty := d.stock.complete && !d.stock.truncated && len(d.valid) == 0
+	if (gives || isEmpty) && d.plan.Owner.Stocked != gives {
+		d.plan.Owner.Stocked, d.plan.WriteOwner = gives, true
 	}
 }
 

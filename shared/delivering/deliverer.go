@@ -19,15 +19,12 @@ import (
 const (
 	// LeftToTick is the reason of the error with which [Deliverer.ForRequester] fails.
 	LeftToTick = "left_to_tick"
-	// OutcomeAge is how old an outcome may be to be still told.
-	OutcomeAge = 5 * time.Minute
+	OutcomeAge = 5 * time.Minute // an outcome that is older is not told any more
+	openLimit  = 500             // deliveries that one message makes us push; what is beyond waits for the next message or tick
+	page       = 32              // deliveries read at a time: they are held in memory with their packages, up to 1 MiB each
 	// messageTime is after how long a message begins no further push, and stops waiting for somebody else's. With one lease, and
 	// the time to record, it is within the 60 s of an invocation.
 	messageTime = 35 * time.Second
-	// openLimit bounds what one message makes us push. What is beyond it waits for the next message or tick.
-	openLimit = 500
-	// page is how many deliveries are read at a time: they are held in memory with their packages, up to 1 MiB each.
-	page = 32
 )
 
 // Deliverer pushes deliveries. It is safe for concurrent use.

@@ -107,7 +107,8 @@ func (w *work) callOnce(ctx context.Context, push Push) Results {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	if len(push.Deliveries) > 0 { // otherwise the outcome's
-		push.ExpiresAt = slices.MinFunc(push.Deliveries, func(a, b *keypackage.Delivery) int { return a.ExpiresAt.Compare(b.ExpiresAt) }).ExpiresAt
+		byEnd := func(a, b *keypackage.Delivery) int { return a.ExpiresAt.Compare(b.ExpiresAt) }
+		push.ExpiresAt = slices.MinFunc(push.Deliveries, byEnd).ExpiresAt
 	}
 	w.result.Pushes++
 	return w.relay.Push(ctx, push)

@@ -18,15 +18,11 @@ import (
 const (
 	// levelEvery is how often an owner who listens is told the state of her stock, if it has changed: claims are made at other
 	// instances, too.
-	levelEvery = 10 * time.Minute
-	// levelTimeout bounds the reading of one owner's state.
-	levelTimeout = 10 * time.Second
-	// maxListeners bounds how many owners are looked at every ten minutes; each costs a read, and one for each ciphersuite.
-	maxListeners = 5000
-	// maxCounted is how far a stock is counted: Firestore charges one read for up to 1,000 documents.
-	maxCounted = 1000
-	// maxSuites bounds the ciphersuites of one owner; RFC 9420 names seven.
-	maxSuites = 16
+	levelEvery   = 10 * time.Minute
+	levelTimeout = 10 * time.Second // of the reading of one owner's state
+	maxListeners = 5000             // owners who are looked at every ten minutes; each costs a read, and one for each ciphersuite
+	maxCounted   = 1000             // how far a stock is counted: Firestore charges one read for up to 1,000 documents
+	maxSuites    = 16               // of one owner; RFC 9420 names seven
 )
 
 // levels is what owners who listen for the state of their stock (kind 20448) were last told.

@@ -20,20 +20,16 @@ import (
 )
 
 const (
-	// attemptTimeout bounds one attempt to serve a 447.
-	attemptTimeout = 10 * time.Second
+	attemptTimeout = 10 * time.Second // of one attempt to serve a 447
+	maxFollowed    = 200              // requests that are gone on with at once: when the store is away, all of them fail
+	ownersAtOnce   = 8                // of one REQ, from whom is claimed at the same time, as for a 447
+	maxGranted     = 320              // read for one REQ by ids: a request for 32 owners is granted some hundred packages at most
 	// followFor is how long the instance that holds the session goes on with a request that has failed. The scheduled function
 	// takes it up as well, but where that pushes nobody may be listening.
 	followFor = 5 * time.Minute
-	// maxFollowed bounds how many requests are gone on with at once: when the store is away, all of them fail.
-	maxFollowed = 200
-	// ownersAtOnce bounds how many owners of one REQ are claimed from at the same time, as it does for a 447.
-	ownersAtOnce = 8
 	// pushAttempts is how often a push is tried that could not be made: a lease that was too short after a slow commit, a store
 	// that does not answer. Afterwards the requester has to ask again, or a 447 is followed.
 	pushAttempts = 3
-	// maxGranted bounds what is read for one REQ by ids: a request for 32 owners is granted some hundred packages at most.
-	maxGranted = 320
 )
 
 var (

@@ -82,14 +82,12 @@ type Service struct {
 	stop       context.CancelFunc
 }
 
-var (
-	_ http.Handler   = (*Service)(nil)
-	_ gateway.Switch = (*Service)(nil)
-)
+var _ http.Handler = (*Service)(nil)
 
 // New returns a Service. It does no I/O. Start must be called, and Close in the end.
 func New(c Config) (*Service, error) {
-	if c.Store == nil || c.Publisher == nil || c.Claimer == nil || c.Deliverer == nil || c.OutcomeContent == nil || c.Mode == nil || c.Log == nil {
+	if c.Store == nil || c.Publisher == nil || c.Claimer == nil || c.Deliverer == nil ||
+		c.OutcomeContent == nil || c.Mode == nil || c.Log == nil {
 		return nil, errors.New("serving: something is missing behind the gateway")
 	}
 	pubkey, err := nostr.GetPublicKey(c.SecretKey)
