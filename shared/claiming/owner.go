@@ -38,7 +38,9 @@ func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, m
 		plan, err := c.attempt(ctx, owner, open, attempt == 1)
 		if err != nil {
 			err = fmt.Errorf("claim, attempt %d: %w", attempt, err)
-			return worthAnotherAttempt(attempt, err), err
+			// Lost races are over as soon as they are lost; other failures are not, and a document that cannot be read stays so.
+			mayPass := attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
+			return mayPass || errors.Is(err, keypackage.ErrConflict), err
 		}
 		for i, u := range open {
 			ofOthers := func(d *keypackage.Delivery) bool { return d.RequestID != u.Request.ID }
@@ -193,11 +195,4 @@ func contend(ctx context.Context, try func(attempt int) (again bool, err error))
 		again, err := try(attempt)
 		return again && attempt < commitAttempts, err
 	})
-}
-
-// worthAnotherAttempt allows many lost races, which are over as soon as they are lost, but only a few other failures, and none
-// for a document that cannot be read.
-func worthAnotherAttempt(attempt int, err error) bool {
-	return errors.Is(err, keypackage.ErrConflict) ||
-		err != nil && attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
 }

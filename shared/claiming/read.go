@@ -107,8 +107,7 @@ func (r *stockReader) take(ctx context.Context, page Page) (Portion, error) {
 	if r.read > 0 { // documents are about as large as those before: more would be read in vain
 		page.Documents = min(page.Documents, page.Bytes/max(1, r.bytes/r.read)+1)
 	}
-	page.Documents = reserve(r.allowances, page.Documents)
-	if page.Documents == 0 {
+	if page.Documents = reserve(r.allowances, page.Documents); page.Documents == 0 {
 		return Portion{}, nil
 	}
 	portion, err := r.store.ReadStock(ctx, r.owner, page)

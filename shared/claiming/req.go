@@ -29,7 +29,7 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 	} else {
 		d.join(claim, u.Request, pair)
 	}
-	if err := d.fromStock(claim, u, pair, budget); err != nil {
+	if err := d.fromStock(claim, u, budget); err != nil {
 		return err
 	}
 	if overLimit { // by the pair, not by the owner's budget
@@ -38,7 +38,7 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
 	}
 	if claim.Granted > 0 {
-		granted := d.open[claim.DeliveryIDs[0]].delivery
+		granted := d.open[claim.DeliveryIDs[0]]
 		pair.LastREQ = &keypackage.REQGrant{
 			DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
 		}
@@ -52,7 +52,7 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 // reachable reports whether the delivery exists and its package was not deleted.
 func (d *decision) reachable(deliveryID string) bool {
 	open, ok := d.open[deliveryID]
-	return ok && !open.tombstoned
+	return ok && !open.Tombstoned
 }
 
 // repeat makes the answer that of the claim which granted the delivery.
@@ -81,7 +81,7 @@ func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request,
 	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !ok || !req.Matches(suite) {
 		return false
 	}
-	switch delivery := d.open[last.DeliveryID].delivery; {
+	switch delivery := &d.open[last.DeliveryID].Delivery; {
 	case claim.Reserve && delivery.Reserve: // at most one
 		return false
 	case delivery.Joinable(d.now):

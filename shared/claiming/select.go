@@ -120,9 +120,9 @@ func (d *decision) matching(req *keypackage.Request) []*keypackage.Candidate {
 }
 
 // handOut turns what was selected into deliveries, ledger entries and counts.
-func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, t selection) {
+func (d *decision) handOut(claim *keypackage.Claim, u Unit, t selection) {
 	for _, c := range t.oneTime {
-		delivery := d.deliver(claim, u, pair, c, false)
+		delivery := d.deliver(claim, u, c, false)
 		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
 		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
 		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
@@ -133,8 +133,12 @@ func (d *decision) handOut(claim *keypackage.Claim, u Unit, pair *keypackage.Pai
 	}
 	if c := t.reserve; c != nil {
 		event := d.eventFor(u.Request, c)
-		delivery := d.deliver(claim, u, pair, event, true)
-		d.handOutReserve(c, event, delivery.ID)
+		delivery := d.deliver(claim, u, event, true)
+		if !slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) { // once per plan and event
+			ledger := keypackage.NewLedger(&c.Package, keypackage.UseReserve, delivery.ID, d.now)
+			d.plan.Reserves = append(d.plan.Reserves, Handout{Candidate: event, Ledger: ledger, NewUse: c.Use == keypackage.UseNone})
+			c.Use = keypackage.UseReserve // it stays in stock, but from now on as shared
+		}
 	}
 }
 
@@ -147,28 +151,16 @@ func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *k
 	return c
 }
 
-func (d *decision) deliver(
-	claim *keypackage.Claim, u Unit, pair *keypackage.Pair, c *keypackage.Candidate, reserve bool,
-) *keypackage.Delivery {
-	delivery := keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)
+func (d *decision) deliver(claim *keypackage.Claim, u Unit, c *keypackage.Candidate, reserve bool) *keypackage.Delivery {
+	stored := &keypackage.StoredDelivery{Delivery: *keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)}
+	delivery := &stored.Delivery
 	if u.Holder != "" {
 		delivery.BeginPush(d.now, u.Holder, keypackage.LocalLease)
 	}
 	d.plan.Created = append(d.plan.Created, delivery)
-	d.open[delivery.ID] = joinable{delivery: delivery}
+	d.open[delivery.ID] = stored
+	pair := d.pair(u.Request.Requester)
 	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
 	claim.Grant(delivery)
 	return delivery
-}
-
-// handOutReserve hands out one of a reserve's events. It stays in stock, but from now on as shared; once per plan and event is enough.
-func (d *decision) handOutReserve(c, event *keypackage.Candidate, deliveryID string) {
-	if slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) {
-		return
-	}
-	d.plan.Reserves = append(d.plan.Reserves, Handout{
-		Candidate: event, NewUse: c.Use == keypackage.UseNone,
-		Ledger: keypackage.NewLedger(&c.Package, keypackage.UseReserve, deliveryID, d.now),
-	})
-	c.Use = keypackage.UseReserve
 }

@@ -105,10 +105,8 @@ func (d *Deliverer) granted(
 
 // Begun pushes deliveries whose first push was begun for that holder by the transaction that claimed them, and tells the
 // outcome of the request with this answer. It reads nothing first. Errors are as for ForRequest.
-func (d *Deliverer) Begun(
-	ctx context.Context, holder string, answer keypackage.Answer, deliveries []keypackage.StoredDelivery,
-) (Result, error) {
-	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, answer, deliveries, nil) })
+func (d *Deliverer) Begun(ctx context.Context, holder string, answer keypackage.Answer, begun []keypackage.StoredDelivery) (Result, error) {
+	return d.handle(ctx, func(w *work) error { return w.push(ctx, holder, answer, begun, nil) })
 }
 
 // ForRequester delivers everything that is pending for a requester. Its error is always permanent, with the reason

@@ -170,23 +170,24 @@ func (s *Service) give(ctx context.Context, granted claiming.Granted, again bool
 		}
 		return fault.IsRetryable(err) && attempt < pushAttempts, err
 	})
-	rest := slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool { // joined, or of an answer that is repeated
-		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
-	})
-	if err == nil && len(rest) > 0 {
-		err = result.Add(s.giveOthers(ctx, granted.Answer, rest, again))
+	if err == nil {
+		err = result.Add(s.giveOthers(ctx, granted, again))
 	}
 	return result, err
 }
 
-// giveOthers pushes what was granted and not created by this claim: it may be on its way by another session or instance, which
-// is waited for, or have been delivered.
-func (s *Service) giveOthers(
-	ctx context.Context, answer keypackage.Answer, rest []keypackage.DeliveryRef, again bool,
-) (delivering.Result, error) {
-	found, err := s.Store.Deliveries(ctx, rest)
+// giveOthers pushes what was granted and not created by this claim, because it was joined, or the answer is repeated: it may be on its
+// way by another session or instance, which is waited for, or have been delivered.
+func (s *Service) giveOthers(ctx context.Context, granted claiming.Granted, again bool) (result delivering.Result, err error) {
+	others := slices.DeleteFunc(granted.Answer.Deliveries(), func(ref keypackage.DeliveryRef) bool {
+		return slices.ContainsFunc(granted.Begun, func(d keypackage.StoredDelivery) bool { return d.ID == ref.ID })
+	})
+	if len(others) == 0 {
+		return result, nil
+	}
+	found, err := s.Store.Deliveries(ctx, others)
 	if err != nil {
-		return delivering.Result{}, err
+		return result, err
 	}
 	var open, delivered []keypackage.DeliveryRef
 	for i := range found {
@@ -200,9 +201,9 @@ func (s *Service) giveOthers(
 	if again {
 		repeater = s.again
 	}
-	result, err := repeater.Repeat(ctx, delivered)
+	result, err = repeater.Repeat(ctx, delivered)
 	if err == nil && len(open) > 0 {
-		err = result.Add(s.push.ForRequest(ctx, keypackage.NewAnnouncement(answer)))
+		err = result.Add(s.push.ForRequest(ctx, keypackage.NewAnnouncement(granted.Answer)))
 	}
 	if err == nil {
 		err = result.Add(s.push.Repeat(ctx, open)) // what was pushed from here is not sent twice

@@ -36,7 +36,13 @@ func (s *sessions) Push(ctx context.Context, push delivering.Push) delivering.Re
 			each[d.ID] = refused
 			continue
 		}
-		begun[d.ID] = s.gateway.Deliver(s.direct(push, d, event))
+		id := d.ID
+		if s.repeats {
+			id += " " + rand.Text()
+		}
+		begun[d.ID] = s.gateway.Deliver(gateway.DirectEvent{
+			ID: id, Recipient: push.Requester, Requests: append([]string{push.RequestID}, d.RequestIDs...), Event: event, Expires: d.ExpiresAt,
+		})
 	}
 	if len(push.Outcome) > 0 {
 		s.add(push)
@@ -45,17 +51,6 @@ func (s *sessions) Push(ctx context.Context, push delivering.Push) delivering.Re
 		each[id] = keypackage.PushResult(wait(ctx))
 	}
 	return delivering.Results{Each: each}
-}
-
-// direct is a delivery as the gateway sends it.
-func (s *sessions) direct(push delivering.Push, d *keypackage.Delivery, event gateway.Event) gateway.DirectEvent {
-	id := d.ID
-	if s.repeats {
-		id += " " + rand.Text()
-	}
-	return gateway.DirectEvent{
-		ID: id, Recipient: push.Requester, Requests: append([]string{push.RequestID}, d.RequestIDs...), Event: event, Expires: d.ExpiresAt,
-	}
 }
 
 // verified returns the event that a delivery brings, or why it brings none. What is written to a session is verified here,
