@@ -75,10 +75,9 @@ type View struct {
 type Unit struct {
 	Request *keypackage.Request
 	Owner   string
-	// Holder is set where the requester's session is: the first push of what is created begins with the claim, for it.
-	Holder string
-	Stored func() error // see ClaimHere; nil: the request's document is there, or there is none
-	reads  *allowance   // shared by the units of a request; nil: no bound but the owner's
+	Holder  string       // set where the requester's session is: the first push of what is created begins with the claim, for it
+	Stored  func() error // see ClaimHere; nil: the request's document is there, or there is none
+	reads   *allowance   // shared by the units of a request; nil: no bound but the owner's
 }
 
 // ClaimID returns the document id of the unit's claim.

@@ -67,28 +67,19 @@ func (d *Deliverer) handle(ctx context.Context, do func(*work) error) (Result, e
 // ForRequest delivers what is pending of a request and tells its outcome. A nil or permanent error acknowledges the message; after
 // the latter somebody has to look at the relay or its address.
 func (d *Deliverer) ForRequest(ctx context.Context, a keypackage.Announcement) (Result, error) {
-	return d.handle(ctx, func(w *work) error {
-		answer, found, rest, err := d.granted(ctx, a)
-		if err != nil {
-			return err
-		}
-		return w.push(ctx, "", answer, found, rest)
-	})
+	return d.handle(ctx, func(w *work) error { return w.pushGranted(ctx, a) })
 }
 
-// granted returns the answer to a request and a page of the deliveries that it names. What was announced is all of it in the
-// usual case; what is missing is searched for. The rest is still to be read.
-func (d *Deliverer) granted(
-	ctx context.Context, a keypackage.Announcement,
-) (answer keypackage.Answer, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef, err error) {
-	answer, found, err = d.store.Announced(ctx, a)
+// pushGranted pushes what a request was granted. What was announced is all of it in the usual case; what is missing is searched for.
+func (w *work) pushGranted(ctx context.Context, a keypackage.Announcement) error {
+	answer, found, err := w.store.Announced(ctx, a)
 	if err == nil && !answer.Complete() {
-		answer, err = d.store.Answer(ctx, a.RequestID)
+		answer, err = w.store.Answer(ctx, a.RequestID)
 	}
 	if err != nil {
-		return answer, nil, nil, err
+		return err
 	}
-	rest = answer.Deliveries()
+	rest := answer.Deliveries()
 	found = slices.DeleteFunc(found, func(f keypackage.StoredDelivery) bool {
 		i := slices.Index(rest, f.Ref())
 		if i >= 0 {
@@ -97,10 +88,13 @@ func (d *Deliverer) granted(
 		return i < 0 // nobody granted it, or it was named twice
 	})
 	if n := min(page-len(found), len(rest)); n > 0 {
-		others, err := d.store.Deliveries(ctx, rest[:n])
-		return answer, append(found, others...), rest[n:], err
+		others, err := w.store.Deliveries(ctx, rest[:n])
+		if err != nil {
+			return err
+		}
+		found, rest = append(found, others...), rest[n:]
 	}
-	return answer, found, rest, nil
+	return w.push(ctx, "", answer, found, rest)
 }
 
 // Begun pushes deliveries whose first push was begun for that holder by the transaction that claimed them, and tells the

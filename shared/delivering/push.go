@@ -12,10 +12,8 @@ import (
 )
 
 const (
-	// sendAttempts is for a push of which no byte left: it is certain that nobody saw it, so the same lease serves again.
-	sendAttempts = 3
-	// recordAttempts are far more than a race takes: what is not recorded counts as exposed.
-	recordAttempts = 10
+	sendAttempts   = 3  // of a push of which no byte left: it is certain that nobody saw it, so the same lease serves again
+	recordAttempts = 10 // far more than a race takes: what is not recorded counts as exposed
 )
 
 // Pauses between attempts, in a second or two for the relay and in ten for the store.

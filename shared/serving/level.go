@@ -61,8 +61,7 @@ func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, erro
 // readLevels reads the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, that she was
 // told of, or that is named, and how many there are now, which it does not know when she has published since.
 func (s *Service) readLevels(ctx context.Context, owner string, named ...string) (reading, error) {
-	number, told := s.levels.begin(owner)
-	read := reading{number: number}
+	read, told := s.levels.begin(owner)
 	supplies, err := s.Store.Supplies(ctx, owner)
 	if err != nil {
 		return read, err
@@ -84,14 +83,14 @@ func (s *Service) readLevels(ctx context.Context, owner string, named ...string)
 }
 
 // begin numbers a reading, and returns the ciphersuites of which the owner was told before.
-func (l *levels) begin(owner string) (number int, suites []string) {
+func (l *levels) begin(owner string) (read reading, suites []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
 	for _, row := range l.told[owner].rows {
 		suites = append(suites, row.Ciphersuite)
 	}
-	return l.last, suites
+	return reading{number: l.last}, suites
 }
 
 // levelEvent returns the signed notice.

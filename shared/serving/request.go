@@ -116,7 +116,7 @@ func (s *Service) serve(ctx context.Context, t *taking) error {
 	var pushed delivering.Result
 	var failed error
 	answer, result, err := s.Claimer.ClaimHere(ctx, t.doc, t.stored, func(g claiming.Granted) {
-		given, err := s.give(ctx, g, t.repeated)
+		given, err := s.give(ctx, g, t.stored() == nil && t.repeated)
 		mu.Lock()
 		defer mu.Unlock()
 		failed = errors.Join(failed, pushed.Add(given, err))

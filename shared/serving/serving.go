@@ -49,19 +49,17 @@ type Config struct {
 	Gateway   gateway.Config // without Pubkey, Ports and Log
 	SecretKey string         // signs outcomes and notices; hex
 
-	Store     Store
-	Publisher *publishing.Publisher
-	Claimer   *claiming.Claimer
-	// Deliverer returns a Deliverer that pushes into these sessions.
-	Deliverer func(sessions delivering.Relay) *delivering.Deliverer
-	// OutcomeContent is the content of the event that tells an outcome.
-	OutcomeContent func(rows []keypackage.Row) (string, error)
+	Store          Store
+	Publisher      *publishing.Publisher
+	Claimer        *claiming.Claimer
+	Deliverer      func(sessions delivering.Relay) *delivering.Deliverer // returns one that pushes into these sessions
+	OutcomeContent func(rows []keypackage.Row) (string, error)           // of the event that tells an outcome
 	Mode           rollout.Mode
+	Log            *slog.Logger
 
 	// Nudge tells the functions that something could be delivered to a requester. If it is set, they serve the requests, and
 	// nothing is claimed here.
 	Nudge func(ctx context.Context, requester string) error
-	Log   *slog.Logger
 }
 
 // Service is a gateway with everything behind it. It is an http.Handler for Nostr clients, and safe for concurrent use.
@@ -102,7 +100,7 @@ func New(c Config) (*Service, error) {
 	if s.gateway, err = gateway.New(settings); err != nil {
 		return nil, err
 	}
-	s.outcomes = &outcomes{gateway: s.gateway, signer: s.signer, content: c.OutcomeContent, log: c.Log, waiting: map[string][]*outcome{}}
+	s.outcomes = &outcomes{service: s, waiting: make(map[string][]*outcome)}
 	s.levels.told = make(map[string]reading)
 	s.push = c.Deliverer(s.Sessions())
 	s.again = c.Deliverer(&sessions{s.outcomes, true})

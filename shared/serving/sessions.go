@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +39,7 @@ func (s *sessions) Push(ctx context.Context, push delivering.Push) delivering.Re
 		if s.repeats {
 			id += " " + rand.Text()
 		}
-		begun[d.ID] = s.gateway.Deliver(gateway.DirectEvent{
+		begun[d.ID] = s.service.gateway.Deliver(gateway.DirectEvent{
 			ID: id, Recipient: push.Requester, Requests: append([]string{push.RequestID}, d.RequestIDs...), Event: event, Expires: d.ExpiresAt,
 		})
 	}
@@ -75,11 +74,7 @@ const maxOutcomes = 32 << 20
 // outcomes tells requesters how their requests ended (kind 20447), once, as soon as a session of theirs has a subscription for
 // it. It is best effort: what waits is lost with the process.
 type outcomes struct {
-	gateway *gateway.Gateway
-	signer  signer
-	content func([]keypackage.Row) (string, error)
-	log     *slog.Logger
-
+	service *Service
 	mu      sync.Mutex
 	waiting map[string][]*outcome // by requester
 	round   int                   // of outcomes heard
@@ -97,9 +92,9 @@ func (o *outcome) size() int { return 2*len(o.direct.Event.Content) + 1<<10 }
 
 // add takes in the outcome that a push carries, unless that is known, and tells it if it can.
 func (o *outcomes) add(push delivering.Push) {
-	content, err := o.content(push.Outcome)
+	content, err := o.service.OutcomeContent(push.Outcome)
 	if err != nil {
-		o.log.Error("an outcome is not told", "request_event_id", push.RequestID, "error", err)
+		o.service.Log.Error("an outcome is not told", "request_event_id", push.RequestID, "error", err)
 		return
 	}
 	o.mu.Lock()
@@ -124,7 +119,7 @@ func (o *outcomes) newOutcome(push delivering.Push, content string) *outcome {
 	return &outcome{request: push.RequestID, direct: gateway.DirectEvent{
 		ID:        fmt.Sprintf("outcome %d of %s", o.round, push.RequestID),
 		Recipient: push.Requester, Requests: []string{push.RequestID},
-		Event: o.signer.unsigned(keypackage.KindOutcome, content, now, tags), Expires: now.Add(delivering.OutcomeAge),
+		Event: o.service.signer.unsigned(keypackage.KindOutcome, content, now, tags), Expires: now.Add(delivering.OutcomeAge),
 	}}
 }
 
@@ -158,18 +153,19 @@ func (o *outcomes) tell(requester string) {
 
 // try sends an outcome, if somebody has subscribed to it and it has not been sent. The caller holds the lock.
 func (o *outcomes) try(known *outcome) {
-	if known.result != nil && known.result(ended) == outbox.Delivered || !o.gateway.Awaits(known.direct.Recipient, known.direct.Event) {
+	isTold := known.result != nil && known.result(ended) == outbox.Delivered
+	if isTold || !o.service.gateway.Awaits(known.direct.Recipient, known.direct.Event) {
 		return
 	}
 	if known.direct.Event.Raw == "" {
-		event, err := o.signer.sign(known.direct.Event)
+		event, err := o.service.signer.sign(known.direct.Event)
 		if err != nil {
-			o.log.Error("an outcome is not told", "error", err)
+			o.service.Log.Error("an outcome is not told", "error", err)
 			return
 		}
 		known.direct.Event = event
 	}
-	known.result = o.gateway.Deliver(known.direct)
+	known.result = o.service.gateway.Deliver(known.direct)
 }
 
 // ended is a context for asking what has become of something: what still waits in a session's queue is taken out of it.
