@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,33 +23,19 @@ const (
 	highestFreePort = 32000
 )
 
-// FreePort returns a port on 127.0.0.1 that nothing listens on.
-func FreePort() (int, error) {
-	var err error
-	for range 50 {
-		port := lowestFreePort + rand.IntN(highestFreePort-lowestFreePort)
-		if err = CheckPort(port); err == nil {
-			return port, nil
+// FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error wraps ErrPortInUse
+// when the wanted one is taken.
+func FreePort(wanted int) (int, error) {
+	for tries := 50; ; tries-- {
+		port := cmp.Or(wanted, lowestFreePort+rand.IntN(highestFreePort-lowestFreePort))
+		l, err := Listen(port)
+		if err == nil {
+			return port, l.Close()
+		}
+		if wanted != 0 || tries == 0 {
+			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("no free port found: %w", err)
-}
-
-// ChoosePort returns a port that is free: this one, or any for 0.
-func ChoosePort(port int) (int, error) {
-	if port == 0 {
-		return FreePort()
-	}
-	return port, CheckPort(port)
-}
-
-// CheckPort returns an error that wraps ErrPortInUse when port on 127.0.0.1 is taken.
-func CheckPort(port int) error {
-	l, err := Listen(port)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // Listen opens a port of 127.0.0.1; 0 is any. The error wraps ErrPortInUse when it is taken.
@@ -73,33 +60,28 @@ func Serve(l net.Listener, handler http.Handler) *http.Server {
 // Addr is the loopback address of a port.
 func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// ServesHTTP is a probe that succeeds when GET url answers 200.
-func ServesHTTP(url string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: %s", url, res.Status)
-		}
-		return nil
+// ServesHTTP is a probe that succeeds when host:port answers GET / with 200.
+func ServesHTTP(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return err
 	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", req.URL, res.Status)
+	}
+	return nil
 }
 
-// Listens is a probe that succeeds when addr accepts a TCP connection.
-func Listens(addr string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+// Listens is a probe that succeeds when host:port accepts a TCP connection.
+func Listens(ctx context.Context, addr string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
 	}
+	return conn.Close()
 }

@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,25 +24,26 @@ const (
 
 // Process is a child that serves. It may be stopped or killed, and then started again. Its methods are safe for concurrent use.
 type Process struct {
-	Name    string                      // how messages call it
-	Path    string                      // the executable
-	Args    []string                    // without the executable
-	Env     []string                    // the whole environment; nil inherits the parent's
-	LogFile string                      // output is appended here
-	Port    int                         // at which it serves, on 127.0.0.1
-	Ready   func(context.Context) error // probe that succeeds once it serves; nil: it is when the port accepts a connection
-	Failed  chan<- error                // gets why it ended by itself, if there is room; may be nil
+	Name    string                                          // how messages call it
+	Path    string                                          // the executable
+	Args    []string                                        // without the executable
+	Env     []string                                        // the whole environment; nil inherits the parent's
+	LogFile string                                          // output is appended here
+	Port    int                                             // at which it serves, on 127.0.0.1
+	Ready   func(ctx context.Context, address string) error // succeeds once it serves; nil is Listens
+	Failed  chan<- error                                    // gets why it ended by itself, if there is room; may be nil
 
 	mu  sync.Mutex
 	run *run // the last one
 }
 
 type run struct {
-	cmd      *exec.Cmd
-	done     chan struct{} // closed once the child has been waited for
-	exit     error         // valid after done
-	stopping atomic.Bool
+	cmd  *exec.Cmd
+	end  context.CancelCauseFunc // by SIGTERM or, if the cause is errKill, at once
+	gone context.Context         // is done once the child has been waited for
 }
+
+var errKill = errors.New("killed, as by a crash")
 
 // Start starts the child and returns when it serves. The caller must call Stop or Kill, also after an error.
 func (p *Process) Start(ctx context.Context) error {
@@ -55,29 +54,36 @@ func (p *Process) Start(ctx context.Context) error {
 		return fmt.Errorf("log of %s: %w", p.Name, err)
 	}
 	defer log.Close() // the child holds its own descriptor
-	r := &run{cmd: exec.Command(p.Path, p.Args...), done: make(chan struct{})}
-	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr, r.cmd.SysProcAttr = p.Env, log, log, dieWithParent()
-	if err := r.cmd.Start(); err != nil {
+	running, end := context.WithCancelCause(context.Background())
+	cmd := exec.CommandContext(running, p.Path, p.Args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr, cmd.WaitDelay = p.Env, log, log, dieWithParent(), stopGrace
+	cmd.Cancel = func() error {
+		if context.Cause(running) == errKill {
+			return cmd.Process.Kill()
+		}
+		return cmd.Process.Signal(syscall.SIGTERM)
+	}
+	r := &run{cmd: cmd, end: end}
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	p.run = r
+	gone, waited := context.WithCancel(context.Background())
+	r.gone, p.run = gone, r
 	go func() {
-		r.exit = r.cmd.Wait()
-		close(r.done)
+		_ = cmd.Wait() // its state says how it ended
+		waited()
 	}()
 	if err := p.awaitReady(ctx, r); err != nil {
 		return err
 	}
-	go func() {
-		<-r.done
-		if r.stopping.Load() {
-			return
+	context.AfterFunc(gone, func() {
+		if running.Err() == nil {
+			select {
+			case p.Failed <- p.ended(cmd):
+			default:
+			}
 		}
-		select {
-		case p.Failed <- p.ended(r):
-		default:
-		}
-	}()
+	})
 	return nil
 }
 
@@ -87,62 +93,44 @@ func (p *Process) awaitReady(ctx context.Context, r *run) error {
 	defer cancel()
 	ready := p.Ready
 	if ready == nil {
-		ready = Listens(p.Addr())
+		ready = Listens
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for {
-		err := ready(ctx)
+		err := ready(ctx, p.Addr())
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-r.done:
-			return p.ended(r)
+		case <-r.gone.Done():
+			return p.ended(r.cmd)
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready (%w, last probe: %w); see %s", p.Name, ctx.Err(), err, p.LogFile)
-		case <-tick.C:
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// ended says how a child ended that nobody stopped, with the end of its output.
-func (p *Process) ended(r *run) error {
-	how := "exit status 0"
-	if r.exit != nil {
-		how = r.exit.Error()
-	}
-	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.Name, how, p.LogFile, tail(p.LogFile))
+// ended says how a child ended that nobody stopped, with the last lines of its output.
+func (p *Process) ended(cmd *exec.Cmd) error {
+	const limit = 1 << 10
+	log, _ := os.ReadFile(p.LogFile)
+	end := strings.TrimSpace(string(log[max(0, len(log)-limit):]))
+	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.Name, cmd.ProcessState, p.LogFile, end)
 }
 
 // Stop asks the child to end, kills it when it does not, and returns when it is gone.
-func (p *Process) Stop() error { return p.end(syscall.SIGTERM, syscall.SIGKILL) }
+func (p *Process) Stop() { p.end(nil) }
 
 // Kill ends the child at once, as a crash would, and returns when it is gone.
-func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
+func (p *Process) Kill() { p.end(errKill) }
 
-func (p *Process) end(signals ...syscall.Signal) error {
+func (p *Process) end(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run == nil {
-		return nil
+	if p.run != nil {
+		p.run.end(cause)
+		<-p.run.gone.Done()
 	}
-	p.run.stopping.Store(true)
-	for _, signal := range signals {
-		if err := p.run.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signal %s: %w", p.Name, err)
-		}
-		var grace <-chan time.Time
-		if signal != syscall.SIGKILL {
-			grace = time.After(stopGrace)
-		}
-		select {
-		case <-p.run.done:
-			return nil
-		case <-grace:
-		}
-	}
-	return nil
 }
 
 // Addr is host:port, where it serves.
@@ -156,19 +144,4 @@ func (p *Process) PID() int {
 		return 0
 	}
 	return p.run.cmd.Process.Pid
-}
-
-// tail returns the last lines of a file, for an error message.
-func tail(file string) string {
-	const limit = 1 << 10
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > limit {
-		_, _ = f.Seek(-limit, io.SeekEnd)
-	}
-	text, _ := io.ReadAll(f)
-	return strings.TrimSpace(string(text))
 }
