@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// DownloadVariable is the environment variable with the URL of a directory that has the published files of the emulators
+// mirrorVariable is the environment variable with the URL of a directory that has the published files of the emulators
 // and of the Java runtime, in place of their publishers'. The checksums hold for it as well.
-const DownloadVariable = "EMULATOR_DOWNLOAD_URL"
+const mirrorVariable = "EMULATOR_DOWNLOAD_URL"
 
 const (
 	// downloadTimeout bounds the download of one file, so that a connection that went silent does not hang for ever:
@@ -28,6 +28,14 @@ const (
 	maxDownload = 128 << 20
 )
 
+// release is a file as its publisher provides it.
+type release struct {
+	at     string // URL of the directory that has it
+	file   string // its name there, and in a mirror
+	sha256 string // hexadecimal
+	inside string // pattern of what is wanted of a .zip or .tar.gz; "" if the file itself is wanted
+}
+
 // downloader keeps published files in a directory of the user's cache. Several processes may use the directory at once.
 type downloader struct {
 	mirror   string // URL of the directory that has all files, "" where each is published
@@ -36,15 +44,12 @@ type downloader struct {
 }
 
 // newDownloader uses the user's cache directory, which is ~/.cache on Linux.
-func newDownloader(getenv func(string) string, progress func(string)) (downloader, error) {
+func newDownloader(progress func(string)) (downloader, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return downloader{}, fmt.Errorf("directory for downloads: %w", err)
 	}
-	if progress == nil {
-		progress = func(string) {}
-	}
-	return downloader{getenv(DownloadVariable), filepath.Join(cache, "keypackage-delivery", "emulators"), progress}, nil
+	return downloader{os.Getenv(mirrorVariable), filepath.Join(cache, "keypackage-delivery", "emulators"), progress}, nil
 }
 
 // get returns the path of what is wanted of a release. What an earlier download left is used: a file is verified again first,
@@ -101,7 +106,7 @@ func (d downloader) ensure(ctx context.Context, file string, r release) error {
 func (d downloader) download(ctx context.Context, file string, r release) error {
 	from, err := url.Parse(cmp.Or(d.mirror, r.at))
 	if err != nil {
-		return fmt.Errorf("%s: %w", DownloadVariable, err)
+		return fmt.Errorf("%s: %w", mirrorVariable, err)
 	}
 	from = from.JoinPath(r.file)
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
@@ -160,11 +165,12 @@ type bar struct {
 
 func (b *bar) Write(p []byte) (int, error) {
 	b.done += int64(len(p))
-	if b.total <= 0 || min(10*b.done/b.total, 10) == b.told {
+	if b.total <= 0 {
 		return len(p), nil
 	}
-	b.told = min(10*b.done/b.total, 10)
-	b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB",
-		strings.Repeat("##", int(b.told)), 10*b.told, float64(b.done)/1e6, float64(b.total)/1e6))
+	if tenths := min(10*b.done/b.total, 10); tenths != b.told {
+		b.told = tenths
+		b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB", strings.Repeat("##", int(tenths)), 10*tenths, float64(b.done)/1e6, float64(b.total)/1e6))
+	}
 	return len(p), nil
 }

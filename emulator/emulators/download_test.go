@@ -236,15 +236,16 @@ func TestMirrorFromTheEnvironment(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", "")
 	const mirror = "http://mirror.example/e"
-	d, err := newDownloader(func(name string) string { return map[string]string{DownloadVariable: mirror}[name] }, nil)
+	t.Setenv(mirrorVariable, mirror)
+	d, err := newDownloader(nil)
 	if err != nil || d.mirror != mirror {
-		t.Errorf("%s=%q leads to %q, %v", DownloadVariable, mirror, d.mirror, err)
+		t.Errorf("%s=%q leads to %q, %v", mirrorVariable, mirror, d.mirror, err)
 	}
 }
 
 func TestReleasesAreWhatTheSearchExpects(t *testing.T) {
 	t.Parallel()
-	for _, p := range both {
+	for _, p := range products {
 		checkRelease(t, p.release)
 		inCache := p.release.file // as firebase-tools keeps it
 		if p.release.inside != "" {

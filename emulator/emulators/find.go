@@ -13,133 +13,129 @@ import (
 	"strings"
 )
 
-// The environment variables that name an emulator's jar file; they win over every other place.
-const (
-	FirestoreJarVariable = "FIRESTORE_EMULATOR_JAR"
-	PubSubJarVariable    = "PUBSUB_EMULATOR_JAR"
-)
-
 // product is one of the two official emulators and where its distributors put it.
 type product struct {
 	title     string
-	variable  string // environment variable with the path of the jar
+	name      string // in those of packages, setup commands and logs
+	variable  string // environment variable with the path of the jar, which wins over every other place
 	sdkJar    string // glob under the root of the Google Cloud CLI
 	cacheJar  string // glob under the emulator cache of firebase-tools
 	component string // of the Google Cloud CLI
-	pkg       string // of the distributions that package the Google Cloud CLI
-	setup     string // firebase-tools command
 	mainClass string // for a jar whose manifest names none
 	release   release
 }
 
+// The checksums are those in firebase-tools' src/emulator/downloadableEmulatorInfo.json, 129 MB in all. The versions are
+// the published ones just before those of the Google Cloud CLI 528 (1.19.9 and 0.8.20), which this project is tested with.
+// Newer ones ask for more Java: firebase-tools went to 21 in the release that took Firestore 1.20.
+const publishedAt = "https://storage.googleapis.com/firebase-preview-drop/emulator"
+
 var (
-	firestoreProduct = product{
+	firestore = product{
 		title:     "Firestore emulator",
-		variable:  FirestoreJarVariable,
+		name:      "firestore",
+		variable:  "FIRESTORE_EMULATOR_JAR",
 		sdkJar:    "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar",
 		cacheJar:  "cloud-firestore-emulator-v*.jar",
 		component: "cloud-firestore-emulator",
-		pkg:       "google-cloud-cli-firestore-emulator",
-		setup:     "npx firebase-tools setup:emulators:firestore",
 		mainClass: "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
-		release:   firestoreRelease,
+		release: release{
+			publishedAt, "cloud-firestore-emulator-v1.19.8.jar",
+			"9d43599ed6151199e8d604dc87fac51218e49e5f3a48519b1ae560bbe5e3382d", "",
+		},
 	}
-	pubsubProduct = product{
+	pubsub = product{
 		title:     "Pub/Sub emulator",
-		variable:  PubSubJarVariable,
+		name:      "pubsub",
+		variable:  "PUBSUB_EMULATOR_JAR",
 		sdkJar:    "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		cacheJar:  "pubsub-emulator-*/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		component: "pubsub-emulator",
-		pkg:       "google-cloud-cli-pubsub-emulator",
-		setup:     "npx firebase-tools setup:emulators:pubsub",
 		mainClass: "com.google.cloud.pubsub.testing.v1.Main",
-		release:   pubsubRelease,
+		release: release{
+			publishedAt, "pubsub-emulator-0.8.17.zip",
+			"72a49d14ee6cd4c1a0fee4a46f520fe4d7465396a155c61abc0103905047edd3",
+			"pubsub-emulator/lib/cloud-pubsub-emulator-0.8.17-all.jar",
+		},
 	}
-	both = []product{firestoreProduct, pubsubProduct}
+	products = []product{firestore, pubsub}
 )
 
-// Installation is what is needed to run the emulators: absolute paths of the Java runtime and of the two jars.
-type Installation struct {
-	Java      string
-	Firestore string
-	PubSub    string
+// installation is what is needed to run the emulators: absolute paths of the Java runtime and, by product, of the jars.
+type installation struct {
+	java string
+	jars map[string]string
 }
 
-// Find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
-// into the user's cache directory. progress is told of downloads and may be nil. The error names what is missing and the
-// command that installs it.
-func Find(ctx context.Context, progress func(string)) (Installation, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "" // only the cache of firebase-tools depends on it
-	}
+// search finds what is installed and downloads what is not.
+type search struct {
+	runtime  release // of Java; without a file where there is none for the platform
+	download func(release) (path string, err error)
+}
+
+// find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
+// into the user's cache directory. progress is told of downloads. The error names what is missing and the command that
+// installs it.
+func find(ctx context.Context, progress func(string)) (installation, error) {
 	download := func(r release) (string, error) {
-		d, err := newDownloader(os.Getenv, progress)
+		d, err := newDownloader(progress)
 		if err != nil {
 			return "", err
 		}
 		return d.get(ctx, r)
 	}
-	return search{os.Getenv, exec.LookPath, home, javaReleases[platform], download}.find(ctx)
+	return search{javaReleases[platform], download}.find(ctx)
 }
 
-// search holds what finding depends on, so that tests can point it at directories of their own.
-type search struct {
-	getenv   func(string) string
-	lookPath func(string) (string, error)
-	home     string
-	runtime  release // of Java; without a file where there is none for the platform
-	download func(release) (path string, err error)
-}
-
-func (s search) find(ctx context.Context) (Installation, error) {
-	java, err := s.java(ctx)
-	if err != nil {
-		return Installation{}, err // before anything is downloaded that could not run
+func (s search) find(ctx context.Context) (found installation, err error) {
+	if found.java, err = s.java(ctx); err != nil {
+		return found, err // before anything is downloaded that could not run
 	}
-	jars := map[string]string{}
+	found.jars = map[string]string{}
 	var lacking []product
-	for _, p := range both {
-		if jars[p.title], err = s.installed(p); err != nil {
-			return Installation{}, fmt.Errorf("%s: %w", p.title, err)
+	for _, p := range products {
+		jar, err := installed(p)
+		if err != nil {
+			return found, fmt.Errorf("%s: %w", p.title, err)
 		}
-		if jars[p.title] == "" {
+		if found.jars[p.name] = jar; jar == "" {
 			lacking = append(lacking, p)
 		}
 	}
 	for i, p := range lacking {
-		if jars[p.title], err = s.download(p.release); err != nil {
-			return Installation{}, s.missing(lacking[i:], err)
+		if found.jars[p.name], err = s.download(p.release); err != nil {
+			return found, missing(lacking[i:], err)
 		}
 	}
-	return Installation{java, jars[firestoreProduct.title], jars[pubsubProduct.title]}, nil
+	return found, nil
 }
 
 // installed returns the jar that the environment names, or else that of the installed Google Cloud CLI, or else that of the
 // emulator cache of firebase-tools, or "".
-func (s search) installed(p product) (string, error) {
-	if jar := s.getenv(p.variable); jar != "" {
+func installed(p product) (string, error) {
+	if jar := os.Getenv(p.variable); jar != "" {
 		if _, err := os.Stat(jar); err != nil {
 			return "", fmt.Errorf("%s: %w", p.variable, err)
 		}
 		return filepath.Abs(jar)
 	}
-	if root := s.cloudCLI(); root != "" {
+	if root := cloudCLI(); root != "" {
 		if jar, err := newest(filepath.Join(root, p.sdkJar)); err != nil || jar != "" {
 			return jar, err
 		}
 	}
-	cache := s.getenv("FIREBASE_EMULATORS_PATH")
+	cache := os.Getenv("FIREBASE_EMULATORS_PATH")
 	if cache == "" {
-		cache = filepath.Join(s.home, ".cache", "firebase", "emulators")
+		home, _ := os.UserHomeDir() // nothing is found where there is none
+		cache = filepath.Join(home, ".cache", "firebase", "emulators")
 	}
 	return newest(filepath.Join(cache, p.cacheJar))
 }
 
 // cloudCLI follows the gcloud command to the root of its installation, because asking it (`gcloud info`) takes a second.
 // It returns "" where there is none.
-func (s search) cloudCLI() string {
-	command, err := s.lookPath("gcloud")
+func cloudCLI() string {
+	command, err := exec.LookPath("gcloud")
 	if err != nil {
 		return ""
 	}
@@ -151,10 +147,7 @@ func (s search) cloudCLI() string {
 	if _, err := os.Stat(filepath.Join(root, "platform")); err == nil {
 		return root
 	}
-	out, err := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
-	if err != nil {
-		return ""
-	}
+	out, _ := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
 	return strings.TrimSpace(string(out))
 }
 
@@ -179,8 +172,8 @@ func numbers(name string) (all []int) {
 }
 
 // missing says, in two lines, which products could not be downloaded and how else they are got.
-func (s search) missing(lacking []product, cause error) error {
-	list := func(of func(product) string, between string) string {
+func missing(lacking []product, cause error) error {
+	list := func(between string, of func(product) string) string {
 		var all []string
 		for _, p := range lacking {
 			all = append(all, of(p))
@@ -188,18 +181,17 @@ func (s search) missing(lacking []product, cause error) error {
 		return strings.Join(all, between)
 	}
 	var install string
-	switch root := s.cloudCLI(); {
+	switch root := cloudCLI(); {
 	case root == "":
-		install = list(func(p product) string { return p.setup }, " && ")
+		install = list(" && ", func(p product) string { return "npx firebase-tools setup:emulators:" + p.name })
 	case packaged(root):
-		install = "sudo apt-get install " + list(func(p product) string { return p.pkg }, " ")
+		install = "sudo apt-get install " + list(" ", func(p product) string { return "google-cloud-cli-" + p.name + "-emulator" })
 	default:
-		install = "gcloud components install " + list(func(p product) string { return p.component }, " ")
+		install = "gcloud components install " + list(" ", func(p product) string { return p.component })
 	}
+	titles, variables := list(", ", func(p product) string { return p.title }), list(" and ", func(p product) string { return p.variable })
 	return fmt.Errorf("not installed: %s, and the download failed: %w\n"+
-		"Install with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar",
-		list(func(p product) string { return p.title }, ", "), cause, install, DownloadVariable,
-		list(func(p product) string { return p.variable }, " and "))
+		"Install with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar", titles, cause, install, mirrorVariable, variables)
 }
 
 // packaged reports whether a Google Cloud CLI is a distribution's package. Such a one refuses to install components.

@@ -24,18 +24,6 @@ type triggers struct {
 	handlers map[string]http.Handler // by path
 }
 
-// Trigger names the documents whose creation is wanted.
-type Trigger struct {
-	ID       string // of the caller's choice, unique within the project
-	Project  string
-	Database string
-	Document string // path pattern, for example "orders/{id}"
-}
-
-func (t Trigger) path() string {
-	return fmt.Sprintf("/functions/projects/%s/triggers/%s", t.Project, t.ID)
-}
-
 func newTriggers() (*triggers, error) {
 	listen, err := process.Listen(0)
 	if err != nil {
@@ -49,7 +37,7 @@ func newTriggers() (*triggers, error) {
 // ServeHTTP takes an event from the emulator.
 func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.mu.RLock()
-	defer t.mu.RUnlock() // held during the call, so that Forget can wait for it
+	defer t.mu.RUnlock() // held during the call, so that forgetting can wait for it
 	handler := t.handlers[r.URL.Path]
 	if handler == nil {
 		http.NotFound(w, r)
@@ -58,42 +46,51 @@ func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// OnCreate registers a trigger with the Firestore emulator: from now on every created document that matches is posted to
-// handler, at most once and with the emulator's deviations from production. A restarted emulator has forgotten it.
-func (e *Emulators) OnCreate(ctx context.Context, trigger Trigger, handler http.Handler) error {
-	e.triggers.mu.Lock()
-	e.triggers.handlers[trigger.path()] = handler
-	e.triggers.mu.Unlock()
-	body, err := json.Marshal(map[string]any{
-		"eventType": "google.cloud.firestore.document.v1.created",
-		"database":  trigger.Database,
-		"document":  map[string]string{"value": trigger.Document, "matchType": "PATH_PATTERN"},
-	})
-	if err != nil {
-		return err
+// handle hands the events of a path to handler, until forget returns: then no call of it is running.
+func (t *triggers) handle(path string, handler http.Handler) (forget func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handlers[path] = handler
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.handlers, path)
 	}
-	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s",
-		e.Firestore.Addr(), trigger.Project, trigger.ID)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+}
+
+// OnCreate registers a project's trigger with the Firestore emulator: from now on every document created in a collection is
+// posted to handler, at most once and with the emulator's deviations from production. When forget returns, no call is running
+// and none will come. A restarted emulator has forgotten it.
+func (e *Emulators) OnCreate(ctx context.Context, project, database, collection string, handler http.Handler) (forget func(), err error) {
+	const id = "created"
+	forget = e.triggers.handle("/functions/projects/"+project+"/triggers/"+id, handler)
+	body, _ := json.Marshal(map[string]any{ // of strings, which cannot fail
+		"eventType": "google.cloud.firestore.document.v1.created",
+		"database":  database,
+		"document":  map[string]string{"value": collection + "/{id}", "matchType": "PATH_PATTERN"},
+	})
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s", e.Firestore.Addr(), project, id)
+	if err := register(ctx, url, body); err != nil {
+		forget()
+		return nil, fmt.Errorf("register trigger: %w", err)
+	}
+	return forget, nil
+}
+
+func register(ctx context.Context, url string, trigger []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(trigger))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json") // anything else is a 404
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("register trigger: %w", err)
+		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return fmt.Errorf("register trigger: %s: %s", res.Status, bytes.TrimSpace(answer))
+		return fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(answer))
 	}
 	return nil
-}
-
-// Forget stops handing a trigger's events to its handler, and returns when no call of it is running.
-func (e *Emulators) Forget(trigger Trigger) {
-	e.triggers.mu.Lock()
-	defer e.triggers.mu.Unlock()
-	delete(e.triggers.handlers, trigger.path())
 }

@@ -47,10 +47,10 @@ func unzip(root *os.Root, archive string) error {
 			continue
 		}
 		content, err := entry.Open()
-		if err != nil {
-			return err
+		if err == nil {
+			err = errors.Join(write(root, entry.Name, entry.Mode(), content), content.Close())
 		}
-		if err := errors.Join(write(root, entry.Name, entry.Mode(), content), content.Close()); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -72,26 +72,23 @@ func untar(root *os.Root, archive string) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil {
-			err = extract(root, entry, entries)
+		if err != nil {
+			return err
+		}
+		switch name := filepath.Clean(entry.Name); entry.Typeflag {
+		case tar.TypeDir:
+			err = root.MkdirAll(name, 0o755)
+		case tar.TypeSymlink:
+			err = errors.Join(root.MkdirAll(filepath.Dir(name), 0o755), root.Symlink(entry.Linkname, name))
+		case tar.TypeReg:
+			err = write(root, name, entry.FileInfo().Mode(), entries)
+		default:
+			err = fmt.Errorf("%s is neither file nor directory nor symbolic link, but type %q", name, entry.Typeflag)
 		}
 		if err != nil {
 			return err
 		}
 	}
-}
-
-func extract(root *os.Root, entry *tar.Header, content io.Reader) error {
-	name := filepath.Clean(entry.Name)
-	switch entry.Typeflag {
-	case tar.TypeDir:
-		return root.MkdirAll(name, 0o755)
-	case tar.TypeSymlink:
-		return errors.Join(root.MkdirAll(filepath.Dir(name), 0o755), root.Symlink(entry.Linkname, name))
-	case tar.TypeReg:
-		return write(root, name, entry.FileInfo().Mode(), content)
-	}
-	return fmt.Errorf("%s is neither file nor directory nor symbolic link, but type %q", name, entry.Typeflag)
 }
 
 func write(root *os.Root, name string, mode fs.FileMode, content io.Reader) error {
