@@ -5,8 +5,8 @@
 package main
 
 import (
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
 var subcommands = []command.Subcommand{
@@ -15,6 +15,6 @@ var subcommands = []command.Subcommand{
 }
 
 func main() {
-	child.Serve()
+	suite.Serve()
 	command.Main("emulator", command.Choose("./emulator", subcommands))
 }

@@ -139,7 +139,7 @@ func checkPorts(ports []port) error {
 			errs = append(errs, fmt.Errorf("-%s and -%s are both %d", first.name, p.name, *p.chosen))
 		}
 		asked[*p.chosen] = p
-		err := process.CheckPort(*p.chosen)
+		_, err := process.FreePort(*p.chosen)
 		if errors.Is(err, process.ErrPortInUse) {
 			err = fmt.Errorf("%s: %w; stop it (`lsof -i :%d` shows it) or choose another port with -%s", p.what, err, *p.chosen, p.name)
 		}

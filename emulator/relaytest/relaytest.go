@@ -70,8 +70,7 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	maps.Copy(env, settings)
 	cfg, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	must(err)
-	tokens := assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}
-	gateway, err := assembly.NewGateway(t.Context(), cfg, tokens, slog.New(slog.DiscardHandler))
+	gateway, err := assembly.NewGateway(t.Context(), cfg, identity.At(issuer.Host()), slog.New(slog.DiscardHandler))
 	must(err)
 	server := process.Serve(listener, gateway)
 	t.Cleanup(func() {

@@ -1,18 +1,14 @@
 // Package suite runs the whole system on one machine: the official emulators, the functions and the gateway, with an ordinary
-// relay behind it, as processes of their own, and between them stand-ins for what Google's cloud does (package cloud, package
-// identity).
+// relay behind it, as processes of their own, and between them stand-ins for what Google's cloud does, which make good what the
+// emulators leave out, so that retries, duplicates and authentication are exercised as in the cloud:
 //
-// Start wires it, in this order:
-//
-//	emulators -> identity -> topics and subscriptions -> upstream -> functions, their authenticators, gateway -> trigger -> tick
-//
-// and Stop takes it down in reverse. No state survives.
+//	Firestore emulator -> eventarc \
+//	Pub/Sub emulator   -> push      > ID token -> authenticator -> function process
+//	clock              -> tick     /
 package suite
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,14 +16,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"cloud.google.com/go/firestore"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite/cloud"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
@@ -51,10 +50,7 @@ const NoUpstream = "none"
 
 // Options says what to run. The zero value runs everything on free ports, from this program's own binary.
 type Options struct {
-	// Binary is the program that is started as `<binary> function <entry point>` and `<binary> upstream <address>`.
-	// "" is the running one.
-	Binary string
-
+	Binary           string            // the program whose main calls Serve; "" is the running one
 	Project          string            // "" makes up a new one
 	FunctionEnv      map[string]string // settings of the functions and the gateway, beside those that the suite itself decides
 	Upstream         string            // websocket URL of the relay behind the gateway, or NoUpstream; "" starts an ordinary one
@@ -81,14 +77,27 @@ type Ports struct {
 	Gateway, Firestore, PubSub, Claim, Deliver, Expire int
 }
 
-const defaultTick = 2 * time.Second
+// Addresses is where everything is reached, and what it is called.
+type Addresses struct {
+	Relay         string            `json:"relay"`          // for Nostr clients, ws://
+	RelayDelivery string            `json:"relay_delivery"` // for DeliverKeyPackages
+	Upstream      string            `json:"upstream"`       // the relay behind the gateway, ws://; "" is none
+	Firestore     string            `json:"firestore"`      // host:port, for FIRESTORE_EMULATOR_HOST
+	PubSub        string            `json:"pubsub"`         // host:port, for PUBSUB_EMULATOR_HOST
+	Functions     map[string]string `json:"functions"`      // URL by entry point
+	Metadata      string            `json:"metadata"`       // host:port, for GCE_METADATA_HOST
+	Project       string            `json:"project"`
+	Database      string            `json:"database"`
+	Topic         string            `json:"topic"`
+	Logs          string            `json:"logs"` // directory
+}
 
 // Suite is the running system. Its methods are safe for concurrent use.
 type Suite struct {
-	opts      Options
-	dir       string
-	log       *slog.Logger // of the stand-ins
-	config    config.Config
+	opts      Options           // with what they left open
+	log       *slog.Logger      // of the stand-ins
+	env       map[string]string // settings of the functions and the gateway
+	config    config.Config     // the same
 	emulators *emulators.Emulators
 	issuer    *identity.Issuer
 	addresses Addresses
@@ -96,11 +105,8 @@ type Suite struct {
 	children  map[string]*process.Process // by entry point, and Upstream
 	failed    chan error
 
-	restarting sync.Mutex // of the Pub/Sub emulator
-
-	stopOnce sync.Once
-	stopErr  error
-	cleanup  []func() error // run last to first
+	mu      sync.Mutex     // held by Stop and by a restart of the Pub/Sub emulator
+	cleanup []func() error // run last to first
 }
 
 // Start starts everything and returns when all of it serves. The caller must call Stop. ctx bounds the start only.
@@ -110,8 +116,8 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 		children: map[string]*process.Process{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.checkSettings, s.startEmulators, s.startIdentity, s.listenForFunctions, s.configure, s.servePushes, s.createTopics,
-		s.startChildren, s.registerTrigger, s.startTick,
+		s.prepare, s.startIdentity, s.listenForFunctions, s.locateRelay, s.configure,
+		s.startEmulators, s.startChildren, s.servePushes, s.registerTrigger, s.startTick,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
@@ -120,17 +126,21 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 	return s, nil
 }
 
-// Stop ends everything that Start started and returns when no process is left. It may be called more than once.
-func (s *Suite) Stop() error {
-	s.stopOnce.Do(func() {
-		for _, undo := range slices.Backward(s.cleanup) {
-			s.stopErr = errors.Join(s.stopErr, undo())
-		}
-	})
-	return s.stopErr
+// Stop takes everything down that Start started, in reverse, and returns when no process is left. It may be called more than once.
+func (s *Suite) Stop() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, undo := range slices.Backward(s.cleanup) {
+		err = errors.Join(err, undo())
+	}
+	s.cleanup = nil
+	return err
 }
 
 func (s *Suite) onStop(undo func() error) { s.cleanup = append(s.cleanup, undo) }
+
+// Addresses returns the addresses of a started suite.
+func (s *Suite) Addresses() Addresses { return s.addresses }
 
 // Emulators is the running pair.
 func (s *Suite) Emulators() *emulators.Emulators { return s.emulators }
@@ -143,14 +153,14 @@ func (s *Suite) Failed() <-chan error { return s.failed }
 
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does, and returns its answer, a JSON object.
 func (s *Suite) Tick(ctx context.Context) ([]byte, error) {
-	return cloud.Tick(ctx, s.caller(Expire, schedulerAccount))
+	return s.caller(Expire).tick(ctx)
 }
 
 // Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
 func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
 
 // LogFile is where Log is written.
-func (s *Suite) LogFile(name string) string { return filepath.Join(s.dir, name+".log") }
+func (s *Suite) LogFile(name string) string { return filepath.Join(s.opts.Dir, name+".log") }
 
 // PID returns the id of the process that serves an entry point or Upstream now; 0 if there is none of that name.
 func (s *Suite) PID(name string) int {
@@ -170,35 +180,25 @@ func (s *Suite) Restart(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("restart: no process is called %q", name)
 	}
-	return errors.Join(c.Kill(), c.Start(ctx))
+	c.Kill()
+	return c.Start(ctx)
 }
 
-// prepare fills in what the options leave open.
-func (s *Suite) prepare(context.Context) (err error) {
-	if s.opts.Binary == "" {
-		if s.opts.Binary, err = os.Executable(); err != nil {
-			return err
-		}
-	}
-	if s.opts.Project == "" {
-		s.opts.Project = "local-" + strings.ToLower(rand.Text()[:20])
-	}
-	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, defaultTick)
-	if s.opts.Progress == nil {
-		s.opts.Progress = func(string) {}
-	}
-	s.dir = s.opts.Dir
-	if s.dir == "" {
-		if s.dir, err = os.MkdirTemp("", "suite-"); err != nil {
-			return err
-		}
-		s.onStop(func() error { return os.RemoveAll(s.dir) })
-	}
-	log, err := os.Create(s.LogFile(Cloud))
+// Documents connects to the suite's database; close the client when done.
+func (s *Suite) Documents(ctx context.Context) (*firestore.Client, error) {
+	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.addresses.Firestore)...)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
 	}
-	s.onStop(log.Close)
-	s.log = slog.New(slog.NewJSONHandler(log, nil))
-	return nil
+	return client, nil
+}
+
+// emulatorAt leads a Google client to an emulator. The environment, by which it would find one itself, belongs to the whole
+// process.
+func emulatorAt(addr string) []option.ClientOption {
+	return []option.ClientOption{
+		option.WithEndpoint(addr),
+		option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}
 }

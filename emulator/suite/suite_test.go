@@ -142,7 +142,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {
-		if err := process.Listens(addr)(t.Context()); err != nil {
+		if err := process.Listens(t.Context(), addr); err != nil {
 			t.Errorf("before Stop: %v", err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, addr := range addresses {
-		if err := process.Listens(addr)(t.Context()); err == nil {
+		if err := process.Listens(t.Context(), addr); err == nil {
 			t.Errorf("after Stop something listens at %s", addr)
 		}
 	}

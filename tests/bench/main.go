@@ -24,13 +24,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
 func main() {
-	child.Serve() // the suite runs its processes from this program
+	suite.Serve() // the suite runs its processes from this program
 	command.Main("bench", measure)
 }
 

@@ -97,15 +97,14 @@ func startUpstream(t *testing.T, name string) string {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, output)
 	}
-	port, err := process.FreePort()
+	port, err := process.FreePort(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := process.Addr(port)
-	relay := &process.Process{Name: name, Path: program, Args: []string{addr}, LogFile: program + ".log", Ready: process.Listens(addr)}
-	t.Cleanup(func() { _ = relay.Kill() })
+	relay := &process.Process{Name: name, Path: program, Args: []string{process.Addr(port)}, LogFile: program + ".log", Port: port}
+	t.Cleanup(relay.Kill)
 	if err := relay.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return "ws://" + addr
+	return "ws://" + relay.Addr()
 }

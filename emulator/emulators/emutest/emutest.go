@@ -35,12 +35,11 @@ var started *emulators.Emulators
 // Main runs the tests and then stops what they started. It returns the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if started == nil {
-		return code
-	}
-	if err := started.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "stop the emulators:", err)
-		return 1
+	if started != nil {
+		if err := started.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the emulators:", err)
+			return 1
+		}
 	}
 	return code
 }
@@ -49,9 +48,7 @@ func Main(m *testing.M) int {
 // emulators. An emulator keeps its projects apart, so tests with a project each may run in parallel.
 func Project(t testing.TB) string {
 	t.Helper()
-	if err := start(); err != nil {
-		t.Fatal(err)
-	}
+	Emulators(t)
 	return "test-" + strings.ToLower(rand.Text()[:20])
 }
 
@@ -64,15 +61,13 @@ func Emulators(t testing.TB) *emulators.Emulators {
 	return started
 }
 
-var start = sync.OnceValue(func() error {
-	firestore, pubsub := os.Getenv(firestoreHost), os.Getenv(pubsubHost)
-	if firestore != "" && pubsub != "" {
+var start = sync.OnceValue(func() (err error) {
+	switch firestore, pubsub := os.Getenv(firestoreHost), os.Getenv(pubsubHost); {
+	case firestore != "" && pubsub != "":
 		return nil
-	}
-	if firestore != "" || pubsub != "" {
+	case firestore != "" || pubsub != "":
 		return fmt.Errorf("set both %s and %s, or neither", firestoreHost, pubsubHost)
 	}
-	var err error
 	if started, err = emulators.Start(context.Background(), emulators.Options{}); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package cloud
+package suite
 
 import (
 	"context"
@@ -17,32 +17,31 @@ const (
 	lastRetry  = 6 * time.Second
 )
 
-// Eventarc brings document events to a function at least once: it calls until the answer is 2xx.
+// eventarc brings document events to a function at least once: it calls until the answer is 2xx.
 //
 // The Firestore emulator by itself calls once, one event at a time for all its projects, and in a form that the CloudEvents
-// SDK refuses. Events that are being retried are lost when the Eventarc stops.
-type Eventarc struct {
-	caller Caller
+// SDK refuses. Events that are being retried are lost when the eventarc stops.
+type eventarc struct {
+	caller caller
 	log    *slog.Logger
-	ctx    context.Context // ends with Stop, as the events outlive the emulator's requests
+	ctx    context.Context // ends with stop, as the events outlive the emulator's requests
 	cancel context.CancelFunc
 	calls  sync.WaitGroup
 }
 
-// NewEventarc returns an Eventarc that brings events to caller's function.
-func NewEventarc(caller Caller, log *slog.Logger) *Eventarc {
+func newEventarc(caller caller, log *slog.Logger) *eventarc {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Eventarc{caller: caller, log: log, ctx: ctx, cancel: cancel}
+	return &eventarc{caller: caller, log: log, ctx: ctx, cancel: cancel}
 }
 
-// Stop abandons events in flight and returns when no call is running. ServeHTTP must not be called any more.
-func (e *Eventarc) Stop() {
+// stop abandons events in flight and returns when no call is running. ServeHTTP must not be called any more.
+func (e *eventarc) stop() {
 	e.cancel()
 	e.calls.Wait()
 }
 
 // ServeHTTP takes an event from the emulator. It answers at once, since the emulator waits.
-func (e *Eventarc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *eventarc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, r.Body))
 	if err != nil {
 		e.log.Error("unreadable event", "document", r.Header.Get("Ce-Document"), "error", err)
@@ -68,16 +67,14 @@ func cloudEventHeader(from http.Header) http.Header {
 	return header
 }
 
-func (e *Eventarc) deliver(header http.Header, body []byte) {
+func (e *eventarc) deliver(header http.Header, body []byte) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		status, _, err := e.caller.post(e.ctx, header, body)
-		if err == nil && status/100 == 2 {
+		if e.ctx.Err() != nil || err == nil && status/100 == 2 {
 			return
 		}
-		if e.ctx.Err() != nil {
-			return
-		}
-		e.log.Warn("event not acknowledged, will be retried", "document", header.Get("Ce-Document"), "status", status, "error", err, "wait", wait.String())
+		e.log.Warn("event not acknowledged, will be retried",
+			"document", header.Get("Ce-Document"), "status", status, "error", err, "wait", wait.String())
 		select {
 		case <-e.ctx.Done():
 			return
