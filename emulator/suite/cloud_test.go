@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
@@ -107,14 +109,15 @@ func TestEventarcAdaptsAndRetriesUntilAcknowledged(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	eventarc := newEventarc(f.caller, quiet)
+	var calling sync.WaitGroup
+	events := &eventarc{f.caller, quiet, t.Context(), &calling}
 	answer := httptest.NewRecorder()
-	eventarc.ServeHTTP(answer, emulatorEvent(t, "protobuf bytes"))
+	events.ServeHTTP(answer, emulatorEvent(t, "protobuf bytes"))
 	close(answered)
 	if answer.Code/100 != 2 {
 		t.Fatalf("the emulator got %d", answer.Code)
 	}
-	eventarc.calls.Wait() // ends with the acknowledgement
+	calling.Wait() // ends with the acknowledgement
 
 	if len(calls) != 3 {
 		t.Fatalf("%d calls, want two failures and a success", len(calls))
@@ -140,10 +143,12 @@ func TestEventarcStopsWhileAFunctionFails(t *testing.T) {
 		called <- struct{}{}
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	eventarc := newEventarc(f.caller, quiet)
-	eventarc.ServeHTTP(httptest.NewRecorder(), emulatorEvent(t, ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	(&eventarc{f.caller, quiet, ctx, &calling}).ServeHTTP(httptest.NewRecorder(), emulatorEvent(t, ""))
 	<-called
-	eventarc.stop()
+	cancel()
+	calling.Wait()
 }
 
 func newPush(f fixture) *push { return &push{caller: f.caller, log: quiet, attempts: map[string]int{}} }

@@ -212,38 +212,33 @@ func (s *Suite) startChildren(ctx context.Context) error {
 	return group.Wait()
 }
 
-// registerTrigger has every document created in the requests collection brought to ClaimKeyPackages.
-func (s *Suite) registerTrigger(ctx context.Context) error {
-	eventarc := newEventarc(s.caller(Claim), s.log)
-	s.onStop(func() error { eventarc.stop(); return nil })
-	forget, err := s.emulators.OnCreate(ctx, s.config.Project, s.config.Database, s.config.Collections.Requests, eventarc)
+// startTriggers brings every document created in the requests collection to ClaimKeyPackages, and calls ExpireDeliveries at its
+// interval, never twice at once.
+func (s *Suite) startTriggers(ctx context.Context) error {
+	background, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	s.onStop(func() error { cancel(); running.Wait(); return nil })
+	events := &eventarc{s.caller(Claim), s.log, background, &running}
+	forget, err := s.emulators.OnCreate(ctx, s.config.Project, s.config.Database, s.config.Collections.Requests, events)
 	if err != nil {
 		return err
 	}
 	s.onStop(func() error { forget(); return nil })
-	return nil
-}
-
-// startTick calls ExpireDeliveries at its interval, never twice at once.
-func (s *Suite) startTick(context.Context) error {
 	if s.opts.TickEvery < 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
 	running.Go(func() {
 		for tick := time.Tick(s.opts.TickEvery); ; {
 			select {
-			case <-ctx.Done():
+			case <-background.Done():
 				return
 			case <-tick:
 			}
-			if _, err := s.Tick(ctx); err != nil && ctx.Err() == nil {
+			if _, err := s.Tick(background); err != nil && background.Err() == nil {
 				s.log.Warn("tick failed", "error", err)
 			}
 		}
 	})
-	s.onStop(func() error { cancel(); running.Wait(); return nil })
 	return nil
 }
 

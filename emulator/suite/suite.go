@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"cloud.google.com/go/pubsub/v2"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -101,6 +102,7 @@ type Suite struct {
 	emulators *emulators.Emulators
 	issuer    *identity.Issuer
 	addresses Addresses
+	pubsub    *pubsub.Client
 	pushURL   string                      // where the delivery topic's subscription pushes to
 	children  map[string]*process.Process // by entry point, and Upstream
 	failed    chan error
@@ -117,7 +119,7 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 	}
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.startIdentity, s.listenForFunctions, s.locateRelay, s.configure,
-		s.startEmulators, s.startChildren, s.servePushes, s.registerTrigger, s.startTick,
+		s.startEmulators, s.startChildren, s.servePushes, s.startTriggers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())

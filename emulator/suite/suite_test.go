@@ -92,14 +92,9 @@ func TestPublishedMessageReachesDeliver(t *testing.T) {
 
 func publish(t *testing.T, s *Suite, data string) {
 	t.Helper()
-	client, err := s.pubsubClient(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
 	topic := "projects/" + s.Config().Project + "/topics/" + s.Config().DeliveryTopic
 	message := &pubsubpb.PubsubMessage{Data: []byte(data)}
-	if _, err := client.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
+	if _, err := s.pubsub.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
 		t.Fatal(err)
 	}
 }
