@@ -5,13 +5,17 @@
 package emulators
 
 import (
-	"cmp"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,19 +28,14 @@ type Options struct {
 	FirestorePort int          // 0 chooses a free one
 	PubSubPort    int          // 0 chooses a free one
 	LogDir        string       // "" is a temporary directory that Stop removes
-	Heap          string       // of each, as java's -Xmx wants it; "" is 512m
-	LongLived     bool         // Java compiles for a long run under load, at the cost of the first minutes
+	Java          []string     // options of the Java runtime; nil is for some minutes with few documents
 	Progress      func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
 }
 
-const (
-	// defaultHeap is small because several packages' tests may each run a pair: without a bound the Firestore emulator grows
-	// to 1 GB under a load that it serves as well with 512 MB. It holds all documents there: 300,000 small ones need more.
-	defaultHeap = "512m"
-	// Short-lived is what runs for minutes, in which most of the CPU of an emulator with Java's defaults is its compiler: a
-	// start and a first request take half of it, and so do the 20 s of tests/simulation.
-	quickCompiler, quickCollector = "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"
-)
+// A small heap, because several packages' tests may each run a pair: without a bound the Firestore emulator grows to 1 GB under a
+// load that it serves as well with 512 MB. It holds all documents there: 300,000 small ones need more. And a quick compiler: with
+// Java's defaults that is most of an emulator's CPU in the first minutes, half of a start and of the 20 s of tests/simulation.
+var smallJava = []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
 
 // Emulators is a running pair. Each may be stopped or killed, and then started again, at the same address and without its data,
 // which lives in memory. The addresses are in the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
@@ -76,17 +75,18 @@ func (e *Emulators) start(ctx context.Context, installed installation, opts Opti
 		return err
 	}
 	e.cleanup = append(e.cleanup, e.triggers.server.Close)
-	// The Firestore emulator's messages are only written for English (its own wrapper script sets the same).
-	jvm := []string{"-Duser.language=en", "-Xmx" + cmp.Or(opts.Heap, defaultHeap)}
-	if !opts.LongLived {
-		jvm = append(jvm, quickCompiler, quickCollector)
+	if opts.Java == nil {
+		opts.Java = smallJava
 	}
 	emulator := func(p product, port int, args ...string) (*process.Process, error) {
 		port, err := process.FreePort(port)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.title, err)
 		}
-		args = slices.Concat(jvm, []string{"-cp", installed.jars[p.name], p.mainClass, "--host=127.0.0.1", fmt.Sprint("--port=", port)}, args)
+		args = slices.Concat(opts.Java, []string{
+			"-Duser.language=en", // the Firestore emulator has messages in English only (its own wrapper script sets the same)
+			"-cp", installed.jars[p.name], p.mainClass, "--host=127.0.0.1", fmt.Sprint("--port=", port),
+		}, args)
 		return &process.Process{
 			Name: p.title, Path: installed.java, Args: args, LogFile: filepath.Join(opts.LogDir, p.name+".log"),
 			Port: port, Ready: process.ServesHTTP,
@@ -119,4 +119,87 @@ func (e *Emulators) Stop() (err error) {
 		err = errors.Join(err, undo())
 	}
 	return err
+}
+
+// triggers receives the events of the Firestore emulator and hands them to who registered for them.
+//
+// An emulator knows one address for all its triggers, and calls them strictly one after another: a slow handler delays
+// every other trigger of every project. Handlers must therefore answer at once.
+type triggers struct {
+	server *http.Server
+	addr   string
+
+	mu       sync.RWMutex
+	handlers map[string]http.Handler // by path
+}
+
+func newTriggers() (*triggers, error) {
+	listen, err := process.Listen(0)
+	if err != nil {
+		return nil, fmt.Errorf("listen for triggers: %w", err)
+	}
+	t := &triggers{addr: listen.Addr().String(), handlers: map[string]http.Handler{}}
+	t.server = process.Serve(listen, t)
+	return t, nil
+}
+
+// ServeHTTP takes an event from the emulator.
+func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t.mu.RLock()
+	defer t.mu.RUnlock() // held during the call, so that forgetting can wait for it
+	handler := t.handlers[r.URL.Path]
+	if handler == nil {
+		http.NotFound(w, r)
+		return
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// handle hands the events of a path to handler, until forget returns: then no call of it is running.
+func (t *triggers) handle(path string, handler http.Handler) (forget func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handlers[path] = handler
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.handlers, path)
+	}
+}
+
+// OnCreate registers a project's trigger with the Firestore emulator: from now on every document created in a collection is
+// posted to handler, at most once and with the emulator's deviations from production. When forget returns, no call is running
+// and none will come. A restarted emulator has forgotten it.
+func (e *Emulators) OnCreate(ctx context.Context, project, database, collection string, handler http.Handler) (forget func(), err error) {
+	const id = "created"
+	forget = e.triggers.handle("/functions/projects/"+project+"/triggers/"+id, handler)
+	body, _ := json.Marshal(map[string]any{ // of strings, which cannot fail
+		"eventType": "google.cloud.firestore.document.v1.created",
+		"database":  database,
+		"document":  map[string]string{"value": collection + "/{id}", "matchType": "PATH_PATTERN"},
+	})
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s", e.Firestore.Addr(), project, id)
+	if err := register(ctx, url, body); err != nil {
+		forget()
+		return nil, fmt.Errorf("register trigger: %w", err)
+	}
+	return forget, nil
+}
+
+func register(ctx context.Context, url string, trigger []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(trigger))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json") // anything else is a 404
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+		return fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(answer))
+	}
+	return nil
 }
