@@ -24,15 +24,14 @@ import (
 
 // Relay is a running gateway with a Firestore project of its own.
 type Relay struct {
-	URL      string // for Nostr clients
-	Origin   string // the audience of its caller's tokens
-	Endpoint string
-
+	URL         string // for Nostr clients
+	Endpoint    string
 	Documents   *firestore.Client
 	Collections config.Collections
 
 	t      testing.TB
 	issuer *identity.Issuer
+	origin string // the audience of its caller's tokens
 }
 
 // closeWithin bounds the end of a gateway; nothing waits for it to pass.
@@ -60,10 +59,11 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	listener, err := process.Listen(0)
 	must(err)
 	address := listener.Addr().String()
+	origin := "http://" + address
 	env := map[string]string{
 		config.Project:          project,
-		config.RelayAudience:    "http://" + address,
-		config.RelayDeliveryURL: "http://" + address + relayapi.Path,
+		config.RelayAudience:    origin,
+		config.RelayDeliveryURL: origin + relayapi.Path,
 		config.DeliveryCaller:   issuer.FunctionAccount(),
 		config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
 	}
@@ -79,20 +79,17 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 		gateway.Close(ctx)
 		_ = server.Close()
 	})
-	return &Relay{
-		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
-		Documents: documents, Collections: cfg.Collections, t: t, issuer: issuer,
-	}
+	return &Relay{"ws://" + address, origin + relayapi.Path, documents, cfg.Collections, t, issuer, origin}
 }
 
 // Token is an ID token of the endpoint's caller for this relay.
-func (r *Relay) Token() string { return r.TokenFor(r.Origin) }
+func (r *Relay) Token() string { return r.TokenFor(r.origin) }
 
 // TokenFor is an ID token of the endpoint's caller for another audience.
 func (r *Relay) TokenFor(audience string) string { return r.mint(audience, r.issuer.FunctionAccount()) }
 
 // StrangersToken is a good ID token for this relay, of another account.
-func (r *Relay) StrangersToken() string { return r.mint(r.Origin, r.issuer.Account("somebody-else")) }
+func (r *Relay) StrangersToken() string { return r.mint(r.origin, r.issuer.Account("somebody-else")) }
 
 func (r *Relay) mint(audience, account string) string {
 	r.t.Helper()

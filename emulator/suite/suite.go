@@ -58,25 +58,19 @@ type Options struct {
 	RequestsServedBy config.ServedBy   // "" is what FunctionEnv or the default says
 	RelayDeliveryURL string            // delivery endpoint of a relay of the caller's, which then stands in the gateway's place
 	Ports            Ports
-	TickEvery        time.Duration // interval of ExpireDeliveries; 0 is 2 s, negative is only on demand
+	TickEvery        time.Duration        // interval of ExpireDeliveries; 0 is 2 s, negative is only on demand
+	Emulators        *emulators.Emulators // a running pair to share, which Stop leaves alone; nil starts one
+	Dir              string               // for logs; "" is a temporary directory that Stop removes
+	Progress         func(string)         // told what is happening; may be nil, must allow concurrent calls
 
-	// Emulators is a running pair to share; Stop leaves it alone. Nil starts a pair.
-	Emulators *emulators.Emulators
-
-	// Middleware is put in front of each function, inside its authenticator: the place for faults. May be nil.
-	Middleware func(entryPoint string, function http.Handler) http.Handler
-
-	// EndpointFront is put in front of the gateway's delivery endpoint, for the same purpose. May be nil.
+	// What is put in front of each function, inside its authenticator, and in front of the gateway's delivery endpoint: the places
+	// for faults. Each may be nil.
+	Middleware    func(entryPoint string, function http.Handler) http.Handler
 	EndpointFront func(endpoint http.Handler) http.Handler
-
-	Dir      string       // for logs; "" is a temporary directory that Stop removes
-	Progress func(string) // told what is happening; may be nil, must allow concurrent calls
 }
 
 // Ports on 127.0.0.1. 0 chooses a free one.
-type Ports struct {
-	Gateway, Firestore, PubSub, Claim, Deliver, Expire int
-}
+type Ports struct{ Gateway, Firestore, PubSub, Claim, Deliver, Expire int }
 
 // Addresses is where everything is reached, and what it is called.
 type Addresses struct {
@@ -158,10 +152,10 @@ func (s *Suite) Tick(ctx context.Context) ([]byte, error) {
 	return s.caller(Expire).tick(ctx)
 }
 
-// Log returns what a process has written so far: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
+// Log returns what LogFile has so far.
 func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
 
-// LogFile is where Log is written.
+// LogFile is where a process writes: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
 func (s *Suite) LogFile(name string) string { return filepath.Join(s.opts.Dir, name+".log") }
 
 // PID returns the id of the process that serves an entry point or Upstream now; 0 if there is none of that name.
