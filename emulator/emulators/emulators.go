@@ -43,7 +43,7 @@ type Emulators struct {
 	Firestore *process.Process
 	PubSub    *process.Process
 
-	triggers *triggers
+	triggers triggers
 	cleanup  []func() error // run last to first
 }
 
@@ -57,7 +57,7 @@ func Start(ctx context.Context, opts Options) (*Emulators, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Emulators{}
+	e := &Emulators{triggers: triggers{handlers: map[string]http.Handler{}}}
 	if err := e.start(ctx, installed, opts); err != nil {
 		return nil, errors.Join(err, e.Stop())
 	}
@@ -71,10 +71,11 @@ func (e *Emulators) start(ctx context.Context, installed installation, opts Opti
 		}
 		e.cleanup = append(e.cleanup, func() error { return os.RemoveAll(opts.LogDir) })
 	}
-	if e.triggers, err = newTriggers(); err != nil {
-		return err
+	events, err := process.Listen(0)
+	if err != nil {
+		return fmt.Errorf("listen for triggers: %w", err)
 	}
-	e.cleanup = append(e.cleanup, e.triggers.server.Close)
+	e.cleanup = append(e.cleanup, process.Serve(events, &e.triggers).Close)
 	if opts.Java == nil {
 		opts.Java = smallJava
 	}
@@ -92,7 +93,7 @@ func (e *Emulators) start(ctx context.Context, installed installation, opts Opti
 			Port: port, Ready: process.ServesHTTP,
 		}, nil
 	}
-	if e.Firestore, err = emulator(firestore, opts.FirestorePort, "--functions_emulator="+e.triggers.addr); err != nil {
+	if e.Firestore, err = emulator(firestore, opts.FirestorePort, "--functions_emulator="+events.Addr().String()); err != nil {
 		return err
 	}
 	if e.PubSub, err = emulator(pubsub, opts.PubSubPort); err != nil {
@@ -126,21 +127,8 @@ func (e *Emulators) Stop() (err error) {
 // An emulator knows one address for all its triggers, and calls them strictly one after another: a slow handler delays
 // every other trigger of every project. Handlers must therefore answer at once.
 type triggers struct {
-	server *http.Server
-	addr   string
-
 	mu       sync.RWMutex
 	handlers map[string]http.Handler // by path
-}
-
-func newTriggers() (*triggers, error) {
-	listen, err := process.Listen(0)
-	if err != nil {
-		return nil, fmt.Errorf("listen for triggers: %w", err)
-	}
-	t := &triggers{addr: listen.Addr().String(), handlers: map[string]http.Handler{}}
-	t.server = process.Serve(listen, t)
-	return t, nil
 }
 
 // ServeHTTP takes an event from the emulator.

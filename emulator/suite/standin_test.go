@@ -36,7 +36,7 @@ type call struct {
 
 // standIn serves a process that logs each request, as one JSON line, the way the real function decodes it.
 func standIn(entryPoint string) {
-	handler := func(w http.ResponseWriter, r *http.Request) {
+	handler := func(_ http.ResponseWriter, r *http.Request) {
 		c := call{Topic: os.Getenv("DELIVERY_TOPIC")}
 		var err error
 		switch entryPoint {
@@ -44,8 +44,6 @@ func standIn(entryPoint string) {
 			err = c.readEvent(r)
 		case Deliver:
 			err = c.readPush(r.Body)
-		case Expire:
-			_, err = io.WriteString(w, `{"expired":1}`)
 		}
 		if err != nil {
 			c.Error = err.Error()

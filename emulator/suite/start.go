@@ -234,7 +234,7 @@ func (s *Suite) startTriggers(ctx context.Context) error {
 				return
 			case <-tick:
 			}
-			if _, err := s.Tick(background); err != nil && background.Err() == nil {
+			if err := s.Tick(background); err != nil && background.Err() == nil {
 				s.log.Warn("tick failed", "error", err)
 			}
 		}

@@ -103,8 +103,8 @@ func TestTick(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TickEvery: time.Millisecond})
 	awaitCall(t, s, Expire)
-	if answer, err := s.Tick(t.Context()); err != nil || string(answer) != `{"expired":1}` {
-		t.Errorf("Tick = %s, %v", answer, err)
+	if err := s.Tick(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
