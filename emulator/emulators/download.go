@@ -40,25 +40,23 @@ type release struct {
 	inside string // pattern of what is wanted of a .zip or .tar.gz; "" if the file itself is wanted
 }
 
-// downloader keeps published files in a directory of the user's cache. Several processes may use the directory at once.
+// downloader keeps published files in a directory. Several processes may use the directory at once.
 type downloader struct {
 	mirror   string // URL of the directory that has all files, "" where each is published
-	cache    string
+	cache    string // "" is one in the user's cache directory, which is ~/.cache on Linux
 	progress func(string)
-}
-
-// newDownloader uses the user's cache directory, which is ~/.cache on Linux.
-func newDownloader(progress func(string)) (downloader, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return downloader{}, fmt.Errorf("directory for downloads: %w", err)
-	}
-	return downloader{os.Getenv(mirrorVariable), filepath.Join(cache, "keypackage-delivery", "emulators"), progress}, nil
 }
 
 // get returns the path of what is wanted of a release. What an earlier download left is used: a file is verified again first,
 // an archive is unpacked once and not kept.
 func (d downloader) get(ctx context.Context, r release) (string, error) {
+	if d.cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("directory for downloads: %w", err)
+		}
+		d.cache = filepath.Join(user, "keypackage-delivery", "emulators")
+	}
 	if err := os.MkdirAll(d.cache, 0o755); err != nil {
 		return "", fmt.Errorf("directory for downloads: %w", err)
 	}

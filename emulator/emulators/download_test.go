@@ -232,14 +232,15 @@ func TestTheMirrorIsAskedInsteadOfThePublisher(t *testing.T) {
 	}
 }
 
-func TestMirrorFromTheEnvironment(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
+func TestMirrorFromTheEnvironmentAndCacheOfTheUser(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
 	t.Setenv("XDG_CACHE_HOME", "")
-	const mirror = "http://mirror.example/e"
-	t.Setenv(mirrorVariable, mirror)
-	d, err := newDownloader(nil)
-	if err != nil || d.mirror != mirror {
-		t.Errorf("%s=%q leads to %q, %v", mirrorVariable, mirror, d.mirror, err)
+	m := newMirror(t, serving("a.jar", content))
+	t.Setenv(mirrorVariable, m.mirror)
+	jar, err := newSearch(m.note).download(t.Context(), released("a.jar", content))
+	if err != nil || !strings.HasPrefix(jar, home) || m.requests.Load() != 1 {
+		t.Errorf("%s=%q leads to %q after %d requests, %v", mirrorVariable, m.mirror, jar, m.requests.Load(), err)
 	}
 }
 

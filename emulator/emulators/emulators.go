@@ -25,11 +25,10 @@ import (
 
 // Options says how to start the emulators. The zero value is good.
 type Options struct {
-	FirestorePort int          // 0 chooses a free one
-	PubSubPort    int          // 0 chooses a free one
-	LogDir        string       // "" is a temporary directory that Stop removes
-	Java          []string     // options of the Java runtime; nil is for some minutes with few documents
-	Progress      func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
+	FirestorePort, PubSubPort int          // 0 chooses a free one
+	LogDir                    string       // "" is a temporary directory that Stop removes
+	Java                      []string     // options of the Java runtime; nil is for some minutes with few documents
+	Progress                  func(string) // told what is happening, in a few words; may be nil, must allow concurrent calls
 }
 
 // A small heap, because several packages' tests may each run a pair: without a bound the Firestore emulator grows to 1 GB under a
@@ -40,8 +39,7 @@ var smallJava = []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialG
 // Emulators is a running pair. Each may be stopped or killed, and then started again, at the same address and without its data,
 // which lives in memory. The addresses are in the form that FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST want.
 type Emulators struct {
-	Firestore *process.Process
-	PubSub    *process.Process
+	Firestore, PubSub *process.Process
 
 	triggers triggers
 	cleanup  []func() error // run last to first
@@ -53,7 +51,7 @@ func Start(ctx context.Context, opts Options) (*Emulators, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(string) {}
 	}
-	installed, err := find(ctx, opts.Progress)
+	installed, err := newSearch(opts.Progress).find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,10 +86,8 @@ func (e *Emulators) start(ctx context.Context, installed installation, opts Opti
 			"-Duser.language=en", // the Firestore emulator has messages in English only (its own wrapper script sets the same)
 			"-cp", installed.jars[p.name], p.mainClass, "--host=127.0.0.1", fmt.Sprint("--port=", port),
 		}, args)
-		return &process.Process{
-			Name: p.title, Path: installed.java, Args: args, LogFile: filepath.Join(opts.LogDir, p.name+".log"),
-			Port: port, Ready: process.ServesHTTP,
-		}, nil
+		log := filepath.Join(opts.LogDir, p.name+".log")
+		return &process.Process{Name: p.title, Path: installed.java, Args: args, LogFile: log, Port: port, Ready: process.ServesHTTP}, nil
 	}
 	if e.Firestore, err = emulator(firestore, opts.FirestorePort, "--functions_emulator="+events.Addr().String()); err != nil {
 		return err
@@ -104,11 +100,11 @@ func (e *Emulators) start(ctx context.Context, installed installation, opts Opti
 		e.cleanup = append(e.cleanup, func() error { emulator.Stop(); return nil })
 		group.Go(func() error {
 			begun := time.Now()
-			if err := emulator.Start(ctx); err != nil {
-				return err
+			err := emulator.Start(ctx)
+			if err == nil {
+				opts.Progress(fmt.Sprintf("%s is ready at %s (%.1f s)", emulator.Name, emulator.Addr(), time.Since(begun).Seconds()))
 			}
-			opts.Progress(fmt.Sprintf("%s is ready at %s (%.1f s)", emulator.Name, emulator.Addr(), time.Since(begun).Seconds()))
-			return nil
+			return err
 		})
 	}
 	return group.Wait()
@@ -135,12 +131,11 @@ type triggers struct {
 func (t *triggers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.mu.RLock()
 	defer t.mu.RUnlock() // held during the call, so that forgetting can wait for it
-	handler := t.handlers[r.URL.Path]
-	if handler == nil {
+	if handler := t.handlers[r.URL.Path]; handler != nil {
+		handler.ServeHTTP(w, r)
+	} else {
 		http.NotFound(w, r)
-		return
 	}
-	handler.ServeHTTP(w, r)
 }
 
 // handle hands the events of a path to handler, until forget returns: then no call of it is running.

@@ -68,26 +68,18 @@ type installation struct {
 	jars map[string]string
 }
 
-// search finds what is installed and downloads what is not.
+// search is for what is installed, and downloads what is not.
 type search struct {
 	runtime  release // of Java; without a file where there is none for the platform
-	download func(release) (path string, err error)
+	download func(context.Context, release) (path string, err error)
 }
 
-// find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
-// into the user's cache directory. progress is told of downloads. The error names what is missing and the command that
-// installs it.
-func find(ctx context.Context, progress func(string)) (installation, error) {
-	download := func(r release) (string, error) {
-		d, err := newDownloader(progress)
-		if err != nil {
-			return "", err
-		}
-		return d.get(ctx, r)
-	}
-	return search{javaReleases[platform], download}.find(ctx)
+func newSearch(progress func(string)) search {
+	return search{javaReleases[platform], downloader{mirror: os.Getenv(mirrorVariable), progress: progress}.get}
 }
 
+// find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version, into the
+// user's cache directory. The error names what is missing and the command that installs it.
 func (s search) find(ctx context.Context) (found installation, err error) {
 	if found.java, err = s.java(ctx); err != nil {
 		return found, err // before anything is downloaded that could not run
@@ -104,7 +96,7 @@ func (s search) find(ctx context.Context) (found installation, err error) {
 		}
 	}
 	for i, p := range lacking {
-		if found.jars[p.name], err = s.download(p.release); err != nil {
+		if found.jars[p.name], err = s.download(ctx, p.release); err != nil {
 			return found, missing(lacking[i:], err)
 		}
 	}
@@ -236,17 +228,16 @@ func (s search) java(ctx context.Context) (string, error) {
 			return java, nil
 		}
 	}
-	missing := fmt.Sprintf("no Java %d or newer was found in JAVA_HOME or PATH", minJava)
+	missing, cure := fmt.Sprintf("no Java %d or newer was found in JAVA_HOME or PATH", minJava), "Install it with `"+installJava()+"`"
 	if s.runtime.file == "" {
-		return "", fmt.Errorf("%s\nInstall it with `%s`", missing, installJava())
+		return "", fmt.Errorf("%s\n%s", missing, cure)
 	}
-	java, err := s.download(s.runtime)
+	java, err := s.download(ctx, s.runtime)
 	if err != nil {
-		return "", fmt.Errorf("%s, and none could be fetched: %w\nInstall it with `%s`, or set %s to the URL of a mirror",
-			missing, err, installJava(), mirrorVariable)
+		return "", fmt.Errorf("%s, and none could be fetched: %w\n%s, or set %s to the URL of a mirror", missing, err, cure, mirrorVariable)
 	}
 	if err := checkJava(ctx, java); err != nil {
-		return "", fmt.Errorf("%s, and the downloaded one cannot be used: %w\nInstall it with `%s`", missing, err, installJava())
+		return "", fmt.Errorf("%s, and the downloaded one cannot be used: %w\n%s", missing, err, cure)
 	}
 	return java, nil
 }

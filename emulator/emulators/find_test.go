@@ -1,6 +1,7 @@
 package emulators
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -75,7 +76,7 @@ func (m *machine) find() (installation, error) {
 	return search{runtime: release{file: "java"}, download: m.download}.find(m.t.Context())
 }
 
-func (m *machine) download(r release) (string, error) {
+func (m *machine) download(_ context.Context, r release) (string, error) {
 	m.downloads = append(m.downloads, r.file)
 	if !m.published {
 		return "", errOffline

@@ -1,6 +1,7 @@
 package emulators
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,7 @@ func TestNoDownloadWithoutJava(t *testing.T) {
 func TestJavaThatDoesNotRun(t *testing.T) {
 	m := newMachine(t)
 	failing := m.file("usr/bin/java") // empty, so the system cannot run it
-	s := search{runtime: release{file: "java"}, download: func(release) (string, error) { return failing, nil }}
+	s := search{runtime: release{file: "java"}, download: func(context.Context, release) (string, error) { return failing, nil }}
 	_, err := s.find(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "downloaded one cannot be used") || !strings.Contains(err.Error(), installJava()) {
 		t.Errorf("error %v, want one that says %q", err, installJava())
@@ -80,7 +81,7 @@ func TestJavaThatDoesNotRun(t *testing.T) {
 // A machine that has Go and nothing else: the runtime comes from a server, is unpacked once, and runs the emulators.
 func TestNothingButGoIsNeeded(t *testing.T) {
 	silent := func(string) {}
-	installed, err := find(t.Context(), silent)
+	installed, err := newSearch(silent).find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestNothingButGoIsNeeded(t *testing.T) {
 	for _, p := range products {
 		t.Setenv(p.variable, installed.jars[p.name])
 	}
-	s := search{java, func(r release) (string, error) { return m.get(t.Context(), r) }}
+	s := search{java, m.get}
 	for range 2 {
 		got, err := s.find(t.Context())
 		if want := filepath.Join(m.cache, "jre/jdk-17-jre/bin/java"); err != nil || got.java != want {
