@@ -36,13 +36,13 @@ type Issuer struct {
 	minted map[principal]minted
 }
 
-// principal is whom a token is about and whom it is for.
-type principal struct{ audience, email string }
-
-type minted struct {
-	token string
-	until time.Time // when to mint another one
-}
+type (
+	principal struct{ audience, email string } // whom a token is for and whom it is about
+	minted    struct {
+		token string
+		until time.Time // when to mint another one
+	}
+)
 
 // Start makes a key and serves tokens on a free port of 127.0.0.1. The caller must call Stop.
 func Start(project string) (*Issuer, error) {

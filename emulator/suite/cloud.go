@@ -28,10 +28,19 @@ const (
 	firstRetry, lastRetry = 100 * time.Millisecond, 6 * time.Second
 )
 
+// caller calls one function with an ID token of its own.
+type caller struct {
+	issuer  *identity.Issuer
+	url     string // the function's public address, and the token's audience
+	account string // the caller's e-mail address
+}
+
 // newAuthenticator returns a function's public address. As Cloud Run does for a function that is not public, it lets nobody
-// through without a valid ID token for the audience, which is the function's URL (401), of the account that may invoke it (403).
-func newAuthenticator(issuer *identity.Issuer, audience, invoker string, function http.Handler) (http.Handler, error) {
-	guard, err := relayapi.NewGuard(relayapi.Caller{Issuer: identity.At(issuer.Host()), Audience: audience, Email: invoker})
+// through without a valid ID token for the function's URL (401), of the account that may invoke it (403).
+func newAuthenticator(invoker caller, function http.Handler) (http.Handler, error) {
+	guard, err := relayapi.NewGuard(relayapi.Caller{
+		Issuer: identity.At(invoker.issuer.Host()), Audience: invoker.url, Email: invoker.account,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -48,20 +57,11 @@ func newAuthenticator(issuer *identity.Issuer, audience, invoker string, functio
 func newProxy(backend string) *httputil.ReverseProxy {
 	target := &url.URL{Scheme: "http", Host: backend}
 	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport: &http.Transport{
-			MaxConnsPerHost: maxConcurrent, MaxIdleConnsPerHost: maxConcurrent, IdleConnTimeout: time.Minute,
-		},
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport: &http.Transport{MaxConnsPerHost: maxConcurrent, MaxIdleConnsPerHost: maxConcurrent, IdleConnTimeout: time.Minute},
 		// A process that is down is an ordinary event here: the caller sees 502 and retries.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-}
-
-// caller calls one function with an ID token of its own.
-type caller struct {
-	issuer  *identity.Issuer
-	url     string // the function's public address, and the token's audience
-	account string // the caller's e-mail address
 }
 
 var client = &http.Client{
@@ -136,12 +136,10 @@ func (e *eventarc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func cloudEventHeader(from http.Header) http.Header {
 	header := http.Header{"Content-Type": {"application/protobuf"}}
 	for name, values := range from {
-		if strings.HasPrefix(name, "Ce-") {
+		if strings.HasPrefix(name, "Ce-") && name != "Ce-Datacontenttype" { // which is Content-Type in binary mode, and else an error
 			header[name] = values
 		}
 	}
-	// In binary mode Content-Type carries this attribute; as a header of its own it is an error.
-	header.Del("Ce-Datacontenttype")
 	header.Set("Ce-Source", strings.Replace(header.Get("Ce-Source"), "projects/projects/", "projects/", 1))
 	return header
 }

@@ -36,11 +36,11 @@ func newFixture(t *testing.T, function http.HandlerFunc) fixture {
 	var authenticator http.Handler
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authenticator.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	proxy := newProxy(strings.TrimPrefix(backend.URL, "http://"))
-	if authenticator, err = newAuthenticator(issuer, front.URL, issuer.Account("caller"), proxy); err != nil {
+	f := fixture{issuer, caller{issuer, front.URL, issuer.Account("caller")}}
+	if authenticator, err = newAuthenticator(f.caller, newProxy(strings.TrimPrefix(backend.URL, "http://"))); err != nil {
 		t.Fatal(err)
 	}
-	return fixture{issuer, caller{issuer, front.URL, issuer.Account("caller")}}
+	return f
 }
 
 func TestAuthenticator(t *testing.T) {

@@ -83,8 +83,7 @@ func (s *Suite) listenForFunctions(context.Context) error {
 			function = s.opts.Middleware(entryPoint, function)
 		}
 		s.addresses.Functions[entryPoint] = "http://" + listener.Addr().String()
-		caller := s.caller(entryPoint)
-		front, err := newAuthenticator(s.issuer, caller.url, caller.account, function)
+		front, err := newAuthenticator(s.caller(entryPoint), function)
 		if err != nil {
 			return err
 		}

@@ -6,9 +6,8 @@
 //		t.Parallel()
 //		client, err := firestore.NewClient(t.Context(), emutest.Project(t))
 //
-// The emulators start with the first test that wants a project and end with the package's tests. If
-// FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are set, those emulators are used and none are started. Where
-// emulators cannot be had, the test fails and names the command that installs them; it is never skipped.
+// The emulators start with the first test that wants a project and end with the package's tests. If FIRESTORE_EMULATOR_HOST and
+// PUBSUB_EMULATOR_HOST are set, those are used. Where emulators cannot be had, the test fails and names the command that installs them.
 package emutest
 
 import (
@@ -24,10 +23,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
 )
 
-const (
-	firestoreHost = "FIRESTORE_EMULATOR_HOST"
-	pubsubHost    = "PUBSUB_EMULATOR_HOST"
-)
+const firestoreHost, pubsubHost = "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"
 
 // started is this process's pair; stays nil when the environment names running ones.
 var started *emulators.Emulators
@@ -44,8 +40,8 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Project returns the id of a project that nobody else uses, and makes the Google clients of this process talk to the
-// emulators. An emulator keeps its projects apart, so tests with a project each may run in parallel.
+// Project returns the id of a project of the test's own, and makes the Google clients of this process talk to the emulators. These
+// keep projects apart, so tests may run in parallel.
 func Project(t testing.TB) string {
 	t.Helper()
 	Emulators(t)
