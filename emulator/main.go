@@ -1,7 +1,4 @@
 // Command emulator runs the whole system on one machine, on Google's official emulators.
-//
-//	go run ./emulator demo         see KeyPackages delivered: the main job, in all ways, and three harder cases
-//	go run ./emulator up           start everything on fixed ports and leave it running
 package main
 
 import (

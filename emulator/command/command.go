@@ -60,8 +60,7 @@ func Choose(program string, subcommands []Subcommand) func(context.Context, []st
 	}
 }
 
-// Parse parses the flags of a program that takes no other arguments: one that is left over would be ignored. It says on
-// flags.Output what is wrong, and then returns [flag.ErrHelp].
+// Parse parses the flags of a program that takes no other arguments. It says what is wrong, and then returns [flag.ErrHelp].
 func Parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp

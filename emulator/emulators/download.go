@@ -20,13 +20,11 @@ import (
 	"time"
 )
 
-// mirrorVariable is the environment variable with the URL of a directory that has the published files of the emulators
-// and of the Java runtime, in place of their publishers'. The checksums hold for it as well.
+// mirrorVariable is the environment variable with the URL of a directory that has all published files. The checksums hold there, too.
 const mirrorVariable = "EMULATOR_DOWNLOAD_URL"
 
 const (
-	// downloadTimeout bounds the download of one file, so that a connection that went silent does not hang for ever:
-	// 65 MB take 9 minutes at 1 Mbit/s.
+	// downloadTimeout bounds the download of one file, as a connection may go silent: 65 MB take 9 minutes at 1 Mbit/s.
 	downloadTimeout = 15 * time.Minute
 	// maxDownload bounds what is written of an answer: twice the largest of the published files, in bytes.
 	maxDownload = 128 << 20
@@ -156,8 +154,7 @@ func digest(content io.Reader) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
-// bar counts the bytes written to it and tells how far they are, one line for each tenth: lines can be read in a terminal
-// and in the log of a build alike.
+// bar tells how far the bytes written to it are, one line for each tenth, which can be read in the log of a build as well.
 type bar struct {
 	total int64 // bytes; nothing is told if it is not known
 	tell  func(string)
@@ -172,7 +169,8 @@ func (b *bar) Write(p []byte) (int, error) {
 	}
 	if tenths := min(10*b.done/b.total, 10); tenths != b.told {
 		b.told = tenths
-		b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB", strings.Repeat("##", int(tenths)), 10*tenths, float64(b.done)/1e6, float64(b.total)/1e6))
+		done, total := float64(b.done)/1e6, float64(b.total)/1e6
+		b.tell(fmt.Sprintf("[%-20s] %3d %%, %.1f of %.1f MB", strings.Repeat("##", int(tenths)), 10*tenths, done, total))
 	}
 	return len(p), nil
 }

@@ -1,7 +1,5 @@
-// Package emulators finds or downloads, starts and stops Google's official Firestore and Pub/Sub emulators, and the Java
-// runtime that they need.
-//
-// It runs Java itself rather than the wrapper scripts, so that the process it started is the one that listens.
+// Package emulators finds or downloads, starts and stops Google's official Firestore and Pub/Sub emulators, and the Java runtime that
+// they need. It runs Java itself rather than the wrapper scripts, so that the process it started is the one that listens.
 package emulators
 
 import (
@@ -118,10 +116,8 @@ func (e *Emulators) Stop() (err error) {
 	return err
 }
 
-// triggers receives the events of the Firestore emulator and hands them to who registered for them.
-//
-// An emulator knows one address for all its triggers, and calls them strictly one after another: a slow handler delays
-// every other trigger of every project. Handlers must therefore answer at once.
+// triggers hands the events of the Firestore emulator to who registered for them. An emulator knows one address for all its
+// triggers, and calls them strictly one after another, of whatever project: handlers must answer at once.
 type triggers struct {
 	mu       sync.RWMutex
 	handlers map[string]http.Handler // by path
@@ -150,9 +146,8 @@ func (t *triggers) handle(path string, handler http.Handler) (forget func()) {
 	}
 }
 
-// OnCreate registers a project's trigger with the Firestore emulator: from now on every document created in a collection is
-// posted to handler, at most once and with the emulator's deviations from production. When forget returns, no call is running
-// and none will come. A restarted emulator has forgotten it.
+// OnCreate registers a project's trigger with the Firestore emulator: from now on every document created in a collection is posted
+// to handler, at most once and with the emulator's deviations from production, until forget returns, or the emulator is restarted.
 func (e *Emulators) OnCreate(ctx context.Context, project, database, collection string, handler http.Handler) (forget func(), err error) {
 	const id = "created"
 	forget = e.triggers.handle("/functions/projects/"+project+"/triggers/"+id, handler)

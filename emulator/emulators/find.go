@@ -103,8 +103,7 @@ func (s search) find(ctx context.Context) (found installation, err error) {
 	return found, nil
 }
 
-// installed returns the jar that the environment names, or else that of the installed Google Cloud CLI, or else that of the
-// emulator cache of firebase-tools, or "".
+// installed returns the jar that the environment names, or else the Google Cloud CLI's, or else that of firebase-tools, or "".
 func installed(p product) (string, error) {
 	if jar := os.Getenv(p.variable); jar != "" {
 		if _, err := os.Stat(jar); err != nil {
@@ -125,8 +124,7 @@ func installed(p product) (string, error) {
 	return newest(filepath.Join(cache, p.cacheJar))
 }
 
-// cloudCLI follows the gcloud command to the root of its installation, because asking it (`gcloud info`) takes a second.
-// It returns "" where there is none.
+// cloudCLI returns the root of the installed Google Cloud CLI, or "". It follows the command, because asking it takes a second.
 func cloudCLI() string {
 	command, err := exec.LookPath("gcloud")
 	if err != nil {
@@ -196,8 +194,7 @@ func packaged(root string) bool {
 	return err == nil && json.Unmarshal(content, &config) == nil && config.DisableUpdater
 }
 
-// minJava is the oldest Java that is used. The emulators' classes are made for 11 (Firestore) and 8 (Pub/Sub), but 17 is
-// the oldest that this project is tested with.
+// minJava is the oldest Java that this project is tested with. The emulators' classes are made for 11 (Firestore) and 8 (Pub/Sub).
 const minJava = 17
 
 // platform is the key of this machine in javaReleases.

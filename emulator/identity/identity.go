@@ -137,8 +137,7 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, token)
 }
 
-// flavored adds what every answer of the metadata server has: it insists on a header that a forged browser request cannot
-// carry, and returns it, by which the libraries recognise the server.
+// flavored insists on a header that a forged browser request cannot carry, and returns it: so libraries recognise the server.
 func flavored(metadata http.Handler) http.Handler {
 	const flavor = "Metadata-Flavor"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

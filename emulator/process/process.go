@@ -161,8 +161,7 @@ const (
 	highestFreePort = 32000
 )
 
-// FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error wraps ErrPortInUse
-// when the wanted one is taken.
+// FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error may wrap ErrPortInUse.
 func FreePort(wanted int) (int, error) {
 	for tries := 50; ; tries-- {
 		port := cmp.Or(wanted, lowestFreePort+rand.IntN(highestFreePort-lowestFreePort))

@@ -29,16 +29,11 @@ type Relay struct {
 	Documents   *firestore.Client
 	Collections config.Collections
 
-	t      testing.TB
-	issuer *identity.Issuer
-	origin string // the audience of its caller's tokens
+	// ID tokens: of the endpoint's caller, of the same for another audience, and of another account.
+	Token, OtherAudience, OtherCaller string
 }
 
-// closeWithin bounds the end of a gateway; nothing waits for it to pass.
-const closeWithin = time.Minute
-
-// Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls
-// emutest.Main.
+// Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls emutest.Main.
 func Serve(t testing.TB, settings map[string]string) *Relay {
 	t.Helper()
 	must := func(err error) {
@@ -74,28 +69,19 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	must(err)
 	server := process.Serve(listener, gateway)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // nothing waits for it to pass
 		defer cancel()
 		gateway.Close(ctx)
 		_ = server.Close()
 	})
-	return &Relay{"ws://" + address, origin + relayapi.Path, documents, cfg.Collections, t, issuer, origin}
-}
-
-// Token is an ID token of the endpoint's caller for this relay.
-func (r *Relay) Token() string { return r.TokenFor(r.origin) }
-
-// TokenFor is an ID token of the endpoint's caller for another audience.
-func (r *Relay) TokenFor(audience string) string { return r.mint(audience, r.issuer.FunctionAccount()) }
-
-// StrangersToken is a good ID token for this relay, of another account.
-func (r *Relay) StrangersToken() string { return r.mint(r.origin, r.issuer.Account("somebody-else")) }
-
-func (r *Relay) mint(audience, account string) string {
-	r.t.Helper()
-	token, err := r.issuer.Mint(audience, account)
-	if err != nil {
-		r.t.Fatal(err)
+	mint := func(audience, account string) string {
+		token, err := issuer.Mint(audience, account)
+		must(err)
+		return token
 	}
-	return token
+	return &Relay{
+		"ws://" + address, origin + relayapi.Path, documents, cfg.Collections,
+		mint(origin, issuer.FunctionAccount()), mint("https://elsewhere.example", issuer.FunctionAccount()),
+		mint(origin, issuer.Account("somebody-else")),
+	}
 }

@@ -108,10 +108,8 @@ func (c caller) tick(ctx context.Context) error {
 	return nil
 }
 
-// eventarc brings document events to a function at least once: it calls until the answer is 2xx, or its context ends.
-//
-// The Firestore emulator by itself calls once, one event at a time for all its projects, and in a form that the CloudEvents
-// SDK refuses.
+// eventarc brings document events to a function at least once: it calls until the answer is 2xx, or its context ends. The Firestore
+// emulator by itself calls once, one event at a time for all its projects, and in a form that the CloudEvents SDK refuses.
 type eventarc struct {
 	caller caller
 	log    *slog.Logger

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,14 +10,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
-)
-
-// The push subscription's settings. The emulator never retries faster than after a second, whatever the policy says.
-const (
-	ackDeadline         = 60 * time.Second
-	minimumBackoff      = 200 * time.Millisecond
-	maximumBackoff      = 2 * time.Second
-	maxDeliveryAttempts = 20 // then the message goes to the dead letters; a tick publishes another one
 )
 
 // servePushes opens the way from the delivery topic's push subscription to DeliverKeyPackages.
@@ -45,14 +36,12 @@ func (s *Suite) name(kind, id string) string {
 	return "projects/" + s.config.Project + "/" + kind + "/" + id
 }
 
-func (s *Suite) pushSubscription() string {
-	return s.name("subscriptions", s.config.DeliveryTopic+"-push")
-}
-
 // createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic, which relays other
 // than the gateway subscribe to.
 func (s *Suite) createTopics(ctx context.Context) error {
 	id := s.config.DeliveryTopic
+	// The emulator never retries faster than after a second, whatever the policy says.
+	backoff := &pubsubpb.RetryPolicy{MinimumBackoff: durationpb.New(200 * time.Millisecond), MaximumBackoff: durationpb.New(2 * time.Second)}
 	topic, dead := s.name("topics", id), s.name("topics", id+"-dead")
 	for _, name := range []string{topic, dead, s.name("topics", s.config.NoticeTopic)} {
 		if _, err := s.pubsub.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: name}); err != nil {
@@ -62,10 +51,10 @@ func (s *Suite) createTopics(ctx context.Context) error {
 	for _, subscription := range []*pubsubpb.Subscription{
 		{Name: s.name("subscriptions", id+"-dead"), Topic: dead},
 		{
-			Name: s.pushSubscription(), Topic: topic, AckDeadlineSeconds: int32(ackDeadline.Seconds()),
+			Name: s.name("subscriptions", id+"-push"), Topic: topic, AckDeadlineSeconds: 60,
 			PushConfig:       &pubsubpb.PushConfig{PushEndpoint: s.pushURL},
-			RetryPolicy:      &pubsubpb.RetryPolicy{MinimumBackoff: durationpb.New(minimumBackoff), MaximumBackoff: durationpb.New(maximumBackoff)},
-			DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: dead, MaxDeliveryAttempts: maxDeliveryAttempts},
+			RetryPolicy:      backoff,
+			DeadLetterPolicy: &pubsubpb.DeadLetterPolicy{DeadLetterTopic: dead, MaxDeliveryAttempts: 20}, // a tick publishes another one
 		},
 	} {
 		if _, err := s.pubsub.SubscriptionAdminClient.CreateSubscription(ctx, subscription); err != nil {
@@ -78,20 +67,6 @@ func (s *Suite) createTopics(ctx context.Context) error {
 func (s *Suite) deletePushSubscription() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	request := &pubsubpb.DeleteSubscriptionRequest{Subscription: s.pushSubscription()}
+	request := &pubsubpb.DeleteSubscriptionRequest{Subscription: s.name("subscriptions", s.config.DeliveryTopic+"-push")}
 	return s.pubsub.SubscriptionAdminClient.DeleteSubscription(ctx, request)
-}
-
-// restartPubSub loses all messages, and topics and subscriptions with them, which are created again.
-func (s *Suite) restartPubSub(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opts.Emulators != nil {
-		return errors.New("restart: the Pub/Sub emulator is shared with others")
-	}
-	s.emulators.PubSub.Kill()
-	if err := s.emulators.PubSub.Start(ctx); err != nil {
-		return err
-	}
-	return s.createTopics(ctx)
 }

@@ -32,11 +32,7 @@ var invokers = map[string]string{Claim: "keypackage-trigger", Deliver: "keypacka
 
 // prepare fills in what the options leave open.
 func (s *Suite) prepare(context.Context) (err error) {
-	if s.opts.Binary == "" {
-		if s.opts.Binary, err = os.Executable(); err != nil {
-			return err
-		}
-	}
+	s.opts.Binary = cmp.Or(s.opts.Binary, os.Args[0])
 	s.opts.Project = cmp.Or(s.opts.Project, "local-"+strings.ToLower(rand.Text()[:20]))
 	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, defaultTick)
 	if s.opts.Progress == nil {
@@ -211,8 +207,7 @@ func (s *Suite) startChildren(ctx context.Context) error {
 	return group.Wait()
 }
 
-// startTriggers brings every document created in the requests collection to ClaimKeyPackages, and calls ExpireDeliveries at its
-// interval, never twice at once.
+// startTriggers brings every new request to ClaimKeyPackages, and calls ExpireDeliveries at its interval, never twice at once.
 func (s *Suite) startTriggers(ctx context.Context) error {
 	background, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

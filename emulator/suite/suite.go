@@ -68,8 +68,7 @@ type Options struct {
 	Dir              string               // for logs; "" is a temporary directory that Stop removes
 	Progress         func(string)         // told what is happening; may be nil, must allow concurrent calls
 
-	// What is put in front of each function, inside its authenticator, and in front of the gateway's delivery endpoint: the places
-	// for faults. Each may be nil.
+	// Put in front of each function, inside its authenticator, and of the gateway's delivery endpoint, for faults. Each may be nil.
 	Middleware    func(entryPoint string, function http.Handler) http.Handler
 	EndpointFront func(endpoint http.Handler) http.Handler
 }
@@ -172,28 +171,28 @@ func (s *Suite) PID(name string) int {
 // Restart kills a process, an entry point, Upstream or PubSub, as a crash would, and starts it again at the same address. All
 // messages end with the Pub/Sub emulator; only a suite that has its own may restart it.
 func (s *Suite) Restart(ctx context.Context, name string) error {
-	if name == PubSub {
-		return s.restartPubSub(ctx)
-	}
 	c, ok := s.children[name]
+	if name == PubSub {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c, ok = s.emulators.PubSub, s.opts.Emulators == nil
+	}
 	if !ok {
-		return fmt.Errorf("restart: no process is called %q", name)
+		return fmt.Errorf("restart: no process of this suite is called %q", name)
 	}
 	c.Kill()
-	return c.Start(ctx)
+	if err := c.Start(ctx); err != nil || name != PubSub {
+		return err
+	}
+	return s.createTopics(ctx) // which have ended with it
 }
 
 // Documents connects to the suite's database; close the client when done.
 func (s *Suite) Documents(ctx context.Context) (*firestore.Client, error) {
-	client, err := firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.addresses.Firestore)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the Firestore emulator: %w", err)
-	}
-	return client, nil
+	return firestore.NewClientWithDatabase(ctx, s.config.Project, s.config.Database, emulatorAt(s.addresses.Firestore)...)
 }
 
-// emulatorAt leads a Google client to an emulator. The environment, by which it would find one itself, belongs to the whole
-// process.
+// emulatorAt leads a Google client to an emulator. The environment, by which it would find one, belongs to the whole process.
 func emulatorAt(addr string) []option.ClientOption {
 	return []option.ClientOption{
 		option.WithEndpoint(addr),

@@ -37,7 +37,7 @@ func serve(t *testing.T, settings map[string]string) Target {
 	r := relaytest.Serve(t, settings)
 	return Target{
 		Relay: r.URL, Endpoint: r.Endpoint,
-		Token: r.Token(), OtherAudience: r.TokenFor("https://elsewhere.example"), OtherCaller: r.StrangersToken(),
+		Token: r.Token, OtherAudience: r.OtherAudience, OtherCaller: r.OtherCaller,
 		Documents: r.Documents, Collections: r.Collections, Quiet: quiet, Slack: slack,
 	}
 }
