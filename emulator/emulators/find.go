@@ -75,7 +75,8 @@ type search struct {
 }
 
 func newSearch(progress func(string)) search {
-	return search{javaReleases[platform], downloader{mirror: os.Getenv(mirrorVariable), progress: progress}.get}
+	d := downloader{mirror: os.Getenv(mirrorVariable), progress: progress}
+	return search{javaReleases[runtime.GOOS+"/"+runtime.GOARCH], d.get}
 }
 
 // find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version, into the
@@ -196,9 +197,6 @@ func packaged(root string) bool {
 
 // minJava is the oldest Java that this project is tested with. The emulators' classes are made for 11 (Firestore) and 8 (Pub/Sub).
 const minJava = 17
-
-// platform is the key of this machine in javaReleases.
-const platform = runtime.GOOS + "/" + runtime.GOARCH
 
 // javaReleases has a Java runtime, Eclipse Temurin 17.0.14+7, some 45 MB, for each platform as Go names it.
 var javaReleases = map[string]release{

@@ -1,7 +1,6 @@
-// Package identity stands in for Google's identity on one machine: it issues the ID tokens that Cloud Run, Pub/Sub and
-// Cloud Scheduler would present, and serves the metadata server from which a function fetches its own.
-//
-// Production code runs against it unchanged: GCE_METADATA_HOST, which Google's libraries read, leads them here.
+// Package identity stands in for Google's identity on one machine: it issues the ID tokens that Cloud Run, Pub/Sub and Cloud Scheduler
+// would present, and serves the metadata server from which a function fetches its own. Production code runs against it unchanged:
+// GCE_METADATA_HOST, which Google's libraries read, leads them here.
 package identity
 
 import (

@@ -1,5 +1,4 @@
-// Package process runs the child processes of the local suite: their output goes to files, they stop on request, and they do
-// not outlive the program that started them.
+// Package process runs child processes that serve. They do not outlive the program that started them.
 package process
 
 import (
@@ -38,14 +37,10 @@ type Process struct {
 	Ready   func(ctx context.Context, address string) error // succeeds once it serves; nil is Listens
 	Failed  chan<- error                                    // gets why it ended by itself, if there is room; may be nil
 
-	mu  sync.Mutex
-	run *run // the last one
-}
-
-type run struct {
-	cmd  *exec.Cmd
-	end  context.CancelCauseFunc // by SIGTERM or, if the cause is errKill, at once
-	gone context.Context         // is done once the child has been waited for
+	mu   sync.Mutex
+	cmd  *exec.Cmd               // the last one that was started; nil before the first
+	stop context.CancelCauseFunc // ends it, by SIGTERM or, if the cause is errKill, at once
+	gone context.Context         // is done once it has been waited for
 }
 
 var errKill = errors.New("killed, as by a crash")
@@ -59,7 +54,7 @@ func (p *Process) Start(ctx context.Context) error {
 		return fmt.Errorf("log of %s: %w", p.Name, err)
 	}
 	defer log.Close() // the child holds its own descriptor
-	running, end := context.WithCancelCause(context.Background())
+	running, stop := context.WithCancelCause(context.Background())
 	cmd := exec.CommandContext(running, p.Path, p.Args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr, cmd.WaitDelay = p.Env, log, log, dieWithParent(), stopGrace
 	cmd.Cancel = func() error {
@@ -68,17 +63,17 @@ func (p *Process) Start(ctx context.Context) error {
 		}
 		return cmd.Process.Signal(syscall.SIGTERM)
 	}
-	r := &run{cmd: cmd, end: end}
 	if err := cmd.Start(); err != nil {
+		stop(nil)
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	gone, waited := context.WithCancel(context.Background())
-	r.gone, p.run = gone, r
+	p.cmd, p.stop, p.gone = cmd, stop, gone
 	go func() {
 		_ = cmd.Wait() // its state says how it ended
 		waited()
 	}()
-	if err := p.awaitReady(ctx, r); err != nil {
+	if err := p.awaitReady(ctx); err != nil {
 		return err
 	}
 	context.AfterFunc(gone, func() {
@@ -93,7 +88,7 @@ func (p *Process) Start(ctx context.Context) error {
 }
 
 // awaitReady polls until the child serves. It fails when the child ends first or ctx does.
-func (p *Process) awaitReady(ctx context.Context, r *run) error {
+func (p *Process) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	ready := p.Ready
@@ -106,8 +101,8 @@ func (p *Process) awaitReady(ctx context.Context, r *run) error {
 			return nil
 		}
 		select {
-		case <-r.gone.Done():
-			return p.ended(r.cmd)
+		case <-p.gone.Done():
+			return p.ended(p.cmd)
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready (%w, last probe: %w); see %s", p.Name, ctx.Err(), err, p.LogFile)
 		case <-time.After(20 * time.Millisecond):
@@ -132,9 +127,9 @@ func (p *Process) Kill() { p.end(errKill) }
 func (p *Process) end(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run != nil {
-		p.run.end(cause)
-		<-p.run.gone.Done()
+	if p.cmd != nil {
+		p.stop(cause)
+		<-p.gone.Done()
 	}
 }
 
@@ -145,10 +140,10 @@ func (p *Process) Addr() string { return Addr(p.Port) }
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run == nil {
+	if p.cmd == nil {
 		return 0
 	}
-	return p.run.cmd.Process.Pid
+	return p.cmd.Process.Pid
 }
 
 // ErrPortInUse reports a port that another program listens on.

@@ -1,5 +1,4 @@
-// Package relaytest gives the tests of programs that talk to relays a gateway before an ordinary relay, in their own process and
-// without functions behind it.
+// Package relaytest gives tests a gateway before an ordinary relay, in their own process and without functions behind it.
 package relaytest
 
 import (

@@ -168,8 +168,7 @@ type push struct {
 	attempts map[string]int // by message id, until acknowledged
 }
 
-// ServeHTTP takes a message from the emulator and answers whether the function acknowledged it. It adds the delivery attempt, as
-// production does for a subscription with a dead-letter policy.
+// ServeHTTP takes a message from the emulator, adds the delivery attempt, and answers whether the function acknowledged it.
 func (p *push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var envelope map[string]json.RawMessage
 	var message struct {

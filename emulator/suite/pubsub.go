@@ -36,8 +36,7 @@ func (s *Suite) name(kind, id string) string {
 	return "projects/" + s.config.Project + "/" + kind + "/" + id
 }
 
-// createTopics creates the delivery topic with its push subscription, the dead letters, and the notice topic, which relays other
-// than the gateway subscribe to.
+// createTopics creates the topics of deliveries, dead letters and notices, the push subscription, and that of the dead letters.
 func (s *Suite) createTopics(ctx context.Context) error {
 	id := s.config.DeliveryTopic
 	// The emulator never retries faster than after a second, whatever the policy says.

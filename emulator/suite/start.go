@@ -24,9 +24,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 )
 
-// defaultTick is the interval of ExpireDeliveries.
-const defaultTick = 2 * time.Second
-
 // invokers are the accounts that call the functions, as a deployment would name them.
 var invokers = map[string]string{Claim: "keypackage-trigger", Deliver: "keypackage-push", Expire: "keypackage-scheduler"}
 
@@ -34,7 +31,7 @@ var invokers = map[string]string{Claim: "keypackage-trigger", Deliver: "keypacka
 func (s *Suite) prepare(context.Context) (err error) {
 	s.opts.Binary = cmp.Or(s.opts.Binary, os.Args[0])
 	s.opts.Project = cmp.Or(s.opts.Project, "local-"+strings.ToLower(rand.Text()[:20]))
-	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, defaultTick)
+	s.opts.TickEvery = cmp.Or(s.opts.TickEvery, 2*time.Second)
 	if s.opts.Progress == nil {
 		s.opts.Progress = func(string) {}
 	}

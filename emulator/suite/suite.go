@@ -36,16 +36,12 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// The entry points: of the three functions, and of the gateway.
+// Names of what runs, see [Suite.Log] and [Suite.Restart].
 const (
-	Claim   = "ClaimKeyPackages"
-	Deliver = "DeliverKeyPackages"
-	Expire  = "ExpireDeliveries"
-	Gateway = "RelayGateway"
-)
-
-// Names of what else runs, see [Suite.Log] and [Suite.Restart].
-const (
+	Claim    = "ClaimKeyPackages" // this and the next three are entry points
+	Deliver  = "DeliverKeyPackages"
+	Expire   = "ExpireDeliveries"
+	Gateway  = "RelayGateway"
 	Upstream = "upstream"
 	PubSub   = "pubsub"
 	Cloud    = "cloud" // the stand-ins, which are no process
