@@ -33,8 +33,10 @@ func up(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	asJSON := flags.Bool("json", false, "print all addresses as one JSON line on standard output when ready")
 	seed := flags.Bool("seed", false, "publish KeyPackages of a made-up owner, and print whom to ask for")
-	flags.StringVar(&opts.Upstream, "upstream", "", "websocket `URL` of the relay behind the gateway, or none (default: an ordinary one is started)")
-	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "", "`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
+	flags.StringVar(&opts.Upstream, "upstream", "",
+		"websocket `URL` of the relay behind the gateway, or none (default: an ordinary one is started)")
+	flags.StringVar(&opts.RelayDeliveryURL, "relay-delivery-url", "",
+		"`URL` of the delivery endpoint of a relay of your own, in the gateway's place")
 	var pagePort int
 	ports := []port{
 		{"relay-port", "the relay", &opts.Ports.Gateway, 7447},

@@ -86,18 +86,16 @@ func (d downloader) get(ctx context.Context, r release) (string, error) {
 
 // ensure returns nil when file is the release.
 func (d downloader) ensure(ctx context.Context, file string, r release) error {
-	kept, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return d.download(ctx, file, r)
-	}
-	if err != nil {
+	switch kept, err := os.Open(file); {
+	case err == nil:
+		defer kept.Close()
+		if got, err := digest(kept); err != nil || got == r.sha256 {
+			return err
+		}
+		d.progress(file + " is damaged and is downloaded again")
+	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	defer kept.Close()
-	if got, err := digest(kept); err != nil || got == r.sha256 {
-		return err
-	}
-	d.progress(file + " is damaged and is downloaded again")
 	return d.download(ctx, file, r)
 }
 

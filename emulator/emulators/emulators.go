@@ -149,14 +149,13 @@ func (t *triggers) handle(path string, handler http.Handler) (forget func()) {
 // OnCreate registers a project's trigger with the Firestore emulator: from now on every document created in a collection is posted
 // to handler, at most once and with the emulator's deviations from production, until forget returns, or the emulator is restarted.
 func (e *Emulators) OnCreate(ctx context.Context, project, database, collection string, handler http.Handler) (forget func(), err error) {
-	const id = "created"
-	forget = e.triggers.handle("/functions/projects/"+project+"/triggers/"+id, handler)
+	forget = e.triggers.handle("/functions/projects/"+project+"/triggers/created", handler)
 	body, _ := json.Marshal(map[string]any{ // of strings, which cannot fail
 		"eventType": "google.cloud.firestore.document.v1.created",
 		"database":  database,
 		"document":  map[string]string{"value": collection + "/{id}", "matchType": "PATH_PATTERN"},
 	})
-	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=%s", e.Firestore.Addr(), project, id)
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/eventarcTrigger?eventarcTriggerId=created", e.Firestore.Addr(), project)
 	if err := register(ctx, url, body); err != nil {
 		forget()
 		return nil, fmt.Errorf("register trigger: %w", err)

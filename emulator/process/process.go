@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -152,14 +153,17 @@ var ErrPortInUse = errors.New("another program is using it")
 // Ports below the range that systems give to outgoing connections (32768 and up on Linux): a port found free here can
 // then only be taken by another listener in the moment before the child opens it.
 const (
-	lowestFreePort  = 12000
-	highestFreePort = 32000
+	lowestFreePort = 12000
+	freePorts      = 20000
 )
+
+// This process tries one port after the other, so that it never chooses one twice, from anywhere, because others do the same.
+var firstTried, tried = rand.Int64N(freePorts), new(atomic.Int64)
 
 // FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error may wrap ErrPortInUse.
 func FreePort(wanted int) (int, error) {
 	for tries := 50; ; tries-- {
-		port := cmp.Or(wanted, lowestFreePort+rand.IntN(highestFreePort-lowestFreePort))
+		port := cmp.Or(wanted, lowestFreePort+int((firstTried+tried.Add(1))%freePorts))
 		l, err := Listen(port)
 		if err == nil {
 			return port, l.Close()

@@ -35,12 +35,10 @@ type caller struct {
 	account string // the caller's e-mail address
 }
 
-// newAuthenticator returns a function's public address. As Cloud Run does for a function that is not public, it lets nobody
-// through without a valid ID token for the function's URL (401), of the account that may invoke it (403).
-func newAuthenticator(invoker caller, function http.Handler) (http.Handler, error) {
-	guard, err := relayapi.NewGuard(relayapi.Caller{
-		Issuer: identity.At(invoker.issuer.Host()), Audience: invoker.url, Email: invoker.account,
-	})
+// authenticated is what stands before the function. As Cloud Run does for a function that is not public, it lets nobody through
+// without a valid ID token for the function's URL (401), of the account that may invoke it, which is the caller's (403).
+func (c caller) authenticated(function http.Handler) (http.Handler, error) {
+	guard, err := relayapi.NewGuard(relayapi.Caller{Issuer: identity.At(c.issuer.Host()), Audience: c.url, Email: c.account})
 	if err != nil {
 		return nil, err
 	}

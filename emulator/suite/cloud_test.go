@@ -37,7 +37,7 @@ func newFixture(t *testing.T, function http.HandlerFunc) fixture {
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authenticator.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
 	f := fixture{issuer, caller{issuer, front.URL, issuer.Account("caller")}}
-	if authenticator, err = newAuthenticator(f.caller, newProxy(strings.TrimPrefix(backend.URL, "http://"))); err != nil {
+	if authenticator, err = f.caller.authenticated(newProxy(strings.TrimPrefix(backend.URL, "http://"))); err != nil {
 		t.Fatal(err)
 	}
 	return f

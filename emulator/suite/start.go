@@ -42,6 +42,10 @@ func (s *Suite) prepare(context.Context) (err error) {
 		s.onStop(func() error { return os.RemoveAll(s.opts.Dir) })
 	}
 	s.addresses.Logs = s.opts.Dir
+	s.addresses.RelayDelivery = cmp.Or(s.opts.RelayDeliveryURL, "http://127.0.0.1"+relayapi.Path) // until the gateway has a port
+	if s.opts.Upstream != NoUpstream {
+		s.addresses.Upstream = s.opts.Upstream
+	}
 	log, err := os.Create(s.LogFile(Cloud))
 	if err != nil {
 		return err
@@ -76,7 +80,7 @@ func (s *Suite) listenForFunctions(context.Context) error {
 			function = s.opts.Middleware(entryPoint, function)
 		}
 		s.addresses.Functions[entryPoint] = "http://" + listener.Addr().String()
-		front, err := newAuthenticator(s.caller(entryPoint), function)
+		front, err := s.caller(entryPoint).authenticated(function)
 		if err != nil {
 			return err
 		}
@@ -87,23 +91,20 @@ func (s *Suite) listenForFunctions(context.Context) error {
 
 // locateRelay gives the gateway and what is behind it their addresses, with processes that are yet to be started.
 func (s *Suite) locateRelay(context.Context) error {
-	if delivery := s.opts.RelayDeliveryURL; delivery != "" {
-		s.addresses.RelayDelivery = delivery
-		if u, err := url.Parse(delivery); err == nil { // another is refused with the settings
-			s.addresses.Relay = strings.Replace(u.Scheme, "http", "ws", 1) + "://" + u.Host
+	if s.opts.RelayDeliveryURL != "" {
+		relay, err := url.Parse(s.opts.RelayDeliveryURL)
+		if err != nil {
+			return err
 		}
+		s.addresses.Relay = strings.Replace(relay.Scheme, "http", "ws", 1) + "://" + relay.Host
 		return nil
 	}
-	switch s.opts.Upstream {
-	case NoUpstream:
-	case "":
+	if s.opts.Upstream == "" {
 		upstream, err := s.add(Upstream, 0)
 		if err != nil {
 			return err
 		}
 		s.addresses.Upstream = "ws://" + upstream.Addr()
-	default:
-		s.addresses.Upstream = s.opts.Upstream
 	}
 	gateway, err := s.add(Gateway, s.opts.Ports.Gateway)
 	if err != nil {
@@ -130,14 +131,16 @@ func (s *Suite) add(name string, port int) (*process.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	s.children[name] = &process.Process{
+	p := &process.Process{
 		Name: name, Path: s.opts.Binary, Args: []string{"serve", name}, Env: []string{fmt.Sprint("PORT=", port)},
 		LogFile: s.LogFile(name), Port: port, Failed: s.failed,
 	}
-	return s.children[name], nil
+	s.children[name] = p
+	s.onStop(func() error { p.Stop(); return nil })
+	return p, nil
 }
 
-// configure decides the settings of the functions and the gateway, before anything takes its time to start.
+// configure decides the settings of the functions and the gateway.
 func (s *Suite) configure(context.Context) (err error) {
 	s.env = map[string]string{
 		config.Project:          s.opts.Project,
@@ -188,7 +191,6 @@ func (s *Suite) startChildren(ctx context.Context) error {
 		for name, value := range env {
 			c.Env = append(c.Env, name+"="+value)
 		}
-		s.onStop(func() error { c.Stop(); return nil })
 	}
 	if upstream := s.children[Upstream]; upstream != nil {
 		if err := upstream.Start(ctx); err != nil {

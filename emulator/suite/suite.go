@@ -112,8 +112,8 @@ func Start(ctx context.Context, opts Options) (*Suite, error) {
 		children: map[string]*process.Process{}, failed: make(chan error, 1),
 	}
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.startIdentity, s.listenForFunctions, s.locateRelay, s.configure,
-		s.startEmulators, s.startChildren, s.servePushes, s.startTriggers,
+		s.prepare, s.startIdentity, s.configure, // once now, so that wrong settings are told before anything takes its time to start
+		s.startEmulators, s.listenForFunctions, s.locateRelay, s.configure, s.startChildren, s.servePushes, s.startTriggers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())

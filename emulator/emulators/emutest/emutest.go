@@ -3,7 +3,6 @@
 //	func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
 //
 //	func TestSomething(t *testing.T) {
-//		t.Parallel()
 //		client, err := firestore.NewClient(t.Context(), emutest.Project(t))
 //
 // The emulators start with the first test that wants a project and end with the package's tests. If FIRESTORE_EMULATOR_HOST and
