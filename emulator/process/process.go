@@ -157,7 +157,7 @@ const (
 	freePorts      = 20000
 )
 
-// This process tries one port after the other, so that it never chooses one twice, from anywhere, because others do the same.
+// This process tries ports one after the other, so that it chooses none twice. It begins anywhere, since others do the same.
 var firstTried, tried = rand.Int64N(freePorts), new(atomic.Int64)
 
 // FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error may wrap ErrPortInUse.
