@@ -45,38 +45,31 @@ func playDemo(ctx context.Context, args []string) error {
 
 // playOn starts two suites on the same emulators: in one the gateway serves the requests, in the other the functions alone do.
 func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, pages bool) (ok bool, err error) {
-	opts.RequestsServedBy = config.ServedByGateway
-	gateway, err := suite.Start(ctx, opts)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, gateway.Stop()) }()
-	opts.RequestsServedBy, opts.Emulators = config.ServedByFunctions, gateway.Emulators()
-	if opts.Dir != "" {
-		opts.Dir = filepath.Join(opts.Dir, "functions")
-		if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
-			return false, err
-		}
-	}
-	functions, err := suite.Start(ctx, opts)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, functions.Stop()) }()
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { // an act would wait in vain for what a process that has ended was to do
-		select {
-		case err := <-gateway.Failed():
-			cancel(err)
-		case err := <-functions.Failed():
-			cancel(err)
-		case <-ctx.Done():
-		}
-	}()
+	stopped := func(stop func() error) { err = errors.Join(err, stop()) }
 	var systems [2]demo.System
-	for i, running := range []*suite.Suite{gateway, functions} {
+	for i, servedBy := range []config.ServedBy{config.ServedByGateway, config.ServedByFunctions} {
+		if i > 0 && opts.Dir != "" {
+			opts.Dir = filepath.Join(opts.Dir, "functions")
+			if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+				return false, err
+			}
+		}
+		opts.RequestsServedBy = servedBy
+		running, err := suite.Start(ctx, opts)
+		if err != nil {
+			return false, err
+		}
+		defer stopped(running.Stop)
+		opts.Emulators = running.Emulators()
+		go func() { // an act would wait in vain for what a process that has ended was to do
+			select {
+			case err := <-running.Failed():
+				cancel(err)
+			case <-ctx.Done():
+			}
+		}()
 		documents, err := running.Documents(ctx)
 		if err != nil {
 			return false, err
@@ -91,7 +84,7 @@ func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, page
 			if err != nil {
 				return false, err
 			}
-			defer func() { err = errors.Join(err, live.Stop()) }()
+			defer stopped(live.Stop)
 			printer.Progress("live page where the " + []string{"gateway serves: ", "functions serve alone: "}[i] + live.URL())
 		}
 	}

@@ -16,9 +16,8 @@ import (
 // LocalProject is the project id of `go run ./emulator up`, fixed like its ports.
 const LocalProject = "keypackage-local"
 
-// Main runs a program and ends the process: 0 if run returns nil, 2 if the arguments could not be read, else 1. The
-// context of run ends with Ctrl-C or SIGTERM; then one line says so, since what failed because of it means nothing. A
-// second Ctrl-C ends the process at once.
+// Main runs a program and ends the process: 0 if run returns nil, 2 if the arguments could not be read, else 1. The context of run
+// ends with Ctrl-C or SIGTERM, and only that is said then. A second Ctrl-C ends the process at once.
 func Main(name string, run func(ctx context.Context, args []string) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -32,9 +31,8 @@ func exitCode(w io.Writer, name string, err error, interrupted bool) int {
 		return 0
 	case errors.Is(err, flag.ErrHelp):
 		return 2
-	case interrupted:
-		fmt.Fprintln(w, name+": stopped")
-		return 1
+	case interrupted: // what failed because of it means nothing
+		err = errors.New("stopped")
 	}
 	fmt.Fprintln(w, name+":", err)
 	return 1
@@ -46,8 +44,7 @@ type Subcommand struct {
 	Run           func(ctx context.Context, args []string) error
 }
 
-// Choose returns what a program runs that does several things: the subcommand that its first argument names. Without one
-// it says what there is.
+// Choose returns what a program runs that has subcommands: the one that its first argument names. Without one it says what there is.
 func Choose(program string, subcommands []Subcommand) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
 		for _, c := range subcommands {
@@ -63,8 +60,7 @@ func Choose(program string, subcommands []Subcommand) func(context.Context, []st
 	}
 }
 
-// Parse parses the flags of a program that takes no other arguments: one that is left over would be ignored. It says on
-// flags.Output what is wrong, and then returns [flag.ErrHelp].
+// Parse parses the flags of a program that takes no other arguments. It says what is wrong, and then returns [flag.ErrHelp].
 func Parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp

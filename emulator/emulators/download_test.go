@@ -232,19 +232,21 @@ func TestTheMirrorIsAskedInsteadOfThePublisher(t *testing.T) {
 	}
 }
 
-func TestMirrorFromTheEnvironment(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
+func TestMirrorFromTheEnvironmentAndCacheOfTheUser(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
 	t.Setenv("XDG_CACHE_HOME", "")
-	const mirror = "http://mirror.example/e"
-	d, err := newDownloader(func(name string) string { return map[string]string{DownloadVariable: mirror}[name] }, nil)
-	if err != nil || d.mirror != mirror {
-		t.Errorf("%s=%q leads to %q, %v", DownloadVariable, mirror, d.mirror, err)
+	m := newMirror(t, serving("a.jar", content))
+	t.Setenv(mirrorVariable, m.mirror)
+	jar, err := newSearch(m.note).download(t.Context(), released("a.jar", content))
+	if err != nil || !strings.HasPrefix(jar, home) || m.requests.Load() != 1 {
+		t.Errorf("%s=%q leads to %q after %d requests, %v", mirrorVariable, m.mirror, jar, m.requests.Load(), err)
 	}
 }
 
 func TestReleasesAreWhatTheSearchExpects(t *testing.T) {
 	t.Parallel()
-	for _, p := range both {
+	for _, p := range products {
 		checkRelease(t, p.release)
 		inCache := p.release.file // as firebase-tools keeps it
 		if p.release.inside != "" {

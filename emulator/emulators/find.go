@@ -8,138 +8,126 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// The environment variables that name an emulator's jar file; they win over every other place.
-const (
-	FirestoreJarVariable = "FIRESTORE_EMULATOR_JAR"
-	PubSubJarVariable    = "PUBSUB_EMULATOR_JAR"
-)
-
 // product is one of the two official emulators and where its distributors put it.
 type product struct {
 	title     string
-	variable  string // environment variable with the path of the jar
+	name      string // in those of packages, setup commands and logs
+	variable  string // environment variable with the path of the jar, which wins over every other place
 	sdkJar    string // glob under the root of the Google Cloud CLI
 	cacheJar  string // glob under the emulator cache of firebase-tools
 	component string // of the Google Cloud CLI
-	pkg       string // of the distributions that package the Google Cloud CLI
-	setup     string // firebase-tools command
 	mainClass string // for a jar whose manifest names none
 	release   release
 }
 
+// The checksums are those in firebase-tools' src/emulator/downloadableEmulatorInfo.json, 129 MB in all. The versions are
+// the published ones just before those of the Google Cloud CLI 528 (1.19.9 and 0.8.20), which this project is tested with.
+// Newer ones ask for more Java: firebase-tools went to 21 in the release that took Firestore 1.20.
+const publishedAt = "https://storage.googleapis.com/firebase-preview-drop/emulator"
+
 var (
-	firestoreProduct = product{
+	firestore = product{
 		title:     "Firestore emulator",
-		variable:  FirestoreJarVariable,
+		name:      "firestore",
+		variable:  "FIRESTORE_EMULATOR_JAR",
 		sdkJar:    "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar",
 		cacheJar:  "cloud-firestore-emulator-v*.jar",
 		component: "cloud-firestore-emulator",
-		pkg:       "google-cloud-cli-firestore-emulator",
-		setup:     "npx firebase-tools setup:emulators:firestore",
 		mainClass: "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
-		release:   firestoreRelease,
+		release: release{
+			publishedAt, "cloud-firestore-emulator-v1.19.8.jar",
+			"9d43599ed6151199e8d604dc87fac51218e49e5f3a48519b1ae560bbe5e3382d", "",
+		},
 	}
-	pubsubProduct = product{
+	pubsub = product{
 		title:     "Pub/Sub emulator",
-		variable:  PubSubJarVariable,
+		name:      "pubsub",
+		variable:  "PUBSUB_EMULATOR_JAR",
 		sdkJar:    "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		cacheJar:  "pubsub-emulator-*/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
 		component: "pubsub-emulator",
-		pkg:       "google-cloud-cli-pubsub-emulator",
-		setup:     "npx firebase-tools setup:emulators:pubsub",
 		mainClass: "com.google.cloud.pubsub.testing.v1.Main",
-		release:   pubsubRelease,
+		release: release{
+			publishedAt, "pubsub-emulator-0.8.17.zip",
+			"72a49d14ee6cd4c1a0fee4a46f520fe4d7465396a155c61abc0103905047edd3",
+			"pubsub-emulator/lib/cloud-pubsub-emulator-0.8.17-all.jar",
+		},
 	}
-	both = []product{firestoreProduct, pubsubProduct}
+	products = []product{firestore, pubsub}
 )
 
-// Installation is what is needed to run the emulators: absolute paths of the Java runtime and of the two jars.
-type Installation struct {
-	Java      string
-	Firestore string
-	PubSub    string
+// installation is what is needed to run the emulators: absolute paths of the Java runtime and, by product, of the jars.
+type installation struct {
+	java string
+	jars map[string]string
 }
 
-// Find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version,
-// into the user's cache directory. progress is told of downloads and may be nil. The error names what is missing and the
-// command that installs it.
-func Find(ctx context.Context, progress func(string)) (Installation, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "" // only the cache of firebase-tools depends on it
-	}
-	download := func(r release) (string, error) {
-		d, err := newDownloader(os.Getenv, progress)
-		if err != nil {
-			return "", err
-		}
-		return d.get(ctx, r)
-	}
-	return search{os.Getenv, exec.LookPath, home, javaReleases[platform], download}.find(ctx)
-}
-
-// search holds what finding depends on, so that tests can point it at directories of their own.
+// search is for what is installed, and downloads what is not.
 type search struct {
-	getenv   func(string) string
-	lookPath func(string) (string, error)
-	home     string
 	runtime  release // of Java; without a file where there is none for the platform
-	download func(release) (path string, err error)
+	download func(context.Context, release) (path string, err error)
 }
 
-func (s search) find(ctx context.Context) (Installation, error) {
-	java, err := s.java(ctx)
-	if err != nil {
-		return Installation{}, err // before anything is downloaded that could not run
+func newSearch(progress func(string)) search {
+	d := downloader{mirror: os.Getenv(mirrorVariable), progress: progress}
+	return search{javaReleases[runtime.GOOS+"/"+runtime.GOARCH], d.get}
+}
+
+// find looks for the Java runtime and for the emulators, and downloads what is not installed: once, at a pinned version, into the
+// user's cache directory. The error names what is missing and the command that installs it.
+func (s search) find(ctx context.Context) (found installation, err error) {
+	if found.java, err = s.java(ctx); err != nil {
+		return found, err // before anything is downloaded that could not run
 	}
-	jars := map[string]string{}
+	found.jars = map[string]string{}
 	var lacking []product
-	for _, p := range both {
-		if jars[p.title], err = s.installed(p); err != nil {
-			return Installation{}, fmt.Errorf("%s: %w", p.title, err)
+	for _, p := range products {
+		jar, err := installed(p)
+		if err != nil {
+			return found, fmt.Errorf("%s: %w", p.title, err)
 		}
-		if jars[p.title] == "" {
+		if found.jars[p.name] = jar; jar == "" {
 			lacking = append(lacking, p)
 		}
 	}
 	for i, p := range lacking {
-		if jars[p.title], err = s.download(p.release); err != nil {
-			return Installation{}, s.missing(lacking[i:], err)
+		if found.jars[p.name], err = s.download(ctx, p.release); err != nil {
+			return found, missing(lacking[i:], err)
 		}
 	}
-	return Installation{java, jars[firestoreProduct.title], jars[pubsubProduct.title]}, nil
+	return found, nil
 }
 
-// installed returns the jar that the environment names, or else that of the installed Google Cloud CLI, or else that of the
-// emulator cache of firebase-tools, or "".
-func (s search) installed(p product) (string, error) {
-	if jar := s.getenv(p.variable); jar != "" {
+// installed returns the jar that the environment names, or else the Google Cloud CLI's, or else that of firebase-tools, or "".
+func installed(p product) (string, error) {
+	if jar := os.Getenv(p.variable); jar != "" {
 		if _, err := os.Stat(jar); err != nil {
 			return "", fmt.Errorf("%s: %w", p.variable, err)
 		}
 		return filepath.Abs(jar)
 	}
-	if root := s.cloudCLI(); root != "" {
+	if root := cloudCLI(); root != "" {
 		if jar, err := newest(filepath.Join(root, p.sdkJar)); err != nil || jar != "" {
 			return jar, err
 		}
 	}
-	cache := s.getenv("FIREBASE_EMULATORS_PATH")
+	cache := os.Getenv("FIREBASE_EMULATORS_PATH")
 	if cache == "" {
-		cache = filepath.Join(s.home, ".cache", "firebase", "emulators")
+		home, _ := os.UserHomeDir() // nothing is found where there is none
+		cache = filepath.Join(home, ".cache", "firebase", "emulators")
 	}
 	return newest(filepath.Join(cache, p.cacheJar))
 }
 
-// cloudCLI follows the gcloud command to the root of its installation, because asking it (`gcloud info`) takes a second.
-// It returns "" where there is none.
-func (s search) cloudCLI() string {
-	command, err := s.lookPath("gcloud")
+// cloudCLI returns the root of the installed Google Cloud CLI, or "". It follows the command, because asking it takes a second.
+func cloudCLI() string {
+	command, err := exec.LookPath("gcloud")
 	if err != nil {
 		return ""
 	}
@@ -151,10 +139,7 @@ func (s search) cloudCLI() string {
 	if _, err := os.Stat(filepath.Join(root, "platform")); err == nil {
 		return root
 	}
-	out, err := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
-	if err != nil {
-		return ""
-	}
+	out, _ := exec.Command(command, "info", "--format=value(installation.sdk_root)").Output()
 	return strings.TrimSpace(string(out))
 }
 
@@ -179,8 +164,8 @@ func numbers(name string) (all []int) {
 }
 
 // missing says, in two lines, which products could not be downloaded and how else they are got.
-func (s search) missing(lacking []product, cause error) error {
-	list := func(of func(product) string, between string) string {
+func missing(lacking []product, cause error) error {
+	list := func(between string, of func(product) string) string {
 		var all []string
 		for _, p := range lacking {
 			all = append(all, of(p))
@@ -188,18 +173,17 @@ func (s search) missing(lacking []product, cause error) error {
 		return strings.Join(all, between)
 	}
 	var install string
-	switch root := s.cloudCLI(); {
+	switch root := cloudCLI(); {
 	case root == "":
-		install = list(func(p product) string { return p.setup }, " && ")
+		install = list(" && ", func(p product) string { return "npx firebase-tools setup:emulators:" + p.name })
 	case packaged(root):
-		install = "sudo apt-get install " + list(func(p product) string { return p.pkg }, " ")
+		install = "sudo apt-get install " + list(" ", func(p product) string { return "google-cloud-cli-" + p.name + "-emulator" })
 	default:
-		install = "gcloud components install " + list(func(p product) string { return p.component }, " ")
+		install = "gcloud components install " + list(" ", func(p product) string { return p.component })
 	}
+	titles, variables := list(", ", func(p product) string { return p.title }), list(" and ", func(p product) string { return p.variable })
 	return fmt.Errorf("not installed: %s, and the download failed: %w\n"+
-		"Install with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar",
-		list(func(p product) string { return p.title }, ", "), cause, install, DownloadVariable,
-		list(func(p product) string { return p.variable }, " and "))
+		"Install with `%s`, or set %s to the URL of a mirror, or %s to the path of a jar", titles, cause, install, mirrorVariable, variables)
 }
 
 // packaged reports whether a Google Cloud CLI is a distribution's package. Such a one refuses to install components.
@@ -209,4 +193,75 @@ func packaged(root string) bool {
 	}
 	content, err := os.ReadFile(filepath.Join(root, "lib", "googlecloudsdk", "core", "config.json"))
 	return err == nil && json.Unmarshal(content, &config) == nil && config.DisableUpdater
+}
+
+// minJava is the oldest Java that this project is tested with. The emulators' classes are made for 11 (Firestore) and 8 (Pub/Sub).
+const minJava = 17
+
+// javaReleases has a Java runtime, Eclipse Temurin 17.0.14+7, some 45 MB, for each platform as Go names it.
+var javaReleases = map[string]release{
+	"linux/amd64":  javaRelease("x64_linux", "a4b0015872758aac6a5d17139e952a3951ee536ae6d9a99828823a80a71add56", "*/bin/java"),
+	"linux/arm64":  javaRelease("aarch64_linux", "bab3f352fc7144ac1435924f056872d16f4b32c8bcda58b9a77b636eb1c664f4", "*/bin/java"),
+	"darwin/arm64": javaRelease("aarch64_mac", "9fb89125d5807f42cec588824fde487be42273a89c55ccfc5f44efda64e03e2c", "*/*/Home/bin/java"),
+	"darwin/amd64": javaRelease("x64_mac", "f2c7454f7aba076cd414887b31da92e4a50fda7a13d97f6e295c911af60de0b6", "*/*/Home/bin/java"),
+}
+
+func javaRelease(machine, sha256, inside string) release {
+	const at = "https://github.com/adoptium/temurin17-binaries/releases/download/jdk-17.0.14%2B7"
+	return release{at, "OpenJDK17U-jre_" + machine + "_hotspot_17.0.14_7.tar.gz", sha256, inside}
+}
+
+// java returns the runtime in JAVA_HOME, or else in PATH, that is new enough, or else the downloaded one.
+func (s search) java(ctx context.Context) (string, error) {
+	commands := []string{"java"}
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		commands = []string{filepath.Join(home, "bin", "java"), "java"}
+	}
+	for _, command := range commands {
+		java, err := exec.LookPath(command)
+		if err == nil && checkJava(ctx, java) == nil {
+			return java, nil
+		}
+	}
+	missing, cure := fmt.Sprintf("no Java %d or newer was found in JAVA_HOME or PATH", minJava), "Install it with `"+installJava()+"`"
+	if s.runtime.file == "" {
+		return "", fmt.Errorf("%s\n%s", missing, cure)
+	}
+	java, err := s.download(ctx, s.runtime)
+	if err != nil {
+		return "", fmt.Errorf("%s, and none could be fetched: %w\n%s, or set %s to the URL of a mirror", missing, err, cure, mirrorVariable)
+	}
+	if err := checkJava(ctx, java); err != nil {
+		return "", fmt.Errorf("%s, and the downloaded one cannot be used: %w\n%s", missing, err, cure)
+	}
+	return java, nil
+}
+
+var javaVersion = regexp.MustCompile(`version "(\d+)`)
+
+// checkJava runs a Java runtime, which takes some 60 ms: macOS has a java that only says that there is none, and a runtime
+// made for another C library does not start.
+func checkJava(ctx context.Context, java string) error {
+	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s -version: %w", java, err)
+	}
+	found := javaVersion.FindSubmatch(out)
+	if found == nil {
+		return fmt.Errorf("%s does not tell its version", java)
+	}
+	if version, err := strconv.Atoi(string(found[1])); err != nil || version < minJava {
+		return fmt.Errorf("%s is Java %s", java, found[1])
+	}
+	return nil
+}
+
+func installJava() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "brew install --cask temurin@17"
+	case "windows":
+		return "winget install EclipseAdoptium.Temurin.17.JRE"
+	}
+	return "sudo apt-get install openjdk-17-jre-headless"
 }

@@ -1,10 +1,10 @@
 package emulators
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,25 +17,29 @@ const (
 	cachePubSub    = ".cache/firebase/emulators/pubsub-emulator-0.8.14/pubsub-emulator/lib/cloud-pubsub-emulator-0.8.14-all.jar"
 )
 
-// machine is a fake of what a search looks at.
+// machine is a fake of what a search looks at: a home directory, and the only directory in PATH. As these are the process's, no
+// test that uses it runs in parallel.
 type machine struct {
 	t    *testing.T
 	root string
-	env  map[string]string
-	path map[string]string // commands in PATH
 
 	downloads []string // files that were asked for
 	published bool     // whether they could be had
 }
 
 func newMachine(t *testing.T) *machine {
-	m := &machine{t: t, root: t.TempDir(), env: map[string]string{}, path: map[string]string{}}
-	m.path["java"] = m.javaFile("usr/bin/java", "17.0.15")
+	m := &machine{t: t, root: t.TempDir()}
+	t.Setenv("HOME", m.root)
+	t.Setenv("PATH", filepath.Join(m.root, "usr/bin"))
+	for _, name := range []string{"JAVA_HOME", "FIREBASE_EMULATORS_PATH", firestore.variable, pubsub.variable} {
+		t.Setenv(name, "")
+	}
+	m.javaFile("usr/bin/java", "17.0.15")
 	return m
 }
 
-// javaFile makes a program that tells a version as Java does. Tests that use it do not run in parallel: a process that
-// another one starts in that moment would hold the file open for writing, and a file held so cannot be run.
+// javaFile makes a program that tells a version as Java does. A process that a parallel test started in that moment would hold
+// the file open for writing, and a file held so cannot be run.
 func (m *machine) javaFile(name, version string) string {
 	m.t.Helper()
 	path := m.file(name)
@@ -61,31 +65,18 @@ func (m *machine) file(name string) string {
 // installCloudCLI puts gcloud into PATH as a link, as distributions do.
 func (m *machine) installCloudCLI() {
 	m.t.Helper()
-	link := filepath.Join(m.root, "usr/bin/gcloud")
-	if err := os.Symlink(m.file("sdk/bin/gcloud"), link); err != nil {
+	if err := os.Symlink(m.file("sdk/bin/gcloud"), filepath.Join(m.root, "usr/bin/gcloud")); err != nil {
 		m.t.Fatal(err)
 	}
-	m.path["gcloud"] = link
 	m.file("sdk/" + sdkFirestore)
 	m.file("sdk/" + sdkPubSub)
 }
 
-func (m *machine) find() (Installation, error) {
-	lookPath := func(name string) (string, error) {
-		if path, ok := m.path[name]; ok {
-			return path, nil
-		}
-		if filepath.IsAbs(name) {
-			return exec.LookPath(name)
-		}
-		return "", exec.ErrNotFound
-	}
-	getenv := func(name string) string { return m.env[name] }
-	s := search{getenv: getenv, lookPath: lookPath, home: m.root, runtime: release{file: "java"}, download: m.download}
-	return s.find(m.t.Context())
+func (m *machine) find() (installation, error) {
+	return search{runtime: release{file: "java"}, download: m.download}.find(m.t.Context())
 }
 
-func (m *machine) download(r release) (string, error) {
+func (m *machine) download(_ context.Context, r release) (string, error) {
 	m.downloads = append(m.downloads, r.file)
 	if !m.published {
 		return "", errOffline
@@ -103,9 +94,15 @@ func TestFindOrder(t *testing.T) {
 	assert := func(wantFirestore, wantPubSub string) {
 		t.Helper()
 		got, err := m.find()
-		want := Installation{m.path["java"], filepath.Join(m.root, wantFirestore), filepath.Join(m.root, wantPubSub)}
-		if err != nil || resolved(t, got) != resolved(t, want) {
-			t.Errorf("found %+v, %v; want %+v", got, err, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{
+			got.java: "usr/bin/java", got.jars[firestore.name]: wantFirestore, got.jars[pubsub.name]: wantPubSub,
+		} {
+			if resolved(t, path) != resolved(t, filepath.Join(m.root, want)) {
+				t.Errorf("found %s, want %s", path, want)
+			}
 		}
 	}
 	m.file(strings.Replace(cacheFirestore, "1.19.10", "1.19.9", 1))
@@ -116,7 +113,7 @@ func TestFindOrder(t *testing.T) {
 	m.installCloudCLI()
 	assert("sdk/"+sdkFirestore, "sdk/"+sdkPubSub)
 
-	m.env[PubSubJarVariable] = m.file("mine.jar")
+	t.Setenv(pubsub.variable, m.file("mine.jar"))
 	assert("sdk/"+sdkFirestore, "mine.jar")
 	if len(m.downloads) > 0 {
 		t.Errorf("downloaded %v, which was installed", m.downloads)
@@ -128,8 +125,8 @@ func TestDownloadWhatIsNotInstalled(t *testing.T) {
 	m.published = true
 	m.file(cachePubSub)
 	got, err := m.find()
-	want := filepath.Join(m.root, "downloads", firestoreRelease.file)
-	if err != nil || got.Firestore != want || len(m.downloads) != 1 {
+	want := filepath.Join(m.root, "downloads", firestore.release.file)
+	if err != nil || got.jars[firestore.name] != want || len(m.downloads) != 1 {
 		t.Errorf("found %+v, %v, downloads %v; want %s and no other", got, err, m.downloads, want)
 	}
 }
@@ -145,7 +142,7 @@ func TestFindInMovedFirebaseCache(t *testing.T) {
 	if _, err := m.find(); err == nil {
 		t.Error("found where nothing is")
 	}
-	m.env["FIREBASE_EMULATORS_PATH"] = moved
+	t.Setenv("FIREBASE_EMULATORS_PATH", moved)
 	if _, err := m.find(); err != nil {
 		t.Error(err)
 	}
@@ -183,7 +180,7 @@ func TestMissingNamesTheCure(t *testing.T) {
 			if !errors.Is(err, errOffline) {
 				t.Fatalf("error %v, want the one of the download", err)
 			}
-			for _, cure := range []string{c.want, PubSubJarVariable, DownloadVariable} {
+			for _, cure := range []string{c.want, pubsub.variable, mirrorVariable} {
 				if !strings.Contains(err.Error(), cure) {
 					t.Errorf("the error does not say %q:\n%v", cure, err)
 				}
@@ -218,22 +215,19 @@ func (m *machine) configureCloudCLI(config string) {
 func TestVariableThatLeadsNowhereIsAnError(t *testing.T) {
 	m := newMachine(t)
 	m.installCloudCLI()
-	m.env[FirestoreJarVariable] = filepath.Join(m.root, "missing.jar")
+	t.Setenv(firestore.variable, filepath.Join(m.root, "missing.jar"))
 	_, err := m.find()
-	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), FirestoreJarVariable) {
-		t.Errorf("error %v, want one that names %s", err, FirestoreJarVariable)
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), firestore.variable) {
+		t.Errorf("error %v, want one that names %s", err, firestore.variable)
 	}
 }
 
 // resolved follows links, which some systems' temporary directories have.
-func resolved(t *testing.T, i Installation) Installation {
+func resolved(t *testing.T, path string) string {
 	t.Helper()
-	for _, path := range []*string{&i.Java, &i.Firestore, &i.PubSub} {
-		real, err := filepath.EvalSymlinks(*path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*path = real
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return i
+	return real
 }

@@ -1,9 +1,8 @@
 package emulators
 
 import (
+	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,17 +29,17 @@ func TestWhichJavaIsUsed(t *testing.T) {
 			m := newMachine(t)
 			m.published = true
 			m.installCloudCLI()
-			delete(m.path, "java")
+			m.remove("usr/bin/java")
 			if c.home != "" {
 				m.javaFile("jdk/bin/java", c.home)
-				m.env["JAVA_HOME"] = filepath.Join(m.root, "jdk")
+				t.Setenv("JAVA_HOME", filepath.Join(m.root, "jdk"))
 			}
 			if c.path != "" {
-				m.path["java"] = m.javaFile("usr/bin/java", c.path)
+				m.javaFile("usr/bin/java", c.path)
 			}
 			got, err := m.find()
-			if want := filepath.Join(m.root, c.want); err != nil || got.Java != want {
-				t.Errorf("Java %q, %v; want %q", got.Java, err, want)
+			if want := filepath.Join(m.root, c.want); err != nil || got.java != want {
+				t.Errorf("Java %q, %v; want %q", got.java, err, want)
 			}
 			if wanted := c.want == downloaded; slices.Contains(m.downloads, "java") != wanted {
 				t.Errorf("downloads %v, want Java among them: %v", m.downloads, wanted)
@@ -51,10 +50,10 @@ func TestWhichJavaIsUsed(t *testing.T) {
 
 func TestNoDownloadWithoutJava(t *testing.T) {
 	m := newMachine(t)
-	delete(m.path, "java")
+	m.remove("usr/bin/java")
 	_, err := m.find()
-	if !errors.Is(err, errOffline) || !strings.Contains(err.Error(), installJava()) || !strings.Contains(err.Error(), DownloadVariable) {
-		t.Errorf("error %v, want the one of the download, and one that says %q and %s", err, installJava(), DownloadVariable)
+	if !errors.Is(err, errOffline) || !strings.Contains(err.Error(), installJava()) || !strings.Contains(err.Error(), mirrorVariable) {
+		t.Errorf("error %v, want the one of the download, and one that says %q and %s", err, installJava(), mirrorVariable)
 	}
 	if strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("want two lines:\n%v", err)
@@ -65,15 +64,9 @@ func TestNoDownloadWithoutJava(t *testing.T) {
 }
 
 func TestJavaThatDoesNotRun(t *testing.T) {
-	failing := func(m *machine) string { return m.file("usr/bin/false") } // empty, so the system cannot run it
 	m := newMachine(t)
-	m.path["java"] = failing(m)
-	s := search{
-		getenv:   func(string) string { return "" },
-		lookPath: func(string) (string, error) { return failing(m), nil },
-		runtime:  release{file: "java"},
-		download: func(release) (string, error) { return failing(m), nil },
-	}
+	failing := m.file("usr/bin/java") // empty, so the system cannot run it
+	s := search{runtime: release{file: "java"}, download: func(context.Context, release) (string, error) { return failing, nil }}
 	_, err := s.find(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "downloaded one cannot be used") || !strings.Contains(err.Error(), installJava()) {
 		t.Errorf("error %v, want one that says %q", err, installJava())
@@ -87,24 +80,25 @@ func TestJavaThatDoesNotRun(t *testing.T) {
 
 // A machine that has Go and nothing else: the runtime comes from a server, is unpacked once, and runs the emulators.
 func TestNothingButGoIsNeeded(t *testing.T) {
-	installed, err := Find(t.Context(), nil)
+	silent := func(string) {}
+	installed, err := newSearch(silent).find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := tarGz(t, javaArchive(installed.Java)...)
+	archive := tarGz(t, javaArchive(installed.java)...)
 	m := newMirror(t, serving("jre.tar.gz", archive))
 	java := released("jre.tar.gz", archive)
 	java.inside = "*/bin/java"
 
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("JAVA_HOME", "")
-	t.Setenv(FirestoreJarVariable, installed.Firestore)
-	t.Setenv(PubSubJarVariable, installed.PubSub)
-	s := search{getenv: os.Getenv, lookPath: exec.LookPath, home: t.TempDir(), runtime: java,
-		download: func(r release) (string, error) { return m.get(t.Context(), r) }}
+	for _, p := range products {
+		t.Setenv(p.variable, installed.jars[p.name])
+	}
+	s := search{java, m.get}
 	for range 2 {
 		got, err := s.find(t.Context())
-		if want := filepath.Join(m.cache, "jre/jdk-17-jre/bin/java"); err != nil || got.Java != want {
+		if want := filepath.Join(m.cache, "jre/jdk-17-jre/bin/java"); err != nil || got.java != want {
 			t.Fatalf("found %+v, %v; want %s", got, err, want)
 		}
 		installed = got
@@ -119,7 +113,7 @@ func TestNothingButGoIsNeeded(t *testing.T) {
 
 	e := &Emulators{}
 	t.Cleanup(func() { _ = e.Stop() })
-	if err := e.start(t.Context(), installed, Options{}); err != nil {
+	if err := e.start(t.Context(), installed, Options{Progress: silent}); err != nil {
 		t.Errorf("the emulators do not start with it: %v", err)
 	}
 }

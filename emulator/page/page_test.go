@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
 func TestMain(m *testing.M) {
-	child.Serve()
+	suite.Serve()
 	os.Exit(emutest.Main(m))
 }
 

@@ -4,6 +4,5 @@ package process
 
 import "syscall"
 
-// dieWithParent leaves the child in its parent's process group: without the kernel's help, the terminal's Ctrl-C is
-// what reaches a child whose parent could not stop it.
+// dieWithParent leaves the child in its parent's group, so that a terminal's Ctrl-C reaches it if its parent could not stop it.
 func dieWithParent() *syscall.SysProcAttr { return nil }

@@ -1,14 +1,17 @@
-// Package process runs the child processes of the local suite: their output goes to files, they stop on request, and they do
-// not outlive the program that started them.
+// Package process runs child processes that serve. They do not outlive the program that started them.
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,25 +29,22 @@ const (
 
 // Process is a child that serves. It may be stopped or killed, and then started again. Its methods are safe for concurrent use.
 type Process struct {
-	Name    string                      // how messages call it
-	Path    string                      // the executable
-	Args    []string                    // without the executable
-	Env     []string                    // the whole environment; nil inherits the parent's
-	LogFile string                      // output is appended here
-	Port    int                         // at which it serves, on 127.0.0.1
-	Ready   func(context.Context) error // probe that succeeds once it serves; nil: it is when the port accepts a connection
-	Failed  chan<- error                // gets why it ended by itself, if there is room; may be nil
+	Name    string                                          // how messages call it
+	Path    string                                          // the executable
+	Args    []string                                        // without the executable
+	Env     []string                                        // the whole environment; nil inherits the parent's
+	LogFile string                                          // output is appended here
+	Port    int                                             // at which it serves, on 127.0.0.1
+	Ready   func(ctx context.Context, address string) error // succeeds once it serves; nil is Listens
+	Failed  chan<- error                                    // gets why it ended by itself, if there is room; may be nil
 
-	mu  sync.Mutex
-	run *run // the last one
+	mu   sync.Mutex
+	cmd  *exec.Cmd               // the last one that was started; nil before the first
+	stop context.CancelCauseFunc // ends it, by SIGTERM or, if the cause is errKill, at once
+	gone context.Context         // is done once it has been waited for
 }
 
-type run struct {
-	cmd      *exec.Cmd
-	done     chan struct{} // closed once the child has been waited for
-	exit     error         // valid after done
-	stopping atomic.Bool
-}
+var errKill = errors.New("killed, as by a crash")
 
 // Start starts the child and returns when it serves. The caller must call Stop or Kill, also after an error.
 func (p *Process) Start(ctx context.Context) error {
@@ -55,94 +55,83 @@ func (p *Process) Start(ctx context.Context) error {
 		return fmt.Errorf("log of %s: %w", p.Name, err)
 	}
 	defer log.Close() // the child holds its own descriptor
-	r := &run{cmd: exec.Command(p.Path, p.Args...), done: make(chan struct{})}
-	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr, r.cmd.SysProcAttr = p.Env, log, log, dieWithParent()
-	if err := r.cmd.Start(); err != nil {
+	running, stop := context.WithCancelCause(context.Background())
+	cmd := exec.CommandContext(running, p.Path, p.Args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr, cmd.WaitDelay = p.Env, log, log, dieWithParent(), stopGrace
+	cmd.Cancel = func() error {
+		if context.Cause(running) == errKill {
+			return cmd.Process.Kill()
+		}
+		return cmd.Process.Signal(syscall.SIGTERM)
+	}
+	if err := cmd.Start(); err != nil {
+		stop(nil)
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	p.run = r
+	gone, waited := context.WithCancel(context.Background())
+	p.cmd, p.stop, p.gone = cmd, stop, gone
 	go func() {
-		r.exit = r.cmd.Wait()
-		close(r.done)
+		_ = cmd.Wait() // its state says how it ended
+		waited()
 	}()
-	if err := p.awaitReady(ctx, r); err != nil {
+	if err := p.awaitReady(ctx); err != nil {
 		return err
 	}
-	go func() {
-		<-r.done
-		if r.stopping.Load() {
-			return
+	context.AfterFunc(gone, func() {
+		if running.Err() == nil {
+			select {
+			case p.Failed <- p.ended(cmd):
+			default:
+			}
 		}
-		select {
-		case p.Failed <- p.ended(r):
-		default:
-		}
-	}()
+	})
 	return nil
 }
 
 // awaitReady polls until the child serves. It fails when the child ends first or ctx does.
-func (p *Process) awaitReady(ctx context.Context, r *run) error {
+func (p *Process) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	ready := p.Ready
 	if ready == nil {
-		ready = Listens(p.Addr())
+		ready = Listens
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for {
-		err := ready(ctx)
+		err := ready(ctx, p.Addr())
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-r.done:
-			return p.ended(r)
+		case <-p.gone.Done():
+			return p.ended(p.cmd)
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready (%w, last probe: %w); see %s", p.Name, ctx.Err(), err, p.LogFile)
-		case <-tick.C:
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// ended says how a child ended that nobody stopped, with the end of its output.
-func (p *Process) ended(r *run) error {
-	how := "exit status 0"
-	if r.exit != nil {
-		how = r.exit.Error()
-	}
-	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.Name, how, p.LogFile, tail(p.LogFile))
+// ended says how a child ended that nobody stopped, with the last lines of its output.
+func (p *Process) ended(cmd *exec.Cmd) error {
+	const limit = 1 << 10
+	log, _ := os.ReadFile(p.LogFile)
+	end := strings.TrimSpace(string(log[max(0, len(log)-limit):]))
+	return fmt.Errorf("%s ended by itself (%s); its log %s ends with:\n%s", p.Name, cmd.ProcessState, p.LogFile, end)
 }
 
 // Stop asks the child to end, kills it when it does not, and returns when it is gone.
-func (p *Process) Stop() error { return p.end(syscall.SIGTERM, syscall.SIGKILL) }
+func (p *Process) Stop() { p.end(nil) }
 
 // Kill ends the child at once, as a crash would, and returns when it is gone.
-func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
+func (p *Process) Kill() { p.end(errKill) }
 
-func (p *Process) end(signals ...syscall.Signal) error {
+func (p *Process) end(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run == nil {
-		return nil
+	if p.cmd != nil {
+		p.stop(cause)
+		<-p.gone.Done()
 	}
-	p.run.stopping.Store(true)
-	for _, signal := range signals {
-		if err := p.run.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signal %s: %w", p.Name, err)
-		}
-		var grace <-chan time.Time
-		if signal != syscall.SIGKILL {
-			grace = time.After(stopGrace)
-		}
-		select {
-		case <-p.run.done:
-			return nil
-		case <-grace:
-		}
-	}
-	return nil
 }
 
 // Addr is host:port, where it serves.
@@ -152,23 +141,83 @@ func (p *Process) Addr() string { return Addr(p.Port) }
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run == nil {
+	if p.cmd == nil {
 		return 0
 	}
-	return p.run.cmd.Process.Pid
+	return p.cmd.Process.Pid
 }
 
-// tail returns the last lines of a file, for an error message.
-func tail(file string) string {
-	const limit = 1 << 10
-	f, err := os.Open(file)
+// ErrPortInUse reports a port that another program listens on.
+var ErrPortInUse = errors.New("another program is using it")
+
+// Ports below the range that systems give to outgoing connections (32768 and up on Linux): a port found free here can
+// then only be taken by another listener in the moment before the child opens it.
+const (
+	lowestFreePort = 12000
+	freePorts      = 20000
+)
+
+// This process tries ports one after the other, so that it chooses none twice. It begins anywhere, since others do the same.
+var firstTried, tried = rand.Int64N(freePorts), new(atomic.Int64)
+
+// FreePort returns a port of 127.0.0.1 on which nothing listens: the wanted one, or any for 0. The error may wrap ErrPortInUse.
+func FreePort(wanted int) (int, error) {
+	for tries := 50; ; tries-- {
+		port := cmp.Or(wanted, lowestFreePort+int((firstTried+tried.Add(1))%freePorts))
+		l, err := Listen(port)
+		if err == nil {
+			return port, l.Close()
+		}
+		if wanted != 0 || tries == 0 {
+			return 0, err
+		}
+	}
+}
+
+// Listen opens a port of 127.0.0.1; 0 is any. The error wraps ErrPortInUse when it is taken.
+func Listen(port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", Addr(port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = ErrPortInUse
+	}
 	if err != nil {
-		return ""
+		return nil, fmt.Errorf("port %d: %w", port, err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > limit {
-		_, _ = f.Seek(-limit, io.SeekEnd)
+	return l, nil
+}
+
+// Serve answers with handler until the returned server is closed.
+func Serve(l net.Listener, handler http.Handler) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	return server
+}
+
+// Addr is the loopback address of a port.
+func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// ServesHTTP is a probe that succeeds when host:port answers GET / with 200.
+func ServesHTTP(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return err
 	}
-	text, _ := io.ReadAll(f)
-	return strings.TrimSpace(string(text))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", req.URL, res.Status)
+	}
+	return nil
+}
+
+// Listens is a probe that succeeds when host:port accepts a TCP connection.
+func Listens(ctx context.Context, addr string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

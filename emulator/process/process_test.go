@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 func serve() {
-	_ = http.ListenAndServe(os.Args[2], http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	_ = http.ListenAndServe("127.0.0.1:"+os.Args[2], http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 }
 
 func fail() {
@@ -46,7 +46,8 @@ func stubborn() {
 
 // parent starts a child of its own, says its pid, and waits to be killed.
 func parent() {
-	child := Process{Name: "child", Path: os.Args[0], Args: []string{"serve", os.Args[2]}, LogFile: os.Args[3], Ready: Listens(os.Args[2])}
+	port, _ := strconv.Atoi(os.Args[2])
+	child := Process{Name: "child", Path: os.Args[0], Args: []string{"serve", os.Args[2]}, LogFile: os.Args[3], Port: port}
 	if err := child.Start(context.Background()); err != nil {
 		fmt.Println(err)
 		return
@@ -58,27 +59,21 @@ func parent() {
 func TestStopEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	p, addr, failed := startServing(t, "serve")
-	if err := p.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	p.Stop()
 	assertGone(t, p, addr, failed)
 }
 
 func TestKillEndsAProcessThatIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
 	p, addr, failed := startServing(t, "stubborn")
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	p.Kill()
 	assertGone(t, p, addr, failed)
-	if err := p.Stop(); err != nil {
-		t.Errorf("Stop of an ended process: %v", err)
-	}
+	p.Stop() // has nothing to wait for
 }
 
 func TestStartShowsWhyTheProcessEnded(t *testing.T) {
 	t.Parallel()
-	err := newProcess(t, "fail", Addr(freePort(t))).Start(t.Context())
+	err := newProcess(t, "fail", freePort(t)).Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no configuration") {
 		t.Errorf("error %v, want exit status and output", err)
 	}
@@ -104,8 +99,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux can promise this")
 	}
-	addr := Addr(freePort(t))
-	cmd := exec.Command(os.Args[0], "parent", addr, filepath.Join(t.TempDir(), "log"))
+	cmd := exec.Command(os.Args[0], "parent", strconv.Itoa(freePort(t)), filepath.Join(t.TempDir(), "log"))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +118,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	eventually(t, "the child is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) })
 }
 
-func TestCheckPortNamesATakenPort(t *testing.T) {
+func TestFreePortNamesATakenPort(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -132,37 +126,36 @@ func TestCheckPortNamesATakenPort(t *testing.T) {
 	}
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	err = CheckPort(port)
+	_, err = FreePort(port)
 	if !errors.Is(err, ErrPortInUse) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
 		t.Errorf("error %v, want ErrPortInUse with the port's number", err)
 	}
 }
 
-func newProcess(t *testing.T, how, addr string) *Process {
+func newProcess(t *testing.T, how string, port int) *Process {
 	t.Helper()
 	p := &Process{
-		Name: how, Path: os.Args[0], Args: []string{how, addr}, LogFile: filepath.Join(t.TempDir(), "log"),
-		Ready: Listens(addr), Failed: make(chan error, 1),
+		Name: how, Path: os.Args[0], Args: []string{how, strconv.Itoa(port)}, LogFile: filepath.Join(t.TempDir(), "log"),
+		Port: port, Failed: make(chan error, 1),
 	}
-	t.Cleanup(func() { _ = p.Kill() })
+	t.Cleanup(p.Kill)
 	return p
 }
 
 func startServing(t *testing.T, how string) (p *Process, addr string, failed <-chan error) {
 	t.Helper()
-	addr = Addr(freePort(t))
-	p = newProcess(t, how, addr)
+	p = newProcess(t, how, freePort(t))
 	reports := make(chan error, 1)
-	p.Ready, p.Failed = ServesHTTP("http://"+addr), reports
+	p.Ready, p.Failed = ServesHTTP, reports
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return p, addr, reports
+	return p, p.Addr(), reports
 }
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	port, err := FreePort()
+	port, err := FreePort(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +167,7 @@ func assertGone(t *testing.T, p *Process, addr string, failed <-chan error) {
 	if err := syscall.Kill(p.PID(), 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is still there: %v", p.PID(), err)
 	}
-	if err := Listens(addr)(t.Context()); err == nil {
+	if err := Listens(t.Context(), addr); err == nil {
 		t.Errorf("something still listens at %s", addr)
 	}
 	select {

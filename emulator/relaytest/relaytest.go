@@ -1,5 +1,4 @@
-// Package relaytest gives the tests of programs that talk to relays a gateway before an ordinary relay, in their own process and
-// without functions behind it.
+// Package relaytest gives tests a gateway before an ordinary relay, in their own process and without functions behind it.
 package relaytest
 
 import (
@@ -24,22 +23,16 @@ import (
 
 // Relay is a running gateway with a Firestore project of its own.
 type Relay struct {
-	URL      string // for Nostr clients
-	Origin   string // the audience of its caller's tokens
-	Endpoint string
-
+	URL         string // for Nostr clients
+	Endpoint    string
 	Documents   *firestore.Client
 	Collections config.Collections
 
-	t      testing.TB
-	issuer *identity.Issuer
+	// ID tokens: of the endpoint's caller, of the same for another audience, and of another account.
+	Token, OtherAudience, OtherCaller string
 }
 
-// closeWithin bounds the end of a gateway; nothing waits for it to pass.
-const closeWithin = time.Minute
-
-// Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls
-// emutest.Main.
+// Serve starts a gateway that ends with the test. Settings are added to those that it needs. The test's package calls emutest.Main.
 func Serve(t testing.TB, settings map[string]string) *Relay {
 	t.Helper()
 	must := func(err error) {
@@ -60,46 +53,34 @@ func Serve(t testing.TB, settings map[string]string) *Relay {
 	listener, err := process.Listen(0)
 	must(err)
 	address := listener.Addr().String()
+	origin := "http://" + address
 	env := map[string]string{
 		config.Project:          project,
-		config.RelayAudience:    "http://" + address,
-		config.RelayDeliveryURL: "http://" + address + relayapi.Path,
+		config.RelayAudience:    origin,
+		config.RelayDeliveryURL: origin + relayapi.Path,
 		config.DeliveryCaller:   issuer.FunctionAccount(),
 		config.UpstreamRelayURL: strings.Replace(behind.URL, "http", "ws", 1),
 	}
 	maps.Copy(env, settings)
 	cfg, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	must(err)
-	tokens := assembly.Issuer{Name: issuer.URL(), KeysURL: issuer.KeysURL()}
-	gateway, err := assembly.NewGateway(t.Context(), cfg, tokens, slog.New(slog.DiscardHandler))
+	gateway, err := assembly.NewGateway(t.Context(), cfg, identity.At(issuer.Host()), slog.New(slog.DiscardHandler))
 	must(err)
 	server := process.Serve(listener, gateway)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // nothing waits for it to pass
 		defer cancel()
 		gateway.Close(ctx)
 		_ = server.Close()
 	})
+	mint := func(audience, account string) string {
+		token, err := issuer.Mint(audience, account)
+		must(err)
+		return token
+	}
 	return &Relay{
-		URL: "ws://" + address, Origin: "http://" + address, Endpoint: "http://" + address + relayapi.Path,
-		Documents: documents, Collections: cfg.Collections, t: t, issuer: issuer,
+		"ws://" + address, origin + relayapi.Path, documents, cfg.Collections,
+		mint(origin, issuer.FunctionAccount()), mint("https://elsewhere.example", issuer.FunctionAccount()),
+		mint(origin, issuer.Account("somebody-else")),
 	}
-}
-
-// Token is an ID token of the endpoint's caller for this relay.
-func (r *Relay) Token() string { return r.TokenFor(r.Origin) }
-
-// TokenFor is an ID token of the endpoint's caller for another audience.
-func (r *Relay) TokenFor(audience string) string { return r.mint(audience, r.issuer.FunctionAccount()) }
-
-// StrangersToken is a good ID token for this relay, of another account.
-func (r *Relay) StrangersToken() string { return r.mint(r.Origin, r.issuer.Account("somebody-else")) }
-
-func (r *Relay) mint(audience, account string) string {
-	r.t.Helper()
-	token, err := r.issuer.Mint(audience, account)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return token
 }

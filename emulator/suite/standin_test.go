@@ -17,15 +17,9 @@ import (
 
 // The test binary is also the program whose processes the suite starts, so that what is tested here is the suite alone.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "function":
-			standIn(os.Args[2])
-			return
-		case "upstream":
-			_ = http.ListenAndServe(os.Args[2], http.NotFoundHandler())
-			return
-		}
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		standIn(os.Args[2])
+		return
 	}
 	os.Exit(emutest.Main(m))
 }
@@ -40,9 +34,9 @@ type call struct {
 	Error           string `json:"error,omitempty"`
 }
 
-// standIn serves a function that logs each request, as one JSON line, the way the real function decodes it.
+// standIn serves a process that logs each request, as one JSON line, the way the real function decodes it.
 func standIn(entryPoint string) {
-	handler := func(w http.ResponseWriter, r *http.Request) {
+	handler := func(_ http.ResponseWriter, r *http.Request) {
 		c := call{Topic: os.Getenv("DELIVERY_TOPIC")}
 		var err error
 		switch entryPoint {
@@ -50,8 +44,6 @@ func standIn(entryPoint string) {
 			err = c.readEvent(r)
 		case Deliver:
 			err = c.readPush(r.Body)
-		case Expire:
-			_, err = io.WriteString(w, `{"expired":1}`)
 		}
 		if err != nil {
 			c.Error = err.Error()

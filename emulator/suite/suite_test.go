@@ -92,14 +92,9 @@ func TestPublishedMessageReachesDeliver(t *testing.T) {
 
 func publish(t *testing.T, s *Suite, data string) {
 	t.Helper()
-	client, err := s.pubsubClient(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
 	topic := "projects/" + s.Config().Project + "/topics/" + s.Config().DeliveryTopic
 	message := &pubsubpb.PubsubMessage{Data: []byte(data)}
-	if _, err := client.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
+	if _, err := s.pubsub.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{Topic: topic, Messages: []*pubsubpb.PubsubMessage{message}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -108,8 +103,8 @@ func TestTick(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TickEvery: time.Millisecond})
 	awaitCall(t, s, Expire)
-	if answer, err := s.Tick(t.Context()); err != nil || string(answer) != `{"expired":1}` {
-		t.Errorf("Tick = %s, %v", answer, err)
+	if err := s.Tick(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -142,7 +137,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 		addresses = append(addresses, strings.TrimPrefix(url, "http://"))
 	}
 	for _, addr := range addresses {
-		if err := process.Listens(addr)(t.Context()); err != nil {
+		if err := process.Listens(t.Context(), addr); err != nil {
 			t.Errorf("before Stop: %v", err)
 		}
 	}
@@ -150,7 +145,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, addr := range addresses {
-		if err := process.Listens(addr)(t.Context()); err == nil {
+		if err := process.Listens(t.Context(), addr); err == nil {
 			t.Errorf("after Stop something listens at %s", addr)
 		}
 	}

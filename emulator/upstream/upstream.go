@@ -1,6 +1,5 @@
 // Package upstream is an ordinary Nostr relay in memory, made with khatru: it keeps what it is sent and serves what it is asked
 // for, KeyPackages like anything else, of which it knows nothing. It stands behind the gateway wherever any relay may stand.
-//
 // It does not tell subscribers of new events: khatru would walk through their list without a lock.
 package upstream
 
@@ -19,8 +18,7 @@ import (
 // duplicate: khatru acknowledges that in the same way and tells no subscriber.
 func New() http.Handler {
 	var mu sync.Mutex
-	store := &slicestore.SliceStore{}
-	_ = store.Init() // only makes room
+	store := &slicestore.SliceStore{MaxLimit: 500}
 	alone := func(do func(context.Context, *nostr.Event) error, kept error) func(context.Context, *nostr.Event) error {
 		return func(ctx context.Context, event *nostr.Event) error {
 			mu.Lock()

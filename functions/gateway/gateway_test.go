@@ -95,7 +95,7 @@ func TestSIGTERM(t *testing.T) {
 // start serves the function in a process of its own, and reports why that ends by itself.
 func start(t *testing.T, project string) (function *process.Process, ended <-chan error) {
 	t.Helper()
-	port, err := process.FreePort()
+	port, err := process.FreePort(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +104,9 @@ func start(t *testing.T, project string) (function *process.Process, ended <-cha
 		Name: gateway.EntryPoint, Path: os.Args[0], LogFile: filepath.Join(t.TempDir(), "log"), Port: port, Failed: failed,
 		Env: append(os.Environ(), asFunction+"="+address, "FUNCTION_TARGET="+gateway.EntryPoint, config.Project+"="+project,
 			config.RelayAudience+"=http://"+address, config.DeliveryCaller+"=somebody@example.com"),
-		Ready: process.ServesHTTP("http://" + address),
+		Ready: process.ServesHTTP,
 	}
-	t.Cleanup(func() { _ = function.Kill() })
+	t.Cleanup(function.Kill)
 	if err := function.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

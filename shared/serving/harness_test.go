@@ -64,9 +64,8 @@ type instance struct {
 func (w *world) start() *instance {
 	w.t.Helper()
 	i := &instance{w: w, log: &lines{}}
-	issuer := assembly.Issuer{Name: w.issuer.URL(), KeysURL: w.issuer.KeysURL()}
 	var err error
-	if i.Gateway, err = assembly.NewGateway(w.t.Context(), w.Config, issuer, logging.New(i.log, w.Project, "RelayGateway")); err != nil {
+	if i.Gateway, err = assembly.NewGateway(w.t.Context(), w.Config, identity.At(w.issuer.Host()), logging.New(i.log, w.Project, "RelayGateway")); err != nil {
 		w.t.Fatal(err)
 	}
 	server := httptest.NewServer(i.Gateway)

@@ -24,13 +24,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 )
 
 func main() {
-	child.Serve() // the suite runs its processes from this program
+	suite.Serve() // the suite runs its processes from this program
 	command.Main("bench", measure)
 }
 
@@ -95,7 +95,7 @@ type bench struct {
 
 func (b *bench) run(ctx context.Context, wanted []section) (err error) {
 	const heap = "4g" // with the usual one, 300,000 documents make Firestore's spend half its time in garbage collection
-	b.emulators, err = emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, Progress: command.Progress})
+	b.emulators, err = emulators.Start(ctx, emulators.Options{Java: []string{"-Xmx" + heap}, Progress: command.Progress})
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func serve(t *testing.T, settings map[string]string) Target {
 	r := relaytest.Serve(t, settings)
 	return Target{
 		Relay: r.URL, Endpoint: r.Endpoint,
-		Token: r.Token(), OtherAudience: r.TokenFor("https://elsewhere.example"), OtherCaller: r.StrangersToken(),
+		Token: r.Token, OtherAudience: r.OtherAudience, OtherCaller: r.OtherCaller,
 		Documents: r.Documents, Collections: r.Collections, Quiet: quiet, Slack: slack,
 	}
 }
@@ -98,15 +98,14 @@ func startUpstream(t *testing.T, name string) string {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, output)
 	}
-	port, err := process.FreePort()
+	port, err := process.FreePort(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := process.Addr(port)
-	relay := &process.Process{Name: name, Path: program, Args: []string{addr}, LogFile: program + ".log", Ready: process.Listens(addr)}
-	t.Cleanup(func() { _ = relay.Kill() })
+	relay := &process.Process{Name: name, Path: program, Args: []string{process.Addr(port)}, LogFile: program + ".log", Port: port}
+	t.Cleanup(relay.Kill)
 	if err := relay.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return "ws://" + addr
+	return "ws://" + relay.Addr()
 }

@@ -139,7 +139,7 @@ type function struct {
 // start runs the program as Cloud Run does: one entry point, a port, the settings, and nothing else of ours.
 func start(t *testing.T, program, entryPoint string, settings map[string]string) function {
 	t.Helper()
-	port, err := process.FreePort()
+	port, err := process.FreePort(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,18 +148,15 @@ func start(t *testing.T, program, entryPoint string, settings map[string]string)
 		env[name] = os.Getenv(name)
 	}
 	maps.Copy(env, settings)
-	addr := process.Addr(port)
-	p := &process.Process{
-		Name: entryPoint, Path: program, LogFile: filepath.Join(t.TempDir(), entryPoint+".log"), Ready: process.Listens(addr),
-	}
+	p := &process.Process{Name: entryPoint, Path: program, LogFile: filepath.Join(t.TempDir(), entryPoint+".log"), Port: port}
 	for name, value := range env {
 		p.Env = append(p.Env, name+"="+value)
 	}
-	t.Cleanup(func() { _ = p.Stop() })
+	t.Cleanup(p.Stop)
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return function{"http://" + addr, p.LogFile}
+	return function{"http://" + p.Addr(), p.LogFile}
 }
 
 func (f function) call(t *testing.T, r *http.Request) *http.Response {

@@ -23,13 +23,13 @@ import (
 	"os"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
 func main() {
-	child.Serve() // the suite runs its processes from this program
+	suite.Serve() // the suite runs its processes from this program
 	command.Main("soak", runSoak)
 }
 

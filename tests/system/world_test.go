@@ -139,6 +139,6 @@ func (s *world) eventually(what string, ok func() bool) {
 // tick has the scheduled function run once.
 func (s *world) tick() {
 	s.t.Helper()
-	_, err := s.Tick(s.ctx)
+	err := s.Tick(s.ctx)
 	s.must(err)
 }

@@ -1,6 +1,7 @@
-package cloud
+package suite
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/identity"
@@ -18,7 +20,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // fixture is a function behind its authenticator.
 type fixture struct {
 	issuer *identity.Issuer
-	caller Caller
+	caller caller
 }
 
 func newFixture(t *testing.T, function http.HandlerFunc) fixture {
@@ -34,14 +36,17 @@ func newFixture(t *testing.T, function http.HandlerFunc) fixture {
 	var authenticator http.Handler
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authenticator.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	authenticator = NewAuthenticator(issuer, front.URL, issuer.Account("caller"), NewProxy(strings.TrimPrefix(backend.URL, "http://")))
-	return fixture{issuer, Caller{Minter: issuer, URL: front.URL, Account: issuer.Account("caller")}}
+	f := fixture{issuer, caller{issuer, front.URL, issuer.Account("caller")}}
+	if authenticator, err = f.caller.authenticated(newProxy(strings.TrimPrefix(backend.URL, "http://"))); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func TestAuthenticator(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	url, caller := f.caller.URL, f.caller.Account
+	url, caller := f.caller.url, f.caller.account
 	mint := func(audience, email string) string {
 		token, err := f.issuer.Mint(audience, email)
 		if err != nil {
@@ -104,14 +109,15 @@ func TestEventarcAdaptsAndRetriesUntilAcknowledged(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	eventarc := NewEventarc(f.caller, quiet)
+	var calling sync.WaitGroup
+	events := &eventarc{f.caller, quiet, t.Context(), &calling}
 	answer := httptest.NewRecorder()
-	eventarc.ServeHTTP(answer, emulatorEvent(t, "protobuf bytes"))
+	events.ServeHTTP(answer, emulatorEvent(t, "protobuf bytes"))
 	close(answered)
 	if answer.Code/100 != 2 {
 		t.Fatalf("the emulator got %d", answer.Code)
 	}
-	eventarc.calls.Wait() // ends with the acknowledgement
+	calling.Wait() // ends with the acknowledgement
 
 	if len(calls) != 3 {
 		t.Fatalf("%d calls, want two failures and a success", len(calls))
@@ -137,14 +143,18 @@ func TestEventarcStopsWhileAFunctionFails(t *testing.T) {
 		called <- struct{}{}
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	eventarc := NewEventarc(f.caller, quiet)
-	eventarc.ServeHTTP(httptest.NewRecorder(), emulatorEvent(t, ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	(&eventarc{f.caller, quiet, ctx, &calling}).ServeHTTP(httptest.NewRecorder(), emulatorEvent(t, ""))
 	<-called
-	eventarc.Stop()
+	cancel()
+	calling.Wait()
 }
 
-// pushed has Push take a message and returns its answer.
-func pushed(p *Push, id string) int {
+func newPush(f fixture) *push { return &push{caller: f.caller, log: quiet, attempts: map[string]int{}} }
+
+// pushed has a push take a message and returns its answer.
+func pushed(p *push, id string) int {
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"subscription":"s","message":{"messageId":"`+id+`","data":"e30="}}`)))
 	return w.Code
@@ -154,7 +164,7 @@ func TestPushMapsWhatAcknowledges(t *testing.T) {
 	t.Parallel()
 	var answer int
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) })
-	push := NewPush(f.caller, quiet)
+	p := newPush(f)
 	for status, acknowledged := range map[int]bool{
 		200: true, 201: true, 202: true, 204: true,
 		203: false, 206: false, 301: false, 400: false, 404: false, 409: false, 429: false, 500: false, 503: false,
@@ -164,7 +174,7 @@ func TestPushMapsWhatAcknowledges(t *testing.T) {
 		if acknowledged {
 			want = http.StatusNoContent
 		}
-		if got := pushed(push, "1"); got != want {
+		if got := pushed(p, "1"); got != want {
 			t.Errorf("the function answered %d: the emulator got %d, want %d", status, got, want)
 		}
 	}
@@ -188,17 +198,17 @@ func TestPushCountsAttempts(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	push := NewPush(f.caller, quiet)
+	p := newPush(f)
 	for _, id := range []string{"a", "a", "a", "b"} {
-		pushed(push, id)
+		pushed(p, id)
 	}
 	for i, want := range []int{1, 2, 3, 1} {
 		if e := got[i]; e.DeliveryAttempt != want || e.Subscription != "s" || e.Message.Data != "e30=" {
 			t.Errorf("push %d: %+v, want attempt %d", i, e, want)
 		}
 	}
-	if len(push.attempts) != 0 {
-		t.Errorf("still counting %v", push.attempts)
+	if len(p.attempts) != 0 {
+		t.Errorf("still counting %v", p.attempts)
 	}
 }
 
@@ -207,24 +217,21 @@ func TestPushOfAMissingFunctionIsNotAcknowledged(t *testing.T) {
 	f := newFixture(t, nil)
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	f.caller.URL = gone.URL
-	if got := pushed(NewPush(f.caller, quiet), "1"); got != http.StatusServiceUnavailable {
+	f.caller.url = gone.URL
+	if got := pushed(newPush(f), "1"); got != http.StatusServiceUnavailable {
 		t.Errorf("the emulator got %d", got)
 	}
 }
 
-func TestTickReturnsTheAnswer(t *testing.T) {
+func TestTickThatFailsIsAnError(t *testing.T) {
 	t.Parallel()
 	status := http.StatusOK
-	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, `{"expired":2}`)
-	})
-	if answer, err := Tick(t.Context(), f.caller); err != nil || string(answer) != `{"expired":2}` {
-		t.Errorf("Tick = %s, %v", answer, err)
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	if err := f.caller.tick(t.Context()); err != nil {
+		t.Error(err)
 	}
 	status = http.StatusInternalServerError
-	if _, err := Tick(t.Context(), f.caller); err == nil {
+	if err := f.caller.tick(t.Context()); err == nil {
 		t.Error("a failed run is no error")
 	}
 }
