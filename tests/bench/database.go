@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -8,25 +9,21 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/firestore"
-	"github.com/nbd-wtf/go-nostr"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/api/option"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
@@ -34,108 +31,55 @@ var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDG
 
 // database is a Firestore database with the settings under which the functions would use it.
 type database struct {
+	*bench
 	config.Config
 	client *firestore.Client
-	wire   *wire // that it is reached by
 }
 
-// newDatabase returns a database that is empty. Options are for the client, to look at what it sends.
-func (b *bench) newDatabase(ctx context.Context, options ...grpc.DialOption) (*database, error) {
-	return b.openDatabase(ctx, "bench-"+strings.ToLower(rand.Text()[:20]), options...)
-}
-
-func (b *bench) openDatabase(ctx context.Context, project string, options ...grpc.DialOption) (*database, error) {
+// open returns the database of a project; "" makes up a new one. Options are for the client, to look at what it sends.
+func (b *bench) open(project string, options ...grpc.DialOption) *database {
 	settings := maps.Clone(raisedLimits)
-	settings[config.Project] = project
+	settings[config.Project] = cmp.Or(project, "bench-"+strings.ToLower(rand.Text()[:20]))
 	cfg, err := config.Load(func(name string) (string, bool) { value, ok := settings[name]; return value, ok })
-	if err != nil {
-		return nil, err
-	}
-	options = append(slices.Concat(store.DialOptions(), options), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	conn, err := grpc.NewClient(b.wire.Addr().String(), options...)
-	if err != nil {
-		return nil, err
-	}
-	client, err := firestore.NewClientWithDatabase(ctx, cfg.Project, cfg.Database, option.WithGRPCConn(conn))
-	return &database{cfg, client, b.wire}, err
+	b.must(err)
+	client, err := fixture.Connect(cfg, b.wire.Addr().String(), options...)
+	b.must(err)
+	return &database{b, cfg, client}
 }
 
 func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
-
-func (db *database) in(collection, id string) *firestore.DocumentRef {
-	return db.client.Collection(collection).Doc(id)
-}
 
 func (db *database) claimer(publisher claiming.Publisher, now func() time.Time) *claiming.Claimer {
 	return assembly.NewClaimer(db.Config, db.store(), publisher, keypackage.ModeDeliver, now)
 }
 
-// put writes n documents with their ids fast. They come when it is their turn, because all of them would be too many at a time.
-func (db *database) put(ctx context.Context, collection string, n int, next func(i int) (string, any, error)) error {
-	const atOnce = 500 // small enough for Firestore's limit on the size of a commit
+// populate adds owners with so many real packages each, and so many requests for one package of each, which it returns as they
+// come with their triggers, the owners in turn. The wire does not delay it.
+func (db *database) populate(ctx context.Context, owners, packages, each int) ([]actors.Key, []keypackage.RequestDocument) {
+	defer db.wire.pause()()
+	keys, requests := make([]actors.Key, owners), make([]keypackage.RequestDocument, owners*each)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
-	for from := 0; from < n; from += atOnce {
-		group.Go(func() error {
-			return db.client.RunTransaction(ctx, func(_ context.Context, tx *firestore.Transaction) (err error) {
-				for i := from; i < min(from+atOnce, n) && err == nil; i++ {
-					var id string
-					var fields any
-					if id, fields, err = next(i); err == nil {
-						err = tx.Set(db.in(collection, id), fields)
-					}
-				}
-				return err
-			})
-		})
-	}
-	return group.Wait()
-}
-
-// newOwners returns owners with that many real packages each.
-func (db *database) newOwners(ctx context.Context, owners, packages int) ([]actors.Key, error) {
-	keys := make([]actors.Key, owners)
 	for i := range keys {
-		keys[i] = actors.NewKey()
-	}
-	now := nostr.Now()
-	return keys, db.put(ctx, db.Collections.KeyPackages, owners*packages, func(i int) (string, any, error) {
-		created := now - nostr.Timestamp(packages-i%packages)
-		event, err := actors.NewKeyPackage(keys[i/packages], "ws://relay.example", created, mlsgen.Options{})
-		if err != nil {
-			return "", nil, err
-		}
-		return event.ID, map[string]any{
-			keypackage.FieldEventID: event.ID, keypackage.FieldOwner: event.PubKey, keypackage.FieldContent: event.Content,
-			keypackage.FieldCiphersuite: "0x0001", keypackage.FieldCreatedAt: int64(event.CreatedAt),
-			keypackage.FieldEvent: event.String(),
-		}, nil
-	})
-}
-
-// requests stores requests of as many requesters, so many for one package of each new owner in turn, and returns them as they
-// come with their triggers. The wire does not delay it.
-func (b *bench) requests(ctx context.Context, db *database, owners, stock, each int) ([]keypackage.RequestDocument, error) {
-	documents := make([]keypackage.RequestDocument, owners*each)
-	return documents, b.wire.without(func() error {
-		keys, err := db.newOwners(ctx, owners, stock)
-		if err != nil {
-			return err
-		}
-		return db.put(ctx, db.Collections.Requests, len(documents), func(i int) (string, any, error) {
-			event := actors.NewRequest(actors.Question{Owners: []string{keys[i%owners].Pubkey}})
-			if err := actors.NewKey().Sign(event); err != nil {
-				return "", nil, err
+		group.Go(func() error {
+			keys[i] = actors.NewKey()
+			stock, err := fixture.NewPackages(keys[i], packages)
+			if err != nil {
+				return err
 			}
-			fields := map[string]any{
-				keypackage.FieldEvent: event.String(), keypackage.FieldKind: int64(event.Kind), "pubkey": event.PubKey,
-				keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldReceivedAt: time.Now(),
-				keypackage.FieldOpen: int64(keypackage.NewMark()),
+			documents := fixture.Stock(db.Config, stock...)
+			for j := i; j < len(requests); j += owners {
+				fields, request, err := fixture.NewRequest(actors.NewKey(), actors.Question{Owners: []string{keys[i].Pubkey}})
+				if err != nil {
+					return err
+				}
+				requests[j], documents[db.Collections.Requests+"/"+request.ID] = request, fields
 			}
-			documents[i] = keypackage.ReadRequestDocument(event.ID, fields, time.Now())
-			return event.ID, fields, nil
+			return documents.Write(ctx, db.client)
 		})
-	})
+	}
+	db.must(group.Wait())
+	return keys, requests
 }
 
 // clear removes everything from a database.
@@ -160,24 +104,19 @@ func (db *database) drop(ctx context.Context) {
 
 // stocked is a database with owners who are asked in turn.
 type stocked struct {
-	db     *database
+	*database
 	owners []actors.Key // each is asked by several requesters, never by one twice while a delivery is open
 	asked  atomic.Int64
 }
 
 // packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
-const (
-	packagesPerOwner = 10
-	requestsPerOwner = 4
-)
+const packagesPerOwner, requestsPerOwner = 10, 4
 
-// restock implements design.
-func (s *stocked) restock(ctx context.Context, requests int) (err error) {
-	if err := s.db.clear(ctx); err != nil {
-		return err
-	}
-	s.owners, err = s.db.newOwners(ctx, requests/requestsPerOwner+1, packagesPerOwner)
-	return err
+// restock empties the database and gives it a stock for so many requests: the emulator's queries look at every document, which
+// Firestore's do not, so what earlier rounds have left would be most of what is measured.
+func (s *stocked) restock(ctx context.Context, requests int) {
+	s.must(s.clear(ctx))
+	s.owners, _ = s.populate(ctx, requests/requestsPerOwner+1, packagesPerOwner, 0)
 }
 
 // owner is whom the next request asks for.
@@ -213,35 +152,32 @@ func newWire(emulator string) (*wire, error) {
 // set chooses the round-trip time.
 func (w *wire) set(rtt time.Duration) { w.oneWay.Store(int64(rtt / 2)) }
 
-// without runs f without delay: what prepares a measurement is not measured.
-func (w *wire) without(f func() error) error {
-	defer w.oneWay.Store(w.oneWay.Swap(0))
-	return f()
+// pause takes the delay away until resume is called: what prepares a measurement is not measured.
+func (w *wire) pause() (resume func()) {
+	oneWay := w.oneWay.Swap(0)
+	return func() { w.oneWay.Store(oneWay) }
 }
 
 // carry hands on what comes, late and in order, until one side ends.
 func (w *wire) carry(to, from net.Conn) {
-	type chunk struct {
-		data []byte
-		due  time.Time
-	}
-	underWay := make(chan chunk, 1024)
+	writes := make(chan func(), 1024)
+	defer close(writes)
 	go func() {
-		defer close(underWay)
-		for {
-			data := make([]byte, 32<<10)
-			n, err := from.Read(data)
-			underWay <- chunk{data[:n], time.Now().Add(time.Duration(w.oneWay.Load()))}
-			if err != nil {
-				return
-			}
+		defer to.Close()
+		for write := range writes {
+			write()
 		}
 	}()
-	for c := range underWay {
-		time.Sleep(time.Until(c.due))
-		if _, err := to.Write(c.data); err != nil {
-			_ = from.Close() // the rest is read and dropped
+	for {
+		data := make([]byte, 32<<10)
+		n, err := from.Read(data)
+		if err != nil {
+			return
+		}
+		due := time.Now().Add(time.Duration(w.oneWay.Load()))
+		writes <- func() {
+			time.Sleep(time.Until(due))
+			_, _ = to.Write(data[:n]) // fails if that side has ended, which ends the way back, and that this one
 		}
 	}
-	_ = to.Close()
 }

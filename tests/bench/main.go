@@ -4,7 +4,7 @@
 // calls in a row cost in a region. What the parts that only calculate take is measured by go test -bench.
 //
 //	section  files              what it measures
-//	path     path.go designs.go from a request's frame to the package's frame, by the functions and by the gateway
+//	path     path.go            from a request's frame to the package's frame, by the functions and by the gateway
 //	claims   offer.go           claims a second, one hot owner at many instances
 //	load     offer.go           requests at a rate, up to where it cannot be kept
 //	cost     cost.go meter.go   what Firestore charges for a request, and why
@@ -20,8 +20,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
@@ -34,25 +35,12 @@ func main() {
 	command.Main("bench", measure)
 }
 
-// section is one subject of the bench.
-type section struct {
-	id  string
-	run func(*bench, context.Context) error
-}
+// sectionIDs in the order in which they run: the most sensitive ones while the emulators are still empty.
+const sectionIDs = "path,claims,load,cost,growth,usage"
 
-// sections in the order in which they run: the most sensitive ones while the emulators are still empty.
-var sections = []section{
-	{"path", (*bench).path}, {"claims", (*bench).claims}, {"load", (*bench).load}, {"cost", (*bench).cost},
-	{"growth", (*bench).growth}, {"usage", (*bench).usage},
-}
-
-// sectionIDs lists what may be chosen.
-func sectionIDs() string {
-	ids := make([]string, len(sections))
-	for i, s := range sections {
-		ids[i] = s.id
-	}
-	return strings.Join(ids, ",")
+var sections = map[string]func(*bench, context.Context){
+	"path": (*bench).path, "claims": (*bench).claims, "load": (*bench).load,
+	"cost": (*bench).cost, "growth": (*bench).growth, "usage": (*bench).usage,
 }
 
 // measure runs the bench and prints its tables, those of the sections before one that failed, too. Targets that were missed
@@ -60,18 +48,16 @@ func sectionIDs() string {
 func measure(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "the smallest numbers, to see that it runs; times mean nothing")
-	only := flags.String("only", sectionIDs(), "sections to run, separated by commas")
+	only := flags.String("only", sectionIDs, "sections to run, separated by commas")
 	pictures := flags.String("plot", "", "existing directory into which pictures of the figures are drawn, as SVG")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
-	var wanted []section
-	for id := range strings.SplitSeq(*only, ",") {
-		i := slices.IndexFunc(sections, func(s section) bool { return s.id == id })
-		if i < 0 {
-			return fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs())
+	wanted := strings.Split(*only, ",")
+	for _, id := range wanted {
+		if sections[id] == nil {
+			return fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs)
 		}
-		wanted = append(wanted, sections[i])
 	}
 	b := &bench{report: newReport(*short, args...), sizes: fullSizes}
 	if *short {
@@ -91,9 +77,17 @@ type bench struct {
 	sizes     sizes
 	emulators *emulators.Emulators
 	wire      *wire
+	fatal     func(error) // ends the section from its goroutine, as a test's Fatal does: what is deferred still happens
 }
 
-func (b *bench) run(ctx context.Context, wanted []section) (err error) {
+// must ends the section if err is not nil.
+func (b *bench) must(err error) {
+	if err != nil {
+		b.fatal(err)
+	}
+}
+
+func (b *bench) run(ctx context.Context, wanted []string) (err error) {
 	const heap = "4g" // with the usual one, 300,000 documents make Firestore's spend half its time in garbage collection
 	b.emulators, err = emulators.Start(ctx, emulators.Options{Heap: heap, LongLived: true, Progress: command.Progress})
 	if err != nil {
@@ -104,10 +98,17 @@ func (b *bench) run(ctx context.Context, wanted []section) (err error) {
 		return err
 	}
 	defer b.wire.Close()
-	for i, s := range wanted {
-		progress("section %s, %d of %d", s.id, i+1, len(wanted))
-		if err := s.run(b, ctx); err != nil {
-			return fmt.Errorf("section %s: %w", s.id, err)
+	for i, id := range wanted {
+		progress("section %s, %d of %d", id, i+1, len(wanted))
+		b.wire.set(0)
+		b.fatal = func(failed error) {
+			err = fmt.Errorf("section %s: %w", id, failed)
+			runtime.Goexit()
+		}
+		var section sync.WaitGroup
+		section.Go(func() { sections[id](b, ctx) })
+		if section.Wait(); err != nil {
+			return err
 		}
 	}
 	return nil

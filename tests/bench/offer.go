@@ -22,55 +22,37 @@ const (
 
 // claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
 // instance and at several, which know nothing of each other.
-func (b *bench) claims(ctx context.Context) error {
+func (b *bench) claims(ctx context.Context) {
 	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome", offeredColumns...)
 	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would.")
-	return b.atEachDistance(func(distance string) error {
+	for _, rtt := range b.sizes.distances {
+		b.wire.set(rtt)
 		var one sample
 		for _, o := range b.sizes.claims {
-			name := fmt.Sprintf("%s, owners %d, at once %d, instances %d", distance, o.owners, o.atOnce, o.instances)
-			_, took, err := b.offer(ctx, t, name, o, 0)
-			if err != nil {
-				return err
-			}
+			name := fmt.Sprintf("RTT %v, owners %d, at once %d, instances %d", rtt, o.owners, o.atOnce, o.instances)
+			_, took := b.offer(ctx, t, name, o, 0)
 			if o.instances == 1 {
 				one = took
 			} else {
 				b.atMost(name+": slowest, over that at 1", took.quantile(1)/one.quantile(1), waitsAtMost)
 			}
 		}
-		return nil
-	})
+	}
 }
 
 // load offers one instance requests at a rate, whatever becomes of them, and doubles the rate until it is not kept.
-func (b *bench) load(ctx context.Context) error {
+func (b *bench) load(ctx context.Context) {
 	t := b.table("Open loop: claim and push at a rate, one package each, a relay that answers at once", offeredColumns...)
 	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came.")
 	t.note("Message and trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen.")
-	return b.atEachDistance(func(distance string) error {
-		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
-			n := int(float64(rate) * b.sizes.offered.Seconds())
-			served, _, err := b.offer(ctx, t, fmt.Sprintf("%s, %d a second", distance, rate), offered{n, 1, -1, 1}, rate)
-			if err != nil {
-				return err
-			}
-			saturated = served < kept*float64(rate)
-		}
-		return nil
-	})
-}
-
-// atEachDistance runs a measurement once for each round-trip time.
-func (b *bench) atEachDistance(measure func(distance string) error) error {
-	defer b.wire.set(0)
 	for _, rtt := range b.sizes.distances {
 		b.wire.set(rtt)
-		if err := measure(fmt.Sprintf("RTT %v", rtt)); err != nil {
-			return err
+		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
+			n := int(float64(rate) * b.sizes.offered.Seconds())
+			served, _ := b.offer(ctx, t, fmt.Sprintf("RTT %v, %d a second", rtt, rate), offered{n, 1, -1, 1}, rate)
+			saturated = served < kept*float64(rate)
 		}
 	}
-	return nil
 }
 
 // offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number).
@@ -80,23 +62,14 @@ var offeredColumns = append([]string{"served/s"}, quantiles...)
 
 // offer has requests claimed as fast as it can be, or at a rate, and then pushed, too. It adds to a table how many a second were
 // served and what each took, and returns that.
-func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rate int) (served float64, took sample, err error) {
+func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rate int) (served float64, took sample) {
 	progress("%s", name)
-	db, err := b.newDatabase(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
+	db := b.open("")
 	defer db.drop(ctx)
-	requests, err := b.requests(ctx, db, o.owners, o.each+spare, o.each)
-	if err != nil {
-		return 0, nil, err
-	}
+	_, requests := db.populate(ctx, o.owners, o.each+spare, o.each)
 	claimers := make([]*claiming.Claimer, o.instances)
 	for i := range claimers {
-		instance, err := b.openDatabase(ctx, db.Project)
-		if err != nil {
-			return 0, nil, err
-		}
+		instance := b.open(db.Project)
 		defer instance.client.Close()
 		publish := announce(func(context.Context, keypackage.Announcement) error { return nil })
 		if rate > 0 {
@@ -104,28 +77,38 @@ func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rat
 		}
 		claimers[i] = instance.claimer(publish, time.Now)
 	}
-	took = make(sample, len(requests))
-	var group errgroup.Group
-	group.SetLimit(o.atOnce)
+	took, lasted := b.drive(ctx, len(requests), o.atOnce, rate, func(ctx context.Context, i int, due time.Time) (time.Duration, error) {
+		err := claimUntilAnswered(ctx, claimers[i%len(claimers)], requests[i])
+		return time.Since(due), err
+	})
+	served = float64(len(requests)) / lasted.Seconds()
+	t.add(name, append([]float64{served}, took.row()...)...)
+	return served, took
+}
+
+// drive calls f n times, so many at once (-1: any number), and returns what it says each took, and how long all lasted. Calls are
+// due when it is their turn or, at a rate, so many a second.
+func (b *bench) drive(
+	ctx context.Context, n, atOnce, rate int, f func(ctx context.Context, i int, due time.Time) (time.Duration, error),
+) (each sample, lasted time.Duration) {
 	runtime.GC() // the garbage is not that of what is measured
+	each = make(sample, n)
 	begun := time.Now()
-	for i, request := range requests {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i := range n {
 		var due time.Time
 		if rate > 0 {
 			due = begun.Add(time.Duration(i) * time.Second / time.Duration(rate))
 			time.Sleep(time.Until(due))
 		}
-		group.Go(func() error {
-			from := cmp.Or(due, time.Now())
-			err := claimUntilAnswered(ctx, claimers[i%len(claimers)], request)
-			took[i] = time.Since(from)
+		group.Go(func() (err error) {
+			each[i], err = f(ctx, i, cmp.Or(due, time.Now()))
 			return err
 		})
 	}
-	err = group.Wait()
-	served = float64(len(requests)) / time.Since(begun).Seconds()
-	t.add(name, append([]float64{served}, took.row()...)...)
-	return served, took, err
+	b.must(group.Wait())
+	return each, time.Since(begun)
 }
 
 // claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
