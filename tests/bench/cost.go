@@ -30,10 +30,10 @@ func (b *bench) newCosted() *costed {
 	c.messages = make(chan func(context.Context) error, 100) // one for each of a few requests
 	c.database = b.open("", grpc.WithStatsHandler(&c.meter))
 	now := func() time.Time { return time.Now().Add(c.later) }
-	c.claimer = c.database.claimer(announce(func(_ context.Context, a keypackage.Announcement) error {
+	c.claimer = c.database.claimer(func(_ context.Context, a keypackage.Announcement) error {
 		c.send(func(ctx context.Context) error { _, err := c.deliverer.ForRequest(ctx, a); return err })
 		return nil
-	}), now)
+	}, now)
 	relay := answering(func() keypackage.PushResult { c.meter.leave(1); return c.answer })
 	c.deliverer = delivering.New(c.store(), relay, keypackage.ModeDeliver, now)
 	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.RequestMaxAge}
@@ -69,10 +69,10 @@ func (c *costed) invoke(into *bill, function func() error) {
 	c.meter.take() // what prepares it is not counted
 	c.must(function())
 	one := c.meter.take()
-	if into.invocations == 0 || one.trips < into.trips {
+	if into.counts[invocation] == 0 || one.trips < into.trips {
 		into.trips = one.trips
 	}
-	one.invocations = 1
+	into.count(invocation, 1)
 	into.add(one, 1)
 }
 
@@ -107,8 +107,7 @@ func (b *bench) cost(ctx context.Context) {
 	var idle bill
 	c.tick(ctx, new(bill), 0)
 	c.tick(ctx, &idle, 0) // finds all there
-	t := b.table("Cost, for a request for one package that is there",
-		"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs")
+	t := b.table("Cost, for a request for one package that is there", costs...)
 	t.note("As many requests of a stock of %d as an owner is asked for until she is told that it is low, which needs", packagesPerOwner)
 	t.note("some counting; the other rows are of an owner's first request, less idle ticks. Deletes include those by TTL policies.")
 	t.note("Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
@@ -118,11 +117,11 @@ func (b *bench) cost(ctx context.Context) {
 	untilOver := int(c.DeliveryTTL/time.Minute) + 2
 	offline := c.left(ctx, t, "request, requester offline, then returned", true, untilOver, idle, c.Collections.KeyPackages)
 	c.row(t, "an idle tick of the scheduled function", idle, 1)
-	b.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
+	b.atMost("USD for 100,000 requests, requester offline", offline[usd], 2)
 	picture := b.table("What a request for one package costs", "before", "now")
 	picture.file, picture.unit = "cost.svg", "documents, and US cents for 1,000 requests"
 	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered", "cents, offline"} {
-		picture.add(what, costBefore[i], append(now[:4:4], offline[3])[i])
+		picture.add(what, costBefore[i], append(now[:usd+1:usd+1], offline[usd])[i])
 	}
 }
 
@@ -146,7 +145,7 @@ func (c *costed) serve(ctx context.Context, requests []keypackage.RequestDocumen
 
 // request counts claim and push, and the same trigger again.
 func (c *costed) request(ctx context.Context, t *table) []float64 {
-	_, requests := c.populate(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
+	requests := c.populate(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	var claim, push, again bill
 	c.serve(ctx, requests, &claim, &push)
 	c.serve(ctx, requests, &again, &again)
@@ -157,10 +156,10 @@ func (c *costed) request(ctx context.Context, t *table) []float64 {
 	c.row(t, "push", push, n)
 	each := c.row(t, "request, delivered", both, n)
 	repeated := c.row(t, "the same trigger again", again, n)
-	c.atMost("reads of a request", each[0], 12)
-	c.atMost("round trips in a row of a request", each[4], 7)
-	c.atMost("USD for 100,000 requests, delivered", each[3], 1.1)
-	c.atMost("reads of a repeated trigger", repeated[0], 3)
+	c.atMost("reads of a request", each[reads], 12)
+	c.atMost("round trips in a row of a request", each[trips], 7)
+	c.atMost("USD for 100,000 requests, delivered", each[usd], 1.1)
+	c.atMost("reads of a repeated trigger", repeated[reads], 3)
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then claims wait for each other.")
 	claimReasons, pushReasons := reasons(c.Collections)
@@ -174,7 +173,7 @@ func (c *costed) request(ctx context.Context, t *table) []float64 {
 // lost or not. Each then has a document in the collection created.
 func (c *costed) left(ctx context.Context, t *table, name string, triggered bool, minutes int, idle bill, created string) []float64 {
 	const n = 5
-	_, requests := c.populate(ctx, n, packagesPerOwner, 1)
+	requests := c.populate(ctx, n, packagesPerOwner, 1)
 	var all bill
 	if triggered {
 		c.serve(ctx, requests, &all, &all)
@@ -183,7 +182,7 @@ func (c *costed) left(ctx context.Context, t *table, name string, triggered bool
 		c.tick(ctx, &all, 1)
 	}
 	all.add(idle, -float64(minutes))
-	if done := all.docs[operation{create, created}]; done != n {
+	if done := all.counts[operation{create, created}]; done != n {
 		c.fatal(fmt.Errorf("%s: %v of %d", name, done, n))
 	}
 	return c.row(t, name, all, n)
@@ -199,9 +198,9 @@ func (b *bench) growth(ctx context.Context) {
 		progress("stock of %d, %d of %d", stock, i+1, len(b.sizes.stocks))
 		c := b.newCosted()
 		defer c.drop(ctx)
-		_, requests := c.populate(ctx, 8, stock, 2)
+		requests := c.populate(ctx, 8, stock, 2)
 		var all bill
 		claims := c.serve(ctx, requests, &all, &all)
-		t.add(fmt.Sprintf("stock of %d", stock), all.row(len(requests), c.Collections)[0], claims.quantile(0.5))
+		t.add(fmt.Sprintf("stock of %d", stock), all.row(len(requests), c.Collections)[reads], claims.quantile(0.5))
 	}
 }

@@ -3,15 +3,14 @@
 // Firestore's clients and the emulator lies a wire whose round-trip time is chosen: none shows what the machine takes, 8 ms what
 // calls in a row cost in a region. What the parts that only calculate take is measured by go test -bench.
 //
-//	section  files              what it measures
-//	path     path.go            from a request's frame to the package's frame, by the functions and by the gateway
-//	claims   offer.go           claims a second, one hot owner at many instances
-//	load     offer.go           requests at a rate, up to where it cannot be kept
-//	cost     cost.go meter.go   what Firestore charges for a request, and why
-//	growth   cost.go            what a large stock changes
-//	usage    path.go            memory and CPU of the functions
+//	path    path.go           from a request's frame to the package's frame, by the functions and by the gateway
+//	claims  offer.go          claims a second, one hot owner at many instances
+//	load    offer.go          requests at a rate, up to where it cannot be kept
+//	cost    cost.go meter.go  what Firestore charges for a request, and why
+//	growth  cost.go           what a large stock changes
+//	usage   path.go           memory and CPU of the functions
 //
-// database.go is what they measure on, report.go shows it.
+// report.go shows what they found.
 package main
 
 import (
@@ -19,10 +18,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
@@ -129,8 +130,8 @@ type sizes struct {
 	served    int           // requests after which memory and CPU are looked at
 }
 
-// pathSize is one measurement of the path, with the requests of each round by design: functions, gateway by 447 and by REQ,
-// least, polling. The functions wait for the Pub/Sub emulator, and a poll for its second, so they make fewer.
+// pathSize is one measurement of the path, with the requests of each round by design. The functions wait for the Pub/Sub emulator,
+// and a poll for its second, so they make fewer.
 type pathSize struct {
 	rtt              time.Duration
 	inFlight, rounds int
@@ -143,9 +144,8 @@ const region = 8 * time.Millisecond
 var fullSizes = sizes{
 	distances: []time.Duration{0, region},
 	paths: []pathSize{
-		{0, 1, 2, [5]int{50, 150, 150, 150, 20}}, {0, 10, 2, [5]int{100, 200, 200, 200, 0}},
-		{0, 100, 1, [5]int{300, 400, 400, 400, 0}},
-		{region, 1, 2, [5]int{50, 150, 150, 150, 0}}, {region, 10, 2, [5]int{100, 200, 200, 200, 0}},
+		{0, 1, 2, [5]int{50, 150, 150, 150, 20}}, {0, 10, 2, [5]int{100, 200, 200, 200}}, {0, 100, 1, [5]int{300, 400, 400, 400}},
+		{region, 1, 2, [5]int{50, 150, 150, 150}}, {region, 10, 2, [5]int{100, 200, 200, 200}},
 	},
 	claims: []offered{
 		{200, 1, 20, 1}, {1, 1, 1, 1}, {1, 10, 10, 1}, {1, 50, 50, 1},
@@ -156,7 +156,67 @@ var fullSizes = sizes{
 
 var shortSizes = sizes{
 	distances: []time.Duration{region},
-	paths:     []pathSize{{0, 1, 1, [5]int{5, 5, 5, 5, 3}}, {region, 10, 1, [5]int{20, 20, 20, 20, 0}}},
+	paths:     []pathSize{{0, 1, 1, [5]int{5, 5, 5, 5, 3}}, {region, 10, 1, [5]int{20, 20, 20, 20}}},
 	claims:    []offered{{20, 1, 5, 1}, {1, 10, 10, 1}, {1, 10, 10, 2}},
 	warmup:    5, rate: 500, offered: 100 * time.Millisecond, costs: 1, stocks: []int{5, 20}, served: 50,
+}
+
+// wire lies between Firestore's clients and the emulator and adds a round-trip time, as a network does: what is sent at the
+// same time arrives at the same time, so that only what waits for an answer takes longer.
+type wire struct {
+	net.Listener
+	oneWay atomic.Int64 // nanoseconds
+}
+
+func newWire(emulator string) (*wire, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{Listener: listener}
+	go func() {
+		for client, err := w.Accept(); err == nil; client, err = w.Accept() {
+			server, err := net.Dial("tcp", emulator)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go w.carry(server, client)
+			go w.carry(client, server)
+		}
+	}()
+	return w, nil
+}
+
+// set chooses the round-trip time.
+func (w *wire) set(rtt time.Duration) { w.oneWay.Store(int64(rtt / 2)) }
+
+// pause takes the delay away until resume is called: what prepares a measurement is not measured.
+func (w *wire) pause() (resume func()) {
+	oneWay := w.oneWay.Swap(0)
+	return func() { w.oneWay.Store(oneWay) }
+}
+
+// carry hands on what comes, late and in order, until one side ends.
+func (w *wire) carry(to, from net.Conn) {
+	writes := make(chan func(), 1024)
+	defer close(writes)
+	go func() {
+		defer to.Close()
+		for write := range writes {
+			write()
+		}
+	}()
+	for {
+		data := make([]byte, 32<<10)
+		n, err := from.Read(data)
+		if err != nil {
+			return
+		}
+		due := time.Now().Add(time.Duration(w.oneWay.Load()))
+		writes <- func() {
+			time.Sleep(time.Until(due))
+			_, _ = to.Write(data[:n]) // fails if that side has ended, which ends the way back, and that this one
+		}
+	}
 }

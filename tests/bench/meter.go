@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"sync"
@@ -16,69 +15,69 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// operation is one kind of what Firestore charges for.
-type operation struct{ kind, collection string }
+// costs are the columns of a table of costs.
+var costs = []string{"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs"}
 
-// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing as for
-// one document, and for a count as for one of each 1,000 that it counts.
-const (
-	query     = "query"
-	tally     = "count"
-	read      = "read"
-	readAgain = "read in the transaction"
-	create    = "create"
-	update    = "update"
-	remove    = "delete"
-	missed    = "delete of nothing, a condition on" // a document that must not exist
+const reads, writes, deletes, usd, trips, invocations, posts = 0, 1, 2, 3, 4, 5, 6
+
+// kind is a kind of what costs something, with the column in which it counts. Firestore charges for all reads alike: for each
+// document, for a query that finds nothing as for one document, and for a count as for one of each 1,000 that it counts.
+type kind struct {
+	name   string
+	column int
+}
+
+var (
+	query      = kind{"query", reads}
+	tally      = kind{"count", reads}
+	read       = kind{"read", reads}
+	readAgain  = kind{"read in the transaction", reads}
+	create     = kind{"create", writes}
+	update     = kind{"update", writes}
+	remove     = kind{"delete", deletes}
+	missed     = kind{"delete of nothing, a condition on", deletes} // a document that must not exist
+	invocation = operation{kind{"invocation", invocations}, ""}
+	post       = operation{kind{"POST", posts}, ""}
 )
+
+// operation is what is done in a collection, if it is one of Firestore's.
+type operation struct {
+	kind
+	collection string
+}
 
 // bill is what something has cost. Its counts are of all that was done; reports divide.
 type bill struct {
-	docs               map[operation]float64
-	invocations, posts float64
-	trips              int // calls to Firestore in a row before what it does for the requester, at least
+	counts map[operation]float64
+	trips  int // calls to Firestore in a row before what it does for the requester, at least
 }
 
-func (b *bill) count(op operation, docs float64) {
-	if b.docs == nil {
-		b.docs = make(map[operation]float64)
+func (b *bill) count(op operation, n float64) {
+	if b.counts == nil {
+		b.counts = make(map[operation]float64)
 	}
-	b.docs[op] += docs
+	b.counts[op] += n
 }
 
 // add adds what else was done, so many times; trips stay.
 func (b *bill) add(other bill, times float64) {
-	for op, docs := range other.docs {
-		b.count(op, docs*times)
+	for op, n := range other.counts {
+		b.count(op, n*times)
 	}
-	b.invocations += other.invocations * times
-	b.posts += other.posts * times
 }
 
-// row is what each of n requests cost: reads, writes, deletes, what 100,000 requests cost in USD, round trips, invocations and
-// POSTs. Deletes include what TTL policies will remove: what was created of ours, and the requests, which have their time from
-// the outcome.
+// row is what each of n requests cost. Deletes include what TTL policies will remove: what was created of ours, and the requests,
+// which have their time from the outcome.
 func (b bill) row(n int, names config.Collections) []float64 {
-	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
-	var reads, writes, deletes float64
-	for op, docs := range b.docs {
-		switch op.kind {
-		case create, update:
-			writes += docs
-		case remove, missed:
-			deletes += docs
-		default:
-			reads += docs
-		}
-		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
-			deletes += docs
+	row := []float64{trips: float64(b.trips), posts: 0}
+	for op, count := range b.counts {
+		row[op.column] += count / float64(n)
+		ours := slices.Contains([]string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}, op.collection)
+		if op.kind == create && ours || op == (operation{update, names.Requests}) {
+			row[deletes] += count / float64(n)
 		}
 	}
-	usd := 0.03*reads + 0.09*writes + 0.01*deletes
-	row := []float64{reads, writes, deletes, usd, float64(b.trips * n), b.invocations, b.posts}
-	for i := range row {
-		row[i] /= float64(n)
-	}
+	row[usd] = 0.03*row[reads] + 0.09*row[writes] + 0.01*row[deletes]
 	return row
 }
 
@@ -94,17 +93,16 @@ type meter struct {
 func (m *meter) take() bill {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	taken := m.bill
-	taken.trips = cmp.Or(m.left, taken.trips)
+	taken := bill{m.bill.counts, cmp.Or(m.left, m.bill.trips)}
 	m.bill, m.left = bill{}, 0
 	return taken
 }
 
-// leave notes that a message, or with a POST a push, leaves: what is recorded afterwards keeps no requester waiting.
-func (m *meter) leave(posts float64) {
+// leave notes that a message or so many POSTs leave: what is recorded afterwards keeps no requester waiting.
+func (m *meter) leave(pushes float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bill.posts += posts
+	m.bill.count(post, pushes)
 	m.left = m.bill.trips
 }
 
@@ -165,7 +163,7 @@ func (m *meter) answered(c *call, answer any) {
 	}
 }
 
-func kindOf(w *firestorepb.Write) string {
+func kindOf(w *firestorepb.Write) kind {
 	switch _, existence := w.GetCurrentDocument().GetConditionType().(*firestorepb.Precondition_Exists); {
 	case w.GetDelete() != "" && existence:
 		return missed
@@ -178,9 +176,9 @@ func kindOf(w *firestorepb.Write) string {
 }
 
 // count counts a document by its full name, of which the last but one part is the collection; "" is none.
-func (m *meter) count(kind, name string) {
+func (m *meter) count(what kind, name string) {
 	if name != "" {
-		m.bill.count(operation{kind, path.Base(path.Dir(name))}, 1)
+		m.bill.count(operation{what, path.Base(path.Dir(name))}, 1)
 	}
 }
 
@@ -224,18 +222,17 @@ func reasons(c config.Collections) (claim, push []reason) {
 
 // explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
 func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
-	unexplained := maps.Clone(b.docs)
-	for _, r := range reasons {
-		delete(unexplained, r.operation)
+	for op := range b.counts {
+		named := slices.ContainsFunc(reasons, func(r reason) bool { return r.operation == op })
+		if op.collection != "" && !named {
+			reasons = append(reasons, reason{op, 0, "NO PROMISE NEEDS IT"})
+			unnamed++
+		}
 	}
-	unnamed = len(unexplained)
-	for op := range unexplained {
-		reasons = append(reasons, reason{op, 0, "NO PROMISE NEEDS IT"})
-	}
 	for _, r := range reasons {
-		if docs := b.docs[r.operation]; docs > 0 {
-			name := fmt.Sprintf("%s: %s %s", what, r.kind, r.collection)
-			t.rows = append(t.rows, row{name, []float64{docs / float64(n), r.least}, r.promise})
+		if count := b.counts[r.operation]; count > 0 {
+			name := fmt.Sprintf("%s: %s %s", what, r.name, r.collection)
+			t.rows = append(t.rows, row{name, []float64{count / float64(n), r.least}, r.promise})
 		}
 	}
 	return unnamed

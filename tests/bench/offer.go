@@ -3,16 +3,121 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
+	"maps"
+	"net/http"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"cloud.google.com/go/firestore"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
+
+// raisedLimits are settings under which the limits measure nothing: a limited request is a cheap one.
+var raisedLimits = map[string]string{"PAIR_LIMIT_PER_HOUR": "10000", "OWNER_BUDGET_PER_HOUR": "100000"}
+
+// database is a Firestore database with the settings under which the functions would use it.
+type database struct {
+	*bench
+	config.Config
+	client *firestore.Client
+	owners []actors.Key // each is asked by several requesters, never by one twice while a delivery is open
+	asked  atomic.Int64 // owners
+}
+
+// open returns the database of a project; "" makes up a new one. Options are for the client, to look at what it sends.
+func (b *bench) open(project string, options ...grpc.DialOption) *database {
+	settings := maps.Clone(raisedLimits)
+	settings[config.Project] = cmp.Or(project, "bench-"+strings.ToLower(rand.Text()[:20]))
+	cfg, err := config.Load(func(name string) (string, bool) { value, ok := settings[name]; return value, ok })
+	b.must(err)
+	client, err := fixture.Connect(cfg, b.wire.Addr().String(), options...)
+	b.must(err)
+	return &database{bench: b, Config: cfg, client: client}
+}
+
+func (db *database) store() *store.Store { return store.New(db.client, db.Collections, db.Policy) }
+
+func (db *database) claimer(announced announce, now func() time.Time) *claiming.Claimer {
+	return assembly.NewClaimer(db.Config, db.store(), announced, keypackage.ModeDeliver, now)
+}
+
+// populate adds owners with so many real packages each, and so many requests for one package of each, which it returns as they
+// come with their triggers, the owners in turn. The wire does not delay it.
+func (db *database) populate(ctx context.Context, owners, packages, each int) []keypackage.RequestDocument {
+	defer db.wire.pause()()
+	db.owners = make([]actors.Key, owners)
+	requests := make([]keypackage.RequestDocument, owners*each)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.NumCPU())
+	for i := range owners {
+		group.Go(func() error {
+			owner := actors.NewKey()
+			db.owners[i] = owner
+			stock, err := fixture.NewPackages(owner, packages)
+			if err != nil {
+				return err
+			}
+			documents := fixture.Stock(db.Config, stock...)
+			for j := i; j < len(requests); j += owners {
+				fields, request, err := fixture.NewRequest(actors.NewKey(), actors.Question{Owners: []string{owner.Pubkey}})
+				if err != nil {
+					return err
+				}
+				requests[j], documents[db.Collections.Requests+"/"+request.ID] = request, fields
+			}
+			return documents.Write(ctx, db.client)
+		})
+	}
+	db.must(group.Wait())
+	return requests
+}
+
+// packagesPerOwner is a usual stock. requestsPerOwner of them are asked for: the rest keeps claims in the usual case.
+const packagesPerOwner, requestsPerOwner = 10, 4
+
+// restock empties the database and gives it a stock for so many requests: the emulator's queries look at every document, which
+// Firestore's do not, so what earlier rounds have left would be most of what is measured.
+func (db *database) restock(ctx context.Context, requests int) {
+	db.must(db.clear(ctx))
+	db.populate(ctx, requests/requestsPerOwner+1, packagesPerOwner, 0)
+}
+
+// owner is whom the next request asks for.
+func (db *database) owner() string { return db.owners[int(db.asked.Add(1))%len(db.owners)].Pubkey }
+
+// clear removes everything from a database.
+func (db *database) clear(ctx context.Context) error {
+	url := fmt.Sprintf("http://%s/emulator/v1/projects/%s/databases/%s/documents", db.wire.Addr(), db.Project, db.Database)
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("clear a database: %w", err)
+	}
+	return response.Body.Close()
+}
+
+// drop ends the use of a database, so that the emulator's memory does not fill up with what is done with.
+func (db *database) drop(ctx context.Context) {
+	_ = db.client.Close()
+	_ = db.clear(context.WithoutCancel(ctx)) // it is only about memory
+}
 
 const (
 	waitsAtMost = 3   // times as long as the slowest at one instance, for a request for a hot owner at several
@@ -66,16 +171,23 @@ func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rat
 	progress("%s", name)
 	db := b.open("")
 	defer db.drop(ctx)
-	_, requests := db.populate(ctx, o.owners, o.each+spare, o.each)
+	requests := db.populate(ctx, o.owners, o.each+spare, o.each)
 	claimers := make([]*claiming.Claimer, o.instances)
 	for i := range claimers {
 		instance := b.open(db.Project)
 		defer instance.client.Close()
-		publish := announce(func(context.Context, keypackage.Announcement) error { return nil })
-		if rate > 0 {
-			publish = instance.pushing()
-		}
-		claimers[i] = instance.claimer(publish, time.Now)
+		relay := answering(func() keypackage.PushResult { return keypackage.ResultDelivered })
+		deliverer := delivering.New(instance.store(), relay, keypackage.ModeDeliver, time.Now)
+		claimers[i] = instance.claimer(func(ctx context.Context, a keypackage.Announcement) error {
+			if rate == 0 {
+				return nil
+			}
+			result, err := deliverer.ForRequest(ctx, a)
+			if err == nil && result.Delivered != 1 {
+				err = fmt.Errorf("%d packages were delivered instead of one", result.Delivered)
+			}
+			return err
+		}, time.Now)
 	}
 	took, lasted := b.drive(ctx, len(requests), o.atOnce, rate, func(ctx context.Context, i int, due time.Time) (time.Duration, error) {
 		err := claimUntilAnswered(ctx, claimers[i%len(claimers)], requests[i])
@@ -121,19 +233,6 @@ func claimUntilAnswered(ctx context.Context, claimer *claiming.Claimer, request 
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-	}
-}
-
-// pushing pushes what is announced, without a message.
-func (db *database) pushing() announce {
-	delivered := func() keypackage.PushResult { return keypackage.ResultDelivered }
-	deliverer := delivering.New(db.store(), answering(delivered), keypackage.ModeDeliver, time.Now)
-	return func(ctx context.Context, a keypackage.Announcement) error {
-		result, err := deliverer.ForRequest(ctx, a)
-		if err == nil && result.Delivered != 1 {
-			err = fmt.Errorf("%d packages were delivered instead of one", result.Delivered)
-		}
-		return err
 	}
 }
 
