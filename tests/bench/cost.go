@@ -23,6 +23,7 @@ type costed struct {
 	deliverer *delivering.Deliverer
 	expirer   *expiring.Expirer
 	messages  chan func(context.Context) error // to deliver
+	idle      bill                             // of a tick
 }
 
 func (b *bench) newCosted() *costed {
@@ -76,15 +77,22 @@ func (c *costed) invoke(into *bill, function func() error) {
 	into.add(one, 1)
 }
 
-func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) {
-	c.invoke(into, func() error { _, err := c.claimer.Claim(ctx, request); return err })
-}
-
 // deliver delivers what was announced.
 func (c *costed) deliver(ctx context.Context, into *bill) {
 	for len(c.messages) > 0 {
 		c.invoke(into, func() error { return (<-c.messages)(ctx) })
 	}
+}
+
+// serve has requests claimed and pushed, and returns what each claim took.
+func (c *costed) serve(ctx context.Context, requests []keypackage.RequestDocument, claim, push *bill) (claims sample) {
+	for _, request := range requests {
+		begun := time.Now()
+		c.invoke(claim, func() error { _, err := c.claimer.Claim(ctx, request); return err })
+		claims = append(claims, time.Since(begun))
+		c.deliver(ctx, push)
+	}
+	return claims
 }
 
 // tick runs the scheduled function so many minutes from now, and delivers what it announces.
@@ -94,58 +102,44 @@ func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) {
 	c.deliver(ctx, into)
 }
 
-// costBefore is what a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD,
-// delivered and offline.
-var costBefore = [5]float64{63, 8, 5, 2.66, 4.8}
-
-// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each
-// operation of a request.
-func (b *bench) cost(ctx context.Context) {
-	c := b.newCosted()
-	defer c.drop(ctx)
-	b.wire.set(20 * time.Millisecond) // calls then take about as long as each other, which counting those in a row needs
-	var idle bill
-	c.tick(ctx, new(bill), 0)
-	c.tick(ctx, &idle, 0) // finds all there
-	t := b.table("Cost, for a request for one package that is there", costs...)
-	t.note("As many requests of a stock of %d as an owner is asked for until she is told that it is low, which needs", packagesPerOwner)
-	t.note("some counting; the other rows are of an owner's first request, less idle ticks. Deletes include those by TTL policies.")
-	t.note("Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
-	now := c.request(ctx, t)
-	c.left(ctx, t, "request whose trigger was lost, delivered", false, 1, idle, c.Collections.Deliveries)
-	c.answer = keypackage.ResultNoSession
-	untilOver := int(c.DeliveryTTL/time.Minute) + 2
-	offline := c.left(ctx, t, "request, requester offline, then returned", true, untilOver, idle, c.Collections.KeyPackages)
-	c.row(t, "an idle tick of the scheduled function", idle, 1)
-	b.atMost("USD for 100,000 requests, requester offline", offline[usd], 2)
-	picture := b.table("What a request for one package costs", "before", "now")
-	picture.file, picture.unit = "cost.svg", "documents, and US cents for 1,000 requests"
-	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered", "cents, offline"} {
-		picture.add(what, costBefore[i], append(now[:usd+1:usd+1], offline[usd])[i])
-	}
-}
-
-// row adds a bill of n requests.
+// row adds a bill of n requests to a table.
 func (c *costed) row(t *table, name string, all bill, n int) []float64 {
 	row := all.row(n, c.Collections)
 	t.add(name, row...)
 	return row
 }
 
-// serve has requests for one package of each of some owners claimed and pushed, and returns what each claim took, too.
-func (c *costed) serve(ctx context.Context, requests []keypackage.RequestDocument, claim, push *bill) (claims sample) {
-	for _, request := range requests {
-		begun := time.Now()
-		c.claim(ctx, claim, request)
-		claims = append(claims, time.Since(begun))
-		c.deliver(ctx, push)
-	}
-	return claims
+// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each operation of
+// a request.
+func (b *bench) cost(ctx context.Context) {
+	c := b.newCosted()
+	defer c.drop(ctx)
+	b.wire.set(20 * time.Millisecond) // calls then take about as long as each other, which counting those in a row needs
+	c.tick(ctx, new(bill), 0)
+	c.tick(ctx, &c.idle, 0) // finds all there
+	t := b.table("Cost, for a request for one package that is there", costs...)
+	t.note("As many requests of a stock of %d as an owner is asked for until she is told that it is low, which needs", packagesPerOwner)
+	t.note("some counting; the other rows are of an owner's first request, less idle ticks. Deletes include those by TTL policies.")
+	t.note("Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
+	now := c.request(ctx, t)
+	c.left(ctx, t, "request whose trigger was lost, delivered", false, 1, c.Collections.Deliveries)
+	c.answer = keypackage.ResultNoSession
+	untilOver := int(c.DeliveryTTL/time.Minute) + 2
+	offline := c.left(ctx, t, "request, requester offline, then returned", true, untilOver, c.Collections.KeyPackages)
+	c.row(t, "an idle tick of the scheduled function", c.idle, 1)
+	b.atMost("USD for 100,000 requests, requester offline", offline[usd], 2)
+	picture := b.table("What a request for one package costs", "before", "now")
+	picture.file, picture.unit = "cost.svg", "documents, and US cents for 1,000 requests"
+	picture.add("reads", 63, now[reads]) // before it was looked at what decides
+	picture.add("writes", 8, now[writes])
+	picture.add("deletes", 5, now[deletes])
+	picture.add("cents, delivered", 2.66, now[usd])
+	picture.add("cents, offline", 4.8, offline[usd])
 }
 
 // request counts claim and push, and the same trigger again.
 func (c *costed) request(ctx context.Context, t *table) []float64 {
-	requests := c.populate(ctx, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
+	requests := c.populate(ctx, c.few(4), packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	var claim, push, again bill
 	c.serve(ctx, requests, &claim, &push)
 	c.serve(ctx, requests, &again, &again)
@@ -171,7 +165,7 @@ func (c *costed) request(ctx context.Context, t *table) []float64 {
 
 // left counts what requests for as many owners cost that are left to the scheduled function for some minutes, their trigger being
 // lost or not. Each then has a document in the collection created.
-func (c *costed) left(ctx context.Context, t *table, name string, triggered bool, minutes int, idle bill, created string) []float64 {
+func (c *costed) left(ctx context.Context, t *table, name string, triggered bool, minutes int, created string) []float64 {
 	const n = 5
 	requests := c.populate(ctx, n, packagesPerOwner, 1)
 	var all bill
@@ -181,7 +175,7 @@ func (c *costed) left(ctx context.Context, t *table, name string, triggered bool
 	for range minutes {
 		c.tick(ctx, &all, 1)
 	}
-	all.add(idle, -float64(minutes))
+	all.add(c.idle, -float64(minutes))
 	if done := all.counts[operation{create, created}]; done != n {
 		c.fatal(fmt.Errorf("%s: %v of %d", name, done, n))
 	}
@@ -194,11 +188,11 @@ func (b *bench) growth(ctx context.Context) {
 	t.file, t.unit = "growth.svg", "documents read, and milliseconds"
 	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
 	b.wire.set(region)
-	for i, stock := range b.sizes.stocks {
-		progress("stock of %d, %d of %d", stock, i+1, len(b.sizes.stocks))
+	for _, stock := range []int{5, 10, 20, 50, 100, 200} {
+		progress("stock of %d", stock)
 		c := b.newCosted()
 		defer c.drop(ctx)
-		requests := c.populate(ctx, 8, stock, 2)
+		requests := c.populate(ctx, b.few(8), stock, 2)
 		var all bill
 		claims := c.serve(ctx, requests, &all, &all)
 		t.add(fmt.Sprintf("stock of %d", stock), all.row(len(requests), c.Collections)[reads], claims.quantile(0.5))

@@ -2,15 +2,6 @@
 // polls. All in one run, in less than eight minutes: figures of different runs on a shared machine cannot be compared. Between
 // Firestore's clients and the emulator lies a wire whose round-trip time is chosen: none shows what the machine takes, 8 ms what
 // calls in a row cost in a region. What the parts that only calculate take is measured by go test -bench.
-//
-//	path    path.go           from a request's frame to the package's frame, by the functions and by the gateway
-//	claims  offer.go          claims a second, one hot owner at many instances
-//	load    offer.go          requests at a rate, up to where it cannot be kept
-//	cost    cost.go meter.go  what Firestore charges for a request, and why
-//	growth  cost.go           what a large stock changes
-//	usage   path.go           memory and CPU of the functions
-//
-// report.go shows what they found.
 package main
 
 import (
@@ -40,8 +31,12 @@ func main() {
 const sectionIDs = "path,claims,load,cost,growth,usage"
 
 var sections = map[string]func(*bench, context.Context){
-	"path": (*bench).path, "claims": (*bench).claims, "load": (*bench).load,
-	"cost": (*bench).cost, "growth": (*bench).growth, "usage": (*bench).usage,
+	"path":   (*bench).path,   // from a request's frame to the package's frame, by the functions and by the gateway
+	"claims": (*bench).claims, // claims a second, one hot owner at many instances
+	"load":   (*bench).load,   // requests at a rate, up to where it cannot be kept
+	"cost":   (*bench).cost,   // what Firestore charges for a request, and why
+	"growth": (*bench).growth, // what a large stock changes
+	"usage":  (*bench).usage,  // memory and CPU of the functions
 }
 
 // measure runs the bench and prints its tables, those of the sections before one that failed, too. Targets that were missed
@@ -60,10 +55,7 @@ func measure(ctx context.Context, args []string) error {
 			return fmt.Errorf("-only: no section is called %q; there are %s", id, sectionIDs)
 		}
 	}
-	b := &bench{report: newReport(*short, args...), sizes: fullSizes}
-	if *short {
-		b.sizes = shortSizes
-	}
+	b := &bench{report: newReport(*short, args...), short: *short}
 	err := b.run(ctx, wanted)
 	b.print(os.Stdout)
 	if err != nil || *pictures == "" {
@@ -75,7 +67,7 @@ func measure(ctx context.Context, args []string) error {
 // bench is one run.
 type bench struct {
 	*report
-	sizes     sizes
+	short     bool
 	emulators *emulators.Emulators
 	wire      *wire
 	fatal     func(error) // ends the section from its goroutine, as a test's Fatal does: what is deferred still happens
@@ -117,48 +109,18 @@ func (b *bench) run(ctx context.Context, wanted []string) (err error) {
 
 func progress(format string, args ...any) { command.Progress(fmt.Sprintf(format, args...)) }
 
-// sizes are the numbers of things in each section.
-type sizes struct {
-	distances []time.Duration // round-trip times of Firestore
-	paths     []pathSize
-	warmup    int           // requests of each design before the first measured one
-	claims    []offered     // those at several instances are compared with the last at one
-	rate      int           // the first rate of the open loop, requests a second; the next is twice that
-	offered   time.Duration // how long each rate is offered
-	costs     int           // owners whose requests are counted
-	stocks    []int         // sizes of a stock
-	served    int           // requests after which memory and CPU are looked at
-}
-
-// pathSize is one measurement of the path, with the requests of each round by design. The functions wait for the Pub/Sub emulator,
-// and a poll for its second, so they make fewer.
-type pathSize struct {
-	rtt              time.Duration
-	inFlight, rounds int
-	requests         [5]int
-}
-
 // region is what a call to Firestore is assumed to take on its way within a region, there and back.
 const region = 8 * time.Millisecond
 
-var fullSizes = sizes{
-	distances: []time.Duration{0, region},
-	paths: []pathSize{
-		{0, 1, 2, [5]int{50, 150, 150, 150, 20}}, {0, 10, 2, [5]int{100, 200, 200, 200}}, {0, 100, 1, [5]int{300, 400, 400, 400}},
-		{region, 1, 2, [5]int{50, 150, 150, 150}}, {region, 10, 2, [5]int{100, 200, 200, 200}},
-	},
-	claims: []offered{
-		{200, 1, 20, 1}, {1, 1, 1, 1}, {1, 10, 10, 1}, {1, 50, 50, 1},
-		{1, 200, 200, 1}, {1, 200, 200, 2}, {1, 200, 200, 8}, {1, 200, 200, 20},
-	},
-	warmup: 50, rate: 100, offered: 4 * time.Second, costs: 4, stocks: []int{5, 10, 20, 50, 100, 200}, served: 1_000,
-}
+// distances are round-trip times of Firestore.
+var distances = []time.Duration{0, region}
 
-var shortSizes = sizes{
-	distances: []time.Duration{region},
-	paths:     []pathSize{{0, 1, 1, [5]int{5, 5, 5, 5, 3}}, {region, 10, 1, [5]int{20, 20, 20, 20}}},
-	claims:    []offered{{20, 1, 5, 1}, {1, 10, 10, 1}, {1, 10, 10, 2}},
-	warmup:    5, rate: 500, offered: 100 * time.Millisecond, costs: 1, stocks: []int{5, 20}, served: 50,
+// few is a number of things, or in a short run just enough of them to see that it runs.
+func (b *bench) few(n int) int {
+	if b.short {
+		return (n + 19) / 20
+	}
+	return n
 }
 
 // wire lies between Firestore's clients and the emulator and adds a round-trip time, as a network does: what is sent at the

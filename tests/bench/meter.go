@@ -27,24 +27,20 @@ type kind struct {
 	column int
 }
 
-var (
-	query      = kind{"query", reads}
-	tally      = kind{"count", reads}
-	read       = kind{"read", reads}
-	readAgain  = kind{"read in the transaction", reads}
-	create     = kind{"create", writes}
-	update     = kind{"update", writes}
-	remove     = kind{"delete", deletes}
-	missed     = kind{"delete of nothing, a condition on", deletes} // a document that must not exist
-	invocation = operation{kind{"invocation", invocations}, ""}
-	post       = operation{kind{"POST", posts}, ""}
-)
-
 // operation is what is done in a collection, if it is one of Firestore's.
 type operation struct {
 	kind
 	collection string
 }
+
+var (
+	query, tally    = kind{"query", reads}, kind{"count", reads}
+	read, readAgain = kind{"read", reads}, kind{"read in the transaction", reads}
+	create, update  = kind{"create", writes}, kind{"update", writes}
+	remove, missed  = kind{"delete", deletes}, kind{"delete of nothing, a condition on", deletes} // missed: must not exist
+	invocation      = operation{kind{"invocation", invocations}, ""}
+	post            = operation{kind{"POST", posts}, ""}
+)
 
 // bill is what something has cost. Its counts are of all that was done; reports divide.
 type bill struct {
@@ -69,11 +65,11 @@ func (b *bill) add(other bill, times float64) {
 // row is what each of n requests cost. Deletes include what TTL policies will remove: what was created of ours, and the requests,
 // which have their time from the outcome.
 func (b bill) row(n int, names config.Collections) []float64 {
+	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
 	row := []float64{trips: float64(b.trips), posts: 0}
 	for op, count := range b.counts {
 		row[op.column] += count / float64(n)
-		ours := slices.Contains([]string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}, op.collection)
-		if op.kind == create && ours || op == (operation{update, names.Requests}) {
+		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
 			row[deletes] += count / float64(n)
 		}
 	}
@@ -81,7 +77,7 @@ func (b bill) row(n int, names config.Collections) []float64 {
 	return row
 }
 
-// meter is told by a connection to Firestore what passes over it.
+// meter is told by a connection to Firestore what passes over it: it is a stats.Handler. What is not answered is not charged.
 type meter struct {
 	mu    sync.Mutex
 	bill  bill      // of one invocation. Trips do not overlap, which counts those in a row while all take about as long
@@ -109,18 +105,16 @@ func (m *meter) leave(pushes float64) {
 // call is one call: what it asks, and whether it is a query that has cost something.
 type call struct {
 	request any
-	found   bool
+	charged bool
 }
 
 type callKey struct{}
 
-// TagRPC, TagConn, HandleConn and HandleRPC implement stats.Handler. What is not answered is not charged.
+func (m *meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (m *meter) HandleConn(context.Context, stats.ConnStats)                       {}
 func (m *meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
 	return context.WithValue(ctx, callKey{}, new(call))
 }
-
-func (m *meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (m *meter) HandleConn(context.Context, stats.ConnStats)                       {}
 
 func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 	c := ctx.Value(callKey{}).(*call)
@@ -149,9 +143,9 @@ func (m *meter) answered(c *call, answer any) {
 		}
 		m.count(kind, answer.GetFound().GetName()+answer.GetMissing())
 	case *firestorepb.RunQueryRequest:
-		if document := answer.(*firestorepb.RunQueryResponse).GetDocument(); document != nil || !c.found {
+		if found := answer.(*firestorepb.RunQueryResponse).GetDocument() != nil; found || !c.charged {
 			m.bill.count(operation{query, request.GetStructuredQuery().GetFrom()[0].GetCollectionId()}, 1)
-			c.found = true
+			c.charged = true
 		}
 	case *firestorepb.RunAggregationQueryRequest:
 		counted := request.GetStructuredAggregationQuery().GetStructuredQuery()
@@ -182,7 +176,7 @@ func (m *meter) count(what kind, name string) {
 	}
 }
 
-// reason is why an operation is needed, and how often at least for a request for one package: by whoever would read
+// reason is the promise that needs an operation, and how often at least for a request for one package: by whoever would read
 // nothing twice, read all of it inside the transaction, and live with the waiting that this means for concurrent claims.
 type reason struct {
 	operation

@@ -121,19 +121,28 @@ func (db *database) drop(ctx context.Context) {
 
 const (
 	waitsAtMost = 3   // times as long as the slowest at one instance, for a request for a hot owner at several
+	seconds     = 4   // for which a rate is offered
 	kept        = 0.9 // the share of a rate below which it counts as not kept
 	spare       = 6   // packages that are left to each owner, so that no claim ends near the last
 )
 
+// offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number).
+type offered struct{ owners, each, atOnce, instances int }
+
+var offeredColumns = append([]string{"served/s"}, quantiles...)
+
 // claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
-// instance and at several, which know nothing of each other.
+// instance and at several, which know nothing of each other and are compared with the last at one.
 func (b *bench) claims(ctx context.Context) {
 	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome", offeredColumns...)
 	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would.")
-	for _, rtt := range b.sizes.distances {
+	for _, rtt := range distances {
 		b.wire.set(rtt)
 		var one sample
-		for _, o := range b.sizes.claims {
+		for _, o := range []offered{
+			{b.few(200), 1, 20, 1}, {1, 1, 1, 1}, {1, b.few(10), 10, 1}, {1, b.few(50), 50, 1}, {1, b.few(200), 200, 1},
+			{1, b.few(200), 200, 2}, {1, b.few(200), 200, 8}, {1, b.few(200), 200, 20},
+		} {
 			name := fmt.Sprintf("RTT %v, owners %d, at once %d, instances %d", rtt, o.owners, o.atOnce, o.instances)
 			_, took := b.offer(ctx, t, name, o, 0)
 			if o.instances == 1 {
@@ -150,20 +159,15 @@ func (b *bench) load(ctx context.Context) {
 	t := b.table("Open loop: claim and push at a rate, one package each, a relay that answers at once", offeredColumns...)
 	t.note("Each for another owner and requester. Times count from when a request was due, not from when its turn came.")
 	t.note("Message and trigger are left out: the Pub/Sub emulator's two pushes at a time would be all that is seen.")
-	for _, rtt := range b.sizes.distances {
+	for _, rtt := range distances {
 		b.wire.set(rtt)
-		for rate, saturated := b.sizes.rate, false; !saturated; rate *= 2 {
-			n := int(float64(rate) * b.sizes.offered.Seconds())
-			served, _ := b.offer(ctx, t, fmt.Sprintf("RTT %v, %d a second", rtt, rate), offered{n, 1, -1, 1}, rate)
+		for rate, saturated := 100, false; !saturated; rate *= 2 {
+			o := offered{b.few(seconds * rate), 1, -1, 1}
+			served, _ := b.offer(ctx, t, fmt.Sprintf("RTT %v, %d a second", rtt, rate), o, rate)
 			saturated = served < kept*float64(rate)
 		}
 	}
 }
-
-// offered is so many requests for each of some owners, claimed by instances in turn, so many at once (-1: any number).
-type offered struct{ owners, each, atOnce, instances int }
-
-var offeredColumns = append([]string{"served/s"}, quantiles...)
 
 // offer has requests claimed as fast as it can be, or at a rate, and then pushed, too. It adds to a table how many a second were
 // served and what each took, and returns that.

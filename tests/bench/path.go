@@ -9,7 +9,6 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,12 +35,24 @@ var designs = [5]string{"functions", "gateway, 447", "gateway, REQ", "least", "p
 
 const viaFunctions, viaGateway, theLeast, byPolling = 0, 1, 3, 4
 
+// loads are what the designs are measured under: a round-trip time, how many requests are in flight, and in each of so many rounds
+// how many there are by design. The functions wait for the Pub/Sub emulator, and a poll for its second, so they make fewer.
+var loads = []struct {
+	rtt              time.Duration
+	inFlight, rounds int
+	requests         [5]int
+}{
+	{0, 1, 2, [5]int{50, 150, 150, 150, 20}}, {0, 10, 2, [5]int{100, 200, 200, 200}}, {0, mostInFlight, 1, [5]int{300, 400, 400, 400}},
+	{region, 1, 2, [5]int{50, 150, 150, 150}}, {region, 10, 2, [5]int{100, 200, 200, 200}},
+}
+
+const mostInFlight = 100
+
 // path measures the way of a request by each design. They take turns, so that what else the machine does meets all of them.
 func (b *bench) path(ctx context.Context) {
-	most := slices.MaxFunc(b.sizes.paths, func(a, b pathSize) int { return a.inFlight - b.inFlight }).inFlight
-	functions := b.newSystem(ctx, config.ServedByFunctions, most)
+	functions := b.newSystem(ctx, config.ServedByFunctions, mostInFlight)
 	defer functions.close()
-	gateway := b.newSystem(ctx, config.ServedByGateway, most)
+	gateway := b.newSystem(ctx, config.ServedByGateway, mostInFlight)
 	defer gateway.close()
 	owners := b.open("")
 	defer owners.drop(ctx)
@@ -50,7 +61,7 @@ func (b *bench) path(ctx context.Context) {
 		{owners.restock, owners.least}, {owners.restock, owners.poll},
 	}
 	for _, d := range all[:byPolling] {
-		b.ask(ctx, d, min(10, most), b.sizes.warmup)
+		b.ask(ctx, d, 10, b.few(50))
 	}
 	t := b.table("End to end: from the frame of a request until the frame of the package", quantiles...)
 	t.note("Least: one process that does what the promises need, and nothing else: two commits and one query. The functions have")
@@ -58,15 +69,15 @@ func (b *bench) path(ctx context.Context) {
 	t.note("design that polls every second, asked at random moments. All are measured in turns. Limits raised: %v.", raisedLimits)
 	medians := b.table("From the request's frame to the package's frame, median", designs[:]...)
 	medians.file, medians.unit = "path.svg", "milliseconds"
-	for _, size := range b.sizes.paths {
-		b.wire.set(size.rtt)
-		name := fmt.Sprintf("RTT %v, %d in flight", size.rtt, size.inFlight)
+	for _, load := range loads {
+		b.wire.set(load.rtt)
+		name := fmt.Sprintf("RTT %v, %d in flight", load.rtt, load.inFlight)
 		var took [5]sample
-		for round := range size.rounds {
+		for round := range load.rounds {
 			for i, d := range all {
-				if size.requests[i] > 0 {
-					progress("%s, round %d of %d: %s", name, round+1, size.rounds, designs[i])
-					took[i] = append(took[i], b.ask(ctx, d, size.inFlight, size.requests[i])...)
+				if load.requests[i] > 0 {
+					progress("%s, round %d of %d: %s", name, round+1, load.rounds, designs[i])
+					took[i] = append(took[i], b.ask(ctx, d, load.inFlight, b.few(load.requests[i]))...)
 				}
 			}
 		}
@@ -247,6 +258,7 @@ func (db *database) handOut(ctx context.Context, state keypackage.State) (took t
 // usage measures what many requests take of the functions' processes, from a start of theirs.
 func (b *bench) usage(ctx context.Context) {
 	const requesters = 20
+	requests := b.few(1000)
 	s := b.newSystem(ctx, config.ServedByFunctions, requesters)
 	defer s.close()
 	functions := [2]string{suite.Claim, suite.Deliver}
@@ -255,12 +267,12 @@ func (b *bench) usage(ctx context.Context) {
 	for i, name := range functions {
 		ready[i], before[i] = taken(s.suite.PID(name))
 	}
-	b.ask(ctx, design{s.restock, s.publish}, requesters, b.sizes.served)
-	t := b.table(fmt.Sprintf("What %d requests take", b.sizes.served), "resident MB when ready", "after them", "CPU ms for each")
+	b.ask(ctx, design{s.restock, s.publish}, requesters, requests)
+	t := b.table(fmt.Sprintf("What %d requests take", requests), "resident MB when ready", "after them", "CPU ms for each")
 	t.note("The process is this program, which holds more than what is deployed.")
 	for i, name := range functions {
 		resident, cpu := taken(s.suite.PID(name))
-		t.add(name, ready[i], resident, milliseconds(cpu-before[i])/float64(b.sizes.served))
+		t.add(name, ready[i], resident, milliseconds(cpu-before[i])/float64(requests))
 		b.atMost(name+": resident after its requests, MB", resident, 64)
 	}
 }
