@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
@@ -109,8 +110,7 @@ func (c *costed) row(t *table, name string, all bill, n int) []float64 {
 	return row
 }
 
-// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each operation of
-// a request.
+// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each operation.
 func (b *bench) cost(ctx context.Context) {
 	c := b.newCosted()
 	defer c.drop(ctx)
@@ -189,12 +189,13 @@ func (b *bench) growth(ctx context.Context) {
 	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
 	b.wire.set(region)
 	for _, stock := range []int{5, 10, 20, 50, 100, 200} {
-		progress("stock of %d", stock)
+		name := fmt.Sprintf("stock of %d", stock)
+		command.Progress(name)
 		c := b.newCosted()
 		defer c.drop(ctx)
 		requests := c.populate(ctx, b.few(8), stock, 2)
 		var all bill
 		claims := c.serve(ctx, requests, &all, &all)
-		t.add(fmt.Sprintf("stock of %d", stock), all.row(len(requests), c.Collections)[reads], claims.quantile(0.5))
+		t.add(name, all.row(len(requests), c.Collections)[reads], claims.quantile(0.5))
 	}
 }

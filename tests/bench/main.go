@@ -92,7 +92,7 @@ func (b *bench) run(ctx context.Context, wanted []string) (err error) {
 	}
 	defer b.wire.Close()
 	for i, id := range wanted {
-		progress("section %s, %d of %d", id, i+1, len(wanted))
+		command.Progress(fmt.Sprintf("section %s, %d of %d", id, i+1, len(wanted)))
 		b.wire.set(0)
 		b.fatal = func(failed error) {
 			err = fmt.Errorf("section %s: %w", id, failed)
@@ -107,12 +107,9 @@ func (b *bench) run(ctx context.Context, wanted []string) (err error) {
 	return nil
 }
 
-func progress(format string, args ...any) { command.Progress(fmt.Sprintf(format, args...)) }
-
 // region is what a call to Firestore is assumed to take on its way within a region, there and back.
 const region = 8 * time.Millisecond
 
-// distances are round-trip times of Firestore.
 var distances = []time.Duration{0, region}
 
 // few is a number of things, or in a short run just enough of them to see that it runs.

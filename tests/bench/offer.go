@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
@@ -131,8 +132,8 @@ type offered struct{ owners, each, atOnce, instances int }
 
 var offeredColumns = append([]string{"served/s"}, quantiles...)
 
-// claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one
-// instance and at several, which know nothing of each other and are compared with the last at one.
+// claims measures how many requests a second can be claimed: for many owners, and for one whom everybody wants, at one instance
+// and at several, which know nothing of each other and are compared with the last at one.
 func (b *bench) claims(ctx context.Context) {
 	t := b.table("Throughput of claims, one package each, from the request's document to its recorded outcome", offeredColumns...)
 	t.note("Instances have connections of their own. An invocation that gives up is called again, as the platform would.")
@@ -169,10 +170,9 @@ func (b *bench) load(ctx context.Context) {
 	}
 }
 
-// offer has requests claimed as fast as it can be, or at a rate, and then pushed, too. It adds to a table how many a second were
-// served and what each took, and returns that.
+// offer has requests claimed as fast as it can be, or at a rate, and then pushed, too, and adds a row to a table.
 func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rate int) (served float64, took sample) {
-	progress("%s", name)
+	command.Progress(name)
 	db := b.open("")
 	defer db.drop(ctx)
 	requests := db.populate(ctx, o.owners, o.each+spare, o.each)
@@ -194,7 +194,14 @@ func (b *bench) offer(ctx context.Context, t *table, name string, o offered, rat
 		}, time.Now)
 	}
 	took, lasted := b.drive(ctx, len(requests), o.atOnce, rate, func(ctx context.Context, i int, due time.Time) (time.Duration, error) {
-		err := claimUntilAnswered(ctx, claimers[i%len(claimers)], requests[i])
+		claimer := claimers[i%len(claimers)]
+		result, err := claimer.Claim(ctx, requests[i])
+		for err != nil && ctx.Err() == nil { // the platform brings an event again until it is acknowledged
+			result, err = claimer.Claim(ctx, requests[i])
+		}
+		if err == nil && result.Granted != 1 {
+			err = fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
+		}
 		return time.Since(due), err
 	})
 	served = float64(len(requests)) / lasted.Seconds()
@@ -225,19 +232,6 @@ func (b *bench) drive(
 	}
 	b.must(group.Wait())
 	return each, time.Since(begun)
-}
-
-// claimUntilAnswered does what the platform does with an event: it brings it again until it is acknowledged.
-func claimUntilAnswered(ctx context.Context, claimer *claiming.Claimer, request keypackage.RequestDocument) error {
-	for {
-		result, err := claimer.Claim(ctx, request)
-		if err == nil && result.Granted != 1 {
-			return fmt.Errorf("a request was answered %s (%s) with %d packages", result.Outcome, result.Reason, result.Granted)
-		}
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
 }
 
 // announce is what is done with what a claim announces.

@@ -29,8 +29,7 @@ type design struct {
 	request func(context.Context) (time.Duration, error) // how long its package took to arrive; called concurrently
 }
 
-// designs are what path measures: the functions, a gateway that serves a request itself, asked by 447 and by REQ, the least
-// possible, and the design that polls.
+// designs are what path measures: the functions, a gateway that serves a request itself, the least possible, one that polls.
 var designs = [5]string{"functions", "gateway, 447", "gateway, REQ", "least", "polling"}
 
 const viaFunctions, viaGateway, theLeast, byPolling = 0, 1, 3, 4
@@ -76,7 +75,7 @@ func (b *bench) path(ctx context.Context) {
 		for round := range load.rounds {
 			for i, d := range all {
 				if load.requests[i] > 0 {
-					progress("%s, round %d of %d: %s", name, round+1, load.rounds, designs[i])
+					command.Progress(fmt.Sprintf("%s, round %d of %d: %s", name, round+1, load.rounds, designs[i]))
 					took[i] = append(took[i], b.ask(ctx, d, load.inFlight, b.few(load.requests[i]))...)
 				}
 			}
@@ -128,14 +127,14 @@ func (b *bench) judgePath(name string, took [5]sample, t, medians *table) {
 	}
 }
 
-// system is what is measured: a suite's gateway and functions, and requesters on real websockets.
+// system is a suite's gateway and functions, and requesters on real websockets.
 type system struct {
 	*database
 	suite      *suite.Suite
 	requesters chan *actors.Requester // who wait for nothing
 }
 
-// newSystem starts one whose requests are served by functions or by its gateway. It must be stopped by close.
+// newSystem starts one whose requests are served by functions or by its gateway, until it is closed.
 func (b *bench) newSystem(ctx context.Context, servedBy config.ServedBy, requesters int) *system {
 	env := maps.Clone(raisedLimits)
 	env["FIRESTORE_EMULATOR_HOST"] = b.wire.Addr().String()
@@ -151,12 +150,7 @@ func (b *bench) newSystem(ctx context.Context, servedBy config.ServedBy, request
 	return s
 }
 
-func (s *system) close() {
-	for range len(s.requesters) {
-		(<-s.requesters).Disconnect()
-	}
-	_, _ = s.client.Close(), s.suite.Stop()
-}
+func (s *system) close() { _, _ = s.client.Close(), s.suite.Stop() }
 
 // restock also opens the sessions anew, so that none comes to the limits that the gateway sets to one.
 func (s *system) restock(ctx context.Context, requests int) {
