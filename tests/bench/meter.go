@@ -62,21 +62,6 @@ func (b *bill) add(other bill, times float64) {
 	}
 }
 
-// row is what each of n requests cost. Deletes include what TTL policies will remove: what was created of ours, and the requests,
-// which have their time from the outcome.
-func (b bill) row(n int, names config.Collections) []float64 {
-	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
-	row := []float64{trips: float64(b.trips), posts: 0}
-	for op, count := range b.counts {
-		row[op.column] += count / float64(n)
-		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
-			row[deletes] += count / float64(n)
-		}
-	}
-	row[usd] = 0.03*row[reads] + 0.09*row[writes] + 0.01*row[deletes]
-	return row
-}
-
 // meter is told by a connection to Firestore what passes over it: it is a stats.Handler. What is not answered is not charged.
 type meter struct {
 	mu    sync.Mutex
