@@ -22,7 +22,7 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 	if inspected.Suite != 0 { // stock is counted by it
 		document[keypackage.FieldCiphersuite] = keypackage.SuiteKey(inspected.Suite)
 	}
-	count, err := p.store.CountStock(ctx, e.PubKey, p.settings.MaxStock)
+	count, err := p.store.CountSuite(ctx, e.PubKey, "", p.settings.MaxStock)
 	if err != nil {
 		return Answer{}, err
 	}
