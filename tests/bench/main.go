@@ -115,7 +115,7 @@ var distances = []time.Duration{0, region}
 // few is a number of things, or in a short run just enough of them to see that it runs.
 func (b *bench) few(n int) int {
 	if b.short {
-		return (n + 19) / 20
+		return (n + 39) / 40
 	}
 	return n
 }
