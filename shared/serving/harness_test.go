@@ -313,7 +313,6 @@ func (w *world) stocked(owner actors.Key, n int) (ids []string) {
 	w.t.Helper()
 	packages := fixture.Packages(w.t, owner, n)
 	w.PutPackages(packages...)
-	fixture.SortByAge(packages)
 	for _, p := range packages {
 		ids = append(ids, fixture.ID(p))
 	}

@@ -51,7 +51,7 @@ func newPopulation(t *testing.T) *population {
 	}
 	c.flawed[keypackage.FieldOwner] = c.bob.Pubkey
 	c.flawed[keypackage.FieldEvent] = "not an event"
-	c.expired = fixture.Package(t, c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)})
+	c.expired = must(fixture.NewPackage(c.bob, time.Now(), mlsgen.Options{NotAfter: time.Now().Add(-time.Minute)}))(t)
 	c.fromAlice = fixture.Request(t, c.alice, c.question())
 	c.fromCarol, c.earlierFromCarol = fixture.Request(t, c.carol, c.question()), fixture.Request(t, c.carol, c.question())
 	c.inspected = make(map[string]*keypackage.Package)

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"testing"
@@ -251,7 +252,11 @@ func tied(t *testing.T, convert func(created int64) any) []keypackage.Document {
 		event[keypackage.FieldCreatedAt] = convert(now - age)
 		packages = append(packages, event)
 	}
-	fixture.SortByAge(packages)
+	slices.SortFunc(packages, func(a, b keypackage.Document) int { // as the store reads them
+		ageA, _ := a.Created()
+		ageB, _ := b.Created()
+		return cmp.Or(ageA.Compare(ageB), cmp.Compare(fixture.ID(a), fixture.ID(b)))
+	})
 	return packages
 }
 

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
@@ -18,48 +17,36 @@ import (
 
 // costed is a system whose calls to Firestore are counted, with a clock of its own and one relay.
 type costed struct {
-	*bench
-	db        *database
-	meter     *meter
+	*database
+	meter     meter
 	later     time.Duration         // than now
 	answer    keypackage.PushResult // of the relay
 	claimer   *claiming.Claimer
 	deliverer *delivering.Deliverer
 	expirer   *expiring.Expirer
-	idle      bill                             // of a tick
 	messages  chan func(context.Context) error // to deliver
-	posts     atomic.Int64                     // of this invocation
-	before    atomic.Int64                     // round trips of this invocation before its message or push
+	idle      bill                             // of a tick
 }
 
-func (b *bench) newCosted(ctx context.Context) (c *costed, err error) {
-	c = &costed{bench: b, meter: newMeter(), answer: keypackage.ResultDelivered}
-	c.messages = make(chan func(context.Context) error, 100) // one for each of a few requests
-	if c.db, err = b.newDatabase(ctx, grpc.WithStatsHandler(c.meter)); err != nil {
-		return nil, err
-	}
+func (b *bench) newCosted() *costed {
+	c := &costed{answer: keypackage.ResultDelivered, messages: make(chan func(context.Context) error, 100)} // of a few requests
+	c.database = b.open("", grpc.WithStatsHandler(&c.meter))
 	now := func() time.Time { return time.Now().Add(c.later) }
-	c.claimer = c.db.claimer(announce(func(_ context.Context, a keypackage.Announcement) error {
+	c.claimer = c.database.claimer(func(_ context.Context, a keypackage.Announcement) error {
 		c.send(func(ctx context.Context) error { _, err := c.deliverer.ForRequest(ctx, a); return err })
 		return nil
-	}), now)
-	c.deliverer = delivering.New(c.db.store(), answering(c.push), keypackage.ModeDeliver, now)
-	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.db.RequestMaxAge}
-	c.expirer = expiring.New(c.db.store(), c, c, c, settings, now)
-	return c, nil
+	}, now)
+	relay := answering(func() keypackage.PushResult { c.meter.leave(1); return c.answer })
+	c.deliverer = delivering.New(c.store(), relay, keypackage.ModeDeliver, now)
+	settings := expiring.Settings{Mode: keypackage.ModeDeliver, RequestMaxAge: c.RequestMaxAge}
+	c.expirer = expiring.New(c.store(), c, c, c, settings, now)
+	return c
 }
 
 // send keeps a message until it is delivered.
 func (c *costed) send(message func(context.Context) error) {
-	c.before.Store(c.meter.trips.Load()) // what is recorded afterwards keeps no requester waiting
+	c.meter.leave(0)
 	c.messages <- message
-}
-
-// push is told of a push.
-func (c *costed) push() keypackage.PushResult {
-	c.posts.Add(1)
-	c.before.Store(c.meter.trips.Load())
-	return c.answer
 }
 
 // Recover implements expiring.Claimer.
@@ -80,188 +67,146 @@ func (c *costed) PublishRequesters(_ context.Context, requesters []string) error
 func (c *costed) PublishNotices(context.Context, []keypackage.Notice) error { return nil }
 
 // invoke adds one invocation of a function to a bill.
-func (c *costed) invoke(into *bill, function func() error) error {
+func (c *costed) invoke(into *bill, function func() error) {
 	c.meter.take() // what prepares it is not counted
-	err := function()
-	docs, trips := c.meter.take()
-	trips = cmp.Or(c.before.Swap(0), trips)
-	if into.invocations == 0 || trips < into.trips {
-		into.trips = trips
+	c.must(function())
+	one := c.meter.take()
+	if into.counts[invocation] == 0 || one.trips < into.trips {
+		into.trips = one.trips
 	}
-	into.add(bill{docs: docs, invocations: 1, posts: float64(c.posts.Swap(0))}, 1)
-	return err
-}
-
-func (c *costed) claim(ctx context.Context, into *bill, request keypackage.RequestDocument) error {
-	return c.invoke(into, func() error { _, err := c.claimer.Claim(ctx, request); return err })
+	into.count(invocation, 1)
+	into.add(one, 1)
 }
 
 // deliver delivers what was announced.
-func (c *costed) deliver(ctx context.Context, into *bill) error {
+func (c *costed) deliver(ctx context.Context, into *bill) {
 	for len(c.messages) > 0 {
-		if err := c.invoke(into, func() error { return (<-c.messages)(ctx) }); err != nil {
-			return err
-		}
+		c.invoke(into, func() error { return (<-c.messages)(ctx) })
 	}
-	return nil
+}
+
+// serve has requests claimed and pushed, and returns what each claim took.
+func (c *costed) serve(ctx context.Context, requests []keypackage.RequestDocument, claim, push *bill) (claims sample) {
+	for _, request := range requests {
+		begun := time.Now()
+		c.invoke(claim, func() error { _, err := c.claimer.Claim(ctx, request); return err })
+		claims = append(claims, time.Since(begun))
+		c.deliver(ctx, push)
+	}
+	return claims
 }
 
 // tick runs the scheduled function so many minutes from now, and delivers what it announces.
-func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) error {
+func (c *costed) tick(ctx context.Context, into *bill, minutes time.Duration) {
 	c.later += minutes * time.Minute
-	if err := c.invoke(into, func() error { _, err := c.expirer.Run(ctx); return err }); err != nil {
-		return err
-	}
-	return c.deliver(ctx, into)
+	c.invoke(into, func() error { _, err := c.expirer.Run(ctx); return err })
+	c.deliver(ctx, into)
 }
 
-// costBefore is what a request cost before it was looked at what decides: reads, writes, deletes, and 100,000 requests in USD,
-// delivered and offline.
-var costBefore = [5]float64{63, 8, 5, 2.66, 4.8}
+// row is what each of n requests cost. Deletes include what TTL policies will remove: what was created of ours, and the requests,
+// which have their time from the outcome.
+func (c *costed) row(all bill, n int) []float64 {
+	expiring := []string{c.Collections.Claims, c.Collections.Deliveries, c.Collections.Ledger, c.Collections.Pairs}
+	row := []float64{trips: float64(all.trips), posts: 0}
+	for op, count := range all.counts {
+		row[op.column] += count / float64(n)
+		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, c.Collections.Requests}) {
+			row[deletes] += count / float64(n)
+		}
+	}
+	row[usd] = 0.03*row[reads] + 0.09*row[writes] + 0.01*row[deletes]
+	return row
+}
 
-// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each
-// operation of a request.
-func (b *bench) cost(ctx context.Context) error {
-	c, err := b.newCosted(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.db.drop(ctx)
-	defer b.wire.set(0)
-	// Calls then take about as long as each other, which counting those in a row needs.
-	b.wire.set(20 * time.Millisecond)
-	if err := errors.Join(c.tick(ctx, new(bill), 0), c.tick(ctx, &c.idle, 0)); err != nil { // the second finds all there
-		return err
-	}
-	t := b.table("Cost, for a request for one package that is there",
-		"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs")
+// cost counts what Firestore charges for a request and for what may go otherwise, and names the promise behind each operation.
+func (b *bench) cost(ctx context.Context) {
+	c := b.newCosted()
+	defer c.drop(ctx)
+	b.wire.set(20 * time.Millisecond) // calls then take about as long as each other, which counting those in a row needs
+	c.tick(ctx, new(bill), 0)
+	c.tick(ctx, &c.idle, 0) // finds all there
+	t := b.table("Cost, for a request for one package that is there", costs...)
 	t.note("As many requests of a stock of %d as an owner is asked for until she is told that it is low, which needs", packagesPerOwner)
 	t.note("some counting; the other rows are of an owner's first request, less idle ticks. Deletes include those by TTL policies.")
 	t.note("Round trips: calls to Firestore in a row before message or package leaves. USD: 0.03 R, 0.09 W, 0.01 D.")
-	now, err := c.request(ctx, t)
-	if err != nil {
-		return err
-	}
-	names, untilOver := c.db.Collections, int(c.db.DeliveryTTL/time.Minute)+2
-	lost := late{"request whose trigger was lost, delivered", false, c.answer, 1, names.Deliveries}
-	away := late{"request, requester offline, then returned", true, keypackage.ResultNoSession, untilOver, names.KeyPackages}
-	_, err = c.left(ctx, t, lost)
-	offline, failed := c.left(ctx, t, away)
-	if err := errors.Join(err, failed); err != nil {
-		return err
-	}
-	c.atMost("USD for 100,000 requests, requester offline", offline[3], 2)
+	now := c.request(ctx, t)
+	c.left(ctx, t, "request whose trigger was lost, delivered", false, 1, c.Collections.Deliveries)
+	c.answer = keypackage.ResultNoSession
+	untilOver := int(c.DeliveryTTL/time.Minute) + 2
+	offline := c.left(ctx, t, "request, requester offline, then returned", true, untilOver, c.Collections.KeyPackages)
+	t.add("an idle tick of the scheduled function", c.row(c.idle, 1)...)
+	b.atMost("USD for 100,000 requests, requester offline", offline[usd], 2)
 	picture := b.table("What a request for one package costs", "before", "now")
 	picture.file, picture.unit = "cost.svg", "documents, and US cents for 1,000 requests"
-	for i, what := range []string{"reads", "writes", "deletes", "cents, delivered", "cents, offline"} {
-		picture.add(what, costBefore[i], append(now[:], offline[3])[i])
-	}
-	c.row(t, "an idle tick of the scheduled function", c.idle, 1)
-	return nil
-}
-
-// row adds a bill of n requests.
-func (c *costed) row(t *table, name string, all bill, n int) [4]float64 {
-	p := all.price(n, c.db.Collections)
-	t.add(name, append(p[:], float64(all.trips), all.invocations/float64(n), all.posts/float64(n))...)
-	return p
+	picture.add("reads", 63, now[reads]) // before it was looked at what decides
+	picture.add("writes", 8, now[writes])
+	picture.add("deletes", 5, now[deletes])
+	picture.add("cents, delivered", 2.66, now[usd])
+	picture.add("cents, offline", 4.8, offline[usd])
 }
 
 // request counts claim and push, and the same trigger again.
-func (c *costed) request(ctx context.Context, t *table) (each [4]float64, err error) {
-	requests, err := c.requests(ctx, c.db, c.sizes.costs, packagesPerOwner, packagesPerOwner-keypackage.LowStock)
-	if err != nil {
-		return each, err
-	}
+func (c *costed) request(ctx context.Context, t *table) []float64 {
+	requests := c.populate(ctx, c.few(4), packagesPerOwner, packagesPerOwner-keypackage.LowStock)
 	var claim, push, again bill
-	for _, request := range requests {
-		once := errors.Join(c.claim(ctx, &claim, request), c.deliver(ctx, &push))
-		if err := errors.Join(once, c.claim(ctx, &again, request), c.deliver(ctx, &again)); err != nil {
-			return each, err
-		}
-	}
-	n := len(requests)
-	both := bill{trips: claim.trips + push.trips}
+	c.serve(ctx, requests, &claim, &push)
+	c.serve(ctx, requests, &again, &again)
+	n, both := len(requests), bill{trips: claim.trips + push.trips}
 	both.add(claim, 1)
 	both.add(push, 1)
-	c.row(t, "claim", claim, n)
-	c.row(t, "push", push, n)
-	each = c.row(t, "request, delivered", both, n)
-	repeated := c.row(t, "the same trigger again", again, n)
-	c.atMost("reads of a request", each[0], 12)
-	c.atMost("round trips in a row of a request", float64(both.trips), 7)
-	c.atMost("USD for 100,000 requests, delivered", each[3], 1.1)
-	c.atMost("reads of a repeated trigger", repeated[0], 3)
+	each, repeated := c.row(both, n), c.row(again, n)
+	t.add("claim", c.row(claim, n)...)
+	t.add("push", c.row(push, n)...)
+	t.add("request, delivered", each...)
+	t.add("the same trigger again", repeated...)
+	c.atMost("reads of a request", each[reads], 12)
+	c.atMost("round trips in a row of a request", each[trips], 7)
+	c.atMost("USD for 100,000 requests, delivered", each[usd], 1.1)
+	c.atMost("reads of a repeated trigger", repeated[reads], 3)
 	why := c.table("What a request reads, writes and deletes, and why", "documents", "least possible")
 	why.note("Least possible: nothing read twice, everything inside the transaction; then claims wait for each other.")
-	claimReasons, pushReasons := reasons(c.db.Collections)
+	claimReasons, pushReasons := reasons(c.Collections)
 	unnamed := claim.explain(why, "claim", claimReasons, n) + push.explain(why, "deliver", pushReasons, n)
 	c.atMost("Firestore operations that no promise needs", float64(unnamed), 0)
-	return each, c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
+	c.tick(ctx, new(bill), 0) // tells the owners, at nobody's expense
+	return each
 }
 
-// late is requests whose way takes some minutes.
-type late struct {
-	name    string
-	trigger bool                  // else it is lost
-	answer  keypackage.PushResult // of the relay
-	minutes int
-	created string // the collection in which each then has a document
-}
-
-// left counts what requests for as many owners cost that are left to the scheduled function.
-func (c *costed) left(ctx context.Context, t *table, l late) (each [4]float64, err error) {
+// left counts what requests for as many owners cost that are left to the scheduled function for some minutes, their trigger being
+// lost or not. Each then has a document in the collection created.
+func (c *costed) left(ctx context.Context, t *table, name string, triggered bool, minutes int, created string) []float64 {
 	const n = 5
-	requests, err := c.requests(ctx, c.db, n, packagesPerOwner, 1)
-	if err != nil {
-		return each, err
-	}
+	requests := c.populate(ctx, n, packagesPerOwner, 1)
 	var all bill
-	c.answer = l.answer
-	for i := 0; l.trigger && i < n; i++ {
-		if err := errors.Join(c.claim(ctx, &all, requests[i]), c.deliver(ctx, &all)); err != nil {
-			return each, err
-		}
+	if triggered {
+		c.serve(ctx, requests, &all, &all)
 	}
-	for range l.minutes {
-		if err := c.tick(ctx, &all, 1); err != nil {
-			return each, err
-		}
-		all.add(c.idle, -1)
+	for range minutes {
+		c.tick(ctx, &all, 1)
 	}
-	if done := all.docs[operation{create, l.created}]; done != n {
-		return each, fmt.Errorf("%s: %v of %d", l.name, done, n)
+	all.add(c.idle, -float64(minutes))
+	if done := all.counts[operation{create, created}]; done != n {
+		c.fatal(fmt.Errorf("%s: %v of %d", name, done, n))
 	}
-	return c.row(t, l.name, all, n), nil
+	each := c.row(all, n)
+	t.add(name, each...)
+	return each
 }
 
 // growth counts and times requests for owners whose stock is large.
-func (b *bench) growth(ctx context.Context) error {
+func (b *bench) growth(ctx context.Context) {
 	t := b.table("A request, by the stock of the owner", "documents read", "claim, milliseconds")
 	t.file, t.unit = "growth.svg", "documents read, and milliseconds"
 	t.note("The emulator's queries look at every document of the collection, Firestore's only at those that they return.")
 	b.wire.set(region)
-	defer b.wire.set(0)
-	for i, stock := range b.sizes.stocks {
-		progress("stock of %d, %d of %d", stock, i+1, len(b.sizes.stocks))
-		c, err := b.newCosted(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.db.drop(ctx)
-		requests, err := c.requests(ctx, c.db, 8, stock, 2)
-		if err != nil {
-			return err
-		}
+	for _, stock := range []int{5, 10, 20, 50, 100, 200} {
+		name := fmt.Sprintf("stock of %d", stock)
+		command.Progress(name)
+		c := b.newCosted()
+		defer c.drop(ctx)
+		requests := c.populate(ctx, b.few(8), stock, 2)
 		var all bill
-		claims := make(sample, len(requests))
-		for i, request := range requests {
-			claims[i], err = timed(func() error { return c.claim(ctx, &all, request) })
-			if err := errors.Join(err, c.deliver(ctx, &all)); err != nil {
-				return err
-			}
-		}
-		t.add(fmt.Sprintf("stock of %d", stock), all.price(len(requests), c.db.Collections)[0], claims.quantile(0.5))
+		claims := c.serve(ctx, requests, &all, &all)
+		t.add(name, c.row(all, len(requests))[reads], claims.quantile(0.5))
 	}
-	return nil
 }

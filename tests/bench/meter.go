@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/firestore/apiv1/firestorepb"
@@ -16,57 +15,91 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// operation is one kind of what Firestore charges for.
-type operation struct{ kind, collection string }
+// costs are the columns of a table of costs.
+var costs = []string{"reads", "writes", "deletes", "USD/100,000", "round trips", "invocations", "POSTs"}
 
-// The kinds of operations. Firestore charges for the first four alike: for each document, for a query that finds nothing as for
-// one document, and for a count as for one of each 1,000 that it counts.
-const (
-	query     = "query"
-	tally     = "count"
-	read      = "read"
-	readAgain = "read in the transaction"
-	create    = "create"
-	update    = "update"
-	remove    = "delete"
-	missed    = "delete of nothing, a condition on" // a document that must not exist
+const reads, writes, deletes, usd, trips, invocations, posts = 0, 1, 2, 3, 4, 5, 6
+
+// kind is a kind of what costs something, with the column in which it counts. Firestore charges for all reads alike: for each
+// document, for a query that finds nothing as for one document, and for a count as for one of each 1,000 that it counts.
+type kind struct {
+	name   string
+	column int
+}
+
+// operation is what is done in a collection, if it is one of Firestore's.
+type operation struct {
+	kind
+	collection string
+}
+
+var (
+	query, tally    = kind{"query", reads}, kind{"count", reads}
+	read, readAgain = kind{"read", reads}, kind{"read in the transaction", reads}
+	create, update  = kind{"create", writes}, kind{"update", writes}
+	remove, missed  = kind{"delete", deletes}, kind{"delete of nothing, a condition on", deletes} // missed: must not exist
+	invocation      = operation{kind{"invocation", invocations}, ""}
+	post            = operation{kind{"POST", posts}, ""}
 )
 
-// meter counts the documents that pass over a connection to Firestore.
+// bill is what something has cost. Its counts are of all that was done; reports divide.
+type bill struct {
+	counts map[operation]float64
+	trips  int // calls to Firestore in a row before what it does for the requester, at least
+}
+
+func (b *bill) count(op operation, n float64) {
+	if b.counts == nil {
+		b.counts = make(map[operation]float64)
+	}
+	b.counts[op] += n
+}
+
+// add adds what else was done, so many times; trips stay.
+func (b *bill) add(other bill, times float64) {
+	for op, n := range other.counts {
+		b.count(op, n*times)
+	}
+}
+
+// meter is told by a connection to Firestore what passes over it: it is a stats.Handler. What is not answered is not charged.
 type meter struct {
 	mu    sync.Mutex
-	docs  map[operation]float64
-	ended time.Time // the last call of trips
-	// trips is calls made one after another: as many as do not overlap, which holds while all of them take about as long.
-	trips atomic.Int64
+	bill  bill      // of one invocation. Trips do not overlap, which counts those in a row while all take about as long
+	ended time.Time // the last of its trips
+	left  int       // its trips before its last message or push left
 }
 
-func newMeter() *meter { return &meter{docs: make(map[operation]float64)} }
-
-// take returns what was counted since the last time, and how many calls were made one after another.
-func (m *meter) take() (docs map[operation]float64, trips int64) {
+// take returns what was counted since the last time.
+func (m *meter) take() bill {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	docs, m.docs = m.docs, make(map[operation]float64)
-	return docs, m.trips.Swap(0)
+	taken := bill{m.bill.counts, cmp.Or(m.left, m.bill.trips)}
+	m.bill, m.left = bill{}, 0
+	return taken
 }
 
-// call is one call, whose messages come one after another.
+// leave notes that a message or so many POSTs leave: what is recorded afterwards keeps no requester waiting.
+func (m *meter) leave(pushes float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bill.count(post, pushes)
+	m.left = m.bill.trips
+}
+
+// call is one call: what it asks, and whether it is a query that has cost something.
 type call struct {
-	kind       string               // of what is read
-	collection string               // of a query that has found nothing yet
-	writes     []*firestorepb.Write // of a commit
+	request any
+	charged bool
 }
 
 type callKey struct{}
 
-// TagRPC, TagConn, HandleConn and HandleRPC implement stats.Handler. What is not answered is not charged.
-func (m *meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	return context.WithValue(ctx, callKey{}, &call{kind: read})
-}
-
 func (m *meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (m *meter) HandleConn(context.Context, stats.ConnStats)                       {}
+func (m *meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, callKey{}, new(call))
+}
 
 func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 	c := ctx.Value(callKey{}).(*call)
@@ -74,48 +107,42 @@ func (m *meter) HandleRPC(ctx context.Context, happened stats.RPCStats) {
 	defer m.mu.Unlock()
 	switch event := happened.(type) {
 	case *stats.OutPayload:
-		m.passed(c, event.Payload)
+		c.request = event.Payload
 	case *stats.InPayload:
-		m.passed(c, event.Payload)
+		m.answered(c, event.Payload)
 	case *stats.End:
-		if event.Error == nil && c.collection != "" {
-			m.docs[operation{c.kind, c.collection}]++
-		}
 		if !event.BeginTime.Before(m.ended) {
-			m.trips.Add(1)
+			m.bill.trips++
 			m.ended = event.EndTime
 		}
 	}
 }
 
-// passed looks at a message of a call, in whichever direction.
-func (m *meter) passed(c *call, message any) {
-	switch message := message.(type) {
+// answered looks at an answer to a call, of which there may be several.
+func (m *meter) answered(c *call, answer any) {
+	switch request := c.request.(type) {
 	case *firestorepb.BatchGetDocumentsRequest:
-		if message.GetNewTransaction() != nil {
-			c.kind = readAgain
+		kind, answer := read, answer.(*firestorepb.BatchGetDocumentsResponse)
+		if request.GetNewTransaction() != nil {
+			kind = readAgain
 		}
-	case *firestorepb.BatchGetDocumentsResponse:
-		m.count(c.kind, message.GetFound().GetName()+message.GetMissing())
+		m.count(kind, answer.GetFound().GetName()+answer.GetMissing())
 	case *firestorepb.RunQueryRequest:
-		c.kind, c.collection = query, message.GetStructuredQuery().GetFrom()[0].GetCollectionId()
-	case *firestorepb.RunQueryResponse:
-		if name := message.GetDocument().GetName(); name != "" {
-			m.count(c.kind, name)
-			c.collection = ""
+		if found := answer.(*firestorepb.RunQueryResponse).GetDocument() != nil; found || !c.charged {
+			m.bill.count(operation{query, request.GetStructuredQuery().GetFrom()[0].GetCollectionId()}, 1)
+			c.charged = true
 		}
 	case *firestorepb.RunAggregationQueryRequest:
-		c.kind, c.collection = tally, message.GetStructuredAggregationQuery().GetStructuredQuery().GetFrom()[0].GetCollectionId()
+		counted := request.GetStructuredAggregationQuery().GetStructuredQuery()
+		m.bill.count(operation{tally, counted.GetFrom()[0].GetCollectionId()}, 1)
 	case *firestorepb.CommitRequest:
-		c.writes = message.GetWrites()
-	case *firestorepb.CommitResponse:
-		for _, w := range c.writes {
+		for _, w := range request.GetWrites() {
 			m.count(kindOf(w), w.GetDelete()+w.GetUpdate().GetName())
 		}
 	}
 }
 
-func kindOf(w *firestorepb.Write) string {
+func kindOf(w *firestorepb.Write) kind {
 	switch _, existence := w.GetCurrentDocument().GetConditionType().(*firestorepb.Precondition_Exists); {
 	case w.GetDelete() != "" && existence:
 		return missed
@@ -127,55 +154,14 @@ func kindOf(w *firestorepb.Write) string {
 	return create
 }
 
-// count counts a document by its full name, of which the last but one part is the collection.
-func (m *meter) count(kind, name string) {
+// count counts a document by its full name, of which the last but one part is the collection; "" is none.
+func (m *meter) count(what kind, name string) {
 	if name != "" {
-		m.docs[operation{kind, path.Base(path.Dir(name))}]++
+		m.bill.count(operation{what, path.Base(path.Dir(name))}, 1)
 	}
 }
 
-// bill is what something has cost. Its counts are of all that was done; reports divide.
-type bill struct {
-	docs               map[operation]float64
-	invocations, posts float64
-	trips              int64 // calls to Firestore in a row before what it does for the requester, at least
-}
-
-// add adds what else was done, so many times; trips stay.
-func (b *bill) add(other bill, times float64) {
-	if b.docs == nil {
-		b.docs = make(map[operation]float64)
-	}
-	for op, n := range other.docs {
-		b.docs[op] += n * times
-	}
-	b.invocations += other.invocations * times
-	b.posts += other.posts * times
-}
-
-// price is the reads, writes and deletes of each of n requests, and what 100,000 of them cost, in USD. Deletes include what TTL
-// policies will remove: what was created of ours, and the requests, which have their time from the outcome.
-func (b bill) price(n int, names config.Collections) (p [4]float64) {
-	expiring := []string{names.Claims, names.Deliveries, names.Ledger, names.Pairs}
-	const reads, writes, deletes, usd = 0, 1, 2, 3
-	for op, docs := range b.docs {
-		each, charged := docs/float64(n), reads
-		switch op.kind {
-		case create, update:
-			charged = writes
-		case remove, missed:
-			charged = deletes
-		}
-		p[charged] += each
-		if op.kind == create && slices.Contains(expiring, op.collection) || op == (operation{update, names.Requests}) {
-			p[deletes] += each
-		}
-	}
-	p[usd] = 0.03*p[reads] + 0.09*p[writes] + 0.01*p[deletes]
-	return p
-}
-
-// reason is why an operation is needed, and how often at least for a request for one package: by whoever would read
+// reason is the promise that needs an operation, and how often at least for a request for one package: by whoever would read
 // nothing twice, read all of it inside the transaction, and live with the waiting that this means for concurrent claims.
 type reason struct {
 	operation
@@ -215,20 +201,18 @@ func reasons(c config.Collections) (claim, push []reason) {
 
 // explain lists the operations of n requests with the promise that needs each, and returns how many none needs.
 func (b bill) explain(t *table, what string, reasons []reason, n int) (unnamed int) {
-	unexplained := maps.Clone(b.docs)
-	list := func(r reason) {
-		name := fmt.Sprintf("%s: %s %s", what, r.kind, r.collection)
-		t.rows = append(t.rows, row{name, []float64{b.docs[r.operation] / float64(n), r.least}, r.promise})
-		delete(unexplained, r.operation)
-	}
-	for _, r := range reasons {
-		if b.docs[r.operation] > 0 {
-			list(r)
+	for op := range b.counts {
+		named := slices.ContainsFunc(reasons, func(r reason) bool { return r.operation == op })
+		if op.collection != "" && !named {
+			reasons = append(reasons, reason{op, 0, "NO PROMISE NEEDS IT"})
+			unnamed++
 		}
 	}
-	unnamed = len(unexplained)
-	for op := range unexplained {
-		list(reason{op, 0, "NO PROMISE NEEDS IT"})
+	for _, r := range reasons {
+		if count := b.counts[r.operation]; count > 0 {
+			name := fmt.Sprintf("%s: %s %s", what, r.name, r.collection)
+			t.rows = append(t.rows, row{name, []float64{count / float64(n), r.least}, r.promise})
+		}
 	}
 	return unnamed
 }

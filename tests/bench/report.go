@@ -24,7 +24,6 @@ type report struct {
 	run     string // when, where and how, in one line
 	tables  []*table
 	targets table
-	missed  []string // targets
 }
 
 // table is one subject. It may be drawn, too, as a bar chart with a bar for each column in each row.
@@ -45,14 +44,14 @@ type row struct {
 
 // newReport is of a run with these arguments.
 func newReport(short bool, args ...string) *report {
-	size, command := "full run", strings.Join(append([]string{"go run ./tests/bench"}, args...), " ")
+	size := "full run"
 	if short {
 		size = "SHORT run, whose times mean nothing"
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // Linux only; elsewhere it stays empty
 	before, _, _ := strings.Cut(string(load), " ")
-	day := time.Now().Format(time.DateOnly)
-	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s", day, runtime.NumCPU(), before, size, command)
+	run := fmt.Sprintf("%s, %d CPUs, load before %s, %s: %s", time.Now().Format(time.DateOnly), runtime.NumCPU(), before, size,
+		strings.Join(append([]string{"go run ./tests/bench"}, args...), " "))
 	return &report{run: run, targets: table{title: "Targets", columns: []string{"measured", "aim"}}}
 }
 
@@ -68,9 +67,9 @@ func (t *table) note(format string, args ...any) { t.notes += fmt.Sprintf("  "+f
 
 // atMost records a target.
 func (r *report) atMost(what string, measured, aim float64) {
-	mark := "met"
-	if !(measured <= aim) {
-		mark, r.missed = "NOT MET", append(r.missed, what)
+	mark := "NOT MET" // also by NaN
+	if measured <= aim {
+		mark = "met"
 	}
 	r.targets.rows = append(r.targets.rows, row{what, []float64{measured, aim}, mark})
 }
@@ -79,14 +78,14 @@ func (r *report) atMost(what string, measured, aim float64) {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.run)
 	for _, t := range append(r.tables, &r.targets) {
-		width := 0
+		width := 0 // of the names, which are aligned to the left by themselves
 		for _, row := range t.rows {
 			width = max(width, len(row.name))
 		}
 		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(tab, "\n%s\n\n%*s\t%s\t\n", t.title, width, "", strings.Join(t.columns, "\t"))
 		for _, row := range t.rows {
-			fmt.Fprintf(tab, "%-*s\t", width, row.name) // aligned to the left by itself
+			fmt.Fprintf(tab, "%-*s\t", width, row.name)
 			for _, v := range row.values {
 				fmt.Fprint(tab, figure(v), "\t")
 			}
@@ -113,8 +112,7 @@ func figure(v float64) string {
 // sample is durations that were measured for one thing.
 type sample []time.Duration
 
-// quantile returns the smallest duration that is at least as long as that share of the sample, in milliseconds; NaN of an
-// empty sample.
+// quantile returns the smallest duration that is at least as long as that share of the sample, in milliseconds; NaN of none.
 func (s sample) quantile(share float64) float64 {
 	if len(s) == 0 {
 		return math.NaN()
@@ -132,21 +130,10 @@ func (s sample) row() []float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// timed returns how long f took.
-func timed(f func() error) (time.Duration, error) {
-	begun := time.Now()
-	err := f()
-	return time.Since(begun), err
-}
-
 // colours, one a column, can be told from a white page and from a black one, and from each other by lightness alone.
-var (
-	ink     = color.Gray{0x80}
-	colours = []color.Color{
-		color.RGBA{0x1f, 0x6f, 0xb4, 0xff}, color.RGBA{0xe0, 0x8a, 0x1e, 0xff}, color.RGBA{0x2a, 0x9d, 0x5c, 0xff},
-		color.RGBA{0x9a, 0x60, 0xb4, 0xff}, color.RGBA{0xd0, 0x4a, 0x4a, 0xff},
-	}
-)
+var colours = []color.RGBA{
+	{0x1f, 0x6f, 0xb4, 0xff}, {0xe0, 0x8a, 0x1e, 0xff}, {0x2a, 0x9d, 0x5c, 0xff}, {0x9a, 0x60, 0xb4, 0xff}, {0xd0, 0x4a, 0x4a, 0xff},
+}
 
 // Sizes in points. The bars of a row take barsPerRow of its share of the width.
 const width, height, barsPerRow = 820, 330, 0.8
@@ -157,65 +144,49 @@ func (r *report) draw(dir string) error {
 		if t.file == "" {
 			continue
 		}
-		on := plot.New()
-		on.BackgroundColor = color.Transparent
-		on.Title.Text, on.Y.Label.Text, on.X.Label.Text = t.title, t.unit, "\n"+r.run
-		for _, style := range []*text.Style{
-			&on.Title.TextStyle, &on.Legend.TextStyle, &on.X.Label.TextStyle, &on.Y.Label.TextStyle, &on.X.Tick.Label, &on.Y.Tick.Label,
-		} {
-			*style = inked(*style, 10)
-		}
-		on.X.Color, on.Y.Color, on.Y.Tick.Color = ink, ink, ink
-		on.Legend.Top, on.Legend.Padding = true, 2
-		names := make([]string, len(t.rows))
-		for i, row := range t.rows {
-			names[i] = row.name
-		}
-		on.NominalX(names...)
-		for i := range t.columns {
-			if err := t.bars(on, i); err != nil {
-				return fmt.Errorf("draw %s: %w", t.file, err)
-			}
-		}
-		on.X.Min, on.X.Max = -0.5, float64(len(t.rows))-0.5
-		on.Y.Min, on.Y.Max = 0, on.Y.Max*1.4 // room for the legend
-		if err := on.Save(width, height, filepath.Join(dir, t.file)); err != nil {
+		if err := t.chart(r.run).Save(width, height, filepath.Join(dir, t.file)); err != nil {
 			return fmt.Errorf("draw %s: %w", t.file, err)
 		}
 	}
 	return nil
 }
 
-func inked(style text.Style, size vg.Length) text.Style {
-	style.Color, style.Font.Variant, style.Font.Size = ink, "Sans", size
-	return style
-}
-
-// bars draws one column, with its figures above.
-func (t *table) bars(on *plot.Plot, column int) error {
-	values, labels := make(plotter.Values, len(t.rows)), plotter.XYLabels{}
-	for i, row := range t.rows {
-		if v := row.values[column]; !math.IsNaN(v) {
-			values[i] = v
-			labels.XYs, labels.Labels = append(labels.XYs, plotter.XY{X: float64(i), Y: v}), append(labels.Labels, figure(v))
-		}
+// chart draws a table with its figures.
+func (t *table) chart(run string) *plot.Plot {
+	p, ink := plot.New(), color.Gray{0x80}
+	p.BackgroundColor = color.Transparent
+	p.Title.Text, p.Y.Label.Text, p.X.Label.Text = t.title, t.unit, "\n"+run
+	p.X.Color, p.Y.Color, p.Y.Tick.Color = ink, ink, ink
+	p.Legend.Top, p.Legend.Padding = true, 2
+	inked := func(style *text.Style, size vg.Length) {
+		style.Color, style.Font.Variant, style.Font.Size = ink, "Sans", size
 	}
+	for _, style := range []*text.Style{
+		&p.Title.TextStyle, &p.Legend.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label,
+	} {
+		inked(style, 10)
+	}
+	names := make([]string, len(t.rows))
 	bar := vg.Length(width * barsPerRow / float64(len(t.rows)*len(t.columns)))
-	chart, err := plotter.NewBarChart(values, bar)
-	if err != nil {
-		return err
+	for i, column := range t.columns {
+		bars := &plotter.BarChart{Values: make(plotter.Values, len(t.rows)), Width: bar, Color: colours[i]}
+		bars.Offset = bar * vg.Length(float64(i)-float64(len(t.columns)-1)/2)
+		figures := &plotter.Labels{Offset: vg.Point{X: bars.Offset - bar/3, Y: 2}}
+		style := p.Legend.TextStyle
+		inked(&style, 8)
+		for x, row := range t.rows {
+			names[x] = row.name
+			if v := row.values[i]; !math.IsNaN(v) {
+				bars.Values[x] = v
+				figures.XYs, figures.Labels = append(figures.XYs, plotter.XY{X: float64(x), Y: v}), append(figures.Labels, figure(v))
+				figures.TextStyle = append(figures.TextStyle, style)
+			}
+		}
+		p.Add(bars, figures)
+		p.Legend.Add(column, bars)
 	}
-	chart.Color, chart.LineStyle.Width = colours[column], 0
-	chart.Offset = bar * vg.Length(float64(column)-float64(len(t.columns)-1)/2)
-	figures, err := plotter.NewLabels(labels)
-	if err != nil {
-		return err
-	}
-	figures.Offset = vg.Point{X: chart.Offset - bar/3, Y: 2}
-	for i, style := range figures.TextStyle {
-		figures.TextStyle[i] = inked(style, 8)
-	}
-	on.Add(chart, figures)
-	on.Legend.Add(t.columns[column], chart)
-	return nil
+	p.NominalX(names...)
+	p.X.Min, p.X.Max = -0.5, float64(len(t.rows))-0.5
+	p.Y.Min, p.Y.Max = 0, p.Y.Max*1.4 // room for the legend
+	return p
 }

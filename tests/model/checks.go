@@ -60,6 +60,5 @@ var checks = []check{
 	{"req", "tombstone not read when a 447 joins", []string{"M_TOMBSTONE_UNREAD"}, "DELETED"},
 }
 
-// harm switches the rule I5 off, to see that a mutation exposes a package to two
-// requesters and does not merely break a rule.
+// harm switches the rule I5 off, to see that a mutation exposes a package to two requesters and does not merely break a rule.
 const harm = "WITHOUT_I5=true"

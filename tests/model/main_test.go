@@ -23,9 +23,9 @@ func TestVerdict(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := parse(check{breaks: c.breaks}, []byte(c.out))
-			if fine := r.problem() == ""; fine != c.fine {
-				t.Errorf("problem() = %q, want fine = %v", r.problem(), c.fine)
+			r := judge(check{breaks: c.breaks}, "", []byte(c.out), nil)
+			if r.expected != c.fine {
+				t.Errorf("%s, want fine = %v", r.verdict, c.fine)
 			}
 		})
 	}
