@@ -4,7 +4,7 @@ locals {
   runtime         = "go126"
   timeout_seconds = 60 # of an invocation; the scheduled function works for at most 50
 
-  # 200 would bring a fifth more pushes, at twice the waiting: go run ./tests/bench -only concurrency
+  # 200 would bring a fifth more pushes, at twice the waiting
   concurrency = 80
 
   # All functions get these settings, so that no two of them can disagree. Where to deliver is added for the three that are
