@@ -3,7 +3,10 @@ package demo
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 )
 
 // Printer tells the story while it happens.
@@ -36,63 +39,69 @@ func (p *Printer) Progress(text string) {
 	p.printf("  %s %s\n", p.paint(dim, "·"), p.paint(dim, text))
 }
 
-// actLog tells one act, step by step.
-type actLog struct {
-	title    string
-	ok       bool
-	promises int           // seen
-	clocked  time.Time     // since when steps are timed
-	last     time.Duration // when the last of them happened
-
-	*Printer
-}
-
-func (p *Printer) begin(title string) *actLog {
-	p.printf("\n%s\n\n", p.paint(bold, title))
-	return &actLog{title: title, Printer: p}
-}
+func (p *Printer) heading(text string) { p.printf("\n%s\n\n", p.paint(bold, text)) }
 
 // clock tells a step from which the following ones are timed.
-func (l *actLog) clock(format string, args ...any) {
-	l.clocked, l.last = time.Now(), 0
-	l.at(l.clocked, format, args...)
+func (a *act) clock(format string, args ...any) {
+	a.clocked, a.last = time.Now(), 0
+	a.at(a.clocked, format, args...)
 }
 
 // say tells a step that nobody waits for.
-func (l *actLog) say(format string, args ...any) { l.step(dim, "", format, args...) }
+func (a *act) say(format string, args ...any) { a.write(dim, "", format, args...) }
 
 // at tells a step that happened at t.
-func (l *actLog) at(t time.Time, format string, args ...any) {
-	after := t.Sub(l.clocked)
-	l.last = max(l.last, after)
-	l.step(dim, fmt.Sprintf("+%.1f ms", millis(after)), format, args...)
+func (a *act) at(t time.Time, format string, args ...any) {
+	after := t.Sub(a.clocked)
+	a.last = max(a.last, after)
+	a.write(dim, fmt.Sprintf("+%.1f ms", millis(after)), format, args...)
+}
+
+// arrival is what comes to a requester.
+type arrival struct {
+	at   time.Time
+	text string
+}
+
+// tell tells what was received, and what came at the end, if it did, in the order in which it came.
+func (a *act) tell(name string, received []actors.KeyPackage, end arrival) {
+	arrivals := []arrival{end}
+	for _, k := range received {
+		arrivals = append(arrivals, arrival{k.At, "receives KeyPackage " + k.Event.ID[:8] + "…"})
+	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return a.at.Compare(b.at) })
+	for _, arrival := range arrivals {
+		if !arrival.at.IsZero() {
+			a.at(arrival.at, "%s %s", name, arrival.text)
+		}
+	}
 }
 
 // saw tells that a promise was kept.
-func (l *actLog) saw(format string, args ...any) {
-	l.promises++
-	l.step(green, "✓", format, args...)
+func (a *act) saw(format string, args ...any) {
+	a.promises++
+	a.write(green, "✓", format, args...)
 }
 
-func (l *actLog) fail(err error) { l.step(red, "✗", "%v", err) }
+func (a *act) fail(err error) { a.write(red, "✗", "%v", err) }
 
-// step prints what stands left of a step, the time since the request or a mark, and the step.
-func (l *actLog) step(style, left, format string, args ...any) {
-	l.printf("%s %s\n", l.paint(style, fmt.Sprintf("%13s", left)), fmt.Sprintf(format, args...))
+// write writes what stands left of a step, the time since the request or a mark, and the step.
+func (a *act) write(style, left, format string, args ...any) {
+	a.printf("%s %s\n", a.paint(style, fmt.Sprintf("%13s", left)), fmt.Sprintf(format, args...))
 }
 
 // summary tells how the acts went, of which some may not have been played, and reports whether everything promised was seen.
-func (p *Printer) summary(played []*actLog, wanted int, took time.Duration) bool {
-	p.printf("\n%s\n\n", p.paint(bold, "Summary"))
+func (p *Printer) summary(played []*act, wanted int, took time.Duration) bool {
+	p.heading("Summary")
 	passed, promises := 0, 0
-	for _, log := range played {
+	for _, a := range played {
 		mark, end := p.paint(red, "✗"), "failed"
-		if log.ok {
-			mark, end = p.paint(green, "✓"), fmt.Sprintf("%.0f ms", millis(log.last))
+		if a.ok {
+			mark, end = p.paint(green, "✓"), fmt.Sprintf("%.0f ms", millis(a.last))
 			passed++
 		}
-		promises += log.promises
-		p.printf("  %s %-52s %8s\n", mark, log.title, end)
+		promises += a.promises
+		p.printf("  %s %-52s %8s\n", mark, a.title, end)
 	}
 	verdict := p.paint(green, "Everything promised was seen")
 	if passed < wanted {
