@@ -20,12 +20,12 @@ func example() (Run, State) {
 	two.ID, two.PackageID, two.Hash = "request_two", "two", "hash-two"
 	two.State, two.Reason = keypackage.StateExpired, keypackage.ExpiredReturned
 	run := Run{
-		Uploads: map[string]Upload{
-			"one": {Owner: "bob", Hash: "hash-one", Suite: 1, Expires: at(9999), Raw: "event one"},
-			"two": {Owner: "bob", Hash: "hash-two", Suite: 1, Expires: at(9999), Raw: "event two"},
-			"res": {Owner: "bob", Hash: "hash-res", Suite: 1, Expires: at(9999), Raw: "event res"},
+		Uploads: map[string]keypackage.Package{
+			"one": {Owner: "bob", Hash: "hash-one", Suite: 1, ExpiresAt: at(9999), Event: "event one"},
+			"two": {Owner: "bob", Hash: "hash-two", Suite: 1, ExpiresAt: at(9999), Event: "event two"},
+			"res": {Owner: "bob", Hash: "hash-res", Suite: 1, ExpiresAt: at(9999), Event: "event res"},
 		},
-		Requests: []Request{{ID: "request", Requester: "alice", Owners: []string{"bob"}}},
+		Requests: map[string][]string{"request": {"bob"}},
 		Received: []Received{{DeliveryID: one.ID, Session: "alice", PackageID: "one", Raw: "event one", At: at(2)}},
 		Pushes:   []Push{{DeliveryID: one.ID, At: at(1)}, {DeliveryID: two.ID, At: at(1)}},
 	}

@@ -144,12 +144,12 @@ func (r *replayed) stock(at time.Time) map[ownerSuite]map[string]bool {
 }
 
 // why returns the reason why a package is not in stock or not valid.
-func (r *replayed) why(id string, upload invariants.Upload, at time.Time) string {
+func (r *replayed) why(id string, upload keypackage.Package, at time.Time) string {
 	ledger := r.documents[collections.Ledger+"/"+upload.Hash]
 	switch {
 	case r.documents[collections.Tombstones+"/"+keypackage.TombstoneID(id, upload.Owner)] != nil:
 		return "deleted"
-	case !upload.Expires.After(at):
+	case upload.Expired(at):
 		return "expired"
 	case ledger != nil && ledger["use"] == string(keypackage.UseOneTime):
 		return "used"
