@@ -81,14 +81,21 @@ func TestAnActRunsOutOfPatience(t *testing.T) {
 	var out bytes.Buffer
 	a := newAct(&out)
 	a.Patience = time.Nanosecond
-	a.steps = []step{func(_ *act, ctx context.Context) error {
+	a.requesters, a.steps = alice, []step{func(_ *requester, ctx context.Context) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}}
 	err := a.perform(t.Context())
-	if err == nil || err.Error() != "gave up after 1ns" {
+	if err == nil || err.Error() != "Alice: gave up after 1ns" {
 		t.Errorf("perform = %v", err)
 	}
+}
+
+// promised returns a requester who is to get that, out of so many.
+func promised(stocked int, due ...*nostr.Event) *requester {
+	a := newAct(new(bytes.Buffer))
+	a.stocked, a.wanted, a.published = stocked, len(due), due
+	return &requester{act: a}
 }
 
 func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
@@ -114,9 +121,7 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 		"none":             {nil, true},
 	}
 	for name, test := range tests {
-		a := newAct(new(bytes.Buffer))
-		a.stocked, a.wanted, a.published = len(events), 2, events
-		err := a.compare(test.received)
+		err := promised(3, events[:2]...).compare(test.received)
 		if (err != nil) != test.fails {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -126,15 +131,10 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
 	t.Parallel()
 	one, other := &nostr.Event{ID: "one"}, &nostr.Event{ID: "other"}
-	promised := func(stocked int, due ...*nostr.Event) *act {
-		a := newAct(new(bytes.Buffer))
-		a.stocked, a.wanted, a.published = stocked, len(due), due
-		return a
-	}
 	two, reserve := promised(3, one, other), promised(1, one)
 	tests := map[string]struct {
 		row   relayapi.OutcomeRow
-		want  *act
+		want  *requester
 		fails bool
 	}{
 		"granted":              {told(2, false, "one", "other"), two, false},

@@ -30,12 +30,12 @@ import (
 // is not checked.
 type Run struct {
 	Uploads  map[string]keypackage.Package // by event id, as a claim reads them: everything that owners published
-	Requests map[string][]string           // the owners asked, by id: valid requests, which must end with an outcome
+	Requests map[string][]string           // by id, the owners asked: valid requests, which must end if the relay has them
 	Received []Received
 	Pushes   []Push
 
-	Stored  map[string]bool        // uploads, by event id, of which the relay has said that it has them
-	Deleted map[string]bool        // uploads, by event id, that their owners want gone
+	Stored  map[string]bool        // events that the relay says it has; it may have others, and then they have a document
+	Deleted map[string]bool        // events that their owners want gone
 	Left    map[string][]time.Time // when sessions ended, by the key as which they were authenticated; "" are all
 }
 
@@ -67,12 +67,12 @@ type State struct {
 	At         time.Time       // when it was read
 }
 
-// Load reads the whole state.
+// Load reads the whole state. Claims come first and stock last: what is read later belongs to what was read before, once that
+// has ended.
 func Load(ctx context.Context, client *firestore.Client, names config.Collections) (State, error) {
 	s := State{
 		Deliveries: make(map[string]keypackage.Delivery), Ledger: make(map[string]keypackage.Ledger),
 		Stock: make(map[string]bool), Tombstones: make(map[string]bool), Requests: make(map[string]bool),
-		At: time.Now(),
 	}
 	var failed error
 	note := func(what string, err error) {
@@ -84,6 +84,12 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 		snaps, err := client.Collection(collection).Documents(ctx).GetAll()
 		note(collection, err)
 		return snaps
+	}
+	answers, err := store.DecodeAnswers(read(names.Claims))
+	note(names.Claims, err)
+	delete(answers, "") // the switch of the mode
+	for _, snap := range read(names.Requests) {
+		_, s.Requests[snap.Ref.ID] = snap.Data()[keypackage.FieldOpen]
 	}
 	for _, snap := range read(names.Deliveries) {
 		d := keypackage.Delivery{ID: snap.Ref.ID}
@@ -101,12 +107,6 @@ func Load(ctx context.Context, client *firestore.Client, names config.Collection
 	for _, snap := range read(names.Tombstones) {
 		s.Tombstones[snap.Ref.ID] = true
 	}
-	for _, snap := range read(names.Requests) {
-		_, s.Requests[snap.Ref.ID] = snap.Data()[keypackage.FieldOpen]
-	}
-	answers, err := store.DecodeAnswers(read(names.Claims))
-	note(names.Claims, err)
-	delete(answers, "") // the switch of the mode
-	s.Answers = answers
+	s.Answers, s.At = answers, time.Now()
 	return s, failed
 }

@@ -28,14 +28,17 @@ func example() (Run, State) {
 		Requests: map[string][]string{"request": {"bob"}},
 		Received: []Received{{DeliveryID: one.ID, Session: "alice", PackageID: "one", Raw: "event one", At: at(2)}},
 		Pushes:   []Push{{DeliveryID: one.ID, At: at(1)}, {DeliveryID: two.ID, At: at(1)}},
+		Stored:   map[string]bool{"one": true, "two": true, "res": true},
 	}
 	return run, State{
 		Deliveries: map[string]keypackage.Delivery{one.ID: one, two.ID: two},
 		Answers: map[string]keypackage.Answer{"request": {Claims: []keypackage.Claim{{
 			RequestID: "request", Requester: "alice", Owner: "bob", Requested: 2, Granted: 2, DeliveryIDs: []string{one.ID, two.ID},
 		}}}},
-		Ledger: map[string]keypackage.Ledger{"hash-one": {Use: keypackage.UseOneTime, DeliveryID: one.ID}},
-		Stock:  map[string]bool{"two": true, "res": true},
+		Ledger:   map[string]keypackage.Ledger{"hash-one": {Use: keypackage.UseOneTime, DeliveryID: one.ID}},
+		Stock:    map[string]bool{"two": true, "res": true},
+		Requests: map[string]bool{"request": false},
+		At:       at(400),
 	}
 }
 
@@ -46,6 +49,46 @@ func TestAKeptPromiseIsNoViolation(t *testing.T) {
 	run, end := example()
 	if broken := Check(run, end); len(broken) > 0 {
 		t.Error(broken)
+	}
+}
+
+func TestWhatIsExcusedIsNoViolation(t *testing.T) {
+	t.Parallel()
+	for name, excuse := range map[string]func(*Run, *State){
+		"the session ended before it was read": func(r *Run, s *State) {
+			d := s.Deliveries["request_one"]
+			d.DeliveredAt = at(2)
+			s.Deliveries[d.ID] = d
+			r.Received, r.Left = nil, map[string][]time.Time{"alice": {at(1)}}
+		},
+		"its owner deleted it": func(r *Run, s *State) {
+			r.Deleted = map[string]bool{"res": true, "two": true}
+			s.Stock = nil
+		},
+		"the request never reached the relay": func(r *Run, _ *State) { r.Requests["lost"] = []string{"bob"} },
+	} {
+		run, end := example()
+		excuse(&run, &end)
+		if broken := Check(run, end); len(broken) > 0 {
+			t.Errorf("%s: %v", name, broken)
+		}
+	}
+}
+
+func TestWhatIsUnderWayIsUnfinished(t *testing.T) {
+	t.Parallel()
+	run, end := example()
+	set(&end, "request_one", keypackage.StateSending)
+	end.Requests["other"] = true
+	run.Requests["more"], run.Stored["more"] = []string{"bob"}, true
+	broken := Check(run, end)
+	for _, v := range broken {
+		if !v.Unfinished {
+			t.Error(v)
+		}
+	}
+	if len(broken) != 3 {
+		t.Errorf("%d are under way, want 3: %v", len(broken), broken)
 	}
 }
 
@@ -81,7 +124,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			d.Reserve = true
 			s.Deliveries[d.ID] = d
 		}, "I3: the requester of request was not told of the package two as"},
-		"a mark that stays":       {func(_ *Run, s *State) { s.Requests = map[string]bool{"request": true} }, "I3: request request is still looked for"},
+		"a mark that stays":       {func(_ *Run, s *State) { s.Requests["request"] = true }, "I3: request request is still looked for"},
 		"an open delivery":        {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
 		"more than was asked for": {func(_ *Run, s *State) { s.Answers["request"].Claims[0].Requested = 1 }, "I4: request request asked for 1"},
 		"another event":           {func(r *Run, _ *State) { r.Received[0].Raw += " " }, "I6: delivery request_"},
@@ -89,6 +132,13 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 		"a late push":             {func(r *Run, _ *State) { r.Pushes[0].At = at(300) }, "I8: delivery request_ was pushed after"},
 		"a late arrival":          {func(r *Run, _ *State) { r.Received[0].At = at(300) }, "I8: delivery request_ arrived after"},
 		"two pushes at once":      {func(r *Run, _ *State) { r.Pushes[0].Contested = true }, "I8: delivery request_ was pushed by two"},
+
+		"an arrival nobody saw":  {func(r *Run, _ *State) { r.Received = nil }, "I3: delivery request_ counts as delivered"},
+		"a package that is gone": {func(_ *Run, s *State) { delete(s.Stock, "res") }, "I3: KeyPackage res is gone"},
+		"no package left": {func(_ *Run, s *State) {
+			s.Stock = nil
+			s.Ledger["hash-res"] = keypackage.Ledger{Use: keypackage.UseReserve, DeliveryID: "request_two"}
+		}, "I2: owner bob has no KeyPackage of suite 1"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,46 +3,41 @@ package main
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 // history is what is known of a run from outside the database. Its methods are safe for concurrent use.
 type history struct {
-	mu       sync.Mutex
-	uploads  map[string]*upload     // by event id
-	asks     map[string]ask         // by request id
-	ends     map[string][]time.Time // of sessions, by the requester's public key; "" are those of everybody's
-	underWay map[string]int         // pushes, by delivery id
-	raced    []invariants.Push      // pushes that were not alone
-	faults   map[string]int
-	troubles int      // errors that clients saw
-	secrets  []string // of all people
+	mu sync.Mutex
+	invariants.Run
+	underWay  tally             // pushes, by delivery id
+	faults    tally             // that were made
+	troubles  int               // errors that clients saw
+	forbidden map[string]string // pieces of what no log may hold, and what each is a piece of
+
+	disturbed atomic.Bool     // faults are made
+	dice      map[string]dice // of faults, for each place, so that the calls of one do not change the faults of another
 }
 
-// upload is a KeyPackage event that an owner has published, or tried to.
-type upload struct {
-	invariants.Upload
-	event   *nostr.Event
-	stored  bool // the relay has said so
-	deleted bool // the owner wants it gone
-}
-
-// ask is a request that was sent.
-type ask struct {
-	invariants.Request
-	accepted bool // the relay has said so
-}
-
-func newHistory() *history {
-	return &history{
-		uploads: make(map[string]*upload), asks: make(map[string]ask), ends: make(map[string][]time.Time),
-		underWay: make(map[string]int), faults: make(map[string]int),
+func newHistory(seed uint64) *history {
+	h := &history{
+		Run: invariants.Run{
+			Uploads: make(map[string]keypackage.Package), Requests: make(map[string][]string), Stored: make(map[string]bool),
+			Deleted: make(map[string]bool), Left: make(map[string][]time.Time),
+		},
+		underWay: make(tally), faults: make(tally), forbidden: make(map[string]string), dice: make(map[string]dice),
 	}
+	for place := range faultsAt {
+		h.dice[place] = newDice(seed, place, 0)
+	}
+	return h
 }
 
 // note lets do change the history.
@@ -63,26 +58,25 @@ func (h *history) upload(event *nostr.Event) error {
 		return fmt.Errorf("a KeyPackage of an owner is not one: %s", p.Flaw)
 	}
 	h.note(func() {
-		known := invariants.Upload{Owner: p.Owner, Hash: p.Hash, Suite: p.Suite, Expires: p.ExpiresAt, Raw: p.Event}
-		h.uploads[event.ID] = &upload{Upload: known, event: event}
+		h.Uploads[event.ID] = p
+		h.forbid(event.Content, "content of a KeyPackage")
+		h.forbid(event.Sig, "an event's signature")
 	})
 	return nil
 }
 
-// left notes the end of a requester's session, or of all.
+// left notes the end of a requester's session, or with "" of all.
 func (h *history) left(requester string) {
-	h.note(func() { h.ends[requester] = append(h.ends[requester], time.Now()) })
+	h.note(func() { h.Left[requester] = append(h.Left[requester], time.Now()) })
 }
 
 // push notes that a call of the relay's endpoint begins (1) or ends (-1).
-func (h *history) push(ids []string, by int) {
+func (h *history) push(push relayapi.DeliveryRequest, by int) {
 	h.note(func() {
-		for _, id := range ids {
-			if h.underWay[id] += by; h.underWay[id] > 1 {
-				h.raced = append(h.raced, invariants.Push{DeliveryID: id, Contested: true})
+		for _, d := range push.Deliveries {
+			if h.underWay[d.ID] += by; h.underWay[d.ID] > 1 {
+				h.Pushes = append(h.Pushes, invariants.Push{DeliveryID: d.ID, Contested: true})
 			}
 		}
 	})
 }
-
-func (h *history) fault(what string) { h.note(func() { h.faults[what]++ }) }

@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	"github.com/nbd-wtf/go-nostr"
 )
 
 // TestShortSoak is the soak in small. What takes most of its time is the end of what was lost: the scheduled function looks
@@ -41,7 +44,7 @@ func shortSoak(t *testing.T, opts Options) {
 		t.Error("promises were broken")
 	}
 	for what, n := range map[string]int{
-		"requests": report.Requests, "deliveries": sum(report.Deliveries), "received": report.Received, "faults": sum(report.Faults),
+		"requests": report.Outcomes.sum(), "deliveries": report.Deliveries.sum(), "received": report.Received, "faults": report.Faults.sum(),
 		"restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"], "restarts of the gateway": report.Faults[suite.Gateway+" killed"],
 	} {
 		if n == 0 {
@@ -79,7 +82,7 @@ func TestASoakWithoutRequestsIsNotOK(t *testing.T) {
 	if report.OK() {
 		t.Error("no request was made, and all is well")
 	}
-	report.Requests = 1
+	report.Outcomes = tally{"granted": 1}
 	if !report.OK() {
 		t.Error("a request was made, nothing is wrong, and it is not well")
 	}
@@ -87,22 +90,27 @@ func TestASoakWithoutRequestsIsNotOK(t *testing.T) {
 
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
-	content := strings.Repeat("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 8)
-	h := newHistory()
-	h.secrets = append(h.secrets, strings.Repeat("5ec3e7", 11)[:64])
-	h.uploads["id"] = &upload{event: &nostr.Event{Content: content, Sig: strings.Repeat("51", 64)}}
+	h := newHistory(1)
+	secret := h.newKey().Secret
+	event, err := actors.NewKeyPackage(h.newKey(), "ws://relay.example", nostr.Now(), mlsgen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.upload(event); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		log  string
 		want string
 	}{
 		"nothing":       {`{"message":"granted","request_event_id":"` + strings.Repeat("ab", 32) + `"}`, ""},
-		"whole content": {"x " + content + " y", "content of a KeyPackage"},
-		"cut content":   {"x " + content[13:76] + " y", "content of a KeyPackage"},
-		"event":         {`\"sig\":\"` + strings.Repeat("51", 64), "an event's signature"},
-		"secret":        {"key " + strings.Repeat("5ec3e7", 11)[:64], "a secret key"},
+		"whole content": {"x " + event.Content + " y", "content of a KeyPackage"},
+		"cut content":   {"x " + event.Content[13:76] + " y", "content of a KeyPackage"},
+		"event":         {`\"sig\":\"` + event.Sig, "an event's signature"},
+		"secret":        {"key " + secret, "a secret key"},
 		"token":         {"Bearer eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln", "a token"},
 	} {
-		if got := leak([]byte(test.log), h.chunks()); got != test.want {
+		if got := h.leak([]byte(test.log)); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
@@ -110,12 +118,12 @@ func TestLeaksAreFound(t *testing.T) {
 
 func TestALeakFailsTheSoak(t *testing.T) {
 	t.Parallel()
-	s := &soak{Options: Options{Logs: t.TempDir()}, history: newHistory()}
-	report := &Report{Requests: 1}
+	s := &soak{Options: Options{Logs: t.TempDir()}, history: newHistory(1)}
+	report := &Report{Outcomes: tally{"granted": 1}}
 	if err := s.searchLogs(report); err == nil {
 		t.Error("no logs, and no error")
 	}
-	s.history.secrets = append(s.history.secrets, strings.Repeat("5ec3e7", 11)[:64])
+	s.forbid(strings.Repeat("5ec3e7", 11)[:64], "a secret key")
 	if err := os.WriteFile(filepath.Join(s.Logs, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
 		t.Fatal(err)
 	}
