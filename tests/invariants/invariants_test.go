@@ -26,7 +26,7 @@ func example() (Run, State) {
 			"res": {Owner: "bob", Hash: "hash-res", Suite: 1, ExpiresAt: at(9999), Event: "event res"},
 		},
 		Requests: map[string][]string{"request": {"bob"}},
-		Received: []Received{{DeliveryID: one.ID, Session: "alice", PackageID: "one", Raw: "event one", At: at(2)}},
+		Received: []Received{{DeliveryID: one.ID, Session: "alice", Raw: "event one", At: at(2)}},
 		Pushes:   []Push{{DeliveryID: one.ID, At: at(1)}, {DeliveryID: two.ID, At: at(1)}},
 		Stored:   map[string]bool{"one": true, "two": true, "res": true},
 	}
@@ -83,7 +83,7 @@ func TestWhatIsUnderWayIsUnfinished(t *testing.T) {
 	run.Requests["more"], run.Stored["more"] = []string{"bob"}, true
 	broken := Check(run, end)
 	for _, v := range broken {
-		if !v.Unfinished {
+		if !strings.HasPrefix(v, UnderWay) {
 			t.Error(v)
 		}
 	}
@@ -102,14 +102,14 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			other := s.Deliveries["request_one"]
 			other.ID, other.Requester, other.Reserve, other.CreatedAt = "other_one", "carol", true, at(9)
 			s.Deliveries[other.ID] = other
-			r.Received = append(r.Received, Received{DeliveryID: other.ID, Session: "carol", PackageID: "one", Raw: "event one"})
+			r.Received = append(r.Received, Received{DeliveryID: other.ID, Session: "carol", Raw: "event one"})
 		}, "I1: 2 requesters"},
 		"two deliveries of one package stand": {func(_ *Run, s *State) {
 			d := s.Deliveries["request_two"]
 			d.PackageID, d.Reason = "one", keypackage.ExpiredExposureUnknown
 			s.Deliveries[d.ID] = d
 		}, "I1: package hash-one was handed out as one-time by 2"},
-		"no outcome": {func(_ *Run, s *State) { s.Answers = nil }, "I3: request request has no outcome"},
+		"no outcome": {func(_ *Run, s *State) { s.Answers = nil }, "I3, under way: request request has no outcome"},
 		"two outcomes": {func(_ *Run, s *State) {
 			a := s.Answers["request"]
 			s.Answers["request"] = keypackage.Answer{Claims: append(a.Claims, a.Claims[0])}
@@ -124,8 +124,8 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			d.Reserve = true
 			s.Deliveries[d.ID] = d
 		}, "I3: the requester of request was not told of the package two as"},
-		"a mark that stays":       {func(_ *Run, s *State) { s.Requests["request"] = true }, "I3: request request is still looked for"},
-		"an open delivery":        {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3: delivery request_ is still"},
+		"a mark that stays":       {func(_ *Run, s *State) { s.Requests["request"] = true }, "I3, under way: request request is still looked for"},
+		"an open delivery":        {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3, under way: delivery request_ is still"},
 		"more than was asked for": {func(_ *Run, s *State) { s.Answers["request"].Claims[0].Requested = 1 }, "I4: request request asked for 1"},
 		"another event":           {func(r *Run, _ *State) { r.Received[0].Raw += " " }, "I6: delivery request_"},
 		"somebody else's session": {func(r *Run, _ *State) { r.Received[0].Session = "carol" }, "I7: delivery request_"},
@@ -146,7 +146,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			run, end := example()
 			test.spoil(&run, &end)
 			for _, v := range Check(run, end) {
-				if strings.HasPrefix(v.String(), test.want) {
+				if strings.HasPrefix(v, test.want) {
 					return
 				}
 			}

@@ -43,7 +43,7 @@ type write struct {
 
 // replay goes through the commits in the order in which Firestore made them, and returns what was broken that the end does
 // not show: I2, I5, the acknowledgements of I4, and that nothing vanishes (I3).
-func replay(run wholeRun, end invariants.State) []invariants.Violation {
+func replay(run wholeRun, end invariants.State) []string {
 	r := replayed{run: run, documents: make(map[string]map[string]any), pushes: make(map[string]*pushes)}
 	for _, a := range run.acks {
 		if !slices.ContainsFunc(run.commits[:a.commits], func(c commit) bool { return c.answers(a.requestID) }) {
@@ -60,14 +60,14 @@ func replay(run wholeRun, end invariants.State) []invariants.Violation {
 }
 
 type replayed struct {
-	violations []invariants.Violation
+	violations []string
 	run        wholeRun
 	documents  map[string]map[string]any // by collection and id
 	pushes     map[string]*pushes        // by delivery id
 }
 
 func (r *replayed) add(invariant, format string, args ...any) {
-	r.violations = append(r.violations, invariants.Violation{Invariant: invariant, What: fmt.Sprintf(format, args...)})
+	r.violations = append(r.violations, invariant+": "+fmt.Sprintf(format, args...))
 }
 
 // answers reports whether the commit holds a claim of the request.

@@ -120,7 +120,7 @@ func (s *Simulation) by(ctx context.Context, system bool) context.Context {
 }
 
 // Check returns the promises that were broken. Call it after Settle.
-func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) {
+func (s *Simulation) Check(ctx context.Context) ([]string, error) {
 	s.calls.await(nil)
 	if len(s.faults) > 0 {
 		return nil, s.faults[0]

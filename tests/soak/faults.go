@@ -47,22 +47,21 @@ var (
 	}
 )
 
-// draw decides about a call. The zero value is no fault.
-func (h *history) draw(place string) (drawn fault) {
-	if !h.disturbed.Load() {
-		return drawn
+// draw decides about a call; the zero value is no fault.
+func (s *soak) draw(place string) fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disturbed == nil {
+		return fault{}
 	}
-	h.note(func() {
-		n := h.dice[place].IntN(100)
-		for _, f := range faultsAt[place] {
-			if n -= f.percent; n < 0 {
-				drawn = f
-				h.faults[place+" "+f.name]++
-				return
-			}
+	n := s.disturbed.IntN(100)
+	for _, f := range faultsAt[place] {
+		if n -= f.percent; n < 0 {
+			s.happened.add("faults", place+" "+f.name)
+			return f
 		}
-	})
-	return drawn
+	}
+	return fault{}
 }
 
 // inFrontOf is the suite's middleware.
@@ -85,7 +84,7 @@ func (s *soak) inFrontOf(place string, next http.Handler) http.Handler {
 			twin.Wait()
 		case never:
 			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
+			fallthrough
 		case broken:
 			panic(http.ErrAbortHandler)
 		default:
@@ -96,13 +95,12 @@ func (s *soak) inFrontOf(place string, next http.Handler) http.Handler {
 
 // inFrontOfRelay also notes what is pushed.
 func (s *soak) inFrontOfRelay(endpoint http.Handler) http.Handler {
-	endpoint = s.inFrontOf(suite.Gateway, endpoint)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var push relayapi.DeliveryRequest
 		_ = json.Unmarshal(replayable(r), &push)
 		s.push(push, 1)
 		defer s.push(push, -1)
-		endpoint.ServeHTTP(w, r)
+		s.inFrontOf(suite.Gateway, endpoint).ServeHTTP(w, r)
 	})
 }
 
@@ -120,13 +118,13 @@ var deck = []string{
 
 // crash kills and restarts processes until ctx ends. A restart that was begun is finished.
 func (s *soak) crash(ctx context.Context) error {
-	dice := newDice(s.Seed, "crash", 0)
+	dice := newDice(s.seed, "crash", 0)
 	for {
 		for _, i := range dice.Perm(len(deck)) {
-			if !dice.pause(ctx, s.CrashEvery) {
+			if !dice.pause(ctx, s.crashEvery) {
 				return nil
 			}
-			s.note(func() { s.faults[deck[i]+" killed"]++ })
+			s.note(func() { s.happened.add("faults", deck[i]+" killed") })
 			if deck[i] == suite.Gateway {
 				s.left("")
 			}

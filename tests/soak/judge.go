@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,73 +12,76 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// Report is what a soak has come to.
-type Report struct {
-	Seed        uint64
-	Took        time.Duration // load and settling
-	KeyPackages int           // uploaded
-	Outcomes    tally         // of the requests
-	Deliveries  tally         // by state and reason
-	Received    int           // by requesters
-	Repeated    int           // of these: the same delivery once more
-	Unread      int           // written by the relay into a session that ended before they were read
-	Faults      tally
-	Troubles    int      // errors that clients saw, and overcame
-	LogBytes    int      // that were searched
-	Broken      []string // promises
+// upload notes an event that is about to be published. The gateway's document of it says nothing that the event does not.
+func (s *soak) upload(event *nostr.Event) error {
+	p := keypackage.Inspect(event.ID, keypackage.Document{
+		keypackage.FieldOwner: event.PubKey, keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldEvent: event.String(),
+	}, keypackage.PolicyStrict)
+	if p.Flaw != "" {
+		return fmt.Errorf("a KeyPackage of an owner is not one: %s", p.Flaw)
+	}
+	s.note(func() {
+		s.Uploads[event.ID] = p
+		s.forbid(event.Content, "content of a KeyPackage")
+		s.forbid(event.Sig, "an event's signature")
+	})
+	return nil
 }
 
-// OK reports whether there was anything to see, and every promise was kept.
-func (r *Report) OK() bool { return len(r.Outcomes) > 0 && len(r.Broken) == 0 }
-
-// Print writes the report as a table.
-func (r *Report) Print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(what string, value any, notes ...string) {
-		fmt.Fprintf(table, "  %s\t%v\t%s\n", what, value, strings.Join(notes, ", "))
-	}
-	row("seed", r.Seed, fmt.Sprintf("%.0f s with settling", r.Took.Seconds()))
-	row("KeyPackages uploaded", r.KeyPackages)
-	row("requests", r.Outcomes.sum(), r.Outcomes.list()...)
-	row("deliveries", r.Deliveries.sum(), r.Deliveries.list()...)
-	row("received", r.Received, fmt.Sprintf("%d of them repeated", r.Repeated))
-	row("unread", r.Unread, "written when the session was ending")
-	row("errors that clients saw", r.Troubles)
-	row("faults", r.Faults.sum())
-	for _, fault := range r.Faults.list() {
-		row("", "", fault)
-	}
-	row("logs searched", fmt.Sprintf("%.1f MB", float64(r.LogBytes)/1e6))
-	row("promises broken", len(r.Broken))
-	_ = table.Flush()
-	for _, what := range r.Broken {
-		fmt.Fprintln(w, "  ✗", what)
-	}
+// left notes the end of a requester's session, or with "" of all.
+func (s *soak) left(requester string) {
+	s.note(func() { s.Left[requester] = append(s.Left[requester], time.Now()) })
 }
 
-// tally counts things by name.
+// push notes that a call of the relay's endpoint begins (1) or ends (-1).
+func (s *soak) push(push relayapi.DeliveryRequest, by int) {
+	s.note(func() {
+		for _, d := range push.Deliveries {
+			if s.underWay[d.ID] += by; s.underWay[d.ID] > 1 {
+				s.Pushes = append(s.Pushes, invariants.Push{DeliveryID: d.ID, Contested: true})
+			}
+		}
+	})
+}
+
+// tally counts what there was, as a whole and by kind.
 type tally map[string]int
 
-func (t tally) list() (list []string) {
-	for _, name := range slices.Sorted(maps.Keys(t)) {
-		list = append(list, fmt.Sprintf("%s %d", name, t[name]))
-	}
-	return list
+func (t tally) add(what, kind string) {
+	t[what]++
+	t[what+": "+kind]++
 }
 
-func (t tally) sum() (total int) {
-	for _, n := range t {
-		total += n
+// verdict is an error unless there was anything to see, and every promise was kept.
+func (s *soak) verdict() error {
+	switch {
+	case len(s.broken) > 0:
+		return errors.New("promises were broken")
+	case s.counts["requests"] == 0:
+		return errors.New("there was no request, so nothing was seen")
 	}
-	return total
+	return nil
+}
+
+func (s *soak) print(w io.Writer) {
+	fmt.Fprintf(w, "seed %d, %.0f s with settling\n", s.seed, s.took.Seconds())
+	for _, what := range slices.Sorted(maps.Keys(s.counts)) {
+		fmt.Fprintf(w, "%8d %s\n", s.counts[what], what)
+	}
+	fmt.Fprintf(w, "%8d promises broken\n", len(s.broken))
+	for _, what := range s.broken {
+		fmt.Fprintln(w, "  ✗", what)
+	}
 }
 
 // judge compares what happened with what Firestore holds, and with what was promised. It reports whether everything has ended:
@@ -89,42 +93,32 @@ func (s *soak) judge(ctx context.Context) (ended bool, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	run := s.Run
-	r := &Report{
-		Seed: s.Seed, Took: time.Since(s.begun), KeyPackages: len(run.Uploads), Outcomes: make(tally), Deliveries: make(tally),
-		Faults: s.faults, Troubles: s.troubles,
-	}
-	arrived := make(map[string]bool)
+	run, arrived := s.Run, make(map[string]bool)
+	s.took, s.counts, s.broken = time.Since(s.begun), maps.Clone(s.happened), nil
+	s.counts["KeyPackages uploaded"] = len(s.Uploads)
 	for _, requester := range s.requesters {
 		arrivals, err := requester.AwaitKeyPackages(ctx, 0)
 		if err != nil { // something did not verify
-			r.Broken = append(r.Broken, fmt.Sprint("I6: ", err))
+			s.broken = append(s.broken, fmt.Sprint("I6: ", err))
 		}
-		for _, received := range attribute(requester.Pubkey, arrivals, state.Deliveries) {
-			run.Received = append(run.Received, received)
-			if arrived[received.DeliveryID] {
-				r.Repeated++
-			}
-			arrived[received.DeliveryID] = true
-		}
+		run.Received = append(run.Received, attribute(requester.Pubkey, arrivals, state.Deliveries)...)
 	}
-	r.Received = len(run.Received)
+	for _, received := range run.Received {
+		arrived[received.DeliveryID] = true
+	}
+	s.counts["received"], s.counts["received: once more"] = len(run.Received), len(run.Received)-len(arrived)
 	for _, answer := range state.Answers {
-		r.Outcomes[string(answer.Outcome())]++
+		s.counts.add("requests", string(answer.Outcome()))
 	}
 	for id, d := range state.Deliveries {
-		r.Deliveries[strings.TrimSpace(fmt.Sprint(d.State, " ", d.Reason))]++
+		s.counts.add("deliveries", strings.TrimSpace(fmt.Sprint(d.State, " ", d.Reason)))
 		if d.State == keypackage.StateDelivered && !arrived[id] {
-			r.Unread++
+			s.counts["deliveries: unread, written when the session was ending"]++
 		}
 	}
-	ended = true
-	for _, v := range invariants.Check(run, state) {
-		r.Broken = append(r.Broken, v.String())
-		ended = ended && !v.Unfinished
-	}
-	s.report = r
-	return ended, nil
+	s.broken = append(s.broken, invariants.Check(run, state)...)
+	underWay := func(broken string) bool { return strings.HasPrefix(broken, invariants.UnderWay) }
+	return !slices.ContainsFunc(s.broken, underWay), nil
 }
 
 // reading is how long a frame may take from the relay's socket to the requester's clock on a busy machine.
@@ -155,7 +149,7 @@ func attribute(
 		}
 		id := cmp.Or(first, again)
 		taken[id] = true
-		received = append(received, invariants.Received{DeliveryID: id, Session: requester, PackageID: a.Event.ID, Raw: a.Raw, At: a.At})
+		received = append(received, invariants.Received{DeliveryID: id, Session: requester, Raw: a.Raw, At: a.At})
 	}
 	return received
 }
@@ -167,19 +161,19 @@ const piece = 32
 var token = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.`)
 
 // forbid notes a text that no log may hold. The caller holds the lock.
-func (h *history) forbid(text, what string) {
+func (s *soak) forbid(text, what string) {
 	for ; len(text) >= piece; text = text[piece:] {
-		h.forbidden[text[:piece]] = what
+		s.forbidden[text[:piece]] = what
 	}
 }
 
 // leak says what a log holds that it may not.
-func (h *history) leak(log []byte) string {
+func (s *soak) leak(log []byte) string {
 	if token.Match(log) {
 		return "a token"
 	}
 	for i := range max(0, len(log)-piece+1) {
-		if what, found := h.forbidden[string(log[i:i+piece])]; found {
+		if what, found := s.forbidden[string(log[i:i+piece])]; found {
 			return what
 		}
 	}
@@ -188,20 +182,20 @@ func (h *history) leak(log []byte) string {
 
 // searchLogs looks through everything that all processes have written for what no log may hold (I9): content of
 // KeyPackages, signatures (and so whole events), secret keys and tokens.
-func (s *soak) searchLogs(r *Report) error {
-	files, err := filepath.Glob(filepath.Join(s.Logs, "*.log"))
+func (s *soak) searchLogs() error {
+	files, err := filepath.Glob(filepath.Join(s.Dir, "*.log"))
 	for _, file := range files {
 		log, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		r.LogBytes += len(log)
+		s.counts["bytes of logs searched"] += len(log)
 		if what := s.leak(log); what != "" {
-			r.Broken = append(r.Broken, fmt.Sprintf("I9: %s holds %s", filepath.Base(file), what))
+			s.broken = append(s.broken, fmt.Sprintf("I9: %s holds %s", filepath.Base(file), what))
 		}
 	}
-	if err != nil || r.LogBytes == 0 {
-		return fmt.Errorf("there are no logs in %s", s.Logs)
+	if err != nil || s.counts["bytes of logs searched"] == 0 {
+		return fmt.Errorf("there are no logs in %s", s.Dir)
 	}
 	return nil
 }

@@ -15,17 +15,20 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync"
 	"time"
 
 	"cloud.google.com/go/firestore"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/child"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 func main() {
@@ -35,106 +38,112 @@ func main() {
 
 // runSoak runs a soak and prints what it came to. It fails unless every promise was kept.
 func runSoak(ctx context.Context, args []string) error {
-	// A lost message is repeated in the life of its delivery.
-	opts := Options{Life: time.Minute, CrashEvery: 7 * time.Second, Progress: command.Progress}
+	s := newSoak()
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
-	flags.DurationVar(&opts.Duration, "duration", time.Minute, "how long the load lasts; settling and judging come on top")
-	flags.BoolVar(&opts.Faults, "faults", false, "lose, double and break calls, and kill processes")
-	flags.Uint64Var(&opts.Seed, "seed", 1, "what people and faults decide comes from it")
-	flags.Float64Var(&opts.Rate, "rate", 5, "requests per second")
-	flags.StringVar((*string)(&opts.ServedBy), "served-by", string(config.ServedByFunctions), "who serves requests: functions or gateway")
-	flags.StringVar(&opts.Logs, "logs", "", "existing directory in which the logs of all processes stay")
+	flags.DurationVar(&s.duration, "duration", time.Minute, "how long the load lasts; settling and judging come on top")
+	flags.BoolVar(&s.faults, "faults", false, "lose, double and break calls, and kill processes")
+	flags.Uint64Var(&s.seed, "seed", 1, "what people and faults decide comes from it")
+	flags.Float64Var(&s.rate, "rate", 5, "requests per second")
+	flags.StringVar((*string)(&s.RequestsServedBy), "served-by", string(config.ServedByFunctions), "who serves requests: functions or gateway")
+	flags.StringVar(&s.Dir, "logs", "", "existing directory in which the logs of all processes stay")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	switch { // a run without requests keeps every promise
-	case opts.Duration <= 0:
-		return fmt.Errorf("-duration is %v; it must be above zero", opts.Duration)
-	case !(opts.Rate > 0) || math.IsInf(opts.Rate, 0): // NaN is not above zero either
-		return fmt.Errorf("-rate is %v; it must be a number above zero", opts.Rate)
+	case s.duration <= 0:
+		return fmt.Errorf("-duration is %v; it must be above zero", s.duration)
+	case !(s.rate > 0) || math.IsInf(s.rate, 0): // NaN is not above zero either
+		return fmt.Errorf("-rate is %v; it must be a number above zero", s.rate)
 	}
-	report, err := Run(ctx, opts)
-	if err != nil {
+	if err := s.run(ctx); err != nil {
 		return err
 	}
-	report.Print(os.Stdout)
-	switch {
-	case len(report.Broken) > 0:
-		return errors.New("promises were broken")
-	case !report.OK():
-		return errors.New("there was no request, so nothing was seen")
-	}
-	return nil
+	s.print(os.Stdout)
+	return s.verdict()
 }
 
 const (
-	// tickEvery is often, so that everything ends soon, and seldom enough that repeated nudges do not become the load: the
-	// emulator has two pushes in flight at most.
+	// tickEvery is often, so that everything ends soon, and seldom enough that nudges do not become the load: the emulator has
+	// two pushes in flight at most.
 	tickEvery = 5 * time.Second
-	// entryTime bounds the entry: a busy machine needs more than one visit's time for it.
+	// entryTime is more than one visit's time: for busy machines.
 	entryTime = 5 * time.Minute
-	// patience is how long settling may take beyond the life of a delivery and the fence. To find a lost trigger takes 30 s, the
-	// lease of a push whose function was killed 15 s; the rest is for busy machines, since nothing waits for it to pass.
+	// patience is for settling, beyond the life of a delivery and the fence: a lost trigger is found after 30 s, the lease of a
+	// push whose function was killed lasts 15 s, and the rest is for busy machines.
 	patience = 3 * time.Minute
 )
 
-// Options says what to run.
-type Options struct {
-	Duration   time.Duration // of the load; settling and judging come on top
-	Seed       uint64
-	Rate       float64       // requests per second, of all requesters together
-	Life       time.Duration // of a pending delivery
-	ServedBy   config.ServedBy
-	Faults     bool
-	CrashEvery time.Duration // mean time between two crashes
-
-	Binary   string       // see suite.Options
-	Logs     string       // existing directory in which all logs stay; "" is a temporary one
-	Progress func(string) // told how it goes; must allow concurrent calls
-}
-
 // soak is a run.
 type soak struct {
-	Options
+	suite.Options
+	duration   time.Duration // of the load; settling and judging come on top
+	seed       uint64
+	rate       float64       // requests per second, of all requesters together
+	life       time.Duration // of a pending delivery: a lost message is repeated in it
+	faults     bool
+	crashEvery time.Duration // mean time between two crashes
+
 	*suite.Suite
-	*history
 	documents  *firestore.Client
 	owners     []*owner
 	pubkeys    []string // the owners'
 	requesters []*requester
-	begun      time.Time // the load
-	report     *Report
+	begun      time.Time     // the load
+	took       time.Duration // the load, and settling
+	counts     tally         // of what happened in it
+	broken     []string      // promises
+
+	mu             sync.Mutex        // guards what is known of the run from outside the database:
+	invariants.Run                   // what the promises are judged by
+	underWay       tally             // pushes, by delivery id
+	disturbed      *dice             // decide about faults while there are any; nil otherwise
+	happened       tally             // faults, and errors that clients saw
+	forbidden      map[string]string // pieces of what no log may hold, and what each is a piece of
 }
 
-// Run runs a soak and reports on it. The error says that the run itself failed; broken promises are in the report.
-func Run(ctx context.Context, opts Options) (report *Report, err error) {
-	if opts.Logs == "" {
-		if opts.Logs, err = os.MkdirTemp("", "soak-"); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(opts.Logs)) }()
-	}
-	s := &soak{Options: opts, history: newHistory(opts.Seed)}
-	s.Suite, err = suite.Start(ctx, suite.Options{
-		Binary: s.Binary, Dir: s.Logs, Progress: s.Progress, TickEvery: tickEvery, RequestsServedBy: s.ServedBy,
-		Middleware: s.inFrontOf, EndpointFront: s.inFrontOfRelay,
-		FunctionEnv: map[string]string{
-			"DELIVERY_TTL":          s.Life.String(),
-			"PAIR_LIMIT_PER_HOUR":   "10000", // the limits have tests of their own, and would end the load after minutes
-			"OWNER_BUDGET_PER_HOUR": "100000",
+func newSoak() *soak {
+	return &soak{
+		Options: suite.Options{Progress: command.Progress, TickEvery: tickEvery}, life: time.Minute, crashEvery: 7 * time.Second,
+		Run: invariants.Run{
+			Uploads: make(map[string]keypackage.Package), Requests: make(map[string][]string), Stored: make(map[string]bool),
+			Deleted: make(map[string]bool), Left: make(map[string][]time.Time),
 		},
-	})
-	if err != nil {
-		return nil, err
+		underWay: make(tally), happened: make(tally), forbidden: make(map[string]string),
+	}
+}
+
+// note lets do change what is known of the run.
+func (s *soak) note(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+// run runs the soak. The error says that the run itself failed; broken promises are in the report.
+func (s *soak) run(ctx context.Context) (err error) {
+	if s.Dir == "" { // the suite's own would not outlive it
+		if s.Dir, err = os.MkdirTemp("", "soak-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(s.Dir)) }()
+	}
+	s.Middleware, s.EndpointFront = s.inFrontOf, s.inFrontOfRelay
+	s.FunctionEnv = map[string]string{
+		"DELIVERY_TTL":          s.life.String(),
+		"PAIR_LIMIT_PER_HOUR":   "10000", // the limits have tests of their own, and would end the load after minutes
+		"OWNER_BUDGET_PER_HOUR": "100000",
+	}
+	if s.Suite, err = suite.Start(ctx, s.Options); err != nil {
+		return err
 	}
 	if s.documents, err = s.Documents(ctx); err == nil {
 		defer s.documents.Close()
 		err = s.play(ctx)
 	}
 	if err = errors.Join(err, s.Stop()); err != nil {
-		return nil, err
+		return err
 	}
-	return s.report, s.searchLogs(s.report) // after the last word was written
+	return s.searchLogs() // after the last word was written
 }
 
 // play plays all parts. It ends early if a process ends that nobody has stopped.
@@ -164,30 +173,35 @@ func (s *soak) play(ctx context.Context) error {
 func (s *soak) enter(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, entryTime)
 	defer cancel()
-	s.populate()
 	var all errgroup.Group
-	for _, o := range s.owners {
+	for i := range owners {
+		o := &owner{person: person{s, newDice(s.seed, "owner", i)}, Key: s.newKey(), habit: habits[i%len(habits)]}
+		s.owners, s.pubkeys = append(s.owners, o), append(s.pubkeys, o.Pubkey)
 		all.Go(func() error { return until(ctx, o.visit) })
+	}
+	for i := range requesters {
+		client := actors.NewRequester(s.Addresses().Relay, s.newKey())
+		s.requesters = append(s.requesters, &requester{person: person{s, newDice(s.seed, "requester", i)}, Requester: client})
 	}
 	return all.Wait()
 }
 
 // load plays the load until its time is over, ctx ends, or a crash could not be made good.
 func (s *soak) load(ctx context.Context) error {
-	s.Progress(fmt.Sprintf("load for %v", s.Duration))
+	s.Progress(fmt.Sprintf("load for %v", s.duration))
 	s.begun = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.Duration)
+	ctx, cancel := context.WithTimeout(ctx, s.duration)
 	defer cancel()
 	all, ctx := errgroup.WithContext(ctx)
 	for _, o := range s.owners {
 		all.Go(func() error { return o.often(ctx, visitEvery, o.visit) })
 	}
 	for _, r := range s.requesters {
-		all.Go(func() error { return r.often(ctx, time.Duration(requesters/s.Rate*float64(time.Second)), r.act) })
+		all.Go(func() error { return r.often(ctx, time.Duration(requesters/s.rate*float64(time.Second)), r.act) })
 	}
-	if s.Faults {
-		s.disturbed.Store(true)
-		defer s.disturbed.Store(false)
+	if s.faults {
+		s.note(func() { s.disturbed = newDice(s.seed, "fault", 0) })
+		defer s.note(func() { s.disturbed = nil })
 		all.Go(func() error { return s.crash(ctx) })
 	}
 	return all.Wait()
@@ -196,7 +210,7 @@ func (s *soak) load(ctx context.Context) error {
 // settle waits until everything has come to its end, and judges it: all requesters come online and stay, and whatever is still
 // under way is delivered or expires. What has not ended when patience does is broken.
 func (s *soak) settle(ctx context.Context) error {
-	most := s.Life + keypackage.Fence + patience
+	most := s.life + keypackage.Fence + patience
 	s.Progress(fmt.Sprintf("settling, which takes at most %v more", most))
 	bounded, cancel := context.WithTimeout(ctx, most)
 	defer cancel()

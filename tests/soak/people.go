@@ -29,38 +29,26 @@ const (
 // person is somebody at the relay, with dice of her own that the seed has made.
 type person struct {
 	*soak
-	dice
+	*dice
 }
 
-// populate makes everybody.
-func (s *soak) populate() {
-	for i := range owners {
-		o := &owner{person: person{s, newDice(s.Seed, "owner", i)}, Key: s.newKey(), habit: habits[i%len(habits)]}
-		s.owners, s.pubkeys = append(s.owners, o), append(s.pubkeys, o.Pubkey)
-	}
-	for i := range requesters {
-		client := actors.NewRequester(s.Addresses().Relay, s.newKey())
-		s.requesters = append(s.requesters, &requester{person: person{s, newDice(s.Seed, "requester", i)}, Requester: client})
-	}
-}
-
-func (h *history) newKey() actors.Key {
+func (s *soak) newKey() actors.Key {
 	key := actors.NewKey()
-	h.note(func() { h.forbid(key.Secret, "a secret key") })
+	s.note(func() { s.forbid(key.Secret, "a secret key") })
 	return key
 }
 
 // dice draw decisions. They are not safe for concurrent use.
 type dice struct{ *rand.Rand }
 
-func newDice(seed uint64, role string, number int) dice {
-	return dice{rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, "dice ", seed, role, number))))}
+func newDice(seed uint64, role string, number int) *dice {
+	return &dice{rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, "dice ", seed, role, number))))}
 }
 
-func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
+func (d *dice) chance(percent int) bool { return d.IntN(100) < percent }
 
 // pause waits for about that long, as if people came by chance. It reports whether there is still time.
-func (d dice) pause(ctx context.Context, mean time.Duration) bool {
+func (d *dice) pause(ctx context.Context, mean time.Duration) bool {
 	return retry.Pause(ctx, min(time.Duration(d.ExpFloat64()*float64(mean)), 5*mean)) == nil
 }
 
@@ -68,7 +56,7 @@ func (d dice) pause(ctx context.Context, mean time.Duration) bool {
 func (p *person) often(ctx context.Context, mean time.Duration, do func(context.Context) error) error {
 	for p.pause(ctx, mean) {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
-			p.note(func() { p.troubles++ })
+			p.note(func() { p.happened["errors that clients saw"]++ })
 		}
 	}
 	return nil
@@ -105,28 +93,22 @@ func (o *owner) visit(ctx context.Context) error {
 	}
 	defer session.Disconnect()
 	stock, err := session.Stock(ctx)
-	if err != nil {
-		return err
-	}
 	for range 1 + o.IntN(mostStock) - len(stock) {
-		if err := o.publish(ctx, session); err != nil {
-			return err
+		if err == nil {
+			err = o.publish(ctx, session)
 		}
 	}
-	if len(o.published) == 0 {
-		return nil
-	}
-	if o.chance(20) { // a re-broadcast, perhaps of what is long used, or deleted and therefore refused
-		if err := session.Publish(ctx, o.any()); err != nil && !errors.Is(err, actors.ErrRefused) {
-			return err
+	if err == nil && o.chance(20) { // a re-broadcast, perhaps of what is long used, or deleted and therefore refused
+		if err = session.Publish(ctx, o.any()); errors.Is(err, actors.ErrRefused) {
+			err = nil
 		}
 	}
-	if o.chance(o.habit.deletes) {
+	if err == nil && o.chance(o.habit.deletes) {
 		id := o.any().ID
 		o.note(func() { o.Deleted[id] = true })
-		return session.Delete(ctx, id)
+		err = session.Delete(ctx, id)
 	}
-	return nil
+	return err
 }
 
 func (o *owner) any() *nostr.Event { return o.published[o.IntN(len(o.published))] }
@@ -178,7 +160,7 @@ func (r *requester) act(ctx context.Context) (err error) {
 	}
 	if r.chance(12) { // before the answer comes, or while it does
 		r.leave()
-		r.pause(ctx, 1+time.Duration(r.Int64N(int64(r.Life*3/4)))) // sometimes for longer than a delivery lives
+		r.pause(ctx, 1+time.Duration(r.Int64N(int64(r.life*3/4)))) // sometimes for longer than a delivery lives
 	}
 	return nil
 }
@@ -209,7 +191,14 @@ func (r *requester) stay(ctx context.Context) error {
 func (r *requester) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
-	question := r.question()
+	question := actors.Question{
+		Min:         1 + r.IntN(3),
+		Ciphersuite: [10]string{"0x0001", "0x0001", "0x0003"}[r.IntN(10)], // most ask for any
+		Group:       [5]string{"a group"}[r.IntN(5)],
+	}
+	for _, i := range r.Perm(len(r.pubkeys))[:1+r.IntN(3)] {
+		question.Owners = append(question.Owners, r.pubkeys[i])
+	}
 	for times := 1; ; times++ {
 		id, err := r.Ask(ctx, question)
 		r.note(func() { r.Requests[id], r.Stored[id] = question.Owners, err == nil })
@@ -217,14 +206,4 @@ func (r *requester) ask(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-func (r *requester) question() actors.Question {
-	q := actors.Question{Min: 1 + r.IntN(3)}
-	for _, i := range r.Perm(len(r.pubkeys))[:1+r.IntN(3)] {
-		q.Owners = append(q.Owners, r.pubkeys[i])
-	}
-	q.Ciphersuite = [10]string{"0x0001", "0x0001", "0x0003"}[r.IntN(10)] // most ask for any
-	q.Group = [5]string{"a group"}[r.IntN(5)]
-	return q
 }

@@ -24,30 +24,28 @@ func TestShortSoak(t *testing.T) {
 	for _, servedBy := range []config.ServedBy{config.ServedByFunctions, config.ServedByGateway} {
 		t.Run(string(servedBy), func(t *testing.T) {
 			t.Parallel()
-			shortSoak(t, Options{
-				Duration: 8 * time.Second, Seed: 50, // its first crashes are those of the gateway, of Pub/Sub, and of the gateway
-				Rate: 8, Life: 30 * time.Second, ServedBy: servedBy, Faults: true, CrashEvery: time.Second,
-				Binary: binary, Logs: t.TempDir(), Progress: func(progress string) { t.Log(progress) },
-			})
+			s := newSoak()
+			s.duration, s.seed, s.rate = 8*time.Second, 50, 8 // the first crashes are those of the gateway, of Pub/Sub, and of the gateway
+			s.life, s.faults, s.crashEvery = 30*time.Second, true, time.Second
+			s.RequestsServedBy, s.Binary, s.Dir, s.Progress = servedBy, binary, t.TempDir(), func(progress string) { t.Log(progress) }
+			shortSoak(t, s)
 		})
 	}
 }
 
-func shortSoak(t *testing.T, opts Options) {
+func shortSoak(t *testing.T, s *soak) {
 	t.Helper()
-	report, err := Run(t.Context(), opts)
-	if err != nil {
+	if err := s.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	report.Print(t.Output())
-	if !report.OK() {
-		t.Error("promises were broken")
+	s.print(t.Output())
+	if err := s.verdict(); err != nil {
+		t.Error(err)
 	}
-	for what, n := range map[string]int{
-		"requests": report.Outcomes.sum(), "deliveries": report.Deliveries.sum(), "received": report.Received, "faults": report.Faults.sum(),
-		"restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"], "restarts of the gateway": report.Faults[suite.Gateway+" killed"],
+	for _, what := range []string{
+		"requests", "deliveries", "received", "faults", "faults: " + suite.PubSub + " killed", "faults: " + suite.Gateway + " killed",
 	} {
-		if n == 0 {
+		if s.counts[what] == 0 {
 			t.Errorf("%s: none, so that nothing was tested", what)
 		}
 	}
@@ -78,19 +76,19 @@ func TestASoakOfNothingIsRefused(t *testing.T) {
 // A run in which nothing happened has kept every promise, and shows nothing.
 func TestASoakWithoutRequestsIsNotOK(t *testing.T) {
 	t.Parallel()
-	report := &Report{}
-	if report.OK() {
+	s := newSoak()
+	if s.verdict() == nil {
 		t.Error("no request was made, and all is well")
 	}
-	report.Outcomes = tally{"granted": 1}
-	if !report.OK() {
-		t.Error("a request was made, nothing is wrong, and it is not well")
+	s.counts = tally{"requests": 1}
+	if err := s.verdict(); err != nil {
+		t.Error("a request was made, nothing is wrong, and it is not well:", err)
 	}
 }
 
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
-	h := newHistory(1)
+	h := newSoak()
 	secret := h.newKey().Secret
 	event, err := actors.NewKeyPackage(h.newKey(), "ws://relay.example", nostr.Now(), mlsgen.Options{})
 	if err != nil {
@@ -118,16 +116,17 @@ func TestLeaksAreFound(t *testing.T) {
 
 func TestALeakFailsTheSoak(t *testing.T) {
 	t.Parallel()
-	s := &soak{Options: Options{Logs: t.TempDir()}, history: newHistory(1)}
-	report := &Report{Outcomes: tally{"granted": 1}}
-	if err := s.searchLogs(report); err == nil {
+	s := newSoak()
+	s.Dir = t.TempDir()
+	s.counts = tally{"requests": 1}
+	if err := s.searchLogs(); err == nil {
 		t.Error("no logs, and no error")
 	}
 	s.forbid(strings.Repeat("5ec3e7", 11)[:64], "a secret key")
-	if err := os.WriteFile(filepath.Join(s.Logs, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.searchLogs(report); err != nil || report.OK() || len(report.Broken) != 1 {
-		t.Errorf("searchLogs = %v, ok %v, leaks %v", err, report.OK(), report.Broken)
+	if err := s.searchLogs(); err != nil || s.verdict() == nil || len(s.broken) != 1 {
+		t.Errorf("searchLogs = %v, verdict %v, leaks %v", err, s.verdict(), s.broken)
 	}
 }
