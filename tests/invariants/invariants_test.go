@@ -133,7 +133,7 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 		"a late arrival":          {func(r *Run, _ *State) { r.Received[0].At = at(300) }, "I8: delivery request_ arrived after"},
 		"two pushes at once":      {func(r *Run, _ *State) { r.Pushes[0].Contested = true }, "I8: delivery request_ was pushed by two"},
 
-		"an arrival nobody saw":  {func(r *Run, _ *State) { r.Received = nil }, "I3: delivery request_ counts as delivered"},
+		"an arrival nobody saw":  {func(r *Run, _ *State) { r.Received = nil }, "I3, under way: delivery request_ counts as delivered"},
 		"a package that is gone": {func(_ *Run, s *State) { delete(s.Stock, "res") }, "I3: KeyPackage res is gone"},
 		"no package left": {func(_ *Run, s *State) {
 			s.Stock = nil

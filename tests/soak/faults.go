@@ -12,6 +12,7 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 // fault is what happens to a call in place of the usual.
@@ -23,9 +24,9 @@ type fault struct {
 }
 
 const (
-	usual  = iota // as if nothing were wrong
-	broken        // the connection breaks
-	never         // until the caller gives up
+	usual = iota // as if nothing were wrong
+	cut          // the connection breaks
+	hung         // nothing, until the caller gives up
 )
 
 var (
@@ -41,20 +42,21 @@ var (
 			{"refused", 3, false, http.StatusServiceUnavailable},
 			{"throttled", 2, false, http.StatusTooManyRequests}, // a definite answer
 			{"unanswered", 3, true, http.StatusServiceUnavailable},
-			{"cut", 2, true, broken},
-			{"hung", 1, true, never},
+			{"cut", 2, true, cut},
+			{"hung", 1, true, hung},
 		},
 	}
 )
 
-// draw decides about a call; the zero value is no fault.
+// draw decides about a call; the zero value is no fault. The calls of one place do not change the faults of another.
 func (s *soak) draw(place string) fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.disturbed == nil {
+	if !s.disturbed {
 		return fault{}
 	}
-	n := s.disturbed.IntN(100)
+	s.happened.add("calls", place)
+	n := newDice(s.seed, place, s.happened["calls: "+place]).IntN(100)
 	for _, f := range faultsAt[place] {
 		if n -= f.percent; n < 0 {
 			s.happened.add("faults", place+" "+f.name)
@@ -82,10 +84,10 @@ func (s *soak) inFrontOf(place string, next http.Handler) http.Handler {
 		case usual:
 			next.ServeHTTP(w, r)
 			twin.Wait()
-		case never:
+		case hung:
 			<-r.Context().Done()
 			fallthrough
-		case broken:
+		case cut:
 			panic(http.ErrAbortHandler)
 		default:
 			w.WriteHeader(f.answer)
@@ -93,13 +95,20 @@ func (s *soak) inFrontOf(place string, next http.Handler) http.Handler {
 	})
 }
 
-// inFrontOfRelay also notes what is pushed.
+// inFrontOfRelay also notes what is pushed by two at once.
 func (s *soak) inFrontOfRelay(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var push relayapi.DeliveryRequest
 		_ = json.Unmarshal(replayable(r), &push)
-		s.push(push, 1)
-		defer s.push(push, -1)
+		count := func(by int) {
+			for _, d := range push.Deliveries {
+				if s.underWay[d.ID] += by; s.underWay[d.ID] > 1 {
+					s.Pushes = append(s.Pushes, invariants.Push{DeliveryID: d.ID, Contested: true})
+				}
+			}
+		}
+		s.note(func() { count(1) })
+		defer s.note(func() { count(-1) })
 		s.inFrontOf(suite.Gateway, endpoint).ServeHTTP(w, r)
 	})
 }
@@ -111,13 +120,12 @@ func replayable(r *http.Request) []byte {
 	return body
 }
 
-// deck is what crashes, in shuffled order and then again. The functions and the gateway do it more often than what they talk to.
-var deck = []string{
-	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
-}
-
-// crash kills and restarts processes until ctx ends. A restart that was begun is finished.
+// crash kills and restarts processes until ctx ends, in shuffled order and then again: the functions and the gateway more often
+// than what they talk to. A restart that was begun is finished.
 func (s *soak) crash(ctx context.Context) error {
+	deck := []string{
+		suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
+	}
 	dice := newDice(s.seed, "crash", 0)
 	for {
 		for _, i := range dice.Perm(len(deck)) {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
@@ -43,17 +42,6 @@ func (s *soak) left(requester string) {
 	s.note(func() { s.Left[requester] = append(s.Left[requester], time.Now()) })
 }
 
-// push notes that a call of the relay's endpoint begins (1) or ends (-1).
-func (s *soak) push(push relayapi.DeliveryRequest, by int) {
-	s.note(func() {
-		for _, d := range push.Deliveries {
-			if s.underWay[d.ID] += by; s.underWay[d.ID] > 1 {
-				s.Pushes = append(s.Pushes, invariants.Push{DeliveryID: d.ID, Contested: true})
-			}
-		}
-	})
-}
-
 // tally counts what there was, as a whole and by kind.
 type tally map[string]int
 
@@ -74,7 +62,7 @@ func (s *soak) verdict() error {
 }
 
 func (s *soak) print(w io.Writer) {
-	fmt.Fprintf(w, "seed %d, %.0f s with settling\n", s.seed, s.took.Seconds())
+	fmt.Fprintf(w, "seed %d, %.0f s with settling\n", s.seed, time.Since(s.begun).Seconds())
 	for _, what := range slices.Sorted(maps.Keys(s.counts)) {
 		fmt.Fprintf(w, "%8d %s\n", s.counts[what], what)
 	}
@@ -94,7 +82,7 @@ func (s *soak) judge(ctx context.Context) (ended bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	run, arrived := s.Run, make(map[string]bool)
-	s.took, s.counts, s.broken = time.Since(s.begun), maps.Clone(s.happened), nil
+	s.counts, s.broken = maps.Clone(s.happened), nil
 	s.counts["KeyPackages uploaded"] = len(s.Uploads)
 	for _, requester := range s.requesters {
 		arrivals, err := requester.AwaitKeyPackages(ctx, 0)

@@ -2,13 +2,13 @@
 // KeyPackages, requesters ask, come and go, calls are lost, doubled and broken, processes die. Then everything comes to its end
 // and is held against the promises.
 //
-// What people and faults decide comes from a seed. When it happens is up to the machine, so the same seed makes a similar
-// run, not the same one.
+// What people and faults decide comes from a seed. When it happens is up to the machine: the same seed makes a similar run.
 //
 //	go run ./tests/soak -duration 1m -faults
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -63,8 +63,7 @@ func runSoak(ctx context.Context, args []string) error {
 }
 
 const (
-	// tickEvery is often, so that everything ends soon, and seldom enough that nudges do not become the load: the emulator has
-	// two pushes in flight at most.
+	// tickEvery is often, so that everything ends soon, and seldom enough that nudges are not the load: the emulator pushes two at a time.
 	tickEvery = 5 * time.Second
 	// entryTime is more than one visit's time: for busy machines.
 	entryTime = 5 * time.Minute
@@ -88,16 +87,15 @@ type soak struct {
 	owners     []*owner
 	pubkeys    []string // the owners'
 	requesters []*requester
-	begun      time.Time     // the load
-	took       time.Duration // the load, and settling
-	counts     tally         // of what happened in it
-	broken     []string      // promises
+	begun      time.Time // the load
+	counts     tally     // of what happened
+	broken     []string  // promises
 
 	mu             sync.Mutex        // guards what is known of the run from outside the database:
 	invariants.Run                   // what the promises are judged by
 	underWay       tally             // pushes, by delivery id
-	disturbed      *dice             // decide about faults while there are any; nil otherwise
-	happened       tally             // faults, and errors that clients saw
+	disturbed      bool              // faults are being made
+	happened       tally             // calls and faults meanwhile, and errors that clients saw
 	forbidden      map[string]string // pieces of what no log may hold, and what each is a piece of
 }
 
@@ -158,12 +156,8 @@ func (s *soak) play(ctx context.Context) error {
 		}
 	}()
 	for _, part := range []func(context.Context) error{s.enter, s.load, s.settle} {
-		err := part(ctx)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			return err
+		if err := part(ctx); err != nil || ctx.Err() != nil {
+			return cmp.Or(context.Cause(ctx), err)
 		}
 	}
 	return nil
@@ -175,13 +169,13 @@ func (s *soak) enter(ctx context.Context) error {
 	defer cancel()
 	var all errgroup.Group
 	for i := range owners {
-		o := &owner{person: person{s, newDice(s.seed, "owner", i)}, Key: s.newKey(), habit: habits[i%len(habits)]}
+		o := &owner{soak: s, dice: newDice(s.seed, "owner", i), Key: s.newKey(), habit: habits[i%len(habits)]}
 		s.owners, s.pubkeys = append(s.owners, o), append(s.pubkeys, o.Pubkey)
 		all.Go(func() error { return until(ctx, o.visit) })
 	}
 	for i := range requesters {
 		client := actors.NewRequester(s.Addresses().Relay, s.newKey())
-		s.requesters = append(s.requesters, &requester{person: person{s, newDice(s.seed, "requester", i)}, Requester: client})
+		s.requesters = append(s.requesters, &requester{soak: s, dice: newDice(s.seed, "requester", i), Requester: client})
 	}
 	return all.Wait()
 }
@@ -194,14 +188,16 @@ func (s *soak) load(ctx context.Context) error {
 	defer cancel()
 	all, ctx := errgroup.WithContext(ctx)
 	for _, o := range s.owners {
-		all.Go(func() error { return o.often(ctx, visitEvery, o.visit) })
+		all.Go(func() error { return s.often(ctx, o.dice, visitEvery, o.visit) })
 	}
 	for _, r := range s.requesters {
-		all.Go(func() error { return r.often(ctx, time.Duration(requesters/s.rate*float64(time.Second)), r.act) })
+		all.Go(func() error {
+			return s.often(ctx, r.dice, time.Duration(requesters/s.rate*float64(time.Second)), r.act)
+		})
 	}
 	if s.faults {
-		s.note(func() { s.disturbed = newDice(s.seed, "fault", 0) })
-		defer s.note(func() { s.disturbed = nil })
+		s.note(func() { s.disturbed = true })
+		defer s.note(func() { s.disturbed = false })
 		all.Go(func() error { return s.crash(ctx) })
 	}
 	return all.Wait()
@@ -221,10 +217,8 @@ func (s *soak) settle(ctx context.Context) error {
 	if err := all.Wait(); err != nil {
 		return fmt.Errorf("a requester cannot come back: %w", err)
 	}
-	for {
+	return retry.Do(bounded, retry.Doubling(time.Second/2, time.Second/2), func(int) (again bool, err error) {
 		ended, err := s.judge(ctx)
-		if ended || err != nil || retry.Pause(bounded, 500*time.Millisecond) != nil {
-			return err
-		}
-	}
+		return !ended && err == nil, err
+	})
 }

@@ -26,19 +26,13 @@ const (
 	shortLife  = 2 * time.Minute  // of short-lived KeyPackages
 )
 
-// person is somebody at the relay, with dice of her own that the seed has made.
-type person struct {
-	*soak
-	*dice
-}
-
 func (s *soak) newKey() actors.Key {
 	key := actors.NewKey()
 	s.note(func() { s.forbid(key.Secret, "a secret key") })
 	return key
 }
 
-// dice draw decisions. They are not safe for concurrent use.
+// dice draw decisions. Everybody has her own, made by the seed; they are not safe for concurrent use.
 type dice struct{ *rand.Rand }
 
 func newDice(seed uint64, role string, number int) *dice {
@@ -53,10 +47,10 @@ func (d *dice) pause(ctx context.Context, mean time.Duration) bool {
 }
 
 // often calls do from time to time until ctx ends, and returns nil. What fails is made good the next time.
-func (p *person) often(ctx context.Context, mean time.Duration, do func(context.Context) error) error {
-	for p.pause(ctx, mean) {
+func (s *soak) often(ctx context.Context, by *dice, mean time.Duration, do func(context.Context) error) error {
+	for by.pause(ctx, mean) {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
-			p.note(func() { p.happened["errors that clients saw"]++ })
+			s.note(func() { s.happened["errors that clients saw"]++ })
 		}
 	}
 	return nil
@@ -72,7 +66,8 @@ func until(ctx context.Context, do func(context.Context) error) error {
 
 // owner is somebody who wants to be reachable.
 type owner struct {
-	person
+	*soak
+	*dice
 	actors.Key
 	habit     habit
 	published []*nostr.Event
@@ -137,7 +132,8 @@ func (o *owner) publish(ctx context.Context, session *actors.Owner) error {
 
 // requester is somebody who wants to add owners to groups.
 type requester struct {
-	person
+	*soak
+	*dice
 	*actors.Requester
 	online bool
 }
