@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -22,18 +22,23 @@ var ErrRefused = errors.New("refused by the relay")
 // errDisconnected is why a session that the actor closed ends.
 var errDisconnected = errors.New("disconnected")
 
-// session is one authenticated websocket connection. It reads frames itself instead of leaving that to go-nostr's Relay,
-// which drops without a word what does not match or verify, and re-encodes the rest: the point here is to see what the
-// relay really sent.
+// session is one authenticated websocket connection. It reads frames itself instead of leaving that to go-nostr's Relay, which
+// drops without a word what does not match or verify, and re-encodes the rest: the point is to see what the relay really sent.
 type session struct {
-	conn      *nostr.Connection
-	life      context.Context // its cause is why the session has ended
+	conn      *nostr.Connection // nil if there has never been one
+	life      context.Context   // its cause is why the session has ended
 	end       context.CancelCauseFunc
 	challenge chan string // NIP-42, sent once by the relay
 
 	mu      sync.Mutex
 	answers map[string]chan error       // to an event, by its id (OK), and to a REQ, by its subscription (EOSE, CLOSED)
 	events  map[string]func(raw string) // by subscription
+}
+
+func newSession(conn *nostr.Connection) *session {
+	s := &session{conn: conn, challenge: make(chan string, 1), answers: map[string]chan error{}, events: map[string]func(string){}}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	return s
 }
 
 // connect opens a session and authenticates it (NIP-42). ctx bounds the opening only.
@@ -45,11 +50,10 @@ func connect(ctx context.Context, url string, key Key) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", url, err)
 	}
-	s := &session{conn: conn, challenge: make(chan string, 1), answers: map[string]chan error{}, events: map[string]func(string){}}
-	s.life, s.end = context.WithCancelCause(context.Background())
+	s := newSession(conn)
 	go s.read()
 	if err := s.authenticate(ctx, url, key); err != nil {
-		s.close()
+		s.Disconnect()
 		return nil, fmt.Errorf("authenticate at %s: %w", url, err)
 	}
 	return s, nil
@@ -62,20 +66,20 @@ func addressOf(key Key) http.Header {
 	return http.Header{"X-Forwarded-For": {netip.AddrFrom4([4]byte{10, sum[0], sum[1], sum[2]}).String()}}
 }
 
-// close ends the session. It does not wait for the relay's goodbye, no more than a phone that loses its network.
-func (s *session) close() { s.end(errDisconnected) }
+// Disconnect ends the session. It does not wait for the relay's goodbye, no more than a phone that loses its network.
+func (s *session) Disconnect() { s.end(errDisconnected) }
 
 // read handles frames, one after another in the order in which they came, until the session ends.
 func (s *session) read() {
-	for {
+	for s.life.Err() == nil {
 		var frame bytes.Buffer
 		if err := s.conn.ReadMessage(s.life, &frame); err != nil {
 			s.end(fmt.Errorf("connection lost: %w", err))
-			_ = s.conn.Close()
-			return
+		} else {
+			s.handle(frame.Bytes())
 		}
-		s.handle(frame.Bytes())
 	}
+	_ = s.conn.Close()
 }
 
 // handle acts on one message of the relay (NIP-01, NIP-42). What is not understood, NOTICEs included, is skipped.
@@ -99,10 +103,10 @@ func (s *session) handle(frame []byte) {
 		}
 	case "EVENT":
 		s.mu.Lock()
-		event := s.events[subject]
+		told := s.events[subject]
 		s.mu.Unlock()
-		if event != nil && len(parts) == 3 {
-			event(string(parts[2]))
+		if told != nil && len(parts) == 3 {
+			told(string(parts[2]))
 		}
 	case "OK":
 		if len(parts) > 2 && string(parts[2]) == "true" {
@@ -121,40 +125,49 @@ func (s *session) handle(frame []byte) {
 func (s *session) answered(subject string, answer error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if waiting, ok := s.answers[subject]; ok {
-		waiting <- answer
+	if arriving, ok := s.answers[subject]; ok {
+		arriving <- answer
 		delete(s.answers, subject)
 	}
 }
 
-func (s *session) authenticate(ctx context.Context, url string, key Key) error {
+// await returns what arrives, unless the session or ctx ends before.
+func await[T any](ctx context.Context, s *session, arriving <-chan T) (arrived T, err error) {
 	select {
-	case challenge := <-s.challenge:
-		event := newEvent(nostr.KindClientAuthentication, "", nostr.Tag{"relay", url}, nostr.Tag{"challenge", challenge})
-		if err := key.Sign(event); err != nil {
-			return err
-		}
-		return s.exchange(ctx, event.ID, nostr.AuthEnvelope{Event: *event})
+	case arrived = <-arriving:
+		return arrived, nil
 	case <-s.life.Done():
-		return context.Cause(s.life)
+		return arrived, context.Cause(s.life)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return arrived, context.Cause(ctx)
 	}
 }
 
-// publish sends the event and waits until the relay has accepted it.
-func (s *session) publish(ctx context.Context, event *nostr.Event) error {
+func (s *session) authenticate(ctx context.Context, url string, key Key) error {
+	challenge, err := await(ctx, s, s.challenge)
+	if err != nil {
+		return err
+	}
+	event := newEvent(nostr.KindClientAuthentication, "", nostr.Tag{"relay", url}, nostr.Tag{"challenge", challenge})
+	if err := key.Sign(event); err != nil {
+		return err
+	}
+	return s.exchange(ctx, event.ID, nostr.AuthEnvelope{Event: *event})
+}
+
+// Publish sends a signed event and waits until the relay has accepted it. The error wraps [ErrRefused] if it has not.
+func (s *session) Publish(ctx context.Context, event *nostr.Event) error {
 	if err := s.exchange(ctx, event.ID, nostr.EventEnvelope{Event: *event}); err != nil {
 		return fmt.Errorf("publish a kind-%d event: %w", event.Kind, err)
 	}
 	return nil
 }
 
-// subscribe opens a subscription and waits until everything stored has been sent. The function receives each event as
-// the relay wrote it, from the goroutine that reads; it must not wait.
-func (s *session) subscribe(ctx context.Context, id string, event func(raw string), filter nostr.Filter) error {
+// Subscribe opens a subscription, or replaces it, and waits until everything stored has been sent. told is called with each
+// event, as the relay wrote it, from the goroutine that reads; it must not wait.
+func (s *session) Subscribe(ctx context.Context, id string, filter nostr.Filter, told func(raw string)) error {
 	s.mu.Lock()
-	s.events[id] = event
+	s.events[id] = told
 	s.mu.Unlock()
 	if err := s.exchange(ctx, id, nostr.ReqEnvelope{SubscriptionID: id, Filters: nostr.Filters{filter}}); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
@@ -162,47 +175,30 @@ func (s *session) subscribe(ctx context.Context, id string, event func(raw strin
 	return nil
 }
 
-// fetch returns the stored events that the filter selects.
-func (s *session) fetch(ctx context.Context, filter nostr.Filter) ([]string, error) {
-	const id = "fetch"
-	var mu sync.Mutex // events that are published meanwhile may still come in when the answer is taken
-	var raws []string
-	collect := func(raw string) {
-		mu.Lock()
-		defer mu.Unlock()
-		raws = append(raws, raw)
-	}
-	if err := s.subscribe(ctx, id, collect, filter); err != nil {
-		return nil, err
-	}
+func (s *session) unsubscribe(ctx context.Context, id string) error {
 	s.mu.Lock()
 	delete(s.events, id)
 	s.mu.Unlock()
-	mu.Lock()
-	defer mu.Unlock()
-	return slices.Clone(raws), s.send(ctx, nostr.CloseEnvelope(id))
+	return s.send(ctx, nostr.CloseEnvelope(id))
 }
 
 // exchange sends a message and waits for what the relay answers about its subject.
 func (s *session) exchange(ctx context.Context, subject string, message json.Marshaler) error {
-	answer := make(chan error, 1)
+	arriving := make(chan error, 1)
 	s.mu.Lock()
-	s.answers[subject] = answer
+	s.answers[subject] = arriving
 	s.mu.Unlock()
 	if err := s.send(ctx, message); err != nil {
 		return err
 	}
-	select {
-	case err := <-answer:
-		return err
-	case <-s.life.Done():
-		return context.Cause(s.life)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	answer, err := await(ctx, s, arriving)
+	return cmp.Or(err, answer)
 }
 
 func (s *session) send(ctx context.Context, message json.Marshaler) error {
+	if err := context.Cause(s.life); err != nil {
+		return err
+	}
 	frame, err := message.MarshalJSON()
 	if err != nil {
 		return fmt.Errorf("encode a message: %w", err)

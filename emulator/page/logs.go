@@ -13,12 +13,15 @@ import (
 
 var entryPoints = []string{suite.Gateway, suite.Claim, suite.Deliver, suite.Expire}
 
-// function is what a function has done, by its own log.
+// function is what a function has done, by its own log, which is read as it grows.
 type function struct {
 	Name     string         `json:"name"`
 	Outcomes map[string]int `json:"outcomes"` // how often it ended how
 	Last     *line          `json:"last"`     // nil before the first
 	Trouble  *line          `json:"trouble"`  // the last with an error
+
+	logFile string
+	offset  int64
 }
 
 // line is what is shown of a log line.
@@ -30,44 +33,31 @@ type line struct {
 	Durations map[string]float64 `json:"durations_ms"`
 }
 
-// logFile is a function's log, read as it grows.
-type logFile struct {
-	name   string
-	offset int64
-	function
-}
-
-// maxRead bounds what is read of a log at a time; the rest follows with the next look. No line is nearly as long.
-const maxRead = 1 << 20
-
-// follow reads what has been added. A line that is not whole yet waits for the next time.
-func (l *logFile) follow() error {
-	file, err := os.Open(l.name)
+// follow counts what has been added: what ended an invocation, or answered a request without one. What the framework prints is no
+// line of ours. A line that is not whole yet waits for the next time.
+func (f *function) follow() error {
+	file, err := os.Open(f.logFile)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	added, err := io.ReadAll(io.NewSectionReader(file, l.offset, maxRead))
+	const maxRead = 1 << 20 // at a time; the rest follows with the next look, and no line is nearly as long
+	added, err := io.ReadAll(io.NewSectionReader(file, f.offset, maxRead))
 	if err != nil {
 		return err
 	}
 	whole := added[:bytes.LastIndexByte(added, '\n')+1]
-	l.offset += int64(len(whole))
+	f.offset += int64(len(whole))
 	for text := range bytes.Lines(whole) {
-		l.add(text)
+		var said line
+		if json.Unmarshal(text, &said) != nil || said.About != logging.AboutInvocation && said.About != logging.AboutRequest {
+			continue
+		}
+		f.Outcomes[said.Outcome]++
+		f.Last = &said
+		if said.Error != "" {
+			f.Trouble = &said
+		}
 	}
 	return nil
-}
-
-// add counts what ended an invocation, or answered a request without one. What the framework prints is no line of ours.
-func (l *logFile) add(text []byte) {
-	var said line
-	if json.Unmarshal(text, &said) != nil || said.About != logging.AboutInvocation && said.About != logging.AboutRequest {
-		return
-	}
-	l.Outcomes[said.Outcome]++
-	l.Last = &said
-	if said.Error != "" {
-		l.Trouble = &said
-	}
 }

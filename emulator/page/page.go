@@ -1,9 +1,6 @@
 // Package page shows a running suite in a browser, live, and lets people play with it: who has what in stock, how each request
 // moves, what waits, what the functions do. It shows no content of packages.
 //
-// page.go serves it, state.go and requests.go read what it shows from Firestore, logs.go from what the functions write, and
-// play.go is what its buttons do. index.html is all that the browser gets.
-//
 // Everything that comes out of documents and logs may be a stranger's: the browser only ever makes text of it.
 package page
 
@@ -18,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -31,8 +29,7 @@ import (
 //go:embed index.html
 var index string
 
-// refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs the emulator
-// some reads.
+// refresh is how often the page looks: a request takes some 20 ms, which nobody sees moving, and each look costs some reads.
 const refresh = 300 * time.Millisecond
 
 // patience bounds what a button does; the slowest is the start of a process on a busy machine.
@@ -44,9 +41,15 @@ type Page struct {
 	system *suite.Suite
 	client *firestore.Client
 	store  *store.Store
-	watch  *watch
 	people *people
 	server *http.Server
+
+	mu        sync.Mutex // guards what was seen when it was last looked
+	at        time.Time
+	encoded   []byte
+	functions []*function
+	stocked   []person
+	stockedAt time.Time
 }
 
 // Start serves the page on a port of 127.0.0.1; 0 is any. The caller must call Stop before the suite's.
@@ -65,7 +68,11 @@ func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 		system: system, client: client, store: store.New(client, settings.Collections, settings.Policy),
 		people: newPeople(system.Addresses().Relay),
 	}
-	p.watch = newWatch(p)
+	for _, name := range entryPoints {
+		if system.PID(name) != 0 {
+			p.functions = append(p.functions, &function{Name: name, Outcomes: map[string]int{}, logFile: system.LogFile(name)})
+		}
+	}
 	p.server = process.Serve(listener, p.handler())
 	return p, nil
 }
@@ -74,17 +81,15 @@ func Start(ctx context.Context, port int, system *suite.Suite) (*Page, error) {
 func (p *Page) URL() string { return "http://" + p.hosts[0] + "/" }
 
 // Stop ends it.
-func (p *Page) Stop() error {
-	return errors.Join(p.server.Close(), p.client.Close())
-}
+func (p *Page) Stop() error { return errors.Join(p.server.Close(), p.client.Close()) }
 
 func (p *Page) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.serveIndex)
 	mux.HandleFunc("GET /events", p.serveEvents)
-	mux.HandleFunc("GET /story/{request}", p.serveStory)
-	mux.HandleFunc("POST /play/{what}", act(p.people.play))
-	mux.HandleFunc("POST /crash/{what}", act(p.crash))
+	mux.HandleFunc("GET /story/{name}", answer(p.story))
+	mux.HandleFunc("POST /play/{name}", answer(p.people.play))
+	mux.HandleFunc("POST /crash/{name}", answer(p.crash))
 	return p.ownHostOnly(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -114,55 +119,47 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
-	for last := ""; ; {
-		event, data := "state", p.watch.look(r.Context())
+	for last := ""; r.Context().Err() == nil; <-tick.C {
+		event, data := "state", p.look(r.Context())
 		if data == nil {
 			event, data = "trouble", []byte("the documents cannot be read")
 		}
-		if now := fmt.Sprintf("event: %s\ndata: %s\n\n", event, data); now != last {
-			if _, err := w.Write([]byte(now)); err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
-			last = now
+		now := fmt.Sprintf("event: %s\ndata: %s\n\n", event, data)
+		if now == last {
+			continue
 		}
-		select {
-		case <-tick.C:
-		case <-r.Context().Done():
+		if _, err := w.Write([]byte(now)); err != nil {
 			return
 		}
+		_ = http.NewResponseController(w).Flush()
+		last = now
 	}
 }
 
-// serveStory tells what became of a request.
-func (p *Page) serveStory(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("request")
-	if strings.Contains(id, "/") {
-		http.NotFound(w, r)
-		return
-	}
-	history, err := p.store.History(r.Context(), id)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(trace.New(id, history, time.Now()))
-}
-
-// act does what a button says and tells how it went.
-func act(do func(ctx context.Context, what string) (string, error)) http.HandlerFunc {
+// answer does what a name says and writes what came of it as JSON.
+func answer[T any](do func(ctx context.Context, name string) (T, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		told, err := do(ctx, r.PathValue("what"))
+		name := r.PathValue("name")
+		if strings.Contains(name, "/") { // nothing has such a name, documents included
+			http.NotFound(w, r)
+			return
+		}
+		told, err := do(ctx, name)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte(told))
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(told)
 	}
+}
+
+// story tells what became of a request.
+func (p *Page) story(ctx context.Context, request string) (trace.Trace, error) {
+	history, err := p.store.History(ctx, request)
+	return trace.New(request, history, time.Now()), err
 }
 
 func (p *Page) crash(ctx context.Context, name string) (string, error) {

@@ -79,7 +79,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", name, answer.StatusCode, body, c.want)
 		}
 	}
-	if names, _ := page.people.known(); len(names) != 1 {
+	if names := page.people.known(); len(names) != 1 {
 		t.Errorf("somebody has played: %v", names)
 	}
 }

@@ -14,41 +14,43 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// people is those whom the page plays: one Bob, and a new Alice for each request, because one who asks too often is limited.
-type people struct {
-	relay string
-	bob   actors.Key
-
-	mu      sync.Mutex
-	names   map[string]string // by public key
-	offline []*actors.Requester
-}
-
-// How much is published and asked for: enough to see what is left.
+// How much is published and asked for, enough to see what is left, and how many are gone.
 const (
-	published = 5
-	wanted    = 2
+	published  = 5
+	wanted     = 2
+	maxOffline = 8 // at a time
 )
 
-// maxOffline bounds who waits at a time.
-const maxOffline = 8
+// people is those whom the page plays: one Bob, and a new Alice for each request, because one who asks too often is limited.
+type people struct {
+	relay    string
+	bob      actors.Key
+	question actors.Question // to Bob
+	offline  chan *actors.Requester
+
+	mu    sync.Mutex
+	names map[string]string // by public key
+}
 
 func newPeople(relay string) *people {
 	bob := actors.NewKey()
-	return &people{relay: relay, bob: bob, names: map[string]string{bob.Pubkey: "Bob"}}
+	return &people{
+		relay: relay, bob: bob, question: actors.Question{Owners: []string{bob.Pubkey}, Min: wanted},
+		offline: make(chan *actors.Requester, maxOffline), names: map[string]string{bob.Pubkey: "Bob"},
+	}
 }
 
-// known returns who the page plays, and how many of them are offline.
-func (c *people) known() (names map[string]string, offline int) {
+// known returns who the page plays.
+func (c *people) known() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.names), len(c.offline)
+	return maps.Clone(c.names)
 }
 
 // play plays an action and tells what happened.
 func (c *people) play(ctx context.Context, action string) (string, error) {
 	play, ok := map[string]func(context.Context) (string, error){
-		"publish": c.publish, "ask": c.ask, "read": c.read, "leave": c.askAndLeave, "return": c.comeBack,
+		"publish": c.publish, "ask": c.visit(c.ask), "read": c.visit(c.read), "leave": c.visit(c.leave), "return": c.comeBack,
 	}[action]
 	if !ok {
 		return "", fmt.Errorf("nobody plays %q", action)
@@ -66,21 +68,30 @@ func (c *people) publish(ctx context.Context) (string, error) {
 	return fmt.Sprintf("Bob published %d KeyPackages and went offline", published), err
 }
 
-func (c *people) question() actors.Question {
-	return actors.Question{Owners: []string{c.bob.Pubkey}, Min: wanted}
+// visit connects a new Alice, who goes again when she has done that.
+func (c *people) visit(
+	do func(ctx context.Context, alice *actors.Requester, name string) (string, error),
+) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		alice := actors.NewRequester(c.relay, actors.NewKey())
+		if err := alice.Connect(ctx); err != nil {
+			return "", err
+		}
+		defer alice.Disconnect()
+		c.mu.Lock()
+		name := fmt.Sprintf("Alice %d", len(c.names)) // Bob is one of them
+		c.names[alice.Pubkey] = name
+		c.mu.Unlock()
+		return do(ctx, alice, name)
+	}
 }
 
-func (c *people) ask(ctx context.Context) (string, error) {
-	alice, name, err := c.newAlice(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer alice.Disconnect()
+func (c *people) ask(ctx context.Context, alice *actors.Requester, name string) (string, error) {
 	if err := alice.Listen(ctx, c.bob.Pubkey); err != nil {
 		return "", err
 	}
 	asked := time.Now()
-	request, err := alice.Ask(ctx, c.question())
+	request, err := alice.Ask(ctx, c.question)
 	if err != nil {
 		return "", err
 	}
@@ -96,12 +107,7 @@ func (c *people) ask(ctx context.Context) (string, error) {
 }
 
 // read is what every Nostr client does: it subscribes, and leaves at EOSE.
-func (c *people) read(ctx context.Context) (string, error) {
-	alice, name, err := c.newAlice(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer alice.Disconnect()
+func (c *people) read(ctx context.Context, alice *actors.Requester, name string) (string, error) {
 	asked := time.Now()
 	filter := nostr.Filter{Kinds: []int{keypackage.KindKeyPackage}, Authors: []string{c.bob.Pubkey}}
 	if err := alice.Subscribe(ctx, "bob", filter); err != nil {
@@ -120,51 +126,33 @@ func got(ctx context.Context, name string, alice *actors.Requester, n int, asked
 	return fmt.Sprintf("%s got %d of Bob's KeyPackages, the last after %d ms", name, len(received), last.Milliseconds()), err
 }
 
-// askAndLeave asks without listening, and is gone: what she is granted waits for her.
-func (c *people) askAndLeave(ctx context.Context) (string, error) {
-	if _, offline := c.known(); offline >= maxOffline {
+// leave asks without listening, and is gone: what she is granted waits for her.
+func (c *people) leave(ctx context.Context, alice *actors.Requester, name string) (string, error) {
+	if len(c.offline) == maxOffline {
 		return "", errors.New("enough of them are offline: let one come back first")
 	}
-	alice, name, err := c.newAlice(ctx)
-	if err != nil {
+	if _, err := alice.Ask(ctx, c.question); err != nil {
 		return "", err
 	}
-	defer alice.Disconnect()
-	if _, err := alice.Ask(ctx, c.question()); err != nil {
-		return "", err
+	alice.Disconnect()
+	select {
+	case c.offline <- alice:
+	case <-ctx.Done(): // others have left at the same moment, and nobody came back
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.offline = append(c.offline, alice)
-	return name + " asked, and lost her network before anything reached her", nil
+	return name + " asked, and lost her network before anything reached her", ctx.Err()
 }
 
 // comeBack brings the one back who has been away longest. She only listens.
 func (c *people) comeBack(ctx context.Context) (string, error) {
-	c.mu.Lock()
-	if len(c.offline) == 0 {
-		c.mu.Unlock()
+	select {
+	case alice := <-c.offline:
+		if err := alice.Connect(ctx); err != nil {
+			return "", err
+		}
+		time.AfterFunc(patience, alice.Disconnect) // what waits for her comes by itself
+		told := c.known()[alice.Pubkey] + " is back and listens for half a minute; she does not ask again"
+		return told, alice.Listen(ctx, c.bob.Pubkey)
+	default:
 		return "", errors.New("nobody is offline")
 	}
-	alice := c.offline[0]
-	name := c.names[alice.Pubkey]
-	c.offline = c.offline[1:]
-	c.mu.Unlock()
-	if err := alice.Connect(ctx); err != nil {
-		return "", err
-	}
-	time.AfterFunc(patience, alice.Disconnect) // what waits for her comes by itself
-	return name + " is back and listens for half a minute; she does not ask again", alice.Listen(ctx, c.bob.Pubkey)
-}
-
-func (c *people) newAlice(ctx context.Context) (*actors.Requester, string, error) {
-	alice := actors.NewRequester(c.relay, actors.NewKey())
-	if err := alice.Connect(ctx); err != nil {
-		return nil, "", err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	name := fmt.Sprintf("Alice %d", len(c.names)) // Bob is one of them
-	c.names[alice.Pubkey] = name
-	return alice, name, nil
 }

@@ -46,6 +46,7 @@ func document(t testing.TB, edit func(*firestoredata.Document)) []byte {
 		Fields: map[string]*firestoredata.Value{
 			"event": text(`{"kind":447}`), "kind": number(447), "received_at": moment(timestamppb.New(received)),
 			"pubkey": text("alice"), "created_at": number(received.Unix()),
+			"gateway": {ValueType: &firestoredata.Value_BooleanValue{BooleanValue: true}},
 		},
 		CreateTime: timestamppb.New(stored),
 	}
@@ -101,7 +102,7 @@ func posted(contentType, body string) *http.Request {
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	want := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, Kind: 447, HasKind: true, ReceivedAt: received}
+	want := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, Kind: 447, HasKind: true, ReceivedAt: received, Gateway: true}
 	for name, r := range map[string]*http.Request{
 		"binary":            binary(t, created, document(t, nil)),
 		"structured":        structured(t, created, document(t, nil)),
@@ -125,9 +126,9 @@ func TestDecodeWrongShapes(t *testing.T) {
 	list := &firestoredata.Value{ValueType: &firestoredata.Value_ArrayValue{ArrayValue: &firestoredata.ArrayValue{}}}
 	float := &firestoredata.Value{ValueType: &firestoredata.Value_DoubleValue{DoubleValue: 447}}
 	null := &firestoredata.Value{ValueType: &firestoredata.Value_NullValue{}}
-	noEvent := keypackage.RequestDocument{ID: "r1", Kind: 447, HasKind: true, ReceivedAt: received}
-	noKind := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, ReceivedAt: received}
-	noTime := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, Kind: 447, HasKind: true, ReceivedAt: stored}
+	noEvent := keypackage.RequestDocument{ID: "r1", Kind: 447, HasKind: true, ReceivedAt: received, Gateway: true}
+	noKind := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, ReceivedAt: received, Gateway: true}
+	noTime := keypackage.RequestDocument{ID: "r1", Event: `{"kind":447}`, Kind: 447, HasKind: true, ReceivedAt: stored, Gateway: true}
 	late := noTime
 	late.ReceivedAt = emitted
 	for name, tt := range map[string]struct {

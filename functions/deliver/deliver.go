@@ -1,5 +1,4 @@
-// Package deliver is the function DeliverKeyPackages: it receives the messages of the delivery topic, as pushes of a
-// subscription or as CloudEvents.
+// Package deliver is the function DeliverKeyPackages: it takes the messages of the delivery topic, as pushes or as CloudEvents.
 package deliver
 
 import (
@@ -25,7 +24,7 @@ func init() {
 	functions.HTTP(EntryPoint, invocation.Handler(EntryPoint, build, config.RelayDeliveryURL))
 }
 
-func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
+func build(cfg config.Config, _ *slog.Logger) (invocation.Run, error) {
 	deliverer, err := assembly.Deliverer(context.Background(), cfg)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
-// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It answers with a report. It
-// reads no body, so that there is none to limit.
+// Package expire is the function ExpireDeliveries, which Cloud Scheduler calls every minute. It reads no body, and answers with a report.
 package expire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -36,16 +36,13 @@ func build(cfg config.Config, logger *slog.Logger) (invocation.Run, error) {
 	}
 	return func(ctx context.Context, _ *http.Request, line *logging.Line) (string, []byte, error) {
 		report, err := expirer.Run(ctx)
-		describe(line, report)
 		body, encodeErr := json.Marshal(report)
-		if err == nil {
-			err = encodeErr
-		}
-		return outcome(report), body, err
+		return describe(line, report), body, cmp.Or(err, encodeErr)
 	}, nil
 }
 
-func describe(line *logging.Line, report expiring.Report) {
+// describe returns the invocation's word in the log.
+func describe(line *logging.Line, report expiring.Report) string {
 	line.Count("returned", report.Returned)
 	for reason, n := range report.Burned {
 		line.Count("burned_"+reason, n)
@@ -63,14 +60,9 @@ func describe(line *logging.Line, report expiring.Report) {
 		line.Alert("unreadable_document")
 		line.Set("unreadable_example", report.Example)
 	}
-	if len(report.More) > 0 {
-		line.Set("more", strings.Join(report.More, " "))
+	if len(report.More) == 0 {
+		return "done"
 	}
-}
-
-func outcome(report expiring.Report) string {
-	if len(report.More) > 0 {
-		return "more"
-	}
-	return "done"
+	line.Set("more", strings.Join(report.More, " "))
+	return "more"
 }

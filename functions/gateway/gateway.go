@@ -20,8 +20,7 @@ import (
 // EntryPoint is the name under which the function is deployed.
 const EntryPoint = "RelayGateway"
 
-// Issuer issues the ID tokens of DeliverKeyPackages. Whoever runs the function outside of Google's cloud sets another before the
-// first request.
+// Issuer issues the ID tokens of DeliverKeyPackages. Outside of Google's cloud another is set before the first request.
 var Issuer = assembly.Google
 
 func init() {

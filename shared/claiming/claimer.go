@@ -60,7 +60,7 @@ const gatewayFirst = 300 * time.Millisecond
 // tells, and only the scheduled function does so in its place. Its errors are retryable.
 func (c *Claimer) Claim(ctx context.Context, doc keypackage.RequestDocument) (Result, error) {
 	if doc.Gateway {
-		if err := retry.Pause(ctx, gatewayFirst-c.now().Sub(doc.ReceivedAt)); err != nil {
+		if err := retry.Pause(ctx, min(gatewayFirst, gatewayFirst-c.now().Sub(doc.ReceivedAt))); err != nil {
 			return Result{RequestID: doc.ID}, fault.Retryable("claim_failed", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package claiming
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
@@ -151,3 +153,64 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 }
 
 func isStored(context.Context) error { return nil }
+
+// What a claim needs is read while the request's document is being stored, and nothing is written before that has succeeded.
+func TestNothingIsWrittenBeforeTheDocument(t *testing.T) {
+	t.Parallel()
+	for name, doc := range map[string]keypackage.RequestDocument{"claim": signed(t, 1, forBob), "dismissal": signed(t, 1)} {
+		for _, failure := range []error{nil, errAway} {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, fresh(5)...)
+				var calls []string
+				d.fault = func(call string, done bool) error {
+					if !done {
+						calls = append(calls, call)
+					}
+					return nil
+				}
+				settled, claimed := make(chan struct{}), make(chan error, 1)
+				stored := func(context.Context) error {
+					<-settled
+					return failure
+				}
+				go func() {
+					_, _, err := d.first.ClaimHere(t.Context(), doc, stored, func(Granted) {})
+					claimed <- err
+				}()
+				synctest.Wait()
+				isWrite := func(call string) bool { return strings.HasPrefix(call, "Commit") || strings.HasPrefix(call, "Dismiss") }
+				if slices.ContainsFunc(calls, isWrite) || name == "claim" && !slices.Contains(calls, "ReadStock") {
+					t.Errorf("%s: called before: %v", name, calls)
+				}
+				close(settled)
+				err := <-claimed
+				if (err == nil) != (failure == nil) || slices.ContainsFunc(calls, isWrite) != (failure == nil) {
+					t.Errorf("%s, stored %v: %v, called %v", name, failure, err, calls)
+				}
+			})
+		}
+	}
+}
+
+// A trigger that comes while the gateway serves the request lets it finish; one that comes later does not wait.
+func TestTheTriggerGivesTheGatewayTime(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		gateway     bool
+		age, waited time.Duration
+	}{{false, 0, 0}, {true, 0, gatewayFirst}, {true, 100 * time.Millisecond, gatewayFirst - 100*time.Millisecond}, {true, time.Second, 0}, {true, -time.Hour, gatewayFirst}} {
+		synctest.Test(t, func(t *testing.T) {
+			d, begun := newDesk(t, fresh(5)...), time.Now()
+			doc := signed(t, 1, forBob)
+			doc.Gateway, doc.ReceivedAt = tt.gateway, now.Add(-tt.age)
+			var first time.Duration
+			d.fault = func(string, bool) error {
+				first = cmp.Or(first, time.Since(begun))
+				return nil
+			}
+			if got := claim(t, d.first, doc); got.Granted != 1 || first != tt.waited {
+				t.Errorf("%+v: waited %v, got %+v", tt, first, got)
+			}
+		})
+	}
+}

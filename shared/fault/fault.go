@@ -1,8 +1,7 @@
 // Package fault gives errors the one property that the platform asks for: is it worth trying again?
 //
-// An error is classified once, where its cause is known, with a constant reason that also serves as a metric label.
-// Everything above only adds context. One place at the edge of each function turns the class into an acknowledgement
-// or a retry, so that use cases never think about HTTP status codes.
+// An error is classified once, where its cause is known, with a constant reason that also serves as a metric label. One place at the
+// edge of each function turns the class into an acknowledgement or a retry: use cases never think about HTTP status codes.
 package fault
 
 import (
@@ -20,11 +19,9 @@ type Error struct {
 	cause     error
 }
 
-// Permanent marks err as one that no repetition can cure, such as a message that cannot be decoded: the event is
-// acknowledged. The reason is a constant in snake case, free of data. A nil err makes an error of the reason alone.
-//
-// An err that already carries a class is returned as it is: the innermost classification wins, because it was made
-// where the cause was known.
+// Permanent marks err as one that no repetition can cure, such as a message that cannot be decoded: the event is acknowledged. The reason
+// is a constant in snake case, free of data. A nil err makes an error of the reason alone. An err that already carries a class is returned
+// as it is: the innermost classification was made where the cause was known.
 func Permanent(reason string, err error) error { return classify(reason, err, true) }
 
 // Retryable marks err as one that may pass, such as an unavailable database: the event is tried again. Reason, nil err
@@ -55,9 +52,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// IsRetryable reports whether the event behind err should be tried again. An unclassified error is retryable, because
-// losing an event is worse than repeating it; for the same reason a tree of several errors (errors.Join) is retryable
-// as soon as one of its branches is. A nil error is not retryable.
+// IsRetryable reports whether the event behind err should be tried again. An unclassified error is retryable, because losing an event is
+// worse than repeating it; so is a tree of several errors (errors.Join) as soon as one of its branches is. A nil error is not.
 func IsRetryable(err error) bool { return err != nil && !decisive(err).permanent }
 
 // Reason returns the constant reason of err, suitable as a metric label: [Internal] if nobody classified it, the empty

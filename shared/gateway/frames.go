@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
+	"github.com/nbd-wtf/go-nostr/nip70"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/wire"
@@ -17,7 +19,7 @@ func (s *session) handle(frame []byte) {
 	label, err := wire.Label(frame)
 	switch {
 	case err != nil:
-		_ = s.answer(wire.Notice("invalid: " + err.Error()))
+		s.refuse("", "invalid: "+err.Error())
 	case label == "EVENT":
 		s.publish(frame)
 	case s.gone.Load():
@@ -30,52 +32,54 @@ func (s *session) handle(frame []byte) {
 	case label == "COUNT", label == "NEG-OPEN":
 		s.ask(frame, label == "COUNT")
 	default:
-		s.pass(frame)
+		s.forward(frame, "", "error: this relay does not know that message")
 	}
 }
 
-// pass sends on what is not ours.
-func (s *session) pass(frame []byte) {
-	if s.link == nil {
-		_ = s.answer(wire.Notice("error: this relay does not know that message"))
-	} else if err := s.link.send(frame); err != nil {
-		_ = s.answer(wire.Notice(err.Error()))
+// forward sends up what is not ours; an OK will be upstream's. alone is said if there is none.
+func (s *session) forward(frame []byte, id, alone string) {
+	if s.link != nil {
+		alone = s.link.send(frame)
+	}
+	if alone != "" {
+		s.refuse(id, alone)
+	}
+}
+
+// refuse answers an EVENT or AUTH with that id, or, where there is none, says it to people.
+func (s *session) refuse(id, reason string) {
+	if id == "" {
+		s.answer(wire.Message("NOTICE", reason))
+	} else {
+		s.answer(wire.OK(id, false, reason))
 	}
 }
 
 // publish deals with an EVENT by its kind, which must be the same to every parser.
 func (s *session) publish(frame []byte) {
 	e, err := wire.SplitLoosely(frame)
-	object, ok := e.Object(0)
-	if err != nil || !ok || len(e) != 1 {
-		s.refuseEvent(frame, "invalid: an EVENT is one object")
+	object := e.Object(0)
+	id := wire.ID(object)
+	if err != nil || object == nil || len(e) != 1 {
+		s.refuse(id, "invalid: an EVENT is one object")
 		return
 	}
 	kind, ok := wire.Kind(object)
 	if !ok {
-		s.refuseEvent(frame, "invalid: its kind can be read in several ways")
+		s.refuse(id, "invalid: its kind can be read in several ways")
 		return
 	}
 	switch kind {
 	case keypackage.KindKeyPackage, keypackage.KindAddressableKeyPackage:
-		s.publishOurs(frame, object, bounds.Publishing, s.keepKeyPackage)
+		s.publishOurs(frame, object, bounds.Publishing, "publishing a KeyPackage", s.keepKeyPackage)
 	case keypackage.KindRequest:
-		s.publishOurs(frame, object, bounds.Requesting, s.takeRequest)
+		s.publishOurs(frame, object, bounds.Requesting, "taking a request", s.takeRequest)
 	case nostr.KindDeletion:
-		s.publishOurs(frame, object, bounds.Publishing, s.delete)
+		s.publishOurs(frame, object, bounds.Publishing, "deleting", s.delete)
 	case keypackage.KindOutcome, keypackage.KindLevel:
-		s.refuse(wire.ID(object), "blocked: this kind is the relay's own")
+		s.refuse(id, "blocked: this kind is the relay's own")
 	default:
-		s.forward(frame, wire.ID(object))
-	}
-}
-
-// forward sends an event up, whose OK will be upstream's.
-func (s *session) forward(frame []byte, id string) {
-	if s.link == nil {
-		s.refuse(id, "blocked: this relay keeps KeyPackages only")
-	} else if err := s.link.send(frame); err != nil {
-		s.refuse(id, err.Error())
+		s.forward(frame, id, "blocked: this relay keeps KeyPackages only")
 	}
 }
 
@@ -84,11 +88,15 @@ func (s *session) forward(frame []byte, id string) {
 type taken struct {
 	Answer
 	goesUp bool
-	then   func()
+	then   func(context.Context)
 }
 
+func refused(reason string) taken { return taken{Answer: Answer{Reason: reason}} }
+
 // publishOurs verifies an event and deals with it. There is one OK: ours, if it is negative or upstream does not get the event.
-func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.Cost, take func(Event) taken) {
+func (s *session) publishOurs(
+	frame []byte, object jsontext.Value, kind bounds.Cost, what string, take func(context.Context, Event) (taken, error),
+) {
 	if !s.allow(kind, 1) { // first: a signature costs something, too
 		s.refuse(wire.ID(object), "rate-limited: too many events")
 		return
@@ -98,17 +106,24 @@ func (s *session) publishOurs(frame []byte, object jsontext.Value, kind bounds.C
 		s.refuse(wire.ID(object), "invalid: "+err.Error())
 		return
 	}
-	result := take(Event{Event: event, Raw: string(object)})
-	if result.then != nil {
-		defer s.begin(result.then)
+	ctx, cancel := s.port()
+	defer cancel()
+	result, err := take(ctx, Event{Event: event, Raw: string(object)})
+	if err != nil {
+		result = refused(s.failed(what, err))
 	}
-	if result.Accepted && result.goesUp && s.link.send(frame) == nil {
+	if result.then != nil {
+		defer s.begin(func() {
+			ctx, cancel := s.port()
+			defer cancel()
+			result.then(ctx)
+		})
+	}
+	if result.Accepted && result.goesUp && s.link.send(frame) == "" {
 		return
 	}
-	_ = s.answer(wire.OK(event.ID, result.Accepted, result.Reason))
+	s.answer(wire.OK(event.ID, result.Accepted, result.Reason))
 }
-
-func refused(reason string) taken { return taken{Answer: Answer{Reason: reason}} }
 
 // failed is what clients are told of an error, which is logged instead.
 func (s *session) failed(what string, err error) string {
@@ -116,113 +131,63 @@ func (s *session) failed(what string, err error) string {
 	return "error: the store does not answer, try again"
 }
 
-func (s *session) keepKeyPackage(e Event) taken {
-	if isProtected(e) && !s.is(e.PubKey) {
-		return refused("auth-required: only its author may publish it")
+func (s *session) keepKeyPackage(ctx context.Context, e Event) (taken, error) {
+	if nip70.IsProtected(*e.Event) && !s.is(e.PubKey) {
+		return refused("auth-required: only its author may publish it"), nil
 	}
 	serving := s.Ports.Serving()
-	ctx, cancel := s.port()
-	defer cancel()
 	answer, err := s.Ports.Publish(ctx, e, !serving)
-	if err != nil {
-		return refused(s.failed("publishing a KeyPackage", err))
-	}
 	switch {
+	case err != nil:
 	case !answer.Accepted:
 		s.tally.publishRefused.Add(1)
 	case answer.Reason == "": // otherwise it is no news
 		s.forgetStock(e.PubKey)
 		s.broadcast(e)
 	}
-	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}
+	return taken{Answer: answer, goesUp: e.Kind == keypackage.KindAddressableKeyPackage || !serving}, err
 }
 
-// isProtected reports whether an event is for its author to publish (NIP-70).
-func isProtected(e Event) bool {
-	return slices.ContainsFunc(e.Tags, func(tag nostr.Tag) bool { return len(tag) == 1 && tag[0] == "-" })
-}
-
-func (s *session) delete(e Event) taken {
-	ctx, cancel := s.port()
-	defer cancel()
+func (s *session) delete(ctx context.Context, e Event) (taken, error) {
 	answer, err := s.Ports.Delete(ctx, e)
-	if err != nil {
-		return refused(s.failed("deleting", err))
-	}
-	return taken{Answer: answer, goesUp: true}
+	return taken{Answer: answer, goesUp: true}, err
 }
 
-func (s *session) takeRequest(e Event) taken {
+func (s *session) takeRequest(ctx context.Context, e Event) (taken, error) {
 	if !s.is(e.PubKey) {
-		return refused("auth-required: the KeyPackages go to its author's sessions")
+		return refused("auth-required: the KeyPackages go to its author's sessions"), nil
 	}
-	if more := owners(e) - 1; !s.allow(bounds.Requesting, more) {
-		return refused("rate-limited: too many requests")
+	named := slices.Collect(e.Tags.FindAll("p"))
+	if more := min(len(named), keypackage.MaxOwners) - 1; more > 0 && !s.allow(bounds.Requesting, more) {
+		return refused("rate-limited: too many requests"), nil
 	}
-	if !s.reserve() {
-		return refused("rate-limited: too many requests are under way")
+	if !s.slots.TryAcquire(1) {
+		return refused("rate-limited: too many requests are under way"), nil
 	}
-	ctx, cancel := s.port()
-	defer cancel()
 	answer, serve, err := s.Ports.Take(ctx, e)
 	if err != nil || serve == nil {
-		s.unreserve()
+		s.slots.Release(1)
 	}
-	if err != nil {
-		return refused(s.failed("taking a request", err))
-	}
-	t := taken{Answer: answer, goesUp: !s.Ports.Serving()}
-	if serve != nil {
-		t.then = func() {
-			ctx, cancel := s.port()
-			defer cancel()
-			serve(ctx)
-		}
-	}
-	return t
+	return taken{Answer: answer, goesUp: !s.Ports.Serving(), then: serve}, err
 }
-
-// owners is how many units of work a request may be, at least one.
-func owners(request Event) int {
-	named := slices.Collect(request.Tags.FindAll("p"))
-	return max(1, min(len(named), keypackage.MaxOwners))
-}
-
-// refuse answers an EVENT or AUTH with that id, or, where none could be read, says it to people.
-func (s *session) refuse(id, reason string) {
-	if id == "" {
-		_ = s.answer(wire.Notice(reason))
-	} else {
-		_ = s.answer(wire.OK(id, false, reason))
-	}
-}
-
-// refuseEvent is refuse for a frame of which no more is known than its label.
-func (s *session) refuseEvent(frame []byte, reason string) {
-	e, _ := wire.SplitLoosely(frame)
-	object, _ := e.Object(0)
-	s.refuse(wire.ID(object), reason)
-}
-
-// mayInclude reports whether a filter could bring events of the hidden kinds.
-func mayInclude(f wire.Filter) bool { return f.AnyKind() || f.NamesAny(hidden...) }
 
 // ask deals with a COUNT (NIP-45), because a number says as much as an event, or a NEG-OPEN (NIP-77), whose one filter stands before
 // the message. It goes up unless it is unreadable or could include what is hidden.
 func (s *session) ask(frame []byte, isCount bool) {
 	e, err := split(frame)
-	refuse, alone := wire.NegErr, "blocked: this relay does not synchronise"
+	label, alone := "NEG-ERR", "blocked: this relay does not synchronise"
 	ours := "blocked: KeyPackages and their requests are not synchronised, name other kinds"
 	if isCount {
-		refuse, alone = wire.Closed, "error: this relay does not count"
+		label, alone = "CLOSED", "error: this relay does not count"
 		ours = "restricted: KeyPackages and their requests are not counted, name other kinds"
 	} else {
 		e = e[:min(2, len(e))]
 	}
 	id, filters, reason := readQuery(e, err)
+	mayInclude := func(f wire.Filter) bool { return f.Kinds == nil || f.Names(hidden...) }
 	switch {
 	case id == "":
-		_ = s.answer(wire.Notice(reason))
+		s.refuse("", reason)
 		return
 	case reason != "":
 	case s.Ports.Serving() && slices.ContainsFunc(filters, mayInclude):
@@ -230,12 +195,10 @@ func (s *session) ask(frame []byte, isCount bool) {
 	case s.link == nil:
 		reason = alone
 	default:
-		if err := s.link.send(frame); err != nil {
-			reason = err.Error()
-		}
+		reason = s.link.send(frame)
 	}
 	if reason != "" {
-		_ = s.answer(refuse(id, reason))
+		s.answer(wire.Message(label, id, reason))
 	}
 }
 
@@ -264,8 +227,12 @@ func readQuery(e wire.Elements, err error) (id string, filters []wire.Filter, re
 	case len(e)-1 > bounds.MaxFilters:
 		return id, nil, "invalid: there are more than 100 filters"
 	}
-	if filters, err = wire.ParseFilters(e[1:]); err != nil {
-		return id, nil, "invalid: " + err.Error()
+	for _, raw := range e[1:] {
+		f, err := wire.ParseFilter(raw)
+		if err != nil {
+			return id, nil, "invalid: " + err.Error()
+		}
+		filters = append(filters, f)
 	}
 	return id, filters, ""
 }

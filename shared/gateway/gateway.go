@@ -3,10 +3,9 @@
 //
 // In reading order:
 //
-//	gateway.go       what a gateway is made of; its end
+//	gateway.go       what a gateway is made of, its end, and what operators want to know
 //	ports.go         what it needs from outside: everything that touches Firestore, claims and levels
-//	http.go          HTTP: names, addresses, websockets, everything else
-//	information.go   the NIP-11 document
+//	http.go          HTTP: names, addresses, websockets, the NIP-11 document
 //	session.go       one client: its frames are dealt with one after another, and slow work beside them
 //	frames.go        what each frame means: EVENT, COUNT, NEG-OPEN, CLOSE, and what only passes through
 //	login.go         AUTH
@@ -14,10 +13,8 @@
 //	subscription.go  what becomes of a REQ, and when its EOSE is due
 //	serve.go         the gateway's own part of the answer
 //	upstream.go      a session's own connection to the relay behind, and what may come from there
-//	sessions.go      who is here, and how something reaches them (Deliver)
+//	sessions.go      who is here, and how something reaches them (Deliver); maps that forget
 //	attend.go        when what is pending is looked for
-//	recent.go        maps that forget
-//	tally.go         what operators want to know
 //
 // Inside it are four packages with one idea each: wire (frames and filters, read as I-JSON), outbox (what is on its way to one
 // client), upstream (how the relay behind is reached) and bounds (what one client may do, and why not more).
@@ -37,9 +34,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/upstream"
@@ -66,6 +63,11 @@ type Gateway struct {
 	tally     tally
 }
 
+// tally counts what operators want to know, for Tally.
+type tally struct {
+	logins, loginsRefused, upstreamDialled, upstreamFailed, publishRefused, rateLimited, tooSlow atomic.Int64
+}
+
 // New returns a gateway. It does no I/O.
 func New(c Config) (*Gateway, error) {
 	p := c.Ports
@@ -75,21 +77,39 @@ func New(c Config) (*Gateway, error) {
 	if len(c.Hosts) == 0 || c.Pubkey == "" || c.Log == nil {
 		return nil, errors.New("gateway: it needs the names under which it is reached, the key that signs its notices, and a log")
 	}
-	return &Gateway{Config: c}, nil
+	return &Gateway{
+		Config: c, sessions: sessions{byKey: map[string]map[*session]bool{}}, attendant: attendant{again: map[string]bool{}},
+	}, nil
 }
 
-var _ http.Handler = (*Gateway)(nil)
+// Sessions returns how many sessions are open.
+func (g *Gateway) Sessions() int { return len(g.sessions.of(everybody)) }
+
+// Tally returns how many sessions are open, and what has happened since it was last called: logins accepted and refused,
+// connections to upstream that were tried and that could not be made, KeyPackages refused when they were published, frames refused
+// because there were too many, and sessions that ended because their client did not read.
+func (g *Gateway) Tally() map[string]int {
+	t := &g.tally
+	counts := map[string]int{"sessions": g.Sessions()}
+	for name, counter := range map[string]*atomic.Int64{
+		"logins": &t.logins, "logins_refused": &t.loginsRefused, "upstream_dialled": &t.upstreamDialled, "upstream_failed": &t.upstreamFailed,
+		"publish_refused": &t.publishRefused, "rate_limited": &t.rateLimited, "too_slow": &t.tooSlow,
+	} {
+		counts[name] = int(counter.Swap(0))
+	}
+	return counts
+}
 
 // Close ends all sessions: no frame is taken any more, what is under way is finished and told, and every client is sent a close
 // frame. It returns when that is done or ctx ends; then the rest is cut off.
 func (g *Gateway) Close(ctx context.Context) {
-	g.addresses.Close()
+	left := g.addresses.Close()
 	var all sync.WaitGroup
-	for _, s := range g.sessions.close() {
+	for _, s := range g.sessions.of(everybody) {
 		all.Go(func() { s.retire(ctx, "the relay is restarted") })
 	}
 	all.Wait()
-	await(ctx, g.addresses.Wait) // also for those whose clients have left before
+	await(ctx, left) // also those whose clients have left before
 	g.attendant.close(ctx)
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nbd-wtf/go-nostr"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/gateway/bounds"
@@ -12,58 +13,60 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// loginWithin is how far the time of an AUTH may be off (NIP-42: about ten minutes).
-const loginWithin = 10 * time.Minute
+const (
+	// loginWithin is how far the time of an AUTH may be off (NIP-42: about ten minutes).
+	loginWithin = 10 * time.Minute
+	// loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
+	loginRemembered = time.Minute
+)
 
 // login deals with an AUTH. Every key that authenticates counts, besides those before.
 func (s *session) login(frame []byte) {
-	e, err := wire.Split(frame)
-	object, ok := e.Object(0)
-	if err != nil || !ok {
-		s.refuseEvent(frame, "invalid: this AUTH is not one event in I-JSON")
-		return
-	}
+	e, err := split(frame)
+	object := e.Object(0)
 	id := wire.ID(object)
-	if !s.allow(bounds.LoggingIn, 1) {
-		_ = s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
+	if err != nil || object == nil {
+		s.refuse(id, "invalid: this AUTH is not one event in I-JSON")
 		return
 	}
-	event, err := keypackage.VerifyEvent(string(object))
-	refused := ""
-	if err != nil {
-		refused = "invalid: " + err.Error()
-	} else {
-		refused = s.checkLogin(event, time.Now())
+	if !s.allow(bounds.LoggingIn, 1) {
+		s.answer(wire.OK(id, false, "rate-limited: too many AUTHs"))
+		return
 	}
+	event, refused := s.checkLogin(object)
 	if refused != "" {
 		s.tally.loginsRefused.Add(1)
-		_ = s.answer(wire.OK(id, false, refused))
+		s.answer(wire.OK(id, false, refused))
 		return
 	}
 	s.tally.logins.Add(1)
-	if s.passOn {
-		s.passLogin(id, frame)
+	if s.passOn { // after the gateway has accepted it: before, upstream could have used it on a connection of its own
+		s.logins.put(id, struct{}{}, time.Now().Add(loginRemembered))
+		_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
 	}
-	_ = s.answer(wire.OK(id, true, ""))
+	s.answer(wire.OK(id, true, ""))
 	s.attend([]string{event.PubKey}, s.conditions())
 }
 
 // checkLogin adds the key, or says why not.
-func (s *session) checkLogin(event *nostr.Event, now time.Time) (refused string) {
-	age := now.Sub(event.CreatedAt.Time())
-	switch {
-	case event.Kind != nostr.KindClientAuthentication:
-		return "invalid: an AUTH has kind 22242"
-	case age > loginWithin || age < -loginWithin:
-		return "invalid: its time is off by more than ten minutes"
-	case tagged(event, "challenge") != s.challenge:
-		return "invalid: it does not name this connection's challenge"
-	case !s.isNamedBy(tagged(event, "relay")):
-		return "invalid: it does not name this relay"
-	case !s.admit(event.PubKey):
-		return "restricted: no more keys on this connection"
+func (s *session) checkLogin(object jsontext.Value) (event *nostr.Event, refused string) {
+	event, err := keypackage.VerifyEvent(string(object))
+	if err != nil {
+		return nil, "invalid: " + err.Error()
 	}
-	return ""
+	switch age := time.Since(event.CreatedAt.Time()); {
+	case event.Kind != nostr.KindClientAuthentication:
+		refused = "invalid: an AUTH has kind 22242"
+	case age > loginWithin || age < -loginWithin:
+		refused = "invalid: its time is off by more than ten minutes"
+	case tagged(event, "challenge") != s.challenge:
+		refused = "invalid: it does not name this connection's challenge"
+	case !s.isNamedBy(tagged(event, "relay")):
+		refused = "invalid: it does not name this relay"
+	case !s.admit(event.PubKey):
+		refused = "restricted: no more keys on this connection"
+	}
+	return event, refused
 }
 
 // isNamedBy reports whether a URL is one of this relay.
@@ -79,25 +82,6 @@ func tagged(event *nostr.Event, tag string) string {
 	return ""
 }
 
-// loginRemembered is how long upstream may take to answer an AUTH, before the client gets two OKs.
-const loginRemembered = time.Minute
-
-// passLogin lets upstream know, too. It comes after the gateway has accepted the AUTH: before, upstream could have used it on a
-// connection of its own. The gateway's OK is the answer.
-func (s *session) passLogin(id string, frame []byte) {
-	s.mu.Lock()
-	s.logins.put(id, struct{}{}, time.Now().Add(loginRemembered))
-	s.mu.Unlock()
-	_ = s.link.send(frame) // an upstream that is gone has nothing that a login would open
-}
-
-func (s *session) isLogin(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.logins.get(id)
-	return ok
-}
-
 // admit adds a key, if there is room. The registry must know of it before anything is asked on its behalf.
 func (s *session) admit(pubkey string) bool {
 	s.mu.Lock()
@@ -107,7 +91,7 @@ func (s *session) admit(pubkey string) bool {
 	}
 	s.mu.Unlock()
 	if !known && !full {
-		s.sessions.authenticated(s, pubkey)
+		s.sessions.add(pubkey, s)
 	}
 	return known || !full
 }

@@ -13,18 +13,19 @@ type (
 	Answer = publishing.Answer
 )
 
-// What all ports have in common: every method may be called concurrently. An error means that nothing is known to have happened
-// and that asking again may help; the client is told "error:" without its text. Contexts end some seconds after the call, never
-// because the client has gone: what was begun is to be recorded. A call that panics ends its session.
+// What all ports have in common: every method may be called concurrently, and returns once what it stores is durable. An error
+// means that nothing is known to have happened and that asking again may help; the client is told "error:" without its text.
+// Contexts end some seconds after the call, never because the client has gone: what was begun is to be recorded. A call that
+// panics ends its session.
 
 // Publisher takes in what owners publish.
 type Publisher interface {
 	// Publish takes in a 443 or 30443 whose signature is good, if a claim could ever hand it out and the owner's stock has room
-	// for it. With shared, anybody may have seen it: it counts as exposed. It returns once that is durable.
+	// for it. With shared, anybody may have seen it: it counts as exposed.
 	Publish(ctx context.Context, e Event, shared bool) (Answer, error)
 
 	// Delete carries out a kind 5 for what the gateway keeps of its author, or may yet be sent. Only its first
-	// bounds.MaxDeletionTags tags count. Naming nothing that is kept is no fault. It returns once that is durable.
+	// bounds.MaxDeletionTags tags count. Naming nothing that is kept is no fault.
 	Delete(ctx context.Context, e Event) (Answer, error)
 }
 
@@ -48,9 +49,9 @@ type Claim struct {
 
 // Requests are requests for KeyPackages of others.
 type Requests interface {
-	// Take stores a 447 of an authenticated requester, whose signature is good, and returns once that is durable. The gateway
-	// sends the OK and then calls serve, if there is any, which claims, delivers by way of Gateway.Deliver, and returns when that
-	// is recorded: sessions do not end, and the instance is not stopped, before. If the answer is negative, serve is nil.
+	// Take stores a 447 of an authenticated requester, whose signature is good. The gateway sends the OK and then calls serve, if
+	// there is any, which claims, delivers by way of Gateway.Deliver, and returns when that is recorded: sessions do not end, and
+	// the instance is not stopped, before. If the answer is negative, serve is nil.
 	Take(ctx context.Context, e Event) (a Answer, serve func(context.Context), err error)
 
 	// Claim serves a REQ by way of Gateway.Deliver and returns when all that it grants has been given there. The REQ's EOSE

@@ -19,7 +19,7 @@ func (s *session) serve(sub *subscription, p plan) {
 	late := time.AfterFunc(eoseWithin, func() { s.settle(sub) })
 	defer late.Stop()
 	if err := s.serveReads(sub, p); err != nil {
-		s.abort(sub, s.failed("reading what is stored", err))
+		s.refuseREQ(sub.id, sub, s.failed("reading what is stored", err))
 		return
 	}
 	for _, c := range p.claims {
@@ -37,11 +37,15 @@ func (s *session) serveReads(sub *subscription, p plan) error {
 			return err
 		}
 	}
-	owners := authors(p.stored)
+	var owners []string
+	for _, f := range p.stored {
+		owners = append(owners, f.Authors...)
+	}
 	if len(owners) == 0 {
 		return nil
 	}
-	events, err := s.Ports.Addressable(ctx, owners)
+	slices.Sort(owners)
+	events, err := s.Ports.Addressable(ctx, slices.Compact(owners))
 	s.sendStored(sub, p.stored, events)
 	return err
 }
@@ -82,7 +86,7 @@ func (s *session) serveOwn(ctx context.Context, sub *subscription, p plan, key s
 
 // leaveOutOwn is said instead of refusing a REQ that is not about KeyPackages.
 func (s *session) leaveOutOwn() {
-	_ = s.answer(wire.Notice("rate-limited: your own KeyPackages are left out of an answer, name their kind"))
+	s.refuse("", "rate-limited: your own KeyPackages are left out of an answer, name their kind")
 }
 
 // stockRemembered is how long it is remembered what a key has in stock. Clients look for other events by id all the time, which
@@ -109,16 +113,6 @@ func (s *session) forgetStock(key string) {
 	s.stock.put(key, nil, time.Time{})
 }
 
-func authors(filters []wire.Filter) []string {
-	var all []string
-	for _, f := range filters {
-		named, _ := f.Authors()
-		all = append(all, named...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 func (s *session) claim(c Claim) {
 	ctx, cancel := s.port()
 	defer cancel()
@@ -131,7 +125,7 @@ func (s *session) claim(c Claim) {
 func (s *session) sendStored(sub *subscription, filters []wire.Filter, events []Event) {
 	left := make([]int, len(filters))
 	for i, f := range filters {
-		left[i] = f.Limit(bounds.MaxStored)
+		left[i] = f.Most(bounds.MaxStored)
 	}
 	for _, e := range events {
 		for i, f := range filters {
@@ -162,6 +156,6 @@ func (s *session) send(sub *subscription, e Event) {
 	}
 	s.mu.Unlock()
 	if isOpen {
-		_ = s.answer(wire.Event(sub.id, e.Raw))
+		s.answer(wire.Event(sub.id, e.Raw))
 	}
 }

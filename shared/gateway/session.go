@@ -18,12 +18,7 @@ import (
 )
 
 const (
-	// inboxBytes is how much of what a client has sent may wait for its turn; then no more is read. A frame that is larger waits
-	// alone.
-	inboxBytes = 64 << 10
-	// leastWeight of a frame bounds how many may wait, however small.
-	leastWeight = 1 << 10
-	// lifetime ends a session before Cloud Run does: at 60 minutes at the latest, without a close frame.
+	// lifetime ends a session before the platform cuts it off without a close frame: Cloud Run at 60 minutes at the latest.
 	lifetime = 59 * time.Minute
 	// goodbye bounds the end of a session whose time is over.
 	goodbye = 20 * time.Second
@@ -46,15 +41,15 @@ type session struct {
 	link      *link  // nil if there is no upstream
 	out       *outbox.Outbox
 	inbox     chan []byte         // closed when nothing more comes from the client
-	room      *semaphore.Weighted // of inboxBytes, for what has not been dealt with
+	room      *semaphore.Weighted // for what has not been dealt with; as much as in the outbox
 	gone      atomic.Bool         // nothing more comes from the client: only what it published still counts
 	retired   atomic.Bool         // what comes from now on is not dealt with
 	work      sync.WaitGroup      // what was begun beside the frames
-	slots     chan struct{}       // one for each of that
+	slots     *semaphore.Weighted // one for each of that
 	pings     *time.Timer
 
 	ctx context.Context // ends with the session
-	end context.CancelCauseFunc
+	end context.CancelFunc
 
 	mu            sync.Mutex
 	keys          []string // public keys that have authenticated
@@ -68,28 +63,33 @@ type session struct {
 func newSession(g *Gateway, conn *websocket.Conn, client upstream.Client, shared bounds.Limits) *session {
 	s := &session{
 		Gateway: g, conn: conn, client: client, shared: shared, own: bounds.OfSession(), challenge: rand.Text(),
-		out: outbox.New(), inbox: make(chan []byte, inboxBytes/leastWeight), room: semaphore.NewWeighted(inboxBytes),
-		slots: make(chan struct{}, bounds.MaxWork), subscriptions: map[string]*subscription{},
+		out: outbox.New(), inbox: make(chan []byte, outbox.Frames), room: semaphore.NewWeighted(outbox.Bytes),
+		slots: semaphore.NewWeighted(bounds.MaxWork), subscriptions: map[string]*subscription{},
 	}
 	if g.Upstream != nil {
-		s.link = newLink(s)
+		s.link = &link{s: s, challenge: make(chan string, 1)}
 	}
 	return s
 }
 
 // run serves the client until it has gone or its time is over, and returns when all that it has begun is recorded.
 func (s *session) run(parent context.Context) {
-	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(parent))
-	defer s.end(errGone)
+	s.ctx, s.end = context.WithCancel(context.WithoutCancel(parent))
+	defer s.end()
 	var writer, processor sync.WaitGroup
 	writer.Go(func() { s.guarded(func() { s.out.Run(s.ctx, s.write, s.broken) }) })
 	s.pings = time.AfterFunc(pingEvery, s.ping)
 	defer s.pings.Stop()
 	s.greet()
-	if !s.sessions.add(s) {
-		go s.retireWithin(goodbye, string(bounds.Over))
+	s.sessions.add(everybody, s)
+	if s.addresses.Closed() { // which may have missed it
+		go s.retireSoon(string(bounds.Over))
 	}
-	over := time.AfterFunc(life(parent), func() { s.retireWithin(goodbye, "this connection's time is over, come again") })
+	life := lifetime
+	if cut, ok := parent.Deadline(); ok {
+		life = min(life, time.Until(cut)-goodbye)
+	}
+	over := time.AfterFunc(life, func() { s.retireSoon("this connection's time is over, come again") })
 	defer over.Stop()
 	processor.Go(func() { s.guarded(s.process) })
 	s.guarded(s.read)
@@ -98,27 +98,24 @@ func (s *session) run(parent context.Context) {
 	s.sessions.remove(s)
 	processor.Wait()
 	s.work.Wait()
-	s.end(errGone)
+	s.end()
 	_ = s.conn.CloseNow()
 	writer.Wait()
-}
-
-// life is how long a session may last if the platform cuts it off at the end of parent.
-func life(parent context.Context) time.Duration {
-	cut, ok := parent.Deadline()
-	if !ok {
-		return lifetime
-	}
-	return min(lifetime, time.Until(cut)-goodbye)
 }
 
 // greet sends the challenge: clients that authenticate at once and those that wait to be told both exist.
 func (s *session) greet() {
 	if s.link != nil {
-		s.link.start()
-		s.link.adoptChallenge()
+		go s.guarded(func() { s.link.connect() })
+		if s.SharesLogin {
+			select {
+			case s.challenge = <-s.link.challenge:
+				s.passOn = true
+			case <-time.After(challengeWithin):
+			}
+		}
 	}
-	_ = s.answer(wire.Auth(s.challenge)) // fails only with the session
+	s.answer(wire.Message("AUTH", s.challenge))
 }
 
 // write is how the outbox reaches the client.
@@ -134,8 +131,8 @@ func (s *session) broken(err error) {
 	go func() { _ = s.conn.CloseNow() }()
 }
 
-// answer puts a frame into the outbox, and waits while that is full. It fails only when the session has ended.
-func (s *session) answer(frame []byte) error { return s.out.Put(s.ctx, frame) }
+// answer puts a frame into the outbox, and waits while that is full.
+func (s *session) answer(frame []byte) { _ = s.out.Put(s.ctx, frame) } // fails only when the session has ended
 
 // read takes what the client sends into the inbox, until there is no more.
 func (s *session) read() {
@@ -151,34 +148,27 @@ func (s *session) read() {
 		if s.retired.Load() {
 			continue
 		}
-		if s.room.Acquire(s.ctx, inboxWeight(frame)) != nil {
+		if s.room.Acquire(s.ctx, outbox.Weight(frame)) != nil {
 			return
 		}
 		s.inbox <- frame // there is room
 	}
 }
 
-func inboxWeight(frame []byte) int64 { return int64(max(leastWeight, min(len(frame), inboxBytes))) }
-
 // process deals with the inbox, one frame after another, and ends the session when the client has gone and nothing is left.
 func (s *session) process() {
-	defer s.end(errGone)
+	defer s.end()
 	for frame := range s.inbox {
 		if s.ctx.Err() == nil {
 			s.handle(frame)
 		}
-		s.room.Release(inboxWeight(frame))
+		s.room.Release(outbox.Weight(frame))
 	}
 }
 
-var (
-	errGone  = errors.New("the client has gone")
-	errPanic = errors.New("a panic")
-)
-
-// retireWithin is retire for callers without a context.
-func (s *session) retireWithin(d time.Duration, reason string) {
-	ctx, cancel := context.WithTimeout(s.ctx, d)
+// retireSoon is retire for callers without a context.
+func (s *session) retireSoon(reason string) {
+	ctx, cancel := context.WithTimeout(s.ctx, goodbye)
 	defer cancel()
 	s.retire(ctx, reason)
 }
@@ -189,7 +179,7 @@ func (s *session) retire(ctx context.Context, reason string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	if s.room.Acquire(ctx, inboxBytes) == nil { // everything before has been dealt with
+	if s.room.Acquire(ctx, outbox.Bytes) == nil { // everything before has been dealt with
 		await(ctx, s.work.Wait)
 	}
 	s.out.Flush(ctx)
@@ -209,28 +199,16 @@ func await(ctx context.Context, f func()) {
 	}
 }
 
-// reserve takes a slot for work that is to be begun, if there is one.
-func (s *session) reserve() bool {
-	select {
-	case s.slots <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *session) unreserve() { <-s.slots }
-
-// begin does slow work beside the frames that follow. Its slot has been reserved.
+// begin does slow work beside the frames that follow. One of the slots has been taken for it.
 func (s *session) begin(work func()) {
 	s.work.Go(func() {
-		defer s.unreserve()
+		defer s.slots.Release(1)
 		s.guarded(work)
 	})
 }
 
 // guarded keeps a panic from ending more than this session.
-func (s *session) guarded(f func()) { s.guard(f, func() { s.end(errPanic) }) }
+func (s *session) guarded(f func()) { s.guard(f, s.end) }
 
 // ping asks the client for a sign of life now and then. One that gives none has gone.
 func (s *session) ping() {

@@ -39,7 +39,7 @@ func (g *Gateway) Deliver(p DirectEvent) (result func(context.Context) outbox.St
 		for _, d := range begun {
 			best = max(best, slices.Index(ranking, d.Wait(ctx)))
 		}
-		if g.sessions.wasDelivered(p.ID) {
+		if _, ok := g.sessions.delivered.get(p.ID); ok {
 			return outbox.Delivered
 		}
 		return ranking[best]
@@ -52,15 +52,23 @@ var ranking = []outbox.Status{outbox.NoSession, outbox.NoSubscription, outbox.Un
 
 // Awaits reports whether a session of the recipient has a subscription for the event: whoever would have to sign it first may ask.
 func (g *Gateway) Awaits(recipient string, e Event) bool {
-	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool {
-		return len(s.subscribed(e)) > 0
-	})
+	return slices.ContainsFunc(g.sessions.of(recipient), func(s *session) bool { return len(s.subscribed(e)) > 0 })
 }
 
 // deliver begins to send p, unless the session was sent this direct event before; then it returns that earlier delivery. The
 // subscription is chosen, and the clock looked at, when the frame's turn has come.
 func (s *session) deliver(p DirectEvent) *outbox.Delivery {
-	d := outbox.NewDelivery(func() ([]byte, outbox.Status) { return s.directFrame(p) }, func() { s.sessions.remember(p) })
+	remembered := p.Expires.Add(directMemory)
+	d := outbox.NewDelivery(func() ([]byte, outbox.Status) {
+		if !time.Now().Before(p.Expires) || s.ctx.Err() != nil {
+			return nil, outbox.NoSession
+		}
+		ids := s.subscribed(p.Event, p.Requests...)
+		if len(ids) == 0 {
+			return nil, outbox.NoSubscription
+		}
+		return wire.Event(ids[0], p.Event.Raw), outbox.Delivered
+	}, func() { s.sessions.delivered.put(p.ID, struct{}{}, remembered) })
 	if len(s.subscribed(p.Event, p.Requests...)) == 0 {
 		d.Drop(outbox.NoSubscription) // now, because a session that is stuck has no turns
 	}
@@ -70,22 +78,10 @@ func (s *session) deliver(p DirectEvent) *outbox.Delivery {
 		return earlier
 	}
 	if !d.InVain() {
-		s.deliveries.put(p.ID, d, p.Expires.Add(directMemory))
+		s.deliveries.put(p.ID, d, remembered)
 	}
 	s.out.Offer(d) // does not wait
 	return d
-}
-
-// directFrame returns what to send for p now, or why nothing can be sent.
-func (s *session) directFrame(p DirectEvent) ([]byte, outbox.Status) {
-	if !time.Now().Before(p.Expires) || s.ctx.Err() != nil {
-		return nil, outbox.NoSession
-	}
-	ids := s.subscribed(p.Event, p.Requests...)
-	if len(ids) == 0 {
-		return nil, outbox.NoSubscription
-	}
-	return wire.Event(ids[0], p.Event.Raw), outbox.Delivered
 }
 
 // broadcast tells of a published KeyPackage: of a 443 only its author, of a 30443, where there is no upstream to do it, everybody.
@@ -95,7 +91,7 @@ func (g *Gateway) broadcast(e Event) {
 	case e.Kind == keypackage.KindKeyPackage:
 		audience = g.sessions.of(e.PubKey)
 	case g.Upstream == nil:
-		audience = g.sessions.all()
+		audience = g.sessions.of(everybody)
 	}
 	for _, s := range audience {
 		for _, id := range s.subscribed(e) {
@@ -113,27 +109,18 @@ func (g *Gateway) broadcast(e Event) {
 // gone. They are safe for concurrent use.
 type sessions struct {
 	mu        sync.Mutex
-	open      map[*session]bool
-	byKey     map[string]map[*session]bool
-	closed    bool
-	delivered recent[struct{}] // ids of direct events
+	byKey     map[string]map[*session]bool // all of them under everybody
+	delivered recent[struct{}]             // ids of direct events
 }
 
-// add reports whether there are sessions still.
-func (ss *sessions) add(s *session) bool {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if ss.open == nil {
-		ss.open, ss.byKey = map[*session]bool{}, map[string]map[*session]bool{}
-	}
-	ss.open[s] = true
-	return !ss.closed
-}
+// everybody is no key.
+const everybody = ""
 
-func (ss *sessions) authenticated(s *session, key string) {
+// add enters a session under a key, unless the session has been removed.
+func (ss *sessions) add(key string, s *session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if !ss.open[s] {
+	if key != everybody && !ss.byKey[everybody][s] {
 		return
 	}
 	if ss.byKey[key] == nil {
@@ -143,10 +130,9 @@ func (ss *sessions) authenticated(s *session, key string) {
 }
 
 func (ss *sessions) remove(s *session) {
-	keys := s.identities()
+	keys := append(s.identities(), everybody)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	delete(ss.open, s)
 	for _, key := range keys {
 		delete(ss.byKey[key], s)
 		if len(ss.byKey[key]) == 0 {
@@ -161,29 +147,37 @@ func (ss *sessions) of(key string) []*session {
 	return slices.Collect(maps.Keys(ss.byKey[key]))
 }
 
-func (ss *sessions) all() []*session {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	return slices.Collect(maps.Keys(ss.open))
+// recent maps ids to values that are of interest for a limited time only. It is safe for concurrent use. The zero value is empty.
+type recent[V any] struct {
+	mu      sync.Mutex
+	entries map[string]entry[V]
+	swept   time.Time
 }
 
-// close returns all sessions; what is added from now on has come too late.
-func (ss *sessions) close() []*session {
-	ss.mu.Lock()
-	ss.closed = true
-	ss.mu.Unlock()
-	return ss.all()
+type entry[V any] struct {
+	value V
+	until time.Time
 }
 
-func (ss *sessions) wasDelivered(id string) bool {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	_, ok := ss.delivered.get(id)
-	return ok
+// sweepInterval is how often expired entries are looked for; in between they only cost memory.
+const sweepInterval = time.Minute
+
+func (r *recent[V]) put(id string, value V, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries == nil {
+		r.entries = map[string]entry[V]{}
+	}
+	if now := time.Now(); now.Sub(r.swept) >= sweepInterval {
+		r.swept = now
+		maps.DeleteFunc(r.entries, func(_ string, e entry[V]) bool { return now.After(e.until) })
+	}
+	r.entries[id] = entry[V]{value, until}
 }
 
-func (ss *sessions) remember(p DirectEvent) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	ss.delivered.put(p.ID, struct{}{}, p.Expires.Add(directMemory))
+func (r *recent[V]) get(id string) (V, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.entries[id]
+	return e.value, ok && time.Now().Before(e.until)
 }

@@ -29,7 +29,7 @@ func (sub *subscription) takes(e Event, requests []string) bool {
 func (s *session) subscribe(frame []byte) {
 	id, filters, reason := readQuery(split(frame))
 	if id == "" {
-		_ = s.answer(wire.Notice(reason))
+		s.refuse("", reason)
 		return
 	}
 	var p plan
@@ -38,27 +38,17 @@ func (s *session) subscribe(frame []byte) {
 		reason = p.refusal
 	}
 	if reason == "" {
-		reason = s.afford(id, p)
+		reason = s.afford(id, &p)
 	}
 	if reason != "" {
-		s.refuseREQ(id, reason)
+		s.refuseREQ(id, nil, reason)
 		return
 	}
 	s.open(id, frame, p)
 }
 
-// refuseREQ ends what it would have replaced, too.
-func (s *session) refuseREQ(id, reason string) {
-	s.mu.Lock()
-	upstream := s.removeLocked(id)
-	s.mu.Unlock()
-	s.endREQ(id, upstream, reason)
-}
-
 func (s *session) circumstances() circumstances {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := circumstances{slices.Clone(s.keys), map[string][]string{}, s.Ports.Serving(), s.ReqClaims, s.link == nil}
+	c := circumstances{s.identities(), map[string][]string{}, s.Ports.Serving(), s.ReqClaims, s.link == nil}
 	for _, key := range c.keys {
 		if ids, ok := s.stock.get(key); ok {
 			c.stock[key] = ids
@@ -67,15 +57,26 @@ func (s *session) circumstances() circumstances {
 	return c
 }
 
-// afford returns why the REQ is one too many, or "".
-func (s *session) afford(id string, p plan) string {
-	open, size := s.others(id)
+// afford returns why the REQ is one too many, or "". A REQ that names none of our kinds passes also without its conditions.
+func (s *session) afford(id string, p *plan) string {
+	s.mu.Lock()
+	open, size := 0, p.size
+	for other, sub := range s.subscriptions {
+		if other != id {
+			open++
+			size += sub.size
+		}
+	}
+	s.mu.Unlock()
+	if size > bounds.MaxConditions && !p.private {
+		p.conditions, p.size, size = nil, 0, 0
+	}
 	switch {
 	case open >= bounds.MaxSubscriptions:
 		return "rate-limited: too many subscriptions are open"
-	case p.private && size+p.size > bounds.MaxConditions:
+	case size > bounds.MaxConditions:
 		return "rate-limited: the filters of all subscriptions together are too large"
-	case !s.allow(bounds.Requesting, p.owners()):
+	case !s.allow(bounds.Requesting, p.owners):
 		return "rate-limited: too many requests for KeyPackages"
 	case !s.allow(bounds.Reading, p.reads()):
 		return "rate-limited: too many requests for stored KeyPackages"
@@ -83,66 +84,52 @@ func (s *session) afford(id string, p plan) string {
 	return ""
 }
 
-// others returns how many subscriptions are open besides that one, and how large what is kept of them is.
-func (s *session) others(id string) (n, size int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for other, sub := range s.subscriptions {
-		if other != id {
-			n++
-			size += sub.size
-		}
-	}
-	return n, size
-}
-
 // open registers the subscription before anything can answer it, sends upstream its part and begins ours.
 func (s *session) open(id string, frame []byte, p plan) {
-	sub := &subscription{id: id, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE}
-	if !sub.upstream {
-		sub.end = wire.EOSE(id)
+	sub := &subscription{
+		id: id, conditions: p.conditions, size: p.size, upstream: len(p.up) > 0, waits: true, loginAtEOSE: p.loginAtEOSE,
 	}
-	if _, size := s.others(id); size+p.size <= bounds.MaxConditions { // a REQ that names none of our kinds passes also without
-		sub.conditions, sub.size = p.conditions, p.size
+	if !sub.upstream {
+		sub.end = wire.Message("EOSE", id)
 	}
 	s.mu.Lock()
 	replaced := s.removeLocked(id)
 	s.subscriptions[id] = sub
 	s.mu.Unlock()
-	if err := s.openUpstream(id, replaced, frame, p); err != nil {
+	if refusal := s.openUpstream(id, replaced, frame, p); refusal != "" {
 		if !p.private {
-			s.refuseREQ(id, err.Error())
+			s.refuseREQ(id, nil, refusal)
 			return
 		}
-		_ = s.answer(wire.Notice(err.Error()))
-		s.endsUpstream(id, wire.EOSE(id), false)
+		s.refuse("", refusal)
+		s.endsUpstream(id, wire.Message("EOSE", id), false)
 	}
 	switch {
 	case !p.costs():
 		s.settle(sub)
-	case s.reserve():
+	case s.slots.TryAcquire(1):
 		s.begin(func() { s.serve(sub, p) })
-	case p.reads()+p.owners() == 0:
+	case p.reads()+p.owners == 0:
 		s.leaveOutOwn()
 		s.settle(sub)
 	default:
-		s.refuseREQ(id, "rate-limited: too many answers are under way")
+		s.refuseREQ(id, nil, "rate-limited: too many answers are under way")
 		return
 	}
 	s.attend(s.identities(), p.conditions)
 }
 
 // openUpstream sends upstream its part of a REQ. What is replaced there, if nothing takes its place, is closed.
-func (s *session) openUpstream(id string, replaced bool, frame []byte, p plan) error {
+func (s *session) openUpstream(id string, replaced bool, frame []byte, p plan) (refusal string) {
 	switch {
 	case len(p.up) > 0 && p.changed:
 		return s.link.send(wire.Req(id, p.up))
 	case len(p.up) > 0:
 		return s.link.send(frame)
 	case replaced:
-		_ = s.link.send(wire.Close(id))
+		_ = s.link.send(wire.Message("CLOSE", id))
 	}
-	return nil
+	return ""
 }
 
 // removeLocked forgets a subscription and reports whether it was open upstream. The caller holds the lock.
@@ -157,35 +144,32 @@ func (s *session) unsubscribe(frame []byte) {
 	e, err := split(frame)
 	id, ok := e.Text(0)
 	if err != nil || !ok {
-		_ = s.answer(wire.Notice("invalid: a CLOSE names a subscription"))
+		s.refuse("", "invalid: a CLOSE names a subscription")
 		return
 	}
 	s.mu.Lock()
 	_, known := s.subscriptions[id]
 	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if s.link != nil && (upstream || !known) {
-		_ = s.link.send(frame) // one that we do not know may be a COUNT's
+	if upstream || !known { // one that we do not know may be a COUNT's
+		_ = s.link.send(frame)
 	}
 }
 
-// abort ends a subscription whose answer has failed, if it is still the client's.
-func (s *session) abort(sub *subscription, reason string) {
+// refuseREQ says why a REQ is not, or no longer, answered, and ends its subscription, if that is still the client's; nil stands for
+// what the REQ would have replaced.
+func (s *session) refuseREQ(id string, sub *subscription, reason string) {
 	s.mu.Lock()
-	isOpen := s.subscriptions[sub.id] == sub
-	upstream := isOpen && s.removeLocked(sub.id)
+	if sub != nil && s.subscriptions[id] != sub {
+		s.mu.Unlock()
+		return
+	}
+	upstream := s.removeLocked(id)
 	s.mu.Unlock()
-	if isOpen {
-		s.endREQ(sub.id, upstream, reason)
-	}
-}
-
-// endREQ says why a REQ is not, or no longer, answered.
-func (s *session) endREQ(id string, upstream bool, reason string) {
 	if upstream {
-		_ = s.link.send(wire.Close(id))
+		_ = s.link.send(wire.Message("CLOSE", id))
 	}
-	_ = s.answer(wire.Closed(id, reason))
+	s.answer(wire.Message("CLOSED", id, reason))
 }
 
 // expects reports whether upstream was asked for events on that subscription. It notes that a public KeyPackage has come.
@@ -206,17 +190,17 @@ func (s *session) expects(id string, kind int) bool {
 func (s *session) endsUpstream(id string, frame []byte, closes bool) {
 	s.mu.Lock()
 	sub := s.subscriptions[id]
-	if sub == nil || !sub.upstream {
-		s.mu.Unlock()
-		if sub == nil && closes {
-			_ = s.answer(frame) // the answer to a COUNT
-		}
-		return
+	isOpen := sub != nil && sub.upstream
+	if isOpen {
+		sub.end, sub.closes, sub.upstream = frame, closes, !closes
 	}
-	sub.end, sub.closes = frame, closes
-	sub.upstream = !closes
 	s.mu.Unlock()
-	s.conclude(sub)
+	switch {
+	case isOpen:
+		s.conclude(sub)
+	case sub == nil && closes:
+		s.answer(frame) // the answer to a COUNT
+	}
 }
 
 // settle notes that the gateway's own part of an answer has been sent, or is not waited for any longer.
@@ -234,16 +218,16 @@ func (s *session) conclude(sub *subscription) {
 		s.mu.Unlock()
 		return
 	}
-	end, login, upstream := sub.end, sub.loginAtEOSE, sub.upstream
+	end, login := sub.end, sub.loginAtEOSE
 	sub.end = nil
-	if sub.closes || login {
+	if sub.closes && !login {
 		delete(s.subscriptions, sub.id)
 	}
 	s.mu.Unlock()
 	if login {
-		s.endREQ(sub.id, upstream, authRequired)
+		s.refuseREQ(sub.id, sub, authRequired)
 	} else {
-		_ = s.answer(end)
+		s.answer(end)
 	}
 }
 

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +18,8 @@ const (
 	dialAgainAfter = 3 * time.Second
 )
 
-// errUnreachable is told to clients.
-var errUnreachable = errors.New("error: the relay behind this one cannot be reached")
+// unreachable is told to clients.
+const unreachable = "error: the relay behind this one cannot be reached"
 
 // link is a session's own connection to upstream. It is opened with the session, and again when a frame needs it. Its methods
 // may be called concurrently.
@@ -29,95 +27,57 @@ type link struct {
 	s         *session
 	challenge chan string // the first that upstream sends
 
-	mu   sync.Mutex
-	last *attempt
+	mu    sync.Mutex     // held while connecting: one attempt at a time, and the others want its result
+	conn  *upstream.Conn // nil if there is none
+	again time.Time      // when the next attempt may be made, if the last has failed
 }
 
-// attempt is one to connect.
-type attempt struct {
-	done  chan struct{}  // closed when it is over
-	conn  *upstream.Conn // nil if it has failed
-	again time.Time      // when the next may be made, if it has failed
-}
-
-func newLink(s *session) *link { return &link{s: s, challenge: make(chan string, 1)} }
-
-// start begins to connect, unless that is under way, has been done, or has failed just now.
-func (l *link) start() *attempt {
+// connect returns the connection, and makes it if need be; nil if that fails, or has failed just now.
+func (l *link) connect() *upstream.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == nil || l.last.isInVain() {
-		a := &attempt{done: make(chan struct{})}
-		l.last = a
-		go l.s.guarded(func() { l.dial(a) })
+	if l.conn != nil || time.Now().Before(l.again) {
+		return l.conn
 	}
-	return l.last
-}
-
-// isInVain reports whether it has failed, some time ago.
-func (a *attempt) isInVain() bool {
-	select {
-	case <-a.done:
-		return a.conn == nil && time.Now().After(a.again)
-	default:
-		return false
-	}
-}
-
-func (l *link) dial(a *attempt) {
 	l.s.tally.upstreamDialled.Add(1)
-	var err error
-	a.conn, err = l.s.Upstream.Connect(l.s.ctx, l.s.client)
-	a.again = time.Now().Add(dialAgainAfter)
-	close(a.done)
+	conn, err := l.s.Upstream.Connect(l.s.ctx, l.s.client)
 	if err != nil {
+		l.again = time.Now().Add(dialAgainAfter)
 		l.s.tally.upstreamFailed.Add(1)
 		l.s.Log.Warn("upstream unreachable", "error", err)
-		return
+		return nil
 	}
-	defer a.conn.Close()
+	l.conn = conn
+	go l.s.guarded(func() { l.read(conn) })
+	return conn
+}
+
+// read deals with what comes from upstream. Its end is that of the session.
+func (l *link) read(conn *upstream.Conn) {
+	defer conn.Close()
 	for {
-		frame, err := a.conn.Read(l.s.ctx)
+		frame, err := conn.Read(l.s.ctx)
 		if err != nil {
 			break
 		}
 		l.s.fromUpstream(frame)
 	}
 	if l.s.ctx.Err() == nil {
-		l.s.retireWithin(goodbye, "the relay behind this one has ended the connection")
+		l.s.retireSoon("the relay behind this one has ended the connection")
 	}
 }
 
-// send passes a frame on, byte for byte. The error is errUnreachable. A connection that breaks ends the session elsewhere.
-func (l *link) send(frame []byte) error {
+// send passes a frame on, byte for byte, or returns why it cannot. A connection that breaks ends the session elsewhere.
+func (l *link) send(frame []byte) (refusal string) {
 	if l == nil {
-		return errUnreachable
+		return unreachable
 	}
-	a := l.start()
-	select {
-	case <-a.done:
-	case <-l.s.ctx.Done():
-		return errUnreachable
+	conn := l.connect()
+	if conn == nil {
+		return unreachable
 	}
-	if a.conn == nil {
-		return errUnreachable
-	}
-	_ = a.conn.Write(l.s.ctx, frame)
-	return nil
-}
-
-// adoptChallenge makes upstream's challenge the session's own, if upstream shares its logins and sends one in time.
-func (l *link) adoptChallenge() {
-	if !l.s.SharesLogin {
-		return
-	}
-	ctx, cancel := context.WithTimeout(l.s.ctx, challengeWithin)
-	defer cancel()
-	select {
-	case l.s.challenge = <-l.challenge:
-		l.s.passOn = true
-	case <-ctx.Done():
-	}
+	_ = conn.Write(l.s.ctx, frame)
+	return ""
 }
 
 // fromUpstream deals with one frame of upstream: only what cannot be mistaken for something of ours goes on to the client. Whatever
@@ -128,7 +88,7 @@ func (s *session) fromUpstream(frame []byte) {
 		return
 	}
 	if !slices.Contains([]string{"AUTH", "EVENT", "EOSE", "CLOSED", "OK"}, label) {
-		_ = s.answer(frame)
+		s.answer(frame)
 		return
 	}
 	e, err := wire.Split(frame)
@@ -142,23 +102,17 @@ func (s *session) fromUpstream(frame []byte) {
 		case s.link.challenge <- id:
 		default:
 		}
-	case "EVENT":
-		s.hearEvent(id, e, frame)
+	case "EVENT": // passes if it was asked for, unless its kind is ours or cannot be told
+		kind, ok := wire.Kind(e.Object(1))
+		if ok && len(e) == 2 && !slices.Contains(hiddenIn(s.Ports.Serving()), kind) && s.expects(id, kind) {
+			s.answer(frame)
+		}
 	case "OK":
-		if !s.isLogin(id) {
-			_ = s.answer(frame)
+		if _, isLogin := s.logins.get(id); !isLogin {
+			s.answer(frame)
 		}
 	default:
 		s.endsUpstream(id, frame, label == "CLOSED")
-	}
-}
-
-// hearEvent passes on an event that was asked for, unless its kind is ours or cannot be told.
-func (s *session) hearEvent(id string, e wire.Elements, frame []byte) {
-	event, _ := e.Object(1)
-	kind, ok := wire.Kind(event)
-	if ok && len(e) == 2 && !slices.Contains(hiddenIn(s.Ports.Serving()), kind) && s.expects(id, kind) {
-		_ = s.answer(frame)
 	}
 }
 

@@ -57,12 +57,9 @@ func Handler(entryPoint string, build func(config.Config, *slog.Logger) (Run, er
 	}, required...)
 }
 
-// Built returns a handler that is built with the process's settings when the first request comes, and kept. Every
-// deployment registers all functions, so registering one must cost nothing. If it cannot be built the event is tried
-// again, and so is the building: a setting may be wrong in one revision only.
-func Built(
-	entryPoint string, build func(config.Config, *slog.Logger) (http.Handler, error), required ...string,
-) http.HandlerFunc {
+// Built returns a handler that is built with the process's settings when the first request comes, and kept: every deployment registers
+// all functions. If it cannot be built the event is tried again, and so is the building: one revision may have a wrong setting.
+func Built(entryPoint string, build func(config.Config, *slog.Logger) (http.Handler, error), required ...string) http.HandlerFunc {
 	var mu sync.Mutex
 	var handler http.Handler
 	get := func() http.Handler {

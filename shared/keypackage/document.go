@@ -1,7 +1,12 @@
 package keypackage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -104,4 +109,38 @@ func sizeOf(value any) int {
 		}
 	}
 	return size
+}
+
+// TombstoneID returns the document id of the tombstone of an event, or of a slot. With the author in it nobody can delete
+// another's event, and a deletion may come before what it deletes.
+func TombstoneID(id, author string) string { return id + "_" + author }
+
+// TombstoneRetention is how long a deletion is remembered, at the least: longer than a KeyPackage that was published before
+// could be valid (its lifetime is bounded to 84 days and an hour, but may begin later).
+const TombstoneRetention = 180 * 24 * time.Hour
+
+// SlotID names the slot of an addressable KeyPackage: the hash of kind:author:d (NIP-01), since `d` may be anything.
+func SlotID(author, d string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", KindAddressableKeyPackage, author, d))
+	return hex.EncodeToString(sum[:])
+}
+
+// Shards is how many parts an index has, with a shard in front of a time that only rises: without one it takes about 500 writes a
+// second, because all meet at its end (https://cloud.google.com/firestore/native/docs/best-practices).
+const Shards = 64
+
+// NewMark returns the value of the field "open" for a new request document: a random integer from 0 to Shards-1.
+func NewMark() int { return rand.IntN(Shards) }
+
+// marked reports whether a value is one that NewMark returns, as Firestore returns it.
+func marked(value any) bool {
+	shard, ok := value.(int64)
+	return ok && shard >= 0 && shard < Shards
+}
+
+// shardOf returns a number from 1 to Shards, the same for the same id. Zero is not written: the document is not in the index.
+func shardOf(id string) int {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(id)) // never fails
+	return 1 + int(sum.Sum32()%Shards)
 }

@@ -125,12 +125,13 @@ func TestReadRequestDocument(t *testing.T) {
 	created := now.Add(-time.Minute)
 	full := keypackage.ReadRequestDocument("id", map[string]any{
 		"event": "{}", "kind": int64(447), "received_at": now, "pubkey": 17, "open": int64(keypackage.Shards - 1),
+		"gateway": true,
 	}, created)
-	if full != (keypackage.RequestDocument{ID: "id", Event: "{}", Kind: 447, HasKind: true, ReceivedAt: now, Marked: true}) {
+	if full != (keypackage.RequestDocument{ID: "id", Event: "{}", Kind: 447, HasKind: true, ReceivedAt: now, Marked: true, Gateway: true}) {
 		t.Errorf("full document: %+v", full)
 	}
 	wrong := keypackage.ReadRequestDocument("id", map[string]any{
-		"event": []any{"{}"}, "kind": "447", "received_at": now.Unix(), "open": "1",
+		"event": []any{"{}"}, "kind": "447", "received_at": now.Unix(), "open": "1", "gateway": 1,
 	}, created)
 	if wrong != (keypackage.RequestDocument{ID: "id", ReceivedAt: created}) {
 		t.Errorf("fields of wrong types: %+v", wrong)

@@ -14,12 +14,10 @@ var frame = []byte{0, 1, 0, 5}
 
 // DecodeContent finds the KeyPackage in the content of an event and returns its bytes, without a frame, ready for Parse.
 //
-// Four generations of clients have written it in four ways: in hex or base64, framed as an MLSMessage or bare. Tags that name
-// the encoding may be missing or wrong, so every way is tried, and the one that leaves a whole KeyPackage is right. ("deadbeef"
-// is hex and base64; a bare package of suite 5 begins like a frame.) Spelling is taken generously (case, padding, the alphabet
-// for URLs, white space) so that one package has one identity however it is written.
-//
-// The error is ErrEncoding, ErrTooLarge, ErrMalformed or ErrVersion.
+// Generations of clients have written it in hex or base64, framed as an MLSMessage or bare. Tags that name the encoding may be
+// missing or wrong, so every way is tried, and the one that leaves a whole KeyPackage is right. ("deadbeef" is hex and base64; a
+// bare package of suite 5 begins like a frame.) Spelling is taken generously (case, padding, the alphabet for URLs, white space)
+// so that one package has one identity however it is written. The error is ErrEncoding, ErrTooLarge, ErrMalformed or ErrVersion.
 func DecodeContent(content string) ([]byte, error) {
 	inner, _, err := find(decodings(content))
 	return inner, err
@@ -31,12 +29,16 @@ func ParseContent(content string) (*KeyPackage, error) {
 	return kp, err
 }
 
-// find returns the first of the decodings that is a whole KeyPackage, or what is wrong with the first.
+// find returns the first of the decodings that is a whole KeyPackage, framed or bare, or what is wrong with the first. No bytes
+// are both: after the same four a framed package goes on with its version, 00 01, and a bare one with the length of its init
+// key, which is not 0.
 func find(decoded [][]byte) (inner []byte, kp *KeyPackage, err error) {
 	wrong := error(ErrEncoding)
 	for i, b := range decoded {
-		if inner, kp, err = unframe(b); err == nil {
-			return inner, kp, nil
+		for _, inner := range [][]byte{bytes.TrimPrefix(b, frame), b} {
+			if kp, err = Parse(inner); err == nil {
+				return inner, kp, nil
+			}
 		}
 		if i == 0 {
 			wrong = err
@@ -47,9 +49,8 @@ func find(decoded [][]byte) (inner []byte, kp *KeyPackage, err error) {
 
 // ContentHash identifies a KeyPackage of an owner across events and encodings: the hex SHA-256 of the owner's public key (64
 // hex digits, as text) followed by the bytes that DecodeContent finds. If the content holds no KeyPackage, the decoded bytes
-// take their place (as hex, if it decodes as both hex and base64), and if it cannot be decoded, the content itself.
-//
-// The owner is part of it, so that a stranger who publishes somebody's bytes under her own key changes nothing for him.
+// take their place (as hex, if it decodes as both hex and base64), and if it cannot be decoded, the content itself. The owner is
+// part of it, so that a stranger who publishes somebody's bytes under her own key changes nothing for him.
 func ContentHash(ownerPubkey, content string) string {
 	decoded := decodings(content)
 	identity, _, err := find(decoded)
@@ -80,16 +81,4 @@ func decodings(content string) (decoded [][]byte) {
 		decoded = append(decoded, b)
 	}
 	return decoded
-}
-
-// unframe returns the KeyPackage that makes up the whole of b, framed or bare. Never do both readings succeed: after the same
-// four bytes a framed package goes on with its version, 00 01, and a bare one with the length of its init key, which is not 0.
-func unframe(b []byte) ([]byte, *KeyPackage, error) {
-	if inner, ok := bytes.CutPrefix(b, frame); ok {
-		if kp, err := Parse(inner); err == nil {
-			return inner, kp, nil
-		}
-	}
-	kp, err := Parse(b)
-	return b, kp, err
 }

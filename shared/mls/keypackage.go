@@ -1,20 +1,12 @@
-// Package mls reads the KeyPackages of Messaging Layer Security (RFC 9420) that Nostr events carry, and tells the good
-// ones from the bad: DecodeContent finds the bytes in an event's content, Parse reads their structure, Verify judges them.
-//
-// It holds no private key and joins no group. It knows what a delivery service has to know of a KeyPackage: the suite, the
-// lifetime, whether it is marked as one of last resort, which bytes make it unique, and whether a peer will accept it.
-//
-// Nothing here keeps state; everything is safe for concurrent use.
+// Package mls reads the KeyPackages of Messaging Layer Security (RFC 9420) that Nostr events carry, and tells the good ones
+// from the bad: DecodeContent finds the bytes in an event's content, Parse reads their structure, Verify judges them. It holds
+// no private key and joins no group. Nothing here keeps state; everything is safe for concurrent use.
 package mls
 
-import (
-	"fmt"
+import "fmt"
 
-	"golang.org/x/crypto/cryptobyte"
-)
-
-// MaxSize is the largest KeyPackage that is read, in bytes. Today's are about 300 bytes long, and one with ML-KEM-1024 and
-// ML-DSA-87 keys would have about 16 KB; the limit bounds the work that a stranger can cause.
+// MaxSize is the largest KeyPackage that is read, in bytes, which bounds the work that a stranger can cause. Today's are about
+// 300 bytes long, and one with ML-KEM-1024 and ML-DSA-87 keys would have about 16 KB.
 const MaxSize = 64 << 10
 
 // VersionMLS10 is the only protocol version, RFC 9420 section 6.
@@ -70,7 +62,7 @@ type Capabilities struct {
 // LeafNodeSource says what a leaf was made for, RFC 9420 section 7.2.
 type LeafNodeSource uint8
 
-// The sources of a leaf; only the first may stand in a KeyPackage.
+// Only the first may stand in a KeyPackage.
 const (
 	SourceKeyPackage LeafNodeSource = 1
 	SourceUpdate     LeafNodeSource = 2
@@ -79,74 +71,87 @@ const (
 
 // Parse reads one KeyPackage, which must take up all of b. It judges only the structure (Verify does the rest) but that
 // strictly: lengths have one encoding, no extension appears twice in a list, no key is empty, nothing follows the signature.
-// Whatever it accepts, Marshal gives back byte for byte. The result aliases b.
-//
-// The error is ErrTooLarge, ErrMalformed or ErrVersion.
+// Whatever it accepts, Marshal gives back byte for byte. The result aliases b. The error is ErrTooLarge, ErrMalformed or ErrVersion.
 func Parse(b []byte) (*KeyPackage, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
 	}
-	s := cryptobyte.String(b)
-	var kp KeyPackage
-	if !kp.read(&s) {
+	c, kp := codec{bytes: b}, &KeyPackage{}
+	kp.fields(&c)
+	switch {
+	case c.failed:
 		return nil, ErrMalformed
-	}
-	if !s.Empty() {
-		return nil, fmt.Errorf("%w: %d bytes after the end", ErrMalformed, len(s))
-	}
-	if kp.Version != VersionMLS10 {
+	case !c.bytes.Empty():
+		return nil, fmt.Errorf("%w: %d bytes after the end", ErrMalformed, len(c.bytes))
+	case kp.Version != VersionMLS10:
 		return nil, ErrVersion
 	}
-	return &kp, nil
+	return kp, nil
 }
 
-func (kp *KeyPackage) read(s *cryptobyte.String) bool {
-	return s.ReadUint16(&kp.Version) &&
-		s.ReadUint16((*uint16)(&kp.Ciphersuite)) &&
-		readKey(s, &kp.InitKey) &&
-		kp.LeafNode.read(s) &&
-		readExtensions(s, &kp.Extensions) &&
-		readOpaque(s, &kp.Signature)
+// Marshal encodes the package as RFC 9420 section 10 has it, without a frame.
+func (kp *KeyPackage) Marshal() []byte { return encode(kp.fields) }
+
+// Ref is the KeyPackageRef of RFC 9420 section 5.2, which Marmot events carry in hex in their `i` tag. It is nil for a suite
+// that RFC 9420 does not define, since the suite chooses the hash.
+func (kp *KeyPackage) Ref() []byte {
+	suite, ok := kp.Ciphersuite.known()
+	if !ok {
+		return nil
+	}
+	return sum(suite.hash, labelled("KeyPackage Reference", kp.Marshal()))
 }
 
-func (l *LeafNode) read(s *cryptobyte.String) bool {
-	return readKey(s, &l.EncryptionKey) &&
-		readKey(s, &l.SignatureKey) &&
-		l.Credential.read(s) &&
-		l.Capabilities.read(s) &&
-		s.ReadUint8((*uint8)(&l.Source)) &&
-		l.readSourceFields(s) &&
-		readExtensions(s, &l.Extensions) &&
-		readOpaque(s, &l.Signature)
+// SignedContent is what the package's signature covers: the labelled KeyPackageTBS of RFC 9420 section 10.
+func (kp *KeyPackage) SignedContent() []byte { return labelled("KeyPackageTBS", encode(kp.signed)) }
+
+// SignedContent is what the leaf's signature covers in a KeyPackage: the labelled LeafNodeTBS of RFC 9420 section 7.2.
+func (l *LeafNode) SignedContent() []byte { return labelled("LeafNodeTBS", encode(l.signed)) }
+
+// labelled is the SignContent of RFC 9420 section 5.1.2, and the RefHashInput of section 5.2.
+func labelled(label string, content []byte) []byte {
+	label = "MLS 1.0 " + label
+	b := append(appendLength(nil, len(label)), label...)
+	return append(appendLength(b, len(content)), content...)
 }
 
-func (l *LeafNode) readSourceFields(s *cryptobyte.String) bool {
+func (kp *KeyPackage) fields(c *codec) {
+	kp.signed(c)
+	c.opaque(&kp.Signature)
+}
+
+func (kp *KeyPackage) signed(c *codec) {
+	integer(c, &kp.Version)
+	integer(c, &kp.Ciphersuite)
+	c.key(&kp.InitKey)
+	kp.LeafNode.signed(c)
+	c.opaque(&kp.LeafNode.Signature)
+	extensions(c, &kp.Extensions)
+}
+
+func (l *LeafNode) signed(c *codec) {
+	c.key(&l.EncryptionKey)
+	c.key(&l.SignatureKey)
+	integer(c, &l.Credential.Type)
+	if l.Credential.Type != CredentialBasic && l.Credential.Type != CredentialX509 {
+		c.failed = true // only the type says where a credential ends
+	}
+	c.opaque(&l.Credential.Data)
+	list(c, &l.Capabilities.Versions, integer)
+	list(c, &l.Capabilities.Ciphersuites, integer)
+	list(c, &l.Capabilities.Extensions, integer)
+	list(c, &l.Capabilities.Proposals, integer)
+	list(c, &l.Capabilities.Credentials, integer)
+	integer(c, &l.Source)
 	switch l.Source {
 	case SourceKeyPackage:
-		return s.ReadUint64(&l.Lifetime.NotBefore) && s.ReadUint64(&l.Lifetime.NotAfter)
+		integer(c, &l.Lifetime.NotBefore)
+		integer(c, &l.Lifetime.NotAfter)
 	case SourceUpdate:
-		return true
 	case SourceCommit:
-		return readOpaque(s, &l.ParentHash)
+		c.opaque(&l.ParentHash)
 	default:
-		return false
+		c.failed = true
 	}
+	extensions(c, &l.Extensions)
 }
-
-// read refuses a type that is not known, because only the type says where a credential ends.
-func (c *Credential) read(s *cryptobyte.String) bool {
-	return s.ReadUint16((*uint16)(&c.Type)) &&
-		(c.Type == CredentialBasic || c.Type == CredentialX509) &&
-		readOpaque(s, &c.Data)
-}
-
-func (c *Capabilities) read(s *cryptobyte.String) bool {
-	return readUint16s(s, &c.Versions) &&
-		readUint16s(s, &c.Ciphersuites) &&
-		readUint16s(s, &c.Extensions) &&
-		readUint16s(s, &c.Proposals) &&
-		readUint16s(s, &c.Credentials)
-}
-
-// readKey reads a public key. None is empty, which keeps a bare KeyPackage and a framed one apart for certain (see unframe).
-func readKey(s *cryptobyte.String, key *[]byte) bool { return readOpaque(s, key) && len(*key) > 0 }

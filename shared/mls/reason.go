@@ -7,20 +7,18 @@ type Reason string
 // Error implements error.
 func (r Reason) Error() string { return "mls: " + string(r) }
 
-// What DecodeContent and Parse refuse.
 const (
+	// What DecodeContent and Parse refuse.
 	ErrEncoding  Reason = "encoding"  // the content is neither hex nor base64
 	ErrTooLarge  Reason = "too_large" // more than MaxSize bytes
 	ErrMalformed Reason = "malformed" // not the structure of a KeyPackage, or bytes left over
 	ErrVersion   Reason = "version"   // the structure of a KeyPackage, but not of mls10
-)
 
-// What Verify refuses.
-const (
+	// What Verify refuses.
 	ErrLeafNodeSource Reason = "leaf_node_source"     // the leaf was not made for a KeyPackage
 	ErrCredentialType Reason = "credential_type"      // not a BasicCredential
 	ErrIdentity       Reason = "identity"             // the credential names someone else
-	ErrIdentityHex    Reason = "identity_hex"         // the credential names the owner, in hex text instead of 32 bytes
+	ErrIdentityHex    Reason = "identity_hex"         // names the owner in hex text: some old clients did, today's read another person
 	ErrCapabilities   Reason = "capabilities"         // the package uses what its leaf does not list
 	ErrLifetimeLength Reason = "lifetime_length"      // longer than MaxLifetime, or it ends before it begins
 	ErrCiphersuite    Reason = "ciphersuite"          // a suite that RFC 9420 does not define
@@ -29,10 +27,8 @@ const (
 	ErrLeafSignature  Reason = "leaf_signature"       // the leaf's signature is wrong
 	ErrSignature      Reason = "package_signature"    // the package's signature is wrong
 	ErrUnverified     Reason = "signature_unverified" // all else is right, but the suite signs with Ed448
-)
 
-// What Lifetime.Current refuses.
-const (
+	// What Lifetime.Current refuses.
 	ErrNotBegun Reason = "lifetime_not_begun"
 	ErrExpired  Reason = "lifetime_expired"
 )

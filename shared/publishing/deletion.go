@@ -38,11 +38,9 @@ func (p *Publisher) Delete(ctx context.Context, e Event) (Answer, error) {
 // says that it is about other kinds only. A slot's tombstone never goes back in time.
 func (p *Publisher) deletion(e Event, ids []string, met Deletable) Deletion {
 	now := p.now()
-	d := Deletion{
-		Slots: make(map[string]int64), Known: met.Slots, DeletedAt: now,
-		KeepUntil: now.Add(keypackage.TombstoneRetention),
-	}
-	others := namesOtherKindsOnly(e)
+	d := Deletion{Slots: map[string]int64{}, Known: met.Slots, DeletedAt: now, KeepUntil: now.Add(keypackage.TombstoneRetention)}
+	ours := []string{strconv.Itoa(keypackage.KindKeyPackage), strconv.Itoa(keypackage.KindAddressableKeyPackage)}
+	others := e.Tags.Find("k") != nil && !e.Tags.ContainsAny("k", ours)
 	for _, id := range ids {
 		switch owns, inStock := met.InStock[id]; {
 		case owns:
@@ -51,12 +49,13 @@ func (p *Publisher) deletion(e Event, ids []string, met Deletable) Deletion {
 			d.IDs = append(d.IDs, id)
 		}
 	}
+	until := int64(e.CreatedAt)
 	for slot, known := range met.Slots {
-		if until := int64(e.CreatedAt); until > known.SlotDeleted {
+		if until > known.SlotDeleted {
 			d.Slots[slot] = until
 		}
 		for _, version := range known.Slot {
-			if version.CreatedAt <= int64(e.CreatedAt) && !slices.Contains(d.Remove, version.ID) {
+			if version.CreatedAt <= until && !slices.Contains(d.Remove, version.ID) {
 				d.IDs, d.Remove = append(d.IDs, version.ID), append(d.Remove, version.ID)
 			}
 		}
@@ -93,12 +92,7 @@ func slotAt(address, author string) (slot string, ok bool) {
 	return keypackage.SlotID(author, d), true
 }
 
-func namesOtherKindsOnly(e Event) bool {
-	ours := []string{strconv.Itoa(keypackage.KindKeyPackage), strconv.Itoa(keypackage.KindAddressableKeyPackage)}
-	return e.Tags.Find("k") != nil && !e.Tags.ContainsAny("k", ours)
-}
-
-// NewestFirst is the order in which relays serve events (NIP-01).
+// NewestFirst is the order in which relays serve events (NIP-01): of two as old the one with the lower id first.
 func NewestFirst(a, b Event) int {
 	return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

@@ -2,16 +2,19 @@ package publishing
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
+	"strconv"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 )
 
 // KeyPackage takes in a 443 or 30443. What no claim would hand out is refused with the flaw, so that its owner learns why
-// nobody could add her. With shared anybody may have seen it: it counts as handed out as a reserve, also if it is in stock
-// already.
+// nobody could add her. With shared anybody may have seen it: it counts as handed out as a reserve, also if it is in stock.
 func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answer, error) {
-	document, slot := keyPackageDocument(e), slotOf(e)
+	document := keyPackageDocument(e)
+	slot := document.Text(keypackage.FieldSlot)
 	inspected := keypackage.Inspect(e.ID, document, p.settings.Policy)
 	switch {
 	case inspected.Flaw != "":
@@ -22,7 +25,7 @@ func (p *Publisher) KeyPackage(ctx context.Context, e Event, shared bool) (Answe
 	if inspected.Suite != 0 { // stock is counted by it
 		document[keypackage.FieldCiphersuite] = keypackage.SuiteKey(inspected.Suite)
 	}
-	count, err := p.store.CountStock(ctx, e.PubKey, p.settings.MaxStock)
+	count, err := p.store.CountSuite(ctx, e.PubKey, "", p.settings.MaxStock)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -73,8 +76,7 @@ func (p *Publisher) exposure(kp *keypackage.Package, known Published, shared boo
 	return nil
 }
 
-// Own returns the KeyPackages of kind 443 that an owner has in stock, newest first, of two as old the one with the lower id
-// first.
+// Own returns the KeyPackages of kind 443 that an owner has in stock, in the order of NewestFirst.
 func (p *Publisher) Own(ctx context.Context, owner string) ([]Event, error) {
 	raw, err := p.store.StockedBy(ctx, owner, p.settings.MaxStock)
 	return readable(raw, keypackage.KindKeyPackage), err
@@ -99,4 +101,48 @@ func readable(raw []string, kind int) []Event {
 	}
 	slices.SortFunc(events, NewestFirst)
 	return events
+}
+
+// keyPackageDocument is the document of a kind-443 or kind-30443 event. Tags are read under the names of all generations of
+// clients.
+func keyPackageDocument(e Event) keypackage.Document {
+	content := e.Content // that holds no KeyPackage stays as it is
+	if inner, err := mls.DecodeContent(content); err == nil {
+		content = base64.StdEncoding.EncodeToString(inner)
+	}
+	document := keypackage.Document{
+		keypackage.FieldEventID:     e.ID,
+		keypackage.FieldOwner:       e.PubKey,
+		keypackage.FieldContent:     content,
+		keypackage.FieldCiphersuite: firstValue(e, "mls_ciphersuite", "ciphersuite"),
+		keypackage.FieldCreatedAt:   int64(e.CreatedAt),
+		keypackage.FieldEvent:       e.Raw,
+		"extensions":                values(e, "mls_extensions", "extensions"),
+		"relays":                    values(e, "relays"),
+	}
+	if e.Kind == keypackage.KindAddressableKeyPackage {
+		document[keypackage.FieldSlot] = keypackage.SlotID(e.PubKey, e.Tags.GetD())
+	}
+	if expires, err := strconv.ParseInt(firstValue(e, "expiration", "exp"), 10, 64); err == nil { // NIP-40's tag, or the older one
+		document[keypackage.FieldExpiresAt] = expires
+	}
+	return document
+}
+
+// firstValue returns the value of the first of the tags that the event has, or "".
+func firstValue(e Event, names ...string) string {
+	if found := values(e, names...); len(found) > 0 {
+		return found[0]
+	}
+	return ""
+}
+
+// values returns all values of the first of the tags that the event has.
+func values(e Event, names ...string) []string {
+	for _, name := range names {
+		if tag := e.Tags.Find(name); tag != nil {
+			return tag[1:]
+		}
+	}
+	return []string{}
 }

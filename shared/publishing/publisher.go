@@ -2,7 +2,7 @@
 // deletions (kind 5) and requests (kind 447).
 //
 // publisher.go has what the others share and stores requests, keypackage.go takes in KeyPackages, deletion.go carries out
-// deletions, document.go gives each its shape in Firestore, and store.go is the contract with the store.
+// deletions, and store.go is the contract with the store.
 package publishing
 
 import (
@@ -76,7 +76,10 @@ func contend(ctx context.Context, reason string, do func() (Answer, error)) (ans
 // Request stores a 447 that was received at that time, whatever a claim will say of it. Publishing it again changes nothing.
 // claimed says that the caller claims what it asks for by itself.
 func (p *Publisher) Request(ctx context.Context, e Event, received time.Time, claimed bool) (Answer, error) {
-	added, err := p.store.AddRequest(ctx, e.ID, requestDocument(e, received, claimed))
+	added, err := p.store.AddRequest(ctx, e.ID, map[string]any{
+		keypackage.FieldEvent: e.Raw, keypackage.FieldKind: e.Kind, "pubkey": e.PubKey, keypackage.FieldCreatedAt: int64(e.CreatedAt),
+		keypackage.FieldReceivedAt: received, keypackage.FieldOpen: keypackage.NewMark(), keypackage.FieldGateway: claimed,
+	})
 	switch {
 	case err != nil:
 		return Answer{}, err

@@ -286,8 +286,8 @@ func TestASlotHoldsItsNewestVersion(t *testing.T) {
 func TestARequestIsStoredOnce(t *testing.T) {
 	w := newWorld(t)
 	e := w.signed(keypackage.KindRequest, nostr.Now(), "", nostr.Tag{"p", actors.NewKey().Pubkey})
-	for _, reason := range []string{"", "duplicate: already have this request"} {
-		answer, err := w.publisher.Request(t.Context(), e, time.Now(), false)
+	for i, reason := range []string{"", "duplicate: already have this request"} {
+		answer, err := w.publisher.Request(t.Context(), e, time.Now(), i == 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,6 +296,9 @@ func TestARequestIsStoredOnce(t *testing.T) {
 	for _, doc := range w.In(w.Collections.Requests) {
 		if open, ok := doc.Fields[keypackage.FieldOpen].(int64); !ok || open < 0 || open >= keypackage.Shards {
 			t.Errorf("open: %v", doc.Fields[keypackage.FieldOpen])
+		}
+		if doc.Fields[keypackage.FieldGateway] != true {
+			t.Errorf("gateway: %v", doc.Fields[keypackage.FieldGateway])
 		}
 	}
 }

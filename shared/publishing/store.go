@@ -10,8 +10,8 @@ import (
 // Store keeps what is published. All methods may be called concurrently, also from other processes. A lost race is
 // keypackage.ErrConflict, and then nothing was written.
 type Store interface {
-	// CountStock counts an owner's documents, up to limit.
-	CountStock(ctx context.Context, owner string, limit int) (int, error)
+	// CountSuite counts the owner's documents of a ciphersuite (keypackage.SuiteKey; "" for all), up to limit.
+	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
 
 	// Published returns what decides about a KeyPackage that is published. slot is "" for kind 443.
 	Published(ctx context.Context, p *keypackage.Package, slot string) (Published, error)

@@ -2,7 +2,13 @@
 // it. openapi.yaml next to this file describes the same endpoint for people who write relays; a test holds the two together.
 package relayapi
 
-import "slices"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+)
 
 // Path is where a relay serves the delivery endpoint.
 const Path = "/internal/v1/deliveries"
@@ -15,8 +21,7 @@ type DeliveryRequest struct {
 	RequestEventID  string `json:"request_event_id"` // id of the kind-447 event, hex
 	RequesterPubkey string `json:"requester_pubkey"` // only sessions authenticated as this key see anything, hex
 
-	// ExpiresAt is the moment, in Unix seconds, at which the relay drops every delivery of this request that it has not
-	// begun to write.
+	// ExpiresAt is the moment, in Unix seconds, at which the relay drops every delivery of this request that it has not begun to write.
 	ExpiresAt int64 `json:"expires_at"`
 
 	Outcome    Outcome    `json:"outcome,omitzero"` // without rows there is nothing to tell
@@ -29,8 +34,7 @@ type Delivery struct {
 	KeyPackageEventID string `json:"keypackage_event_id"`
 	OwnerPubkey       string `json:"owner_pubkey"`
 
-	// Event is the signed event as a JSON string, written verbatim into the websocket frame. Empty means that only the
-	// relay has it, under KeyPackageEventID.
+	// Event is the signed event as a JSON string, written verbatim into the frame; empty: the relay has it, under KeyPackageEventID.
 	Event string `json:"event,omitempty"`
 }
 
@@ -70,24 +74,78 @@ type Result struct {
 }
 
 // Status is the relay's answer for one delivery. A negative answer speaks for the instance that was asked.
-type Status string
+type Status = keypackage.PushResult
 
+// The statuses. All negative ones but Unknown mean that nothing was written.
 const (
-	// Delivered means written to at least one of the requester's sessions, now or by an earlier push.
-	Delivered Status = "delivered"
-	// NoSession means that nothing was written: no session is authenticated as the requester.
-	NoSession Status = "no_session"
-	// NoSubscription means that nothing was written: sessions are open, but none of their filters matches the event.
-	NoSubscription Status = "no_subscription"
-	// UnknownEvent means that nothing was written: the delivery carries no event and the relay has none of that id.
-	UnknownEvent Status = "unknown_event"
-	// Rejected means that nothing was written, and never will be: the event is invalid, not the one named, or deleted.
-	Rejected Status = "rejected"
-	// Unknown means that writing began and did not finish: the requester may or may not have the event.
-	Unknown Status = "unknown"
+	Delivered      = keypackage.ResultDelivered      // written to at least one of the requester's sessions, now or by an earlier push
+	NoSession      = keypackage.ResultNoSession      // no session is authenticated as the requester
+	NoSubscription = keypackage.ResultNoSubscription // sessions are open, but none of their filters matches the event
+	UnknownEvent   = keypackage.ResultUnknownEvent   // the delivery carries no event and the relay has none of that id
+	Rejected       = keypackage.ResultRejected       // and nothing ever will be: the event is invalid, not the one named, or deleted
+	Unknown        = keypackage.ResultUnknown        // writing began and did not finish: the requester may or may not have the event
 )
 
-// Known reports whether s is a status of this contract.
-func (s Status) Known() bool {
-	return slices.Contains([]Status{Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown}, s)
+// Statuses are all of this contract.
+var Statuses = []Status{Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown}
+
+// message returns a push as it crosses the endpoint.
+func message(push delivering.Push) DeliveryRequest {
+	r := DeliveryRequest{
+		RequestEventID: push.RequestID, RequesterPubkey: push.Requester, ExpiresAt: push.ExpiresAt.Unix(),
+		Outcome: outcome(push.Outcome), Deliveries: make([]Delivery, len(push.Deliveries)), // a list also if there are none
+	}
+	for i, d := range push.Deliveries {
+		r.Deliveries[i] = Delivery{ID: d.ID, KeyPackageEventID: d.PackageID, OwnerPubkey: d.Owner, Event: d.Event()}
+	}
+	return r
+}
+
+// OutcomeContent is the content of the event by which a relay tells the requester an outcome.
+func OutcomeContent(rows []keypackage.Row) (string, error) {
+	content, err := json.Marshal(outcome(rows))
+	return string(content), err
+}
+
+func outcome(rows []keypackage.Row) (o Outcome) {
+	for _, row := range rows {
+		r := OutcomeRow{
+			Owner: row.Owner, Requested: row.Requested, Granted: row.Granted, LastResort: row.Reserve, Reason: row.Reason,
+			KeyPackages: make([]Granted, len(row.Packages)),
+		}
+		for i, p := range row.Packages {
+			r.KeyPackages[i] = Granted{ID: p.ID, LastResort: p.Reserve}
+		}
+		if !row.RetryAt.IsZero() {
+			r.RetryAt = row.RetryAt.Unix()
+		}
+		o.Rows = append(o.Rows, r)
+	}
+	return o
+}
+
+// push is what message made the request of.
+func (r DeliveryRequest) push() delivering.Push {
+	push := delivering.Push{RequestID: r.RequestEventID, Requester: r.RequesterPubkey, ExpiresAt: time.Unix(r.ExpiresAt, 0)}
+	for _, row := range r.Outcome.Rows {
+		push.Outcome = append(push.Outcome, row.row())
+	}
+	for _, d := range r.Deliveries {
+		push.Deliveries = append(push.Deliveries, &keypackage.Delivery{
+			ID: d.ID, PackageID: d.KeyPackageEventID, Owner: d.OwnerPubkey, Requester: r.RequesterPubkey,
+			Package: keypackage.Document{keypackage.FieldEvent: d.Event}, ExpiresAt: push.ExpiresAt,
+		})
+	}
+	return push
+}
+
+func (r OutcomeRow) row() keypackage.Row {
+	row := keypackage.Row{Owner: r.Owner, Requested: r.Requested, Granted: r.Granted, Reserve: r.LastResort, Reason: r.Reason}
+	if r.RetryAt != 0 {
+		row.RetryAt = time.Unix(r.RetryAt, 0)
+	}
+	for _, k := range r.KeyPackages {
+		row.Packages = append(row.Packages, keypackage.Granted{ID: k.ID, Reserve: k.LastResort})
+	}
+	return row
 }

@@ -104,8 +104,7 @@ func TestDocumentNamesEveryField(t *testing.T) {
 
 func TestDocumentNamesEveryStatus(t *testing.T) {
 	t.Parallel()
-	statuses := []Status{Delivered, NoSession, NoSubscription, UnknownEvent, Rejected, Unknown}
-	for _, s := range statuses {
+	for _, s := range Statuses {
 		validate(t, "Status", []byte(`"`+string(s)+`"`))
 	}
 	d, err := document()
@@ -114,12 +113,12 @@ func TestDocumentNamesEveryStatus(t *testing.T) {
 	}
 	documented := d.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)["Status"].(map[string]any)["oneOf"].([]any)
 	for _, choice := range documented {
-		if s := Status(choice.(map[string]any)["const"].(string)); !s.Known() {
+		if s := Status(choice.(map[string]any)["const"].(string)); !slices.Contains(Statuses, s) {
 			t.Errorf("%q is documented, but not known", s)
 		}
 	}
-	if len(documented) != len(statuses) {
-		t.Errorf("%d statuses are documented, want %d", len(documented), len(statuses))
+	if len(documented) != len(Statuses) {
+		t.Errorf("%d statuses are documented, want %d", len(documented), len(Statuses))
 	}
 }
 

@@ -12,13 +12,11 @@ type Pauses func(attempt int) time.Duration
 // Doubling returns pauses that double from first up to most.
 func Doubling(first, most time.Duration) Pauses {
 	return func(attempt int) time.Duration {
-		pause := first
-		for range attempt - 1 {
-			if pause *= 2; pause >= most {
-				return most
-			}
+		pause := min(first, most)
+		for i := 1; i < attempt && pause < most; i++ {
+			pause = min(2*pause, most)
 		}
-		return min(pause, most)
+		return pause
 	}
 }
 

@@ -55,31 +55,20 @@ func (s *Switch) Now(ctx context.Context) (keypackage.Mode, error) {
 	if s.mode != "" && s.now().Sub(s.tried) < readEvery {
 		return s.mode, nil
 	}
-	word, exists, err := s.read(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout) // others wait for the result, too
+	defer cancel()
+	word, exists, err := s.document.Mode(ctx)
 	s.tried = s.now()
 	switch {
-	case err == nil:
-		s.mode = careful(s.setting, word, exists)
-	case s.mode == "":
+	case err != nil && s.mode == "":
 		return keypackage.ModeOff, err
+	case err != nil:
+	case !exists:
+		s.mode = s.setting
+	case word == string(keypackage.ModeObserve):
+		s.mode = keypackage.ModeObserve // the setting is not off
+	default:
+		s.mode = keypackage.ModeOff // also for a word that is no mode: somebody wanted less
 	}
 	return s.mode, nil
-}
-
-// read does not end with the caller: others wait for its result.
-func (s *Switch) read(ctx context.Context) (string, bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
-	defer cancel()
-	return s.document.Mode(ctx)
-}
-
-// careful returns the more careful of setting and word. A word that is no mode means off: somebody wanted less.
-func careful(setting keypackage.Mode, word string, exists bool) keypackage.Mode {
-	switch {
-	case !exists:
-		return setting
-	case word != string(keypackage.ModeObserve):
-		return keypackage.ModeOff
-	}
-	return keypackage.ModeObserve // the setting is not off
 }

@@ -2,40 +2,96 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
 
 	"cloud.google.com/go/firestore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var _ claiming.Store = (*Store)(nil)
+// Answers implements claiming.Store.
+func (s *Store) Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error) {
+	snaps, err := s.get(ctx, docs(s.claims, ids)...)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeAnswers(snaps)
+}
+
+// DecodeAnswers reads documents of the claims' collection, by request: claims, and dismissals, which are those of no owner.
+func DecodeAnswers(snaps []*firestore.DocumentSnapshot) (map[string]keypackage.Answer, error) {
+	answers := make(map[string]keypackage.Answer)
+	for _, snap := range snaps {
+		var claim keypackage.Claim
+		if err := decode(snap, &claim); err != nil {
+			return nil, err
+		}
+		answer := answers[claim.RequestID]
+		switch {
+		case !snap.Exists():
+			continue
+		case claim.Owner != "":
+			answer.Claims = append(answer.Claims, claim)
+		default:
+			answer.Dismissal = new(keypackage.Dismissal)
+			if err := decode(snap, answer.Dismissal); err != nil {
+				return nil, err
+			}
+		}
+		answers[claim.RequestID] = answer
+	}
+	return answers, nil
+}
+
+// View implements claiming.Store. It costs one round trip, and another if a request may be joined.
+func (s *Store) View(ctx context.Context, owner string, units []claiming.Unit) (*claiming.View, error) {
+	refs := []*firestore.DocumentRef{s.owners.Doc(owner)}
+	for _, u := range units {
+		refs = append(refs, s.pair(u.Request.Requester, owner))
+	}
+	snaps, err := s.get(ctx, refs...)
+	if err != nil {
+		return nil, err
+	}
+	view := &claiming.View{Pairs: make(map[string]keypackage.Pair)}
+	if view.Owner, err = readOwner(snaps[0]); err != nil {
+		return nil, err
+	}
+	asked := make(map[keypackage.DeliveryRef]bool)
+	for i, u := range units {
+		pair := keypackage.Pair{Version: version(snaps[1+i])}
+		if err := decode(snaps[1+i], &pair); err != nil {
+			return nil, err
+		}
+		view.Pairs[u.Request.Requester] = pair
+		for _, id := range pair.Joinable(u.Request) {
+			asked[keypackage.DeliveryRef{ID: id, Owner: owner}] = true
+		}
+	}
+	open, err := s.Deliveries(ctx, slices.Collect(maps.Keys(asked)))
+	view.Open = make(map[string]keypackage.StoredDelivery, len(open))
+	for _, d := range open {
+		view.Open[d.ID] = d
+	}
+	return view, err
+}
 
 // Commit implements claiming.Store.
 func (s *Store) Commit(ctx context.Context, plan *claiming.Plan) error {
 	t := s.begin()
 	s.commitClaims(t, plan)
-	s.commitOwner(t, plan)
 	s.commitDeliveries(t, plan)
 	s.commitHandouts(t, plan)
 	s.requireRemaining(t, plan)
 	s.commitCleaning(t, plan)
-	at, err := t.commit(ctx, "claim")
-	if err != nil {
-		return err
-	}
-	for _, d := range plan.Created {
-		d.Version = at // one transaction, one update time for all its documents
-	}
-	return nil
+	return t.commit(ctx, "claim")
 }
 
-// commitClaims creates the claims of the units. The dismissal of the whole request must not exist: whichever is first
-// stands.
+// commitClaims writes the units' answers. The dismissal of the whole request must not exist: whichever is first stands.
 func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 	for _, claim := range plan.Claims {
 		if dismissal := s.claims.Doc(keypackage.DismissalID(claim.RequestID)); len(claim.Owners) > 1 { // claimed at the same moment
@@ -46,42 +102,32 @@ func (s *Store) commitClaims(t *transaction, plan *claiming.Plan) {
 		t.create(s.claims.Doc(claim.ID()), claim)
 	}
 	for _, pair := range plan.Pairs {
-		t.createOrUpdate(s.pair(pair.Requester, pair.Owner), pair.Version, pair, []firestore.Update{
-			{Path: "requests", Value: pair.Requests}, {Path: "open", Value: pair.Open},
-			{Path: "last_req", Value: pair.LastREQ}, {Path: "keep_until", Value: pair.KeepUntil},
-		})
+		t.createOrUpdate(s.pair(pair.Requester, pair.Owner), pair.Version, pair)
 	}
-}
-
-func (s *Store) commitOwner(t *transaction, plan *claiming.Plan) {
-	owner := plan.Owner
-	switch ref := s.owners.Doc(owner.Pubkey); {
+	switch owner := s.owners.Doc(plan.Owner.Pubkey); {
 	case plan.WriteOwner:
-		t.createOrUpdate(ref, owner.Version, owner, []firestore.Update{
-			{Path: "handed_out", Value: owner.HandedOut}, {Path: "supplies", Value: owner.Supplies},
-			{Path: "pending", Value: owner.Pending}, {Path: "stocked", Value: owner.Stocked},
-			{Path: "at_least", Value: owner.AtLeast}, {Path: "keep_until", Value: owner.KeepUntil},
-		})
+		t.createOrUpdate(owner, plan.Owner.Version, plan.Owner)
 	case plan.RequireOwner:
-		t.require(ref, unchanged(owner.Version))
+		t.require(owner, unchanged(plan.Owner.Version))
 	}
 }
 
 func (s *Store) commitDeliveries(t *transaction, plan *claiming.Plan) {
 	for _, d := range plan.Created {
 		t.create(s.deliveries.Doc(d.ID), d)
+		t.versions = append(t.versions, &d.Version)
 	}
 	for _, d := range plan.Joined {
 		t.require(s.tombstone(d.PackageID, d.Owner), missing)
-		t.update(s.deliveries.Doc(d.ID), d.Version, []firestore.Update{{Path: "request_ids", Value: d.RequestIDs}})
+		t.update(s.deliveries.Doc(d.ID), d.Version, fields(d, "request_ids"))
 	}
 	for _, d := range plan.JoinedLate { // delivered for good
 		t.require(s.tombstone(d.PackageID, d.Owner), missing)
 	}
 }
 
-// commitHandouts takes one-time packages out of stock and leaves reserves in it. The ledger entry of a first use is
-// created, which fails if the same bytes were handed out meanwhile from another document.
+// commitHandouts takes one-time packages out of stock and leaves reserves in it. The ledger entry of a first use is created, which
+// fails if the same bytes were handed out meanwhile from another document.
 func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	for _, h := range plan.Consumed {
 		t.requireMissing(s.tombstone(h.Candidate.ID, h.Candidate.Owner))
@@ -103,15 +149,10 @@ func (s *Store) commitHandouts(t *transaction, plan *claiming.Plan) {
 	}
 }
 
-// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was already looked at,
-// in one of its events.
+// requireRemaining makes sure that a valid package remains. One that is a reserve of the same plan was looked at, in one of its events.
 func (s *Store) requireRemaining(t *transaction, plan *claiming.Plan) {
-	reserves := make(map[string]bool)
-	for _, h := range plan.Reserves {
-		reserves[h.Ledger.Hash] = true
-	}
 	for _, c := range plan.Remaining {
-		if !reserves[c.Hash] {
+		if !slices.ContainsFunc(plan.Reserves, func(h claiming.Handout) bool { return h.Ledger.Hash == c.Hash }) {
 			s.requireStock(t, c)
 		}
 	}
@@ -124,9 +165,8 @@ func (s *Store) requireStock(t *transaction, c *keypackage.Candidate) {
 	t.require(s.ledger.Doc(c.Hash), used(c.Use))
 }
 
-// commitCleaning removes documents that are of no use and flags those that do not verify. The reason for a removal is
-// read again: the update time alone would not show that a return has put the package back with the same content, since a
-// write that changes nothing keeps it.
+// commitCleaning removes what is of no use and flags what does not verify. The reason for a removal is read again: the update time
+// would not show that a return has put the package back with the same content, since a write that changes nothing keeps it.
 func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 	for _, c := range plan.Removed {
 		switch {
@@ -144,11 +184,7 @@ func (s *Store) commitCleaning(t *transaction, plan *claiming.Plan) {
 
 // NeverPushed implements claiming.Store. It costs one read a delivery.
 func (s *Store) NeverPushed(ctx context.Context, refs []keypackage.DeliveryRef) (bool, error) {
-	ids := make([]string, len(refs))
-	for i, ref := range refs {
-		ids[i] = ref.ID
-	}
-	snaps, err := s.get(ctx, docs(s.deliveries, ids))
+	snaps, err := s.get(ctx, s.deliveryDocs(refs)...)
 	for _, snap := range snaps {
 		if !snap.Exists() {
 			continue
@@ -178,7 +214,7 @@ func (s *Store) Dismiss(ctx context.Context, d keypackage.Dismissal, unitIDs []s
 		t.require(s.claims.Doc(id), missing)
 	}
 	t.create(s.claims.Doc(keypackage.DismissalID(d.RequestID)), dismissal{Dismissal: d})
-	return t.run(ctx, "dismiss a request")
+	return t.commit(ctx, "dismiss a request")
 }
 
 // NoteOutcome implements claiming.Store.
@@ -190,10 +226,10 @@ func (s *Store) NoteOutcome(ctx context.Context, documentID string, answer keypa
 		updates = append(updates, firestore.Update{Path: "observed", Value: answer.Dismissal.Observed})
 	}
 	_, err := s.requests.Doc(documentID).Update(ctx, updates)
-	if err == nil || status.Code(err) == codes.NotFound {
-		return nil // noted, or the relay removed the document
+	if status.Code(err) == codes.NotFound {
+		return nil // the relay removed the document
 	}
-	return fault.Retryable("firestore", fmt.Errorf("note the outcome: %w", err))
+	return failed("note the outcome", err)
 }
 
 func (s *Store) pair(requester, owner string) *firestore.DocumentRef {

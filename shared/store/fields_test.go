@@ -30,7 +30,7 @@ func written() map[string]collection {
 		},
 		"mls_keypackage_requests": {
 			"event": text, "kind": number, "pubkey": text, "created_at": seconds, "received_at": moment, "open": number,
-			"keep_until": moment, "outcome": reflect.TypeFor[[]keypackage.Row](), "observed": reflect.TypeFor[[]keypackage.Row](),
+			"gateway": reflect.TypeFor[bool](), "keep_until": moment, "outcome": reflect.TypeFor[[]keypackage.Row](), "observed": reflect.TypeFor[[]keypackage.Row](),
 		},
 		"mls_keypackage_tombstones": {
 			"event_id": text, "owner_pubkey": text, "deleted_at": moment, "created_at": seconds, "keep_until": moment,

@@ -34,8 +34,7 @@ type DeliveryHistory struct {
 	Ledger     *keypackage.Ledger // of the package's bytes; nil if they count as never handed out
 }
 
-// History reads all that is stored about a request. It makes no transaction: what changes meanwhile may be read half before
-// and half after.
+// History reads all that is stored about a request. Without a transaction: what changes meanwhile may be read half before.
 func (s *Store) History(ctx context.Context, requestID string) (h History, err error) {
 	if h.Request, err = s.requestHistory(ctx, requestID); err != nil {
 		return h, err
@@ -64,21 +63,18 @@ func (s *Store) requestHistory(ctx context.Context, id string) (*RequestHistory,
 	if err != nil || !snap.Exists() {
 		return nil, err
 	}
-	fields := snap.Data()
-	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, fields, snap.CreateTime), Stored: snap.CreateTime}
-	_, request.Open = fields[keypackage.FieldOpen]
-	if outcome, ok := fields["outcome"].(map[string]any); ok {
+	data := snap.Data()
+	request := RequestHistory{RequestDocument: keypackage.ReadRequestDocument(id, data, snap.CreateTime), Stored: snap.CreateTime}
+	_, request.Open = data[keypackage.FieldOpen]
+	if outcome, ok := data["outcome"].(map[string]any); ok {
 		status, _ := outcome["status"].(string)
 		request.Outcome = keypackage.Outcome(status)
 	}
 	return &request, nil
 }
 
-// deliveriesOf finds what the request has created by its name, because claims are removed before deliveries are, and what it
-// has joined by its claims.
-func (s *Store) deliveriesOf(
-	ctx context.Context, requestID string, answer keypackage.Answer,
-) ([]*firestore.DocumentSnapshot, error) {
+// deliveriesOf finds what the request has created by its name, because claims are removed first, and what it has joined by its claims.
+func (s *Store) deliveriesOf(ctx context.Context, requestID string, answer keypackage.Answer) ([]*snapshot, error) {
 	first, end := keypackage.DeliveryID(requestID, ""), requestID+"`" // the character behind the underscore
 	snaps, err := s.deliveries.Where(firestore.DocumentID, ">=", s.deliveries.Doc(first)).
 		Where(firestore.DocumentID, "<", s.deliveries.Doc(end)).Documents(ctx).GetAll()
@@ -87,21 +83,21 @@ func (s *Store) deliveriesOf(
 	}
 	var joined []string
 	for _, ref := range answer.Deliveries() {
-		if !slices.ContainsFunc(snaps, func(snap *firestore.DocumentSnapshot) bool { return snap.Ref.ID == ref.ID }) {
+		if !slices.ContainsFunc(snaps, func(snap *snapshot) bool { return snap.Ref.ID == ref.ID }) {
 			joined = append(joined, ref.ID)
 		}
 	}
-	others, err := s.get(ctx, docs(s.deliveries, joined))
-	return append(snaps, slices.DeleteFunc(others, func(snap *firestore.DocumentSnapshot) bool { return !snap.Exists() })...), err
+	others, err := s.get(ctx, docs(s.deliveries, joined)...)
+	return append(snaps, slices.DeleteFunc(others, func(snap *snapshot) bool { return !snap.Exists() })...), err
 }
 
 // deliveryHistory reads the tombstone and the ledger entry of a delivery's package as well.
-func (s *Store) deliveryHistory(ctx context.Context, snap *firestore.DocumentSnapshot) (h DeliveryHistory, err error) {
+func (s *Store) deliveryHistory(ctx context.Context, snap *snapshot) (h DeliveryHistory, err error) {
 	if h.Delivery, err = readDelivery(snap); err != nil {
 		h.Delivery, h.Unreadable = keypackage.Delivery{ID: snap.Ref.ID, PackageID: keypackage.PackageOf(snap.Ref.ID)}, true
 		return h, nil
 	}
-	found, err := s.get(ctx, []*firestore.DocumentRef{s.tombstone(h.PackageID, h.Owner), s.ledger.Doc(h.Hash)})
+	found, err := s.get(ctx, s.tombstone(h.PackageID, h.Owner), s.ledger.Doc(h.Hash))
 	if err != nil {
 		return h, err
 	}

@@ -10,7 +10,7 @@ import (
 
 func TestInspectionsAreOfOneVersion(t *testing.T) {
 	t.Parallel()
-	i, at := newInspections(), time.Unix(1700000000, 0)
+	i, at := new(inspections), time.Unix(1700000000, 0)
 	i.keep(&keypackage.Candidate{Package: keypackage.Package{ID: "a", Suite: 1}, Version: at})
 	seen := func(id string, version time.Time) keypackage.Package {
 		p, _ := i.find(inspected{id, version})
@@ -26,7 +26,7 @@ func TestInspectionsAreOfOneVersion(t *testing.T) {
 
 func TestInspectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	i, at := newInspections(), time.Unix(1700000000, 0)
+	i, at := new(inspections), time.Unix(1700000000, 0)
 	for n := range 5 * inspectionsKept {
 		i.keep(&keypackage.Candidate{Package: keypackage.Package{ID: fmt.Sprint(n)}, Version: at})
 		if kept := len(i.recent) + len(i.older); kept > 2*inspectionsKept {

@@ -16,17 +16,19 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }
 
-// The three contracts that the store keeps. Every sentence of their comments is a case in contract_*_test.go.
+// The contracts that the store keeps. Every sentence of their comments is a case in contract_*_test.go.
 var (
 	_ claiming.Store   = (*store.Store)(nil)
 	_ delivering.Store = (*store.Store)(nil)
 	_ expiring.Store   = (*store.Store)(nil)
+	_ publishing.Store = (*store.Store)(nil)
 )
 
 // world is a database of a test's own, and a store on it.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -12,25 +11,15 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 )
 
-var _ publishing.Store = (*Store)(nil)
-
-// CountStock implements publishing.Store. It costs one read.
-func (s *Store) CountStock(ctx context.Context, owner string, limit int) (int, error) {
-	return s.CountSuite(ctx, owner, "", limit)
-}
-
 // Published implements publishing.Store.
 func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot string) (publishing.Published, error) {
-	refs := []*firestore.DocumentRef{s.keyPackages.Doc(p.ID), s.tombstone(p.ID, p.Owner), s.ledger.Doc(p.Hash)}
-	snaps, err := s.get(ctx, refs)
-	if err != nil {
-		return publishing.Published{}, err
+	snaps, err := s.get(ctx, s.keyPackages.Doc(p.ID), s.tombstone(p.ID, p.Owner), s.ledger.Doc(p.Hash))
+	var known publishing.Published
+	if err == nil && slot != "" {
+		known, err = s.slot(ctx, p.Owner, slot)
 	}
-	known := publishing.Published{}
-	if slot != "" {
-		if known, err = s.slot(ctx, p.Owner, slot); err != nil {
-			return known, err
-		}
+	if err != nil {
+		return known, err
 	}
 	known.Stored, known.Tombstoned, known.Use = snaps[0].Exists(), snaps[1].Exists(), ledgerUse(snaps[2])
 	if _, watched := snaps[2].Data()["check_shard"]; known.Use == keypackage.UseReserve && !watched {
@@ -41,7 +30,7 @@ func (s *Store) Published(ctx context.Context, p *keypackage.Package, slot strin
 
 // slot reads what is in stock of a slot, without content, and up to when it was deleted.
 func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Published, error) {
-	known := publishing.Published{}
+	var known publishing.Published
 	deleted, err := s.one(ctx, s.tombstone(slot, owner))
 	if err != nil {
 		return known, err
@@ -49,22 +38,19 @@ func (s *Store) slot(ctx context.Context, owner, slot string) (publishing.Publis
 	known.SlotVersion = version(deleted)
 	known.SlotDeleted, _ = deleted.Data()[keypackage.FieldCreatedAt].(int64)
 	query := s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Where(keypackage.FieldSlot, "==", slot)
-	found, err := query.Select(keypackage.FieldCreatedAt).Documents(ctx).GetAll()
-	if err != nil {
-		return known, failed("read a slot", err)
-	}
-	for _, snap := range found {
+	for snap, err := range results(ctx, query.Select(keypackage.FieldCreatedAt)) {
+		if err != nil {
+			return known, failed("read a slot", err)
+		}
 		created, _ := snap.Data()[keypackage.FieldCreatedAt].(int64)
 		known.Slot = append(known.Slot, publishing.Version{ID: snap.Ref.ID, CreatedAt: created})
 	}
 	return known, nil
 }
 
-// Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this
-// one: claims take the newest, and the next version removes both.
-func (s *Store) Stock(
-	ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger,
-) error {
+// Stock implements publishing.Store. A version of the slot that another instance adds at the same moment stays beside this one: claims
+// take the newest, and the next version removes both.
+func (s *Store) Stock(ctx context.Context, p *keypackage.Package, slot string, known publishing.Published, entry *keypackage.Ledger) error {
 	t := s.begin()
 	t.require(s.tombstone(p.ID, p.Owner), missing)
 	if slot != "" {
@@ -79,22 +65,19 @@ func (s *Store) Stock(
 	for _, older := range known.Slot {
 		t.erase(s.keyPackages.Doc(older.ID))
 	}
-	return t.run(ctx, "publish a KeyPackage")
+	return t.commit(ctx, "publish a KeyPackage")
 }
 
-// Expose implements publishing.Store. A claim that hands the KeyPackage out at the same moment creates the same entry: one of the
-// two comes too late, and looks again.
+// Expose implements publishing.Store. A claim at the same moment creates the same entry: one comes too late, and looks again.
 func (s *Store) Expose(ctx context.Context, entry keypackage.Ledger) error {
 	t := s.begin()
 	s.expose(t, entry)
-	return t.run(ctx, "expose a KeyPackage")
+	return t.commit(ctx, "expose a KeyPackage")
 }
 
 // expose creates the entry, or has the one that is there looked at again: see Retirable.
 func (s *Store) expose(t *transaction, entry keypackage.Ledger) {
-	t.createOrUpdate(s.ledger.Doc(entry.Hash), entry.Version, entry, []firestore.Update{
-		{Path: "check_shard", Value: entry.CheckShard}, {Path: "check_at", Value: entry.CheckAt},
-	})
+	t.createOrUpdate(s.ledger.Doc(entry.Hash), entry.Version, entry, "check_shard", "check_at")
 }
 
 // deletableAtOnce bounds the memory of a deletion: a document that another relay wrote may have 1 MiB, and anybody may name it.
@@ -104,35 +87,27 @@ const deletableAtOnce = 10
 func (s *Store) Deletable(ctx context.Context, author string, ids, slots []string) (publishing.Deletable, error) {
 	met := publishing.Deletable{InStock: make(map[string]bool), Slots: make(map[string]publishing.Published)}
 	for few := range slices.Chunk(ids, deletableAtOnce) {
-		if err := s.ownersOf(ctx, few, author, met.InStock); err != nil {
+		snaps, err := s.get(ctx, docs(s.keyPackages, few)...)
+		if err != nil {
 			return met, err
+		}
+		for i, snap := range snaps {
+			if snap.Exists() {
+				met.InStock[few[i]] = keypackage.Document(snap.Data()).Text(keypackage.FieldOwner) == author
+			}
 		}
 	}
-	var err error
 	for _, slot := range slots {
-		if met.Slots[slot], err = s.slot(ctx, author, slot); err != nil {
+		known, err := s.slot(ctx, author, slot)
+		if err != nil {
 			return met, err
 		}
+		met.Slots[slot] = known
 	}
 	return met, nil
 }
 
-// ownersOf notes which of the ids are in stock, and whether they are the author's.
-func (s *Store) ownersOf(ctx context.Context, ids []string, author string, inStock map[string]bool) error {
-	snaps, err := s.get(ctx, docs(s.keyPackages, ids))
-	if err != nil {
-		return err
-	}
-	for i, snap := range snaps {
-		if snap.Exists() {
-			inStock[ids[i]] = keypackage.Document(snap.Data()).Text(keypackage.FieldOwner) == author
-		}
-	}
-	return nil
-}
-
-// tombstone is the document of a deletion, for people and for the TTL policy: readers look at its existence only. That of a slot
-// says in created_at up to when versions are deleted.
+// tombstone is the document of a deletion. Readers look at its existence only, and at created_at of a slot's: what is deleted until then.
 type tombstone struct {
 	Name      string    `firestore:"event_id"` // or the slot's id
 	Owner     string    `firestore:"owner_pubkey"`
@@ -158,7 +133,7 @@ func (s *Store) Delete(ctx context.Context, author string, d publishing.Deletion
 		t.require(ref, unchanged(d.Known[slot].SlotVersion))
 		t.set(ref, tombstone{Name: slot, Owner: author, CreatedAt: until, DeletedAt: d.DeletedAt, KeepUntil: d.KeepUntil})
 	}
-	return t.run(ctx, "delete KeyPackages")
+	return t.commit(ctx, "delete KeyPackages")
 }
 
 // AddRequest implements publishing.Store.
@@ -168,10 +143,10 @@ func (s *Store) AddRequest(ctx context.Context, id string, document map[string]a
 		return err == nil, failed("store a request", err)
 	}
 	snap, readErr := s.one(ctx, s.requests.Doc(id))
-	if readErr != nil || !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
-		return false, cmp.Or(readErr, failed("store a request", err))
+	if readErr == nil && !snap.Exists() { // Firestore gives up contended writes, too: nothing may be stored
+		return false, failed("store a request", err)
 	}
-	return false, nil
+	return false, readErr
 }
 
 // StockedBy implements publishing.Store.
@@ -179,8 +154,7 @@ func (s *Store) StockedBy(ctx context.Context, owner string, limit int) ([]strin
 	return s.events(ctx, s.keyPackages.Where(keypackage.FieldOwner, "==", owner).Limit(limit))
 }
 
-// Addressable implements publishing.Store. Only addressable KeyPackages have a slot, so only they cost a read; the query needs
-// the composite index (owner_pubkey, slot).
+// Addressable implements publishing.Store. Only what has a slot costs a read; it needs the composite index (owner_pubkey, slot).
 func (s *Store) Addressable(ctx context.Context, owners []string, limit int) ([]string, error) {
 	var events []string
 	for some := range slices.Chunk(owners, valuesAtOnce) {
@@ -194,13 +168,11 @@ func (s *Store) Addressable(ctx context.Context, owners []string, limit int) ([]
 	return events[:min(limit, len(events))], nil
 }
 
-func (s *Store) events(ctx context.Context, query firestore.Query) ([]string, error) {
-	snaps, err := query.Select(keypackage.FieldEvent).Documents(ctx).GetAll()
-	if err != nil {
-		return nil, failed("read the stock", err)
-	}
-	var events []string
-	for _, snap := range snaps {
+func (s *Store) events(ctx context.Context, query firestore.Query) (events []string, err error) {
+	for snap, err := range results(ctx, query.Select(keypackage.FieldEvent)) {
+		if err != nil {
+			return nil, failed("read the stock", err)
+		}
 		if event := keypackage.Document(snap.Data()).Text(keypackage.FieldEvent); event != "" {
 			events = append(events, event)
 		}

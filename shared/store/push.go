@@ -2,24 +2,15 @@ package store
 
 import (
 	"context"
-	"time"
+	"slices"
 
 	"cloud.google.com/go/firestore"
 
-	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-var _ delivering.Store = (*Store)(nil)
-
-// openStates are the states of deliveries that have not ended.
-var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
-
-// Announced implements delivering.Store. It costs one round trip, and no query. The claim of a request for one owner stands on
-// its deliveries as well.
-func (s *Store) Announced(
-	ctx context.Context, a keypackage.Announcement,
-) (keypackage.Answer, []keypackage.StoredDelivery, error) {
+// Announced implements delivering.Store, without a query. The claim of a request for one owner stands on its deliveries as well.
+func (s *Store) Announced(ctx context.Context, a keypackage.Announcement) (keypackage.Answer, []keypackage.StoredDelivery, error) {
 	var refs []*firestore.DocumentRef
 	named := a.Deliveries()
 	if len(a.Granted) > 1 || len(named) == 0 {
@@ -28,10 +19,7 @@ func (s *Store) Announced(
 		}
 	}
 	claims := len(refs)
-	for _, ref := range named {
-		refs = append(refs, s.deliveries.Doc(ref.ID))
-	}
-	snaps, err := s.get(ctx, refs)
+	snaps, err := s.get(ctx, append(refs, s.deliveryDocs(named)...)...)
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
@@ -39,20 +27,19 @@ func (s *Store) Announced(
 	if err != nil {
 		return keypackage.Answer{}, nil, err
 	}
-	answer := answers[a.RequestID]
-	var found []keypackage.StoredDelivery
-	for _, snap := range snaps[claims:] {
-		if !snap.Exists() {
-			continue
-		}
-		if d, err := readDelivery(snap); err == nil { // see readStored
-			found = append(found, keypackage.StoredDelivery{Delivery: d})
-			if claims == 0 {
-				answer = d.AnswerTo(a.RequestID)
-			}
-		}
+	found := readStored(snaps[claims:])
+	if claims == 0 && len(found) > 0 {
+		return found[len(found)-1].AnswerTo(a.RequestID), found, nil
 	}
-	return answer, found, nil
+	return answers[a.RequestID], found, nil
+}
+
+func (s *Store) deliveryDocs(refs []keypackage.DeliveryRef) []*firestore.DocumentRef {
+	docs := make([]*firestore.DocumentRef, len(refs))
+	for i, ref := range refs {
+		docs[i] = s.deliveries.Doc(ref.ID)
+	}
+	return docs
 }
 
 // Answer implements delivering.Store.
@@ -66,43 +53,49 @@ func (s *Store) Answer(ctx context.Context, requestID string) (keypackage.Answer
 }
 
 // Deliveries implements delivering.Store.
-func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error) {
-	snaps, err := s.get(ctx, s.withTombstone(refs))
-	if err != nil {
-		return nil, err
-	}
-	return readStored(snaps), nil
-}
-
-// withTombstone returns the document of each delivery and, behind it, the tombstone of its package.
-func (s *Store) withTombstone(refs []keypackage.DeliveryRef) []*firestore.DocumentRef {
+func (s *Store) Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) (found []keypackage.StoredDelivery, err error) {
 	docs := make([]*firestore.DocumentRef, 0, 2*len(refs))
 	for _, ref := range refs {
 		docs = append(docs, s.deliveries.Doc(ref.ID), s.tombstone(keypackage.PackageOf(ref.ID), ref.Owner))
 	}
-	return docs
+	snaps, err := s.get(ctx, docs...)
+	for both := range slices.Chunk(snaps, 2) {
+		if d, err := readDelivery(both[0]); err == nil { // see readStored
+			found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: both[1].Exists()})
+		}
+	}
+	return found, err
 }
 
-// readStored reads those deliveries that exist; behind each in snaps is the tombstone of its package. What cannot be read is
-// left out: the scheduled function meets it as well, and says so.
-func readStored(snaps []*firestore.DocumentSnapshot) []keypackage.StoredDelivery {
-	found := make([]keypackage.StoredDelivery, 0, len(snaps)/2)
-	for i := 0; i < len(snaps); i += 2 {
-		if !snaps[i].Exists() {
-			continue
-		}
-		if d, err := readDelivery(snaps[i]); err == nil {
-			found = append(found, keypackage.StoredDelivery{Delivery: d, Tombstoned: snaps[i+1].Exists()})
+// readStored leaves out what does not exist and what cannot be read: the scheduled function meets it as well, and says so.
+func readStored(snaps []*snapshot) (found []keypackage.StoredDelivery) {
+	for _, snap := range snaps {
+		if d, err := readDelivery(snap); err == nil {
+			found = append(found, keypackage.StoredDelivery{Delivery: d})
 		}
 	}
 	return found
 }
 
+// readDelivery takes for unreadable also what is not whole: it would fail whatever is done about it, and what else is done with it.
+func readDelivery(snap *snapshot) (keypackage.Delivery, error) {
+	d := keypackage.Delivery{ID: snap.Ref.ID, Version: snap.UpdateTime}
+	if err := decode(snap, &d); err != nil {
+		return d, err
+	}
+	if !d.Whole() {
+		return d, unreadable(snap, nil)
+	}
+	return d, nil
+}
+
+// openStates are the states of deliveries that have not ended.
+var openStates = []keypackage.State{keypackage.StatePending, keypackage.StateSending}
+
 // OpenFor implements delivering.Store. What cannot be read is left out here as well.
-func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) ([]keypackage.StoredDelivery, error) {
+func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int) (found []keypackage.StoredDelivery, err error) {
 	open := s.deliveries.Where("requester_pubkey", "==", requester).Where("state", "in", openStates).
 		OrderBy(firestore.DocumentID, firestore.Asc)
-	var found []keypackage.StoredDelivery
 	for wanted := limit; wanted > 0; wanted = limit - len(found) {
 		query := open.Limit(wanted)
 		if after != "" {
@@ -112,15 +105,11 @@ func (s *Store) OpenFor(ctx context.Context, requester, after string, limit int)
 		if err != nil {
 			return nil, failed("read the open deliveries of a requester", err)
 		}
-		for _, snap := range snaps {
-			if d, err := readDelivery(snap); err == nil {
-				found = append(found, keypackage.StoredDelivery{Delivery: d})
-			}
-			after = snap.Ref.ID
-		}
+		found = append(found, readStored(snaps)...)
 		if len(snaps) < wanted {
 			break
 		}
+		after = snaps[len(snaps)-1].Ref.ID
 	}
 	return found, nil
 }
@@ -135,15 +124,9 @@ func (s *Store) BeginPush(ctx context.Context, deliveries []*keypackage.Delivery
 			t.requireMissing(tombstone)
 		}
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
+		t.versions = append(t.versions, &d.Version)
 	}
-	at, err := t.commit(ctx, "begin a push")
-	if err != nil {
-		return err
-	}
-	for _, d := range deliveries {
-		d.Version = at // one transaction, one update time for all its documents
-	}
-	return nil
+	return t.commit(ctx, "begin a push")
 }
 
 // SaveResults implements delivering.Store.
@@ -155,26 +138,11 @@ func (s *Store) SaveResults(ctx context.Context, deliveries []*keypackage.Delive
 	for _, d := range deliveries {
 		t.update(s.deliveries.Doc(d.ID), d.Version, progress(d))
 	}
-	return t.run(ctx, "record a push")
+	return t.commit(ctx, "record a push")
 }
 
-// progress lists the fields that change in the life of a delivery. Zero times are not written.
+// progress lists the fields that change in the life of a delivery.
 func progress(d *keypackage.Delivery) []firestore.Update {
-	updates := []firestore.Update{
-		{Path: "state", Value: d.State}, {Path: "push_no", Value: d.PushNo}, {Path: "lease_by", Value: d.LeaseBy},
-		{Path: "exposure_unknown", Value: d.ExposureUnknown}, {Path: "parked", Value: d.Parked},
-		{Path: "attempts", Value: d.Attempts}, {Path: "last_result", Value: d.LastResult}, {Path: "reason", Value: d.Reason},
-	}
-	times := map[string]time.Time{
-		"lease_until": d.LeaseUntil, "delivered_at": d.DeliveredAt, "finished_at": d.FinishedAt, "keep_until": d.KeepUntil,
-	}
-	if !d.Open() {
-		updates = append(updates, firestore.Update{Path: "due_shard", Value: firestore.Delete})
-	}
-	for path, at := range times {
-		if !at.IsZero() {
-			updates = append(updates, firestore.Update{Path: path, Value: at})
-		}
-	}
-	return updates
+	return fields(d, "state", "push_no", "lease_by", "lease_until", "exposure_unknown", "parked", "attempts", "last_result", "reason",
+		"delivered_at", "finished_at", "keep_until", "due_shard")
 }

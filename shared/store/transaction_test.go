@@ -3,7 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ var nothing = map[string]any{}
 func (s *Store) race(
 	t *testing.T, relied *firestore.DocumentRef, exists bool, meanwhile func(*transaction, *firestore.DocumentRef),
 ) {
-	var otherAt time.Time
+	var at, otherAt time.Time
 	var otherErr error
 	var other sync.WaitGroup
 	tx := s.begin()
@@ -77,7 +79,8 @@ func (s *Store) race(
 		_, _ = s.claims.Doc("a moment for the other").Get(t.Context())
 		return snap.Exists() == exists
 	})
-	at, err := tx.commit(t.Context(), "test")
+	tx.versions = append(tx.versions, &at)
+	err := tx.commit(t.Context(), "test")
 	other.Wait()
 	for _, err := range []error{err, otherErr} {
 		if err != nil && !errors.Is(err, keypackage.ErrConflict) {
@@ -91,10 +94,11 @@ func (s *Store) race(
 
 func (s *Store) write(
 	t *testing.T, ref *firestore.DocumentRef, write func(*transaction, *firestore.DocumentRef),
-) (time.Time, error) {
+) (at time.Time, err error) {
 	tx := s.begin()
+	tx.versions = append(tx.versions, &at)
 	write(tx, ref)
-	return tx.commit(t.Context(), "test")
+	return at, tx.commit(t.Context(), "test")
 }
 
 // Two transactions that each write what the other relies on: they do not both succeed.
@@ -114,8 +118,7 @@ func TestCrossedTransactionsDoNotBothCommit(t *testing.T) {
 				tx := s.begin()
 				relyOn[i](tx, docs[0])
 				tx.create(docs[1], map[string]any{"by": "us"})
-				_, err := tx.commit(t.Context(), "test")
-				errs <- err
+				errs <- tx.commit(t.Context(), "test")
 			}()
 		}
 		one, other := <-errs, <-errs
@@ -151,4 +154,29 @@ func testStore(t *testing.T) *Store {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return New(client, cfg.Collections, cfg.Policy)
+}
+
+func TestFieldsAreWhatCreatingWouldWrite(t *testing.T) {
+	t.Parallel()
+	entry := keypackage.Ledger{Owner: "bob", Use: keypackage.UseReserve, CheckAt: time.Unix(1, 0)}
+	got := make(map[string]any)
+	for _, update := range fields(entry, "owner_pubkey", "use", "delivery_id", "check_shard", "check_at", "first_use") {
+		got[update.Path] = update.Value
+	}
+	want := map[string]any{
+		"owner_pubkey": "bob", "use": keypackage.UseReserve, "delivery_id": "", "check_shard": firestore.Delete,
+		"check_at": entry.CheckAt, "first_use": firestore.Delete,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if all := fields(&entry); len(all) != 9 || slices.ContainsFunc(all, func(u firestore.Update) bool { return u.Path == "-" }) {
+		t.Errorf("all are %v", all)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a field that the entry has not was left out in silence")
+		}
+	}()
+	fields(entry, "used")
 }

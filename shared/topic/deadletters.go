@@ -72,9 +72,7 @@ func (d *DeadLetters) Pull(ctx context.Context, limit int) ([]DeadLetter, error)
 func (d *DeadLetters) pull(ctx context.Context, limit int) ([]DeadLetter, error) {
 	waiting, cancel := context.WithTimeout(ctx, lull)
 	defer cancel()
-	answer, err := d.client.SubscriptionAdminClient.Pull(waiting, &pubsubpb.PullRequest{
-		Subscription: d.name, MaxMessages: int32(limit),
-	})
+	answer, err := d.client.SubscriptionAdminClient.Pull(waiting, &pubsubpb.PullRequest{Subscription: d.name, MaxMessages: int32(limit)})
 	switch {
 	case err != nil && waiting.Err() != nil && ctx.Err() == nil:
 		return nil, nil // nothing came
@@ -104,35 +102,29 @@ func (d *DeadLetters) GiveBack(ctx context.Context, letters ...DeadLetter) error
 
 // Remove acknowledges the letters: they are gone.
 func (d *DeadLetters) Remove(ctx context.Context, letters ...DeadLetter) error {
-	if len(letters) == 0 {
-		return nil
-	}
-	err := d.client.SubscriptionAdminClient.Acknowledge(ctx, &pubsubpb.AcknowledgeRequest{
-		Subscription: d.name, AckIds: acks(letters),
+	return change("remove dead letters", letters, func(ids []string) error {
+		return d.client.SubscriptionAdminClient.Acknowledge(ctx, &pubsubpb.AcknowledgeRequest{Subscription: d.name, AckIds: ids})
 	})
-	if err != nil {
-		return fmt.Errorf("remove dead letters: %w", err)
-	}
-	return nil
 }
 
 func (d *DeadLetters) modify(ctx context.Context, letters []DeadLetter, lease time.Duration) error {
+	return change("lease dead letters", letters, func(ids []string) error {
+		return d.client.SubscriptionAdminClient.ModifyAckDeadline(ctx, &pubsubpb.ModifyAckDeadlineRequest{
+			Subscription: d.name, AckIds: ids, AckDeadlineSeconds: int32(lease.Seconds()),
+		})
+	})
+}
+
+func change(doing string, letters []DeadLetter, call func(ids []string) error) error {
 	if len(letters) == 0 {
 		return nil
 	}
-	err := d.client.SubscriptionAdminClient.ModifyAckDeadline(ctx, &pubsubpb.ModifyAckDeadlineRequest{
-		Subscription: d.name, AckIds: acks(letters), AckDeadlineSeconds: int32(lease.Seconds()),
-	})
-	if err != nil {
-		return fmt.Errorf("lease dead letters: %w", err)
-	}
-	return nil
-}
-
-func acks(letters []DeadLetter) []string {
 	ids := make([]string, len(letters))
 	for i, letter := range letters {
 		ids[i] = letter.ack
 	}
-	return ids
+	if err := call(ids); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
 }

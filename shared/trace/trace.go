@@ -1,6 +1,5 @@
-// Package trace tells what became of a request, to people who look after a deployment.
-//
-// trace.go is what is shown of it, tell.go and delivery.go sum it up in a sentence, and logs.go asks Cloud Logging for the rest.
+// Package trace tells what became of a request, to people who look after a deployment: trace.go is what is shown of it, and asks Cloud
+// Logging for the rest; tell.go sums it up in a sentence.
 package trace
 
 import (
@@ -9,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
@@ -39,17 +39,12 @@ func New(requestID string, h store.History, now time.Time) Trace {
 	parts := []Part{requestPart(requestID, h.Request)}
 	if d := h.Answer.Dismissal; d != nil {
 		parts = append(parts, part("dismissal of the whole request",
-			Field{"outcome", withReason(d.Outcome, d.Reason)}, Field{"dismissed", moment(d.CreatedAt)}, Field{"kept until", moment(d.KeepUntil)}))
+			"outcome", withReason(d.Outcome, d.Reason), "dismissed", moment(d.CreatedAt), "kept until", moment(d.KeepUntil)))
 	}
 	for _, c := range h.Answer.Claims {
-		parts = append(parts, part("claim",
-			Field{"owner", c.Owner},
-			Field{"status", withReason(c.Status, c.Reason)},
-			Field{"granted", fmt.Sprintf("%d of %d", c.Granted, c.Requested)},
-			Field{"reserve", flag(c.Reserve, "among them")},
-			Field{"claimed", moment(c.CreatedAt)},
-			Field{"again after", moment(c.RetryAt)},
-			Field{"kept until", moment(c.KeepUntil)}))
+		parts = append(parts, part("claim", "owner", c.Owner, "status", withReason(c.Status, c.Reason),
+			"granted", fmt.Sprintf("%d of %d", c.Granted, c.Requested), "reserve", flag(c.Reserve, "among them"),
+			"claimed", moment(c.CreatedAt), "again after", moment(c.RetryAt), "kept until", moment(c.KeepUntil)))
 	}
 	for _, d := range h.Deliveries {
 		parts = append(parts, deliveryPart(requestID, d))
@@ -59,15 +54,10 @@ func New(requestID string, h store.History, now time.Time) Trace {
 
 func requestPart(id string, r *store.RequestHistory) Part {
 	if r == nil {
-		return part("request", Field{"id", id})
+		return part("request", "id", id)
 	}
-	return part("request",
-		Field{"id", id},
-		Field{"requester", requesterOf(r)},
-		Field{"received", moment(r.ReceivedAt)},
-		Field{"stored", moment(r.Stored)},
-		Field{"open", flag(r.Open, "without an outcome: the scheduled function looks for it")},
-		Field{"outcome", string(r.Outcome)})
+	return part("request", "id", id, "requester", requesterOf(r), "received", moment(r.ReceivedAt), "stored", moment(r.Stored),
+		"open", flag(r.Open, "without an outcome: the scheduled function looks for it"), "outcome", string(r.Outcome))
 }
 
 func deliveryPart(requestID string, d store.DeliveryHistory) Part {
@@ -81,29 +71,25 @@ func deliveryPart(requestID string, d store.DeliveryHistory) Part {
 	if d.Tombstoned {
 		deleted = cmp.Or(moment(d.DeletedAt), "by its owner")
 	}
-	return part("delivery",
-		Field{"id", d.ID},
-		Field{"owner", d.Owner},
-		Field{"state", withReason(d.State, d.Reason)},
-		Field{"last result", string(d.LastResult)},
-		Field{"pushes", fmt.Sprintf("%d begun, %d sent", d.PushNo, d.Attempts)},
-		Field{"parked", flag(d.Parked, "it is not pushed again")},
-		Field{"exposed", flag(d.ExposureUnknown, "perhaps: a push ended without a clear answer")},
-		Field{"reserve", flag(d.Reserve, "it stays in stock")},
-		Field{"joined", joined},
-		Field{"created", moment(d.CreatedAt)},
-		Field{"leased until", moment(d.LeaseUntil)},
-		Field{"expires", moment(d.ExpiresAt)},
-		Field{"delivered", moment(d.DeliveredAt)},
-		Field{"finished", moment(d.FinishedAt)},
-		Field{"kept until", moment(d.KeepUntil)},
-		Field{"ledger", ledger},
-		Field{"deleted", deleted})
+	return part("delivery", "id", d.ID, "owner", d.Owner, "state", withReason(d.State, d.Reason), "last result", string(d.LastResult),
+		"pushes", fmt.Sprintf("%d begun, %d sent", d.PushNo, d.Attempts),
+		"parked", flag(d.Parked, "it is not pushed again"),
+		"exposed", flag(d.ExposureUnknown, "perhaps: a push ended without a clear answer"),
+		"reserve", flag(d.Reserve, "it stays in stock"), "joined", joined,
+		"created", moment(d.CreatedAt), "leased until", moment(d.LeaseUntil), "expires", moment(d.ExpiresAt),
+		"delivered", moment(d.DeliveredAt), "finished", moment(d.FinishedAt), "kept until", moment(d.KeepUntil),
+		"ledger", ledger, "deleted", deleted)
 }
 
-// part leaves out the fields that say nothing.
-func part(about string, fields ...Field) Part {
-	return Part{about, slices.DeleteFunc(fields, func(f Field) bool { return f.Value == "" })}
+// part takes names of fields and their values in turn, and leaves out the fields that say nothing.
+func part(about string, fields ...string) Part {
+	p := Part{About: about}
+	for field := range slices.Chunk(fields, 2) {
+		if field[1] != "" {
+			p.Fields = append(p.Fields, Field{field[0], field[1]})
+		}
+	}
+	return p
 }
 
 func flag(set bool, meaning string) string {
@@ -148,4 +134,32 @@ func (t Trace) Print(w io.Writer) error {
 	}
 	_, err := text.WriteTo(w)
 	return err
+}
+
+// around is how much longer than the request's own times the logs are searched: clocks differ, and what ends late is told late.
+const around = 5 * time.Minute
+
+// Query is a query for Logs Explorer, or `gcloud logging read`, for what the functions have said about the request. Pushes that
+// repeat what is pending name the requester only.
+func Query(requestID string, h store.History) string {
+	about := fmt.Sprintf("jsonPayload.request_event_id=%q", requestID)
+	var times []time.Time
+	if h.Request != nil {
+		times = append(times, h.Request.ReceivedAt, h.Request.Stored)
+		if requester := requesterOf(h.Request); requester != "" {
+			about = fmt.Sprintf("(%s OR jsonPayload.requester_pubkey=%q)", about, requester)
+		}
+	}
+	for _, c := range h.Answer.Claims {
+		times = append(times, c.CreatedAt)
+	}
+	for _, d := range h.Deliveries {
+		times = append(times, d.CreatedAt, d.ExpiresAt, d.FinishedAt)
+	}
+	lines := []string{`resource.type="cloud_run_revision"`, "labels.function:*", about}
+	if times = slices.DeleteFunc(times, time.Time.IsZero); len(times) > 0 {
+		first, last := slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare)
+		lines = append(lines, fmt.Sprintf("timestamp>=%q\ntimestamp<=%q", at(first.Add(-around)), at(last.Add(around))))
+	}
+	return strings.Join(lines, "\n")
 }

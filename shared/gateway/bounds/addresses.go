@@ -78,15 +78,20 @@ func (a *Addresses) Leave(n *Neighbour) {
 	a.inside.Done()
 }
 
-// Close admits nobody any more.
-func (a *Addresses) Close() {
+// Close admits nobody any more. The returned function returns when everybody has left.
+func (a *Addresses) Close() (wait func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
+	return a.inside.Wait
 }
 
-// Wait returns when everybody has left. Close must have been called.
-func (a *Addresses) Wait() { a.inside.Wait() }
+// Closed reports whether nobody is admitted any more.
+func (a *Addresses) Closed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
 
 // forgetIdle forgets, once a minute, whom forgetting gives nothing.
 func (a *Addresses) forgetIdle() {

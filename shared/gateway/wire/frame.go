@@ -1,7 +1,7 @@
 // Package wire reads and writes the frames of Nostr (NIP-01, NIP-42, NIP-45, NIP-77) byte for byte: what is read keeps the bytes
 // that it came in, so that what is passed on is what was sent.
 //
-// frame.go takes frames apart, filter.go reads filters and takes kinds out of them, answer.go writes what a relay answers.
+// frame.go takes frames apart and writes them, filter.go reads filters and takes kinds out of them.
 //
 // Everything is read as I-JSON (RFC 7493), because two programs that read the same bytes must see the same frame: a gateway
 // whose parser differs from that of the relay behind it, or of the client before it, can be talked past.
@@ -11,7 +11,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"iter"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -41,10 +42,9 @@ func Label(frame []byte) (string, error) {
 		return "", ErrFrame
 	}
 	label := token.String()
-	for _, known := range labels {
-		if label != known && strings.EqualFold(label, known) {
-			return "", ErrFrame
-		}
+	respelt := func(known string) bool { return label != known && strings.EqualFold(label, known) }
+	if slices.ContainsFunc(labels, respelt) {
+		return "", ErrFrame
 	}
 	return label, nil
 }
@@ -53,38 +53,45 @@ func Label(frame []byte) (string, error) {
 type Elements []jsontext.Value
 
 // Split takes a frame apart that is I-JSON as a whole. The error is ErrFrame or ErrIJSON.
-func Split(frame []byte) (Elements, error) { return split(frame) }
+func Split(frame []byte) (Elements, error) { return split(frame, false) }
 
 // SplitLoosely is Split for a frame whose values may hold invalid UTF-8, lone surrogates and repeated names, as clients do send
 // them: for what is passed on, whoever reads it in the end.
-func SplitLoosely(frame []byte) (Elements, error) {
-	return split(frame, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+func SplitLoosely(frame []byte) (Elements, error) { return split(frame, true) }
+
+func split(frame []byte, loosely bool) (Elements, error) {
+	e, _, err := inside(frame, '[', loosely)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(e) == 0:
+		return nil, ErrFrame
+	}
+	return e[1:], nil
 }
 
-func split(frame []byte, options ...jsontext.Options) (Elements, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(frame), options...)
-	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
-		return nil, ErrFrame
+// inside takes an array or object apart, in which names and values alternate, and says where each ends. The error is ErrFrame or
+// ErrIJSON.
+func inside(raw []byte, opening jsontext.Kind, loosely bool) (e Elements, ends []int, err error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowInvalidUTF8(loosely), jsontext.AllowDuplicateNames(loosely))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != opening {
+		return nil, nil, ErrFrame
 	}
-	var all Elements
-	for d.PeekKind() != ']' {
+	for kind := d.PeekKind(); kind != ']' && kind != '}'; kind = d.PeekKind() {
 		value, err := d.ReadValue()
 		if err != nil {
-			return nil, ErrIJSON
+			return nil, nil, ErrIJSON
 		}
 		end := int(d.InputOffset())
-		all = append(all, jsontext.Value(frame[end-len(value):end]))
+		e, ends = append(e, raw[end-len(value):end]), append(ends, end)
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return nil, ErrIJSON
+		return nil, nil, ErrIJSON
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, ErrIJSON // something follows
+		return nil, nil, ErrIJSON // something follows
 	}
-	if len(all) == 0 {
-		return nil, ErrFrame
-	}
-	return all[1:], nil
+	return e, ends, nil
 }
 
 // Text returns an element that is a string.
@@ -92,27 +99,26 @@ func (e Elements) Text(i int) (string, bool) {
 	if i >= len(e) || e[i].Kind() != '"' {
 		return "", false
 	}
-	var s string
-	err := json.Unmarshal(e[i], &s)
-	return s, err == nil
+	text, err := jsontext.AppendUnquote(nil, e[i])
+	return string(text), err == nil
 }
 
 // Bool returns an element that is true; anything else is false.
 func (e Elements) Bool(i int) bool { return i < len(e) && e[i].Kind() == 't' }
 
-// Object returns an element that is an object.
-func (e Elements) Object(i int) (jsontext.Value, bool) {
+// Object returns an element that is an object, or nil.
+func (e Elements) Object(i int) jsontext.Value {
 	if i >= len(e) || e[i].Kind() != '{' {
-		return nil, false
+		return nil
 	}
-	return e[i], true
+	return e[i]
 }
 
 // Kind returns the kind of an event, if every parser finds the same one in it, whatever they make of the rest: an integer
 // (NIP-01: 0 to 65535), once, under a name that no other field has in another case.
 func Kind(event jsontext.Value) (kind int, ok bool) {
 	found := 0
-	for f := range fields(event) {
+	for _, f := range fields(event) {
 		if !strings.EqualFold(f.name, "kind") {
 			continue
 		}
@@ -127,7 +133,7 @@ func Kind(event jsontext.Value) (kind int, ok bool) {
 
 // ID returns what an event names as its id, or "". It is for answers about events that cannot be read otherwise.
 func ID(event jsontext.Value) string {
-	for f := range fields(event) {
+	for _, f := range fields(event) {
 		if f.name == "id" {
 			id, _ := Elements{f.value}.Text(0)
 			return id
@@ -136,35 +142,59 @@ func ID(event jsontext.Value) string {
 	return ""
 }
 
-// field is one field of an object: its value, and where in the object that begins.
+// field is one field of an object: its value, and where in the object that ends.
 type field struct {
 	name  string
 	value jsontext.Value
-	at    int
+	end   int
 }
 
-// fields goes through the fields of an object that has been read before. It ends at the first fault.
-func fields(object jsontext.Value) iter.Seq[field] {
-	return func(yield func(field) bool) {
-		d := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
-		if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
-			return
-		}
-		for d.PeekKind() == '"' {
-			token, err := d.ReadToken()
-			if err != nil {
-				return
-			}
-			name := token.String()
-			value, err := d.ReadValue()
-			if err != nil {
-				return
-			}
-			end := int(d.InputOffset())
-			at := end - len(value)
-			if !yield(field{name, object[at:end], at}) {
-				return
-			}
-		}
+// fields returns the fields of an object; of what is none there are none.
+func fields(object jsontext.Value) (all []field) {
+	e, ends, _ := inside(object, '{', true)
+	for i := 1; i < len(e); i += 2 {
+		name, _ := jsontext.AppendUnquote(nil, e[i-1]) // fails at invalid UTF-8 only, after it has replaced it
+		all = append(all, field{string(name), e[i], ends[i]})
 	}
+	return all
+}
+
+// Message writes a message of strings: NOTICE, EOSE, CLOSED, NEG-ERR, AUTH, CLOSE.
+func Message(label string, texts ...string) []byte {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = quote(text)
+	}
+	return message(label, quoted...)
+}
+
+// Event is an EVENT message to a client. The event is not touched: re-encoding could change the bytes that were signed.
+func Event(subscription, event string) []byte { return message("EVENT", quote(subscription), event) }
+
+// OK answers an EVENT or AUTH.
+func OK(id string, accepted bool, reason string) []byte {
+	return message("OK", quote(id), strconv.FormatBool(accepted), quote(reason))
+}
+
+// Req is what a client sends for a subscription.
+func Req(subscription string, filters []jsontext.Value) []byte {
+	elements := []string{quote(subscription)}
+	for _, f := range filters {
+		elements = append(elements, string(f))
+	}
+	return message("REQ", elements...)
+}
+
+func message(label string, elements ...string) []byte {
+	frame := []byte(`["` + label + `"`)
+	for _, element := range elements {
+		frame = append(append(frame, ','), element...)
+	}
+	return append(frame, ']')
+}
+
+// quote writes a string as JSON. What is no UTF-8 in it becomes U+FFFD: none of what is quoted here is signed.
+func quote(s string) string {
+	quoted, _ := jsontext.AppendQuote(nil, s) // fails at invalid UTF-8 only, after it has replaced it
+	return string(quoted)
 }
