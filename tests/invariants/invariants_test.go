@@ -124,8 +124,12 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 			d.Reserve = true
 			s.Deliveries[d.ID] = d
 		}, "I3: the requester of request was not told of the package two as"},
-		"a mark that stays":       {func(_ *Run, s *State) { s.Requests["request"] = true }, "I3, under way: request request is still looked for"},
-		"an open delivery":        {func(_ *Run, s *State) { set(s, "request_one", keypackage.StatePending) }, "I3, under way: delivery request_ is still"},
+		"a mark that stays": {func(_ *Run, s *State) {
+			s.Requests["request"] = true
+		}, "I3, under way: request request is still looked for"},
+		"an open delivery": {func(_ *Run, s *State) {
+			set(s, "request_one", keypackage.StatePending)
+		}, "I3, under way: delivery request_ is still"},
 		"more than was asked for": {func(_ *Run, s *State) { s.Answers["request"].Claims[0].Requested = 1 }, "I4: request request asked for 1"},
 		"another event":           {func(r *Run, _ *State) { r.Received[0].Raw += " " }, "I6: delivery request_"},
 		"somebody else's session": {func(r *Run, _ *State) { r.Received[0].Session = "carol" }, "I7: delivery request_"},
