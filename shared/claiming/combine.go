@@ -3,7 +3,6 @@ package claiming
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +22,9 @@ const (
 // function has 60 s, the scheduled one 50, and an owner's turn must not be held by a database that does not answer.
 const leadTime = 20 * time.Second
 
-// answerAll answers units of one owner, in their order. Before it tries again it asks for those who have come meanwhile: more
-// returns all units, old and new, and the answers are to all of them.
-type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error)
+// answerAll answers units of one owner, each once, and returns what each is given, by its claim's id. Before it tries again it asks
+// for those who have come meanwhile: more returns all units, old and new, and the answers are to all of them.
+type answerAll func(ctx context.Context, owner string, units []Unit, more func() []Unit) (map[string]unitAnswer, error)
 
 // combiner gathers the units that wait for the same owner while a transaction for that owner is under way in this
 // process, and answers them together in the next one. Concurrent claims for one owner change the same documents, so one
@@ -108,36 +107,19 @@ func (c *combiner) lead(ctx context.Context, q *queue, leader *waiter) {
 	defer cancel()
 	for !leader.answered() && ctx.Err() == nil {
 		batch := c.nextBatch(q, nil)
-		units, index := distinctUnits(batch)
-		answers, err := c.answerAll(ctx, leader.unit.Owner, units, func() []Unit {
+		answers, err := c.answerAll(ctx, leader.unit.Owner, distinct(batch), func() []Unit {
 			batch = c.nextBatch(q, batch)
-			units, index = distinctUnits(batch)
-			return units
+			return distinct(batch)
 		})
-		errs := slices.Repeat([]error{err}, len(units))
-		if errors.Is(err, keypackage.ErrUnreadable) {
-			answers, errs = c.oneByOne(ctx, leader.unit.Owner, units)
-		}
-		for i, w := range batch {
-			if w.err = errs[index[i]]; w.err == nil {
-				w.answer = answers[index[i]]
+		for _, w := range batch {
+			if w.err = err; errors.Is(err, keypackage.ErrUnreadable) { // of a document that may concern one of them only
+				alone := []Unit{w.unit}
+				answers, w.err = c.answerAll(ctx, w.unit.Owner, alone, func() []Unit { return alone })
 			}
+			w.answer = answers[w.unit.ClaimID()]
 			close(w.done)
 		}
 	}
-}
-
-// oneByOne answers units after a document could not be read, which may concern one of them only.
-func (c *combiner) oneByOne(ctx context.Context, owner string, units []Unit) ([]unitAnswer, []error) {
-	answers, errs := make([]unitAnswer, len(units)), make([]error, len(units))
-	for i := range units {
-		alone := units[i : i+1]
-		found, err := c.answerAll(ctx, owner, alone, func() []Unit { return alone })
-		if errs[i] = err; err == nil {
-			answers[i] = found[0]
-		}
-	}
-	return answers, errs
 }
 
 func (w *waiter) answered() bool {
@@ -167,17 +149,13 @@ func (c *combiner) nextBatch(q *queue, batch []*waiter) []*waiter {
 	return batch
 }
 
-// distinctUnits drops repetitions: the same event delivered twice at the same moment is one unit. index maps each waiter
-// to its unit.
-func distinctUnits(batch []*waiter) (units []Unit, index []int) {
-	positions := make(map[string]int, len(batch))
+// distinct returns the units of a batch, each once: the same event may be delivered twice at the same moment.
+func distinct(batch []*waiter) (units []Unit) {
+	seen := make(map[string]bool, len(batch))
 	for _, w := range batch {
-		id := w.unit.ClaimID()
-		if _, ok := positions[id]; !ok {
-			positions[id] = len(units)
-			units = append(units, w.unit)
+		if id := w.unit.ClaimID(); !seen[id] {
+			seen[id], units = true, append(units, w.unit)
 		}
-		index = append(index, positions[id])
 	}
-	return units, index
+	return units
 }

@@ -25,7 +25,7 @@ type transaction struct {
 	most    atomic.Int32
 }
 
-func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
+func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit, _ func() []Unit) (map[string]unitAnswer, error) {
 	x.mu.Lock()
 	if x.running == nil {
 		x.running = make(map[string]bool)
@@ -40,14 +40,14 @@ func (x *transaction) answerAll(ctx context.Context, owner string, units []Unit,
 	if x.gate != nil {
 		<-x.gate
 	}
-	answers := make([]unitAnswer, len(units))
+	answers := make(map[string]unitAnswer)
 	seen := make(map[string]bool)
-	for i, u := range units {
+	for _, u := range units {
 		if u.Owner != owner || seen[u.ClaimID()] {
 			x.Errorf("unit %s in a transaction of %s, seen %v", u.ClaimID(), owner, seen[u.ClaimID()])
 		}
 		seen[u.ClaimID()] = true
-		answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
+		answers[u.ClaimID()] = unitAnswer{claim: keypackage.Claim{RequestID: u.Request.ID, Owner: owner}}
 	}
 	x.mu.Lock()
 	delete(x.running, owner)
@@ -84,10 +84,10 @@ func TestBatches(t *testing.T) {
 		id              func(int) string
 		sizes           []int
 	}{
-		"one":                  {1, 1, distinct, []int{1}},
-		"those who wait":       {31, 1, distinct, []int{1, 30}},
-		"at most so many":      {121, 1, distinct, []int{1, 50, 50, 20}},
-		"at most for so much":  {15, 10, distinct, []int{1, 7, 7}},
+		"one":                  {1, 1, numbered, []int{1}},
+		"those who wait":       {31, 1, numbered, []int{1, 30}},
+		"at most so many":      {121, 1, numbered, []int{1, 50, 50, 20}},
+		"at most for so much":  {15, 10, numbered, []int{1, 7, 7}},
 		"the same event again": {31, 1, func(i int) string { return fmt.Sprint(i % 5) }, []int{1, 5}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-func distinct(i int) string { return fmt.Sprint(i) }
+func numbered(i int) string { return fmt.Sprint(i) }
 
 func TestOwnersDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
@@ -168,12 +168,12 @@ func TestLeaderHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var silent atomic.Bool
 		silent.Store(true)
-		c := newCombiner(func(ctx context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
+		c := newCombiner(func(ctx context.Context, owner string, units []Unit, _ func() []Unit) (map[string]unitAnswer, error) {
 			if silent.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return make([]unitAnswer, len(units)), nil
+			return nil, nil
 		})
 		begun := time.Now()
 		answers := make([]error, combineUnits+3) // more than the second leader's batch, which is to fail alone
@@ -243,21 +243,21 @@ func TestAnUnreadableDocumentFailsItsUnitOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
-		c := newCombiner(func(_ context.Context, owner string, units []Unit, _ func() []Unit) ([]unitAnswer, error) {
+		c := newCombiner(func(_ context.Context, owner string, units []Unit, _ func() []Unit) (map[string]unitAnswer, error) {
 			<-gate
-			answers := make([]unitAnswer, len(units))
-			for i, u := range units {
+			answers := make(map[string]unitAnswer)
+			for _, u := range units {
 				if u.Request.ID == "3" {
 					return nil, fault.Retryable("document_unreadable", keypackage.ErrUnreadable)
 				}
-				answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner}
+				answers[u.ClaimID()] = unitAnswer{claim: keypackage.Claim{RequestID: u.Request.ID, Owner: owner}}
 			}
 			return answers, nil
 		})
 		for i := range 5 {
 			go func() {
-				a, err := c.answer(t.Context(), ask(distinct(i), 1))
-				if bad := i == 3; errors.Is(err, keypackage.ErrUnreadable) != bad || err == nil && a.claim.RequestID != distinct(i) {
+				a, err := c.answer(t.Context(), ask(numbered(i), 1))
+				if bad := i == 3; errors.Is(err, keypackage.ErrUnreadable) != bad || err == nil && a.claim.RequestID != numbered(i) {
 					t.Errorf("%d: %+v, %v", i, a, err)
 				}
 			}()
@@ -273,21 +273,21 @@ func TestLosersTakeOthersAlong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lost, calls := make(chan struct{}), 0
-		c := newCombiner(func(_ context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
+		c := newCombiner(func(_ context.Context, owner string, units []Unit, more func() []Unit) (map[string]unitAnswer, error) {
 			calls++
 			if calls == 1 {
 				<-lost
 				units = more()
 			}
-			answers := make([]unitAnswer, len(units))
-			for i, u := range units {
-				answers[i].claim = keypackage.Claim{RequestID: u.Request.ID, Owner: owner, Granted: len(units)}
+			answers := make(map[string]unitAnswer)
+			for _, u := range units {
+				answers[u.ClaimID()] = unitAnswer{claim: keypackage.Claim{RequestID: u.Request.ID, Owner: owner, Granted: len(units)}}
 			}
 			return answers, nil
 		})
 		var together atomic.Int64
 		for i := range combineUnits + 10 {
-			u := ask(distinct(i), 1)
+			u := ask(numbered(i), 1)
 			go func() {
 				a, err := c.answer(t.Context(), u)
 				if err != nil || a.claim.RequestID != u.Request.ID {

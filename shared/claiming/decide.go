@@ -48,19 +48,13 @@ type decision struct {
 	limits Limits
 	view   *View
 	stock  *stock
-	valid  []*keypackage.Candidate          // distinct valid packages that nobody was given as one-time yet; copies
-	twins  map[string]*keypackage.Candidate // by hash: kind-443 events, for packages that may also stand as kind 30443
-	open   map[string]joinable              // by delivery id
+	valid  []*keypackage.Candidate               // distinct valid packages that nobody was given as one-time yet; copies
+	twins  map[string]*keypackage.Candidate      // by hash: kind-443 events, for packages that may also stand as kind 30443
+	open   map[string]*keypackage.StoredDelivery // by id: earlier deliveries, and those that this decision creates
 	pairs  map[string]*keypackage.Pair
 	dirty  map[string]bool // requesters whose pair is written
 	cut    bool            // something was decided without having read the stock to its end
 	plan   *Plan
-}
-
-// joinable is an open delivery, an earlier one or one that this decision creates.
-type joinable struct {
-	delivery   *keypackage.Delivery
-	tombstoned bool
 }
 
 // decide plans the answers to all units. It changes neither the view nor the stock, and returns errMoreStock if the stock
@@ -79,10 +73,8 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 		return nil, err
 	}
 	d.plan.Owner.KeepUntil = now.Add(keypackage.OwnerRetention)
-	for requester, pair := range d.pairs {
-		if !d.dirty[requester] {
-			continue
-		}
+	for requester := range d.dirty {
+		pair := d.pairs[requester]
 		pair.KeepUntil = now.Add(keypackage.PairRetention)
 		d.plan.Pairs = append(d.plan.Pairs, *pair)
 	}
@@ -92,8 +84,8 @@ func decide(units []Unit, view *View, s *stock, limits Limits, now time.Time) (*
 func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 	d := &decision{
 		now: now, limits: limits, view: view, stock: s, plan: &Plan{Owner: view.Owner},
-		open: make(map[string]joinable), pairs: make(map[string]*keypackage.Pair), dirty: make(map[string]bool),
-		twins: make(map[string]*keypackage.Candidate),
+		open: make(map[string]*keypackage.StoredDelivery), twins: make(map[string]*keypackage.Candidate),
+		pairs: make(map[string]*keypackage.Pair), dirty: make(map[string]bool),
 	}
 	for _, c := range keypackage.Current(s.documents) {
 		if c.Valid(now) {
@@ -106,7 +98,7 @@ func newDecision(view *View, s *stock, limits Limits, now time.Time) *decision {
 	}
 	d.valid = keypackage.Distinct(d.valid)
 	for id, open := range view.Open {
-		d.open[id] = joinable{delivery: &open.Delivery, tombstoned: open.Tombstoned}
+		d.open[id] = &open
 	}
 	return d
 }
@@ -123,18 +115,13 @@ func (d *decision) answer(u Unit) error {
 	d.plan.Answers = append(d.plan.Answers, claim)
 	if claim.RequestID == u.Request.ID && (claim.Granted > 0 || !u.Request.REQ) {
 		d.plan.Claims = append(d.plan.Claims, claim)
-		d.copyClaim(&claim)
-	}
-	return nil
-}
-
-// copyClaim gives the deliveries of a request for one owner the answer that goes with them.
-func (d *decision) copyClaim(claim *keypackage.Claim) {
-	for _, delivery := range d.plan.Created {
-		if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 {
-			delivery.Claim = claim
+		for _, delivery := range d.plan.Created {
+			if delivery.RequestID == claim.RequestID && len(claim.Owners) == 1 { // then the claim is the whole answer
+				delivery.Claim = &claim
+			}
 		}
 	}
+	return nil
 }
 
 func newClaim(u Unit, now time.Time) keypackage.Claim {
@@ -162,16 +149,16 @@ func (d *decision) fill(claim *keypackage.Claim, u Unit) error {
 	pair.Requests = pair.Requests.Add(d.now, 1)
 	d.join(claim, req, pair)
 	d.joinREQ(claim, req, pair)
-	return d.fromStock(claim, u, pair, d.budget())
+	return d.fromStock(claim, u, d.budget())
 }
 
 // fromStock gives the unit what it still misses, out of the stock.
-func (d *decision) fromStock(claim *keypackage.Claim, u Unit, pair *keypackage.Pair, budget int) error {
+func (d *decision) fromStock(claim *keypackage.Claim, u Unit, budget int) error {
 	selected, err := d.selectPackages(u.Request, claim.Requested-claim.Granted, claim.Reserve, budget)
 	if err != nil {
 		return err
 	}
-	d.handOut(claim, u, pair, selected)
+	d.handOut(claim, u, selected)
 	d.conclude(claim, selected)
 	return nil
 }
@@ -203,21 +190,20 @@ func (d *decision) join(claim *keypackage.Claim, req *keypackage.Request, pair *
 			if !ok || entry.Ask != req.Ask || claim.Granted == claim.Requested {
 				continue
 			}
-			if open.tombstoned || !open.delivery.Joinable(d.now) || open.delivery.Reserve != wantReserve {
+			if open.Tombstoned || !open.Joinable(d.now) || open.Reserve != wantReserve {
 				continue
 			}
 			if wantReserve && (claim.Reserve || req.REQ) {
 				continue // at most one reserve
 			}
-			d.joinOne(claim, open.delivery)
+			d.joinOne(claim, &open.Delivery)
 		}
 	}
 }
 
 func (d *decision) joinOne(claim *keypackage.Claim, delivery *keypackage.Delivery) {
 	delivery.Join(claim.RequestID)
-	created := slices.Contains(d.plan.Created, delivery)
-	if !created && !slices.Contains(d.plan.Joined, delivery) {
+	if !slices.Contains(d.plan.Created, delivery) && !slices.Contains(d.plan.Joined, delivery) {
 		d.plan.Joined = append(d.plan.Joined, delivery)
 	}
 	claim.Grant(delivery)
@@ -239,35 +225,28 @@ func (d *decision) conclude(claim *keypackage.Claim, t selection) {
 		claim.Status = keypackage.StatusLimited
 	case t.unknownSuite:
 		claim.Status = keypackage.StatusNoMatch
-	case len(d.valid) > 0:
+	case len(d.valid) > 0 || d.stock.truncated:
 		claim.Status = keypackage.StatusNoMatch
-		d.require(d.valid[0])
-	case d.stock.truncated:
-		claim.Status, claim.Reason = keypackage.StatusNoMatch, keypackage.ReasonScanLimit
+		d.require(upTo(1, d.valid)...)
+		if d.stock.truncated {
+			claim.Reason = keypackage.ReasonScanLimit
+		}
 	default:
 		claim.Status, claim.OutOfStock = keypackage.StatusNone, !d.view.Owner.Stocked
-		if slices.ContainsFunc(d.stock.documents, d.stays) {
+		if slices.ContainsFunc(d.stock.documents, func(c *keypackage.Candidate) bool { return !c.Removable(d.now) }) {
 			claim.Reason = keypackage.ReasonUnusable
 		}
 	}
-	if claim.Status == keypackage.StatusNoMatch && d.stock.truncated && !t.unknownSuite {
-		claim.Reason = keypackage.ReasonScanLimit
-	}
 }
-
-// stays reports whether the document is still one of the stock after this claim, or after one that finds the time for it.
-func (d *decision) stays(c *keypackage.Candidate) bool { return !c.Removable(d.now) }
 
 // remaining picks, for each ciphersuite that is consumed from, the package that stays: the last in the order of use, which
 // other claims are the least likely to consume.
 func (d *decision) remaining() []*keypackage.Candidate {
 	last := keypackage.Reserves(d.valid)
-	suites := make(map[mls.Ciphersuite]bool)
 	var remaining []*keypackage.Candidate
 	for _, h := range d.plan.Consumed {
-		if suite := h.Candidate.Suite; !suites[suite] {
-			suites[suite] = true
-			remaining = append(remaining, last[suite])
+		if c := last[h.Candidate.Suite]; !slices.Contains(remaining, c) {
+			remaining = append(remaining, c)
 		}
 	}
 	return remaining

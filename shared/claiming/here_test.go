@@ -2,7 +2,6 @@ package claiming
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -152,7 +151,7 @@ func TestTriggerClaimsTheRest(t *testing.T) {
 	})
 }
 
-func isStored(context.Context) error { return nil }
+func isStored() error { return nil }
 
 // What a claim needs is read while the request's document is being stored, and nothing is written before that has succeeded.
 func TestNothingIsWrittenBeforeTheDocument(t *testing.T) {
@@ -169,7 +168,7 @@ func TestNothingIsWrittenBeforeTheDocument(t *testing.T) {
 					return nil
 				}
 				settled, claimed := make(chan struct{}), make(chan error, 1)
-				stored := func(context.Context) error {
+				stored := func() error {
 					<-settled
 					return failure
 				}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 )
 
 // unitAnswer is what a unit is given: its claim, or the dismissal of its whole request. created are the deliveries of its own
@@ -21,52 +24,68 @@ type unitAnswer struct {
 	found     bool
 }
 
-// answerOwner answers units of one owner in one transaction and returns one answer for each, in their order. A lost race is
-// decided anew, together with those who came meanwhile. That a unit was answered before shows only then, since a commit
-// creates its claim; and what ended unclear may have been committed.
-func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) ([]unitAnswer, error) {
-	var known map[string]keypackage.Answer
-	var plan *Plan
+// answerOwner answers units of one owner in one transaction, see answerAll. A lost race is decided anew, together with those who came
+// meanwhile. That a unit was answered before shows only then, since a commit creates its claim; and what ended unclear may have been
+// committed.
+func (c *Claimer) answerOwner(ctx context.Context, owner string, units []Unit, more func() []Unit) (map[string]unitAnswer, error) {
+	answers := make(map[string]unitAnswer)
 	err := contend(ctx, func(attempt int) (again bool, err error) {
 		if attempt > 1 {
 			units = more()
-			if answers, err := c.store.Answers(ctx, answerIDs(units)); err == nil {
-				known = answers
-			}
+			c.findRecorded(ctx, units, answers)
 		}
-		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool {
-			_, answered := recorded(known, u)
-			return answered
-		})
-		if plan, err = c.attempt(ctx, owner, open, attempt == 1); err != nil {
+		open := slices.DeleteFunc(slices.Clone(units), func(u Unit) bool { return answers[u.ClaimID()].found })
+		plan, err := c.attempt(ctx, owner, open, attempt == 1)
+		if err != nil {
 			err = fmt.Errorf("claim, attempt %d: %w", attempt, err)
+			// Lost races are over as soon as they are lost; other failures are not, and a document that cannot be read stays so.
+			mayPass := attempt < transientAttempts && !errors.Is(err, keypackage.ErrUnreadable)
+			return mayPass || errors.Is(err, keypackage.ErrConflict), err
 		}
-		return worthAnotherAttempt(attempt, err), err
+		for i, u := range open {
+			ofOthers := func(d *keypackage.Delivery) bool { return d.RequestID != u.Request.ID }
+			answers[u.ClaimID()] = unitAnswer{claim: plan.Answers[i], created: slices.DeleteFunc(slices.Clone(plan.Created), ofOthers)}
+		}
+		return false, nil
 	})
 	if err != nil {
 		return nil, fault.Retryable("claim_failed", err)
 	}
-	return inOrder(units, known, plan), nil
+	return answers, nil
 }
 
-// answerIDs names the claims of the units and the dismissals of their requests.
-func answerIDs(units []Unit) (ids []string) {
+// findRecorded adds what is recorded of the units: their claims, or the dismissals of their requests.
+func (c *Claimer) findRecorded(ctx context.Context, units []Unit, answers map[string]unitAnswer) {
+	var ids []string
 	for _, u := range units {
 		ids = append(ids, u.ClaimID(), keypackage.DismissalID(u.Request.ID))
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	recorded, err := c.store.Answers(ctx, slices.Compact(ids))
+	if err != nil {
+		return // it may yet be found
+	}
+	for _, u := range units {
+		answer := recorded[u.Request.ID]
+		if claim, answered := answer.Claim(u.Owner); answered || answer.Dismissal != nil {
+			answers[u.ClaimID()] = unitAnswer{claim: claim, dismissal: answer.Dismissal, found: true}
+		}
+	}
 }
 
-// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before.
+// attempt decides and commits once. With hope it leaves to the commit what a look at the ledger would have told before. Nothing is
+// written before the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails fails all:
+// then hardly any other commit succeeds.
 func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope bool) (*Plan, error) {
 	if len(units) == 0 {
 		return &Plan{}, nil
 	}
 	reader := newStockReader(c.store, owner, units)
 	plan, err := c.plan(ctx, reader, hope)
-	if err == nil {
-		err = awaitStored(ctx, units)
+	for _, u := range units {
+		if err == nil && u.Stored != nil {
+			err = u.Stored()
+		}
 	}
 	if err == nil && plan.writes() {
 		err = c.store.Commit(ctx, plan)
@@ -76,20 +95,6 @@ func (c *Claimer) attempt(ctx context.Context, owner string, units []Unit, hope 
 		return nil, err
 	}
 	return plan, nil
-}
-
-// awaitStored waits until the documents of all requests are stored, which takes as long as what was read meanwhile. One that fails
-// fails all: then hardly any other commit succeeds.
-func awaitStored(ctx context.Context, units []Unit) error {
-	for _, u := range units {
-		if u.Stored == nil {
-			continue
-		}
-		if err := u.Stored(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // plan decides the units of a reader.
@@ -131,9 +136,7 @@ func (c *Claimer) newestWanted(units []Unit, view *View) int {
 		return u.Request.REQ && view.Pairs[u.Request.Requester].Requests.Count(c.now()) >= c.settings.PairLimitPerHour
 	}
 	switch {
-	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()):
-		return keypackage.NewestLimit
-	case slices.ContainsFunc(units, overLimit):
+	case wanted(units) > c.settings.OwnerBudgetPerHour-view.Owner.HandedOut.Count(c.now()), slices.ContainsFunc(units, overLimit):
 		return keypackage.NewestLimit
 	case slices.ContainsFunc(units, func(u Unit) bool { return u.Request.PreferAddressable }):
 		return slotsLimit
@@ -161,29 +164,35 @@ func wanted(units []Unit) int {
 	return n
 }
 
-// recorded returns what is known to be recorded for a unit, by request, and whether that is anything.
-func recorded(known map[string]keypackage.Answer, u Unit) (unitAnswer, bool) {
-	answer := known[u.Request.ID]
-	claim, ok := answer.Claim(u.Owner)
-	return unitAnswer{claim: claim, dismissal: answer.Dismissal, found: true}, ok || answer.Dismissal != nil
+// Attempts against a store or a publisher that fails for a moment. A nack costs seconds, a second try milliseconds.
+const (
+	transientAttempts = 3
+	transientPause    = 100 * time.Millisecond
+	longestBackoff    = 500 * time.Millisecond
+	commitAttempts    = 16 // lost races before the event is handed back to the platform
+)
+
+// retryTransient repeats do while it fails for a reason that may pass. A lost race does not pass by itself.
+func retryTransient(ctx context.Context, do func() error) error {
+	return retry.Do(ctx, retry.Doubling(transientPause, time.Second), func(attempt int) (bool, error) {
+		err := do()
+		passes := err != nil && fault.IsRetryable(err) && !errors.Is(err, keypackage.ErrConflict)
+		return passes && attempt < transientAttempts, err
+	})
 }
 
-// inOrder returns the answers in the order of the units: the known ones, and those of the plan, which has one for each of the
-// others.
-func inOrder(units []Unit, known map[string]keypackage.Answer, plan *Plan) []unitAnswer {
-	ordered, next := make([]unitAnswer, len(units)), 0
-	for i, u := range units {
-		if before, ok := recorded(known, u); ok {
-			ordered[i] = before
-			continue
-		}
-		ordered[i].claim = plan.Answers[next]
-		for _, d := range plan.Created {
-			if d.RequestID == u.Request.ID {
-				ordered[i].created = append(ordered[i].created, d)
-			}
-		}
-		next++
+// contend repeats try while it asks for another attempt, at most commitAttempts times. The pauses are random, so that losers of the
+// same race do not meet again, and in proportion to what the attempt took, which is long where many instances want the same
+// owner. The first are the longest: then most of the others are still there, and whoever has lost often should not wait on.
+func contend(ctx context.Context, try func(attempt int) (again bool, err error)) error {
+	var begun time.Time
+	pauses := func(attempt int) time.Duration {
+		most := max(time.Since(begun), 10*time.Millisecond) * time.Duration(max(4-attempt, 1))
+		return rand.N(min(most, longestBackoff))
 	}
-	return ordered
+	return retry.Do(ctx, pauses, func(attempt int) (bool, error) {
+		begun = time.Now()
+		again, err := try(attempt)
+		return again && attempt < commitAttempts, err
+	})
 }

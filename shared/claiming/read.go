@@ -71,10 +71,6 @@ func (r *stockReader) readOldest(ctx context.Context) error {
 
 // readNewest reads up to limit of the newest documents. Fewer of them are the whole stock.
 func (r *stockReader) readNewest(ctx context.Context, limit int) error {
-	known := make(map[string]bool, len(r.documents))
-	for _, c := range r.documents {
-		known[c.ID] = true
-	}
 	portion, err := r.take(ctx, Page{Newest: true, Documents: limit})
 	if err != nil {
 		return err
@@ -82,7 +78,7 @@ func (r *stockReader) readNewest(ctx context.Context, limit int) error {
 	r.newest, r.beyondGap = make(map[string]bool), make(map[string]bool)
 	for _, c := range portion.Candidates {
 		r.newest[c.ID] = true
-		r.beyondGap[c.ID] = !known[c.ID]
+		r.beyondGap[c.ID] = slices.Contains(r.documents, c) // otherwise it was read before
 	}
 	r.complete = r.complete || portion.End
 	return nil
@@ -111,8 +107,7 @@ func (r *stockReader) take(ctx context.Context, page Page) (Portion, error) {
 	if r.read > 0 { // documents are about as large as those before: more would be read in vain
 		page.Documents = min(page.Documents, page.Bytes/max(1, r.bytes/r.read)+1)
 	}
-	page.Documents = reserve(r.allowances, page.Documents)
-	if page.Documents == 0 {
+	if page.Documents = reserve(r.allowances, page.Documents); page.Documents == 0 {
 		return Portion{}, nil
 	}
 	portion, err := r.store.ReadStock(ctx, r.owner, page)
@@ -158,11 +153,11 @@ func (r *stockReader) asked(c *keypackage.Candidate) bool {
 func (r *stockReader) giveBack() { spend(r.allowances, -r.read) }
 
 // allowance is how many more documents of stock may be read for one request. It is safe for concurrent use.
-type allowance struct{ left atomic.Int64 }
+type allowance struct{ atomic.Int64 }
 
 func newAllowance() *allowance {
 	a := new(allowance)
-	a.left.Store(requestLimit)
+	a.Store(requestLimit)
 	return a
 }
 
@@ -174,7 +169,7 @@ func reserve(of []*allowance, n int) int {
 	}
 	most := 0
 	for _, a := range of {
-		most = max(most, int(a.left.Load()))
+		most = max(most, int(a.Load()))
 	}
 	n = min(n, most)
 	spend(of, n)
@@ -183,6 +178,63 @@ func reserve(of []*allowance, n int) int {
 
 func spend(of []*allowance, n int) {
 	for _, a := range of {
-		a.left.Add(int64(-n))
+		a.Add(int64(-n))
 	}
+}
+
+// settle finds out whether the plan is made in vain, and returns false if it is. A plan is made in the hope that every document read is
+// what it seems to be: its signatures verify, and nobody has been handed it. That is verified, and looked up in the ledger and among
+// the tombstones, only of the documents on which the plan relies; where the hope was wrong, it is decided anew.
+//
+// With hope, what is handed out once and what remains is not looked up: the commit requires that nobody has been handed it and that
+// it is not tombstoned, and fails otherwise. What took more than a page to read is not risked so.
+func (r *stockReader) settle(ctx context.Context, plan *Plan, hope bool) (bool, error) {
+	verify := slices.Concat(candidates(plan.Reserves), plan.decisive, candidates(plan.Consumed), plan.Remaining)
+	lookUp := slices.Concat(candidates(plan.Reserves), plan.decisive)
+	if !hope || r.pages > 1 {
+		lookUp = verify
+	}
+	surprised := false
+	if open := r.open(verify, func(c *keypackage.Candidate) bool { return c.Verified }); len(open) > 0 {
+		r.store.Verify(open)
+		surprised = slices.ContainsFunc(open, func(c *keypackage.Candidate) bool { return c.Flaw != "" })
+	}
+	if open := r.open(lookUp, func(c *keypackage.Candidate) bool { return c.LookedUp }); len(open) > 0 {
+		if err := r.store.LookUp(ctx, open); err != nil {
+			return false, err
+		}
+		surprised = surprised || slices.ContainsFunc(open, func(c *keypackage.Candidate) bool {
+			return c.Tombstoned || c.Use != keypackage.UseNone
+		})
+	}
+	return !surprised, nil
+}
+
+// open returns the documents of which something is still to be known, and behind them as many more as were examined before: a
+// long stretch of documents that are not what they seem takes few rounds.
+func (r *stockReader) open(required []*keypackage.Candidate, known func(*keypackage.Candidate) bool) []*keypackage.Candidate {
+	var open, others []*keypackage.Candidate
+	for _, c := range r.documents {
+		same := func(other *keypackage.Candidate) bool { return other.ID == c.ID }
+		switch {
+		case c.Flaw != "" || known(c):
+		case slices.ContainsFunc(required, same):
+			open = append(open, c)
+		case r.asked(c):
+			others = append(others, c)
+		}
+	}
+	if len(open) > 0 {
+		open = append(open, others[:min(len(others), r.examined)]...)
+		r.examined += len(open)
+	}
+	return open
+}
+
+func candidates(handouts []Handout) []*keypackage.Candidate {
+	all := make([]*keypackage.Candidate, len(handouts))
+	for i, h := range handouts {
+		all[i] = h.Candidate
+	}
+	return all
 }

@@ -29,7 +29,7 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 	} else {
 		d.join(claim, u.Request, pair)
 	}
-	if err := d.fromStock(claim, u, pair, budget); err != nil {
+	if err := d.fromStock(claim, u, budget); err != nil {
 		return err
 	}
 	if overLimit { // by the pair, not by the owner's budget
@@ -38,7 +38,10 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 		claim.RetryAt = pair.Requests.RetryAt(d.now, d.limits.PairLimitPerHour)
 	}
 	if claim.Granted > 0 {
-		d.remember(claim, pair)
+		granted := d.open[claim.DeliveryIDs[0]]
+		pair.LastREQ = &keypackage.REQGrant{
+			DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
+		}
 		if d.dirty[u.Request.Requester] = true; !overLimit {
 			pair.Requests = pair.Requests.Add(d.now, 1)
 		}
@@ -49,7 +52,7 @@ func (d *decision) fillREQ(claim *keypackage.Claim, u Unit) error {
 // reachable reports whether the delivery exists and its package was not deleted.
 func (d *decision) reachable(deliveryID string) bool {
 	open, ok := d.open[deliveryID]
-	return ok && !open.tombstoned
+	return ok && !open.Tombstoned
 }
 
 // repeat makes the answer that of the claim which granted the delivery.
@@ -59,14 +62,6 @@ func repeat(claim *keypackage.Claim, last *keypackage.REQGrant) {
 	claim.Status = keypackage.StatusFull
 }
 
-// remember notes in the pair's document what the REQ was given.
-func (d *decision) remember(claim *keypackage.Claim, pair *keypackage.Pair) {
-	granted := d.open[claim.DeliveryIDs[0]].delivery
-	pair.LastREQ = &keypackage.REQGrant{
-		DeliveryID: granted.ID, Suite: granted.Suite, Reserve: granted.Reserve, At: d.now, ExpiresAt: granted.ExpiresAt,
-	}
-}
-
 // joinREQ lets the first 447 after a REQ count what the REQ was given as its own, if it is of the ciphersuite asked for.
 // What is delivered already is not written.
 func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pair *keypackage.Pair) {
@@ -74,24 +69,19 @@ func (d *decision) joinREQ(claim *keypackage.Claim, req *keypackage.Request, pai
 	if last == nil || last.JoinedBy != "" {
 		return
 	}
-	if !slices.Contains(claim.DeliveryIDs, last.DeliveryID) && !d.joinGranted(claim, req, last) {
-		return
+	if slices.Contains(claim.DeliveryIDs, last.DeliveryID) || d.joinGranted(claim, req, last) {
+		joined := *last
+		joined.JoinedBy = claim.RequestID
+		pair.LastREQ = &joined
 	}
-	joined := *last
-	joined.JoinedBy = claim.RequestID
-	pair.LastREQ = &joined
-}
-
-func matches(req *keypackage.Request, suite string) bool {
-	number, ok := mls.ParseCiphersuite(suite)
-	return ok && req.Matches(number)
 }
 
 func (d *decision) joinGranted(claim *keypackage.Claim, req *keypackage.Request, last *keypackage.REQGrant) bool {
-	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !matches(req, last.Suite) {
+	suite, ok := mls.ParseCiphersuite(last.Suite)
+	if claim.Granted == claim.Requested || !d.reachable(last.DeliveryID) || !ok || !req.Matches(suite) {
 		return false
 	}
-	switch delivery := d.open[last.DeliveryID].delivery; {
+	switch delivery := &d.open[last.DeliveryID].Delivery; {
 	case claim.Reserve && delivery.Reserve: // at most one
 		return false
 	case delivery.Joinable(d.now):

@@ -32,14 +32,14 @@ func (d *decision) selectPackages(req *keypackage.Request, need int, hasReserve 
 		}
 	}
 	if d.stock.complete {
-		t.oneTime = d.oneTimeOfAll(req, need)
+		t.oneTime = upTo(need, d.oneTimeOfAll(req))
 		if t.overBudget = len(t.oneTime) > budget; t.overBudget {
 			d.require(t.oneTime...)
 		}
-		t.oneTime = t.oneTime[:min(len(t.oneTime), budget)]
+		t.oneTime = upTo(budget, t.oneTime)
 	} else {
 		t.overBudget = need > budget
-		if t.oneTime = d.oneTimeOfRead(req, min(need, budget)); len(t.oneTime) < min(need, budget) {
+		if t.oneTime = upTo(min(need, budget), d.oneTimeOfRead(req)); len(t.oneTime) < min(need, budget) {
 			return selection{}, errMoreStock
 		}
 	}
@@ -63,33 +63,32 @@ func (d *decision) addressableFor(req *keypackage.Request) *keypackage.Candidate
 
 // oneTimeOfAll selects from the whole stock: everything that precedes the reserve of its ciphersuite, except for packages that
 // were reserves before.
-func (d *decision) oneTimeOfAll(req *keypackage.Request, limit int) []*keypackage.Candidate {
+func (d *decision) oneTimeOfAll(req *keypackage.Request) []*keypackage.Candidate {
 	reserves := keypackage.Reserves(d.valid)
-	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
-		return c.OneTime() && reserves[c.Suite] != c
-	})
+	return slices.DeleteFunc(d.matching(req), func(c *keypackage.Candidate) bool { return !c.OneTime() || reserves[c.Suite] == c })
 }
 
 // oneTimeOfRead selects from the oldest part of the stock, which has no gap: fresh packages only, as long as another valid
 // package of the same ciphersuite is known to remain.
-func (d *decision) oneTimeOfRead(req *keypackage.Request, limit int) []*keypackage.Candidate {
+func (d *decision) oneTimeOfRead(req *keypackage.Request) []*keypackage.Candidate {
 	left := make(map[mls.Ciphersuite]int)
 	for _, c := range d.valid {
 		left[c.Suite]++
 	}
-	return first(limit, d.matching(req), func(c *keypackage.Candidate) bool {
+	return slices.DeleteFunc(d.matching(req), func(c *keypackage.Candidate) bool {
 		if !c.OneTime() || c.LastResort || d.stock.beyondGap[c.ID] || left[c.Suite] < 2 {
-			return false
+			return true
 		}
 		left[c.Suite]--
-		return true
+		return false
 	})
 }
 
-// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that
-// match. Over budget the stock was not read to its end; then the last in the order among the newest documents serves. Which
-// is the last, depends on all: one that was handed out before comes last. Who does not take addressable events is given one of
-// another package, if there is one.
+func upTo(n int, of []*keypackage.Candidate) []*keypackage.Candidate { return of[:min(n, len(of))] }
+
+// reserveFor selects the reserve to hand out: the first in the order of use among the reserves of the ciphersuites that match. Over
+// budget the stock was not read to its end; then the last in the order among the newest documents serves. Which is the last, depends on
+// all: one that was handed out before comes last. Who does not take addressable events is given one of another package, if there is one.
 func (d *decision) reserveFor(req *keypackage.Request, consumed []*keypackage.Candidate) *keypackage.Candidate {
 	pool := slices.DeleteFunc(slices.Clone(d.valid), func(c *keypackage.Candidate) bool {
 		return slices.Contains(consumed, c) || (!d.stock.complete && !d.stock.newest[c.ID]) || !req.Takes(d.eventFor(req, c).Kind)
@@ -120,16 +119,48 @@ func (d *decision) matching(req *keypackage.Request) []*keypackage.Candidate {
 	return pool
 }
 
-// first returns up to limit of the candidates that are wanted.
-func first(limit int, pool []*keypackage.Candidate, wanted func(*keypackage.Candidate) bool) []*keypackage.Candidate {
-	var chosen []*keypackage.Candidate
-	for _, c := range pool {
-		if len(chosen) == limit {
-			break
-		}
-		if wanted(c) {
-			chosen = append(chosen, c)
+// handOut turns what was selected into deliveries, ledger entries and counts.
+func (d *decision) handOut(claim *keypackage.Claim, u Unit, t selection) {
+	for _, c := range t.oneTime {
+		delivery := d.deliver(claim, u, c, false)
+		ledger := keypackage.NewLedger(&c.Package, keypackage.UseOneTime, delivery.ID, d.now)
+		d.plan.Consumed = append(d.plan.Consumed, Handout{Candidate: c, Ledger: ledger, NewUse: true})
+		d.valid = slices.DeleteFunc(d.valid, func(v *keypackage.Candidate) bool { return v == c })
+	}
+	if len(t.oneTime) > 0 {
+		d.plan.Owner.HandedOut = d.plan.Owner.HandedOut.Add(d.now, len(t.oneTime))
+		d.plan.WriteOwner = true
+	}
+	if c := t.reserve; c != nil {
+		event := d.eventFor(u.Request, c)
+		delivery := d.deliver(claim, u, event, true)
+		if !slices.ContainsFunc(d.plan.Reserves, func(h Handout) bool { return h.Candidate == event }) { // once per plan and event
+			ledger := keypackage.NewLedger(&c.Package, keypackage.UseReserve, delivery.ID, d.now)
+			d.plan.Reserves = append(d.plan.Reserves, Handout{Candidate: event, Ledger: ledger, NewUse: c.Use == keypackage.UseNone})
+			c.Use = keypackage.UseReserve // it stays in stock, but from now on as shared
 		}
 	}
-	return chosen
+}
+
+// eventFor chooses among the events of a package. Clients that do not ask for kind 30443 may not subscribe to it, and would
+// never be sent an event of that kind.
+func (d *decision) eventFor(req *keypackage.Request, c *keypackage.Candidate) *keypackage.Candidate {
+	if twin, ok := d.twins[c.Hash]; ok && c.Addressable && (req.REQ || !req.PreferAddressable) {
+		return twin
+	}
+	return c
+}
+
+func (d *decision) deliver(claim *keypackage.Claim, u Unit, c *keypackage.Candidate, reserve bool) *keypackage.Delivery {
+	stored := &keypackage.StoredDelivery{Delivery: *keypackage.NewDelivery(u.Request, &c.Package, reserve, d.limits.DeliveryTTL, d.now)}
+	delivery := &stored.Delivery
+	if u.Holder != "" {
+		delivery.BeginPush(d.now, u.Holder, keypackage.LocalLease)
+	}
+	d.plan.Created = append(d.plan.Created, delivery)
+	d.open[delivery.ID] = stored
+	pair := d.pair(u.Request.Requester)
+	pair.Open = append(pair.Open, keypackage.OpenDelivery{DeliveryID: delivery.ID, Ask: u.Request.Ask, ExpiresAt: delivery.ExpiresAt})
+	claim.Grant(delivery)
+	return delivery
 }

@@ -6,9 +6,8 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Store keeps claims, the stock, and everything that a claim decides on. All methods may be called
-// concurrently, also from other processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone
-// decides whether it still holds.
+// Store keeps claims, the stock, and everything that a claim decides on. All methods may be called concurrently, also from other
+// processes. What View, ReadStock and LookUp return may be outdated at once; Commit alone decides whether it still holds.
 type Store interface {
 	// Answers returns, by request, those of the claims and dismissals with these ids that exist.
 	Answers(ctx context.Context, ids []string) (map[string]keypackage.Answer, error)
@@ -23,8 +22,8 @@ type Store interface {
 	// verified before, and nothing known of its use. It keeps no bytes of what has a flaw.
 	ReadStock(ctx context.Context, owner string, page Page) (Portion, error)
 
-	// CountSuite counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey; "" for all), up to
-	// limit. It costs no more than one document.
+	// CountSuite counts the owner's documents that claim to be of a ciphersuite (keypackage.SuiteKey; "" for all), up to limit, for the
+	// price of one.
 	CountSuite(ctx context.Context, owner, suite string, limit int) (int, error)
 
 	// Verify verifies those of the candidates that are not Verified.
@@ -36,18 +35,17 @@ type Store interface {
 	// Deliveries returns those of the deliveries that exist, in any order.
 	Deliveries(ctx context.Context, refs []keypackage.DeliveryRef) ([]keypackage.StoredDelivery, error)
 
-	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that
-	// the plan changes or relies on is as it was read. After any other error the plan may have been written all the same.
-	// It sets the Version of the deliveries that it creates.
+	// Commit writes the whole plan in one transaction, or nothing of it. It returns keypackage.ErrConflict unless everything that the plan
+	// changes or relies on is as it was read. After any other error the plan may have been written all the same. It sets the Version
+	// of the deliveries that it creates.
 	Commit(ctx context.Context, plan *Plan) error
 
 	// Dismiss records that a whole request is rejected or observed, unless that is recorded or one of the units' claims exists;
 	// then it returns keypackage.ErrConflict.
 	Dismiss(ctx context.Context, dismissal keypackage.Dismissal, unitIDs []string) error
 
-	// NoteOutcome copies the outcome of a complete answer to the request's document, for people and for the relay, and removes
-	// its mark: with it the scheduled function finds what is not finished. So it comes last, when all of the answer is
-	// recorded. A document that is gone is no error.
+	// NoteOutcome copies the outcome of a complete answer to the request's document, for people and for the relay, and removes its mark,
+	// by which the scheduled function finds what is not finished: so it comes last. A document that is gone is no error.
 	NoteOutcome(ctx context.Context, documentID string, answer keypackage.Answer) error
 }
 
@@ -77,14 +75,10 @@ type View struct {
 type Unit struct {
 	Request *keypackage.Request
 	Owner   string
-	// Holder is set where the requester's session is: the first push of what is created begins with the claim, for it.
-	Holder string
-	Stored Stored     // nil: the request's document is there, or there is none
-	reads  *allowance // shared by the units of a request; nil: no bound but the owner's
+	Holder  string       // set where the requester's session is: the first push of what is created begins with the claim, for it
+	Stored  func() error // see ClaimHere; nil: the request's document is there, or there is none
+	reads   *allowance   // shared by the units of a request; nil: no bound but the owner's
 }
-
-// Stored returns once a request's document is stored, or with the error that it could not be.
-type Stored func(context.Context) error
 
 // ClaimID returns the document id of the unit's claim.
 func (u Unit) ClaimID() string { return keypackage.ClaimID(u.Request.ID, u.Owner) }

@@ -15,13 +15,11 @@ import (
 // condition that no other has. If her stock sank otherwise, a notice is late, at most until the stock's end is read.
 func (d *decision) supplies() error {
 	owner, before := &d.plan.Owner, d.view.Owner
-	owner.Supplies, owner.AtLeast = make(map[string]keypackage.Supply), make(map[string]int)
-	maps.Copy(owner.Supplies, before.Supplies)
-	maps.Copy(owner.AtLeast, before.AtLeast)
+	owner.Supplies, owner.AtLeast = maps.Collect(maps.All(before.Supplies)), maps.Collect(maps.All(before.AtLeast)) // never nil
 	for suite, touched := range d.watched() {
 		key := keypackage.SuiteKey(suite)
 		count, endless, reserve := d.left(suite)
-		known := max(count, owner.AtLeast[key]-d.taken(suite))
+		known := max(count, owner.AtLeast[key]-d.consumed(suite)-len(d.plan.Removed)) // of whatever suites these are
 		owner.AtLeast[key] = known
 		switch {
 		case endless:
@@ -36,10 +34,12 @@ func (d *decision) supplies() error {
 			continue
 		case !d.stock.isCounted:
 			return errNotCounted
-		case d.isUntold(suite):
-			continue
 		default:
-			count, reserve = max(count, d.uncounted(suite)), false
+			uncounted, ok := d.uncounted(suite)
+			if !ok {
+				continue
+			}
+			count, reserve = max(count, uncounted), false
 		}
 		owner.AtLeast[key] = count
 		if supply, changed := before.Supplies[key].Sink(count, reserve, d.now); changed {
@@ -50,9 +50,6 @@ func (d *decision) supplies() error {
 	return nil
 }
 
-// taken is how much of a ciphersuite the plan takes out of stock, or more.
-func (d *decision) taken(suite mls.Ciphersuite) int { return len(d.plan.Removed) + d.consumed(suite) }
-
 func (d *decision) consumed(suite mls.Ciphersuite) (n int) {
 	for _, h := range d.plan.Consumed {
 		if h.Candidate.Suite == suite {
@@ -62,27 +59,23 @@ func (d *decision) consumed(suite mls.Ciphersuite) (n int) {
 	return n
 }
 
-// uncounted estimates what is left of a ciphersuite by the number of documents, without those that are known to be of
-// another or of no use. A notice is a service: it may come late if the rest is not what it says.
-func (d *decision) uncounted(suite mls.Ciphersuite) int {
-	left := d.stock.counted - d.consumed(suite)
-	for _, c := range d.stock.documents {
-		if among := d.stock.countedOf == 0 || c.Suite == suite; among && (c.Suite != suite || !c.Valid(d.now)) {
-			left--
-		}
-	}
-	return left
-}
-
-// isUntold reports whether the count says nothing, because not even what was read of the ciphersuite claims to be of it.
-func (d *decision) isUntold(suite mls.Ciphersuite) bool {
+// uncounted estimates what is left of a ciphersuite by the number of documents, without those that are known to be of another or of
+// no use. A notice is a service: it may come late if the rest is not what it says. The count says nothing if not even what was read
+// of the ciphersuite claims to be of it.
+func (d *decision) uncounted(suite mls.Ciphersuite) (left int, ok bool) {
+	left = d.stock.counted - d.consumed(suite)
 	read := 0
 	for _, c := range d.stock.documents {
-		if c.Suite == suite {
-			read++
+		switch {
+		case c.Suite != suite && d.stock.countedOf == 0:
+			left--
+		case c.Suite == suite:
+			if read++; !c.Valid(d.now) {
+				left--
+			}
 		}
 	}
-	return d.stock.countedOf != 0 && d.stock.counted < read
+	return left, d.stock.countedOf == 0 || d.stock.counted >= read
 }
 
 func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {
@@ -92,15 +85,10 @@ func (d *decision) ofSuite(suite mls.Ciphersuite) []*keypackage.Candidate {
 // noteStocked notes whether the owner has anything at all, so that her stock's end counts once, however often strangers ask
 // for her afterwards.
 func (d *decision) noteStocked() {
-	stocked := d.plan.Owner.Stocked
-	switch {
-	case len(d.plan.Consumed)+len(d.plan.Reserves) > 0:
-		stocked = true
-	case d.stock.complete && !d.stock.truncated && len(d.valid) == 0:
-		stocked = false
-	}
-	if stocked != d.plan.Owner.Stocked {
-		d.plan.Owner.Stocked, d.plan.WriteOwner = stocked, true
+	gives := len(d.plan.Consumed)+len(d.plan.Reserves) > 0
+	isEmpty := d.stock.complete && !d.stock.truncated && len(d.valid) == 0
+	if (gives || isEmpty) && d.plan.Owner.Stocked != gives {
+		d.plan.Owner.Stocked, d.plan.WriteOwner = gives, true
 	}
 }
 
@@ -113,10 +101,8 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 			suites[suite] = false
 		}
 	}
-	for _, handouts := range [][]Handout{d.plan.Consumed, d.plan.Reserves} {
-		for _, h := range handouts {
-			suites[h.Candidate.Suite] = true
-		}
+	for _, h := range slices.Concat(d.plan.Consumed, d.plan.Reserves) {
+		suites[h.Candidate.Suite] = true
 	}
 	return suites
 }
@@ -125,13 +111,8 @@ func (d *decision) watched() map[mls.Ciphersuite]bool {
 // it, which never runs out; reserve that all of it has been handed out as a reserve. One that was handed out so before the
 // owner uploaded others says nothing about these.
 func (d *decision) left(suite mls.Ciphersuite) (count int, endless, reserve bool) {
-	reserves := 0
-	for _, c := range d.ofSuite(suite) {
-		count++
-		endless = endless || c.Addressable
-		if c.Use == keypackage.UseReserve {
-			reserves++
-		}
-	}
-	return count, endless, count > 0 && reserves == count
+	of := d.ofSuite(suite)
+	isAddressable := func(c *keypackage.Candidate) bool { return c.Addressable }
+	isFresh := func(c *keypackage.Candidate) bool { return c.Use != keypackage.UseReserve }
+	return len(of), slices.ContainsFunc(of, isAddressable), len(of) > 0 && !slices.ContainsFunc(of, isFresh)
 }

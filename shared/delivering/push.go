@@ -12,10 +12,8 @@ import (
 )
 
 const (
-	// sendAttempts is for a push of which no byte left: it is certain that nobody saw it, so the same lease serves again.
-	sendAttempts = 3
-	// recordAttempts are far more than a race takes: what is not recorded counts as exposed.
-	recordAttempts = 10
+	sendAttempts   = 3  // of a push of which no byte left: it is certain that nobody saw it, so the same lease serves again
+	recordAttempts = 10 // far more than a race takes: what is not recorded counts as exposed
 )
 
 // Pauses between attempts, in a second or two for the relay and in ten for the store.
@@ -55,20 +53,6 @@ func (s *session) begin(ctx context.Context, batch []*keypackage.Delivery) error
 	return nil
 }
 
-// pushBatch makes the push that has begun, and records its results. They are recorded even if the caller has gone.
-func (s *session) pushBatch(ctx context.Context, batch []*keypackage.Delivery) error {
-	pushNo := make(map[string]int, len(batch))
-	results := s.send(ctx, batch)
-	for _, d := range batch {
-		pushNo[d.ID] = d.PushNo
-		s.count(d, results[d.ID])
-	}
-	if err := s.record(context.WithoutCancel(ctx), batch, pushNo, results); err != nil {
-		return retryLater("not_recorded", err)
-	}
-	return s.failure
-}
-
 // send calls the relay with those deliveries that may still be sent, and returns what it came to for each. What is too
 // large goes in halves, under the same lease.
 func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[string]keypackage.PushResult {
@@ -85,7 +69,6 @@ func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[st
 	if len(push.Deliveries) == 0 {
 		return results
 	}
-	push.ExpiresAt = earliestEnd(push.Deliveries)
 	answer := s.call(ctx, push)
 	if half := len(push.Deliveries) / 2; half > 0 && answer.Whole == keypackage.ResultTooLarge {
 		maps.Copy(results, s.send(ctx, push.Deliveries[:half]))
@@ -104,7 +87,8 @@ func (s *session) send(ctx context.Context, batch []*keypackage.Delivery) map[st
 // call makes the push. It tries again if we know that nothing left, and there is still time.
 func (s *session) call(ctx context.Context, push Push) (results Results) {
 	_ = retry.Do(ctx, sendPauses, func(attempt int) (bool, error) {
-		if attempt > 1 && !s.maySend(push) {
+		tooLate := func(d *keypackage.Delivery) bool { return !d.MaySend(s.now(), s.timeout) }
+		if attempt > 1 && (!s.now().Before(s.until) || slices.ContainsFunc(push.Deliveries, tooLate)) {
 			return false, nil
 		}
 		results = s.callOnce(ctx, push)
@@ -120,23 +104,24 @@ func (s *session) call(ctx context.Context, push Push) (results Results) {
 func (w *work) callOnce(ctx context.Context, push Push) Results {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
+	if len(push.Deliveries) > 0 { // otherwise the outcome's
+		byEnd := func(a, b *keypackage.Delivery) int { return a.ExpiresAt.Compare(b.ExpiresAt) }
+		push.ExpiresAt = slices.MinFunc(push.Deliveries, byEnd).ExpiresAt
+	}
 	w.result.Pushes++
 	return w.relay.Push(ctx, push)
 }
 
-func (s *session) maySend(push Push) bool {
-	now := s.now()
-	late := func(d *keypackage.Delivery) bool { return !d.MaySend(now, s.timeout) }
-	return now.Before(s.until) && !slices.ContainsFunc(push.Deliveries, late)
-}
-
 // record saves how the push ended. What has changed meanwhile (a request joined, it expired) is read again first.
-func (s *session) record(
-	ctx context.Context, batch []*keypackage.Delivery, pushNo map[string]int, results map[string]keypackage.PushResult,
-) error {
+func (s *session) record(ctx context.Context, batch []*keypackage.Delivery, results map[string]keypackage.PushResult) error {
+	pushNo := make(map[string]int, len(batch))
+	var refs []keypackage.DeliveryRef
+	for _, d := range batch {
+		pushNo[d.ID], refs = d.PushNo, append(refs, d.Ref())
+	}
 	return retry.Do(ctx, storePauses, func(attempt int) (again bool, err error) {
 		if attempt > 1 {
-			batch, err = s.reread(ctx, batch)
+			batch, err = s.reread(ctx, refs)
 		}
 		if err == nil {
 			changed := slices.DeleteFunc(slices.Clone(batch), func(d *keypackage.Delivery) bool {
@@ -148,20 +133,12 @@ func (s *session) record(
 	})
 }
 
-// reread returns the deliveries as they are now, or those of before with an error.
-func (s *session) reread(ctx context.Context, batch []*keypackage.Delivery) (again []*keypackage.Delivery, err error) {
-	var refs []keypackage.DeliveryRef
-	for _, d := range batch {
-		refs = append(refs, d.Ref())
-	}
+func (s *session) reread(ctx context.Context, refs []keypackage.DeliveryRef) (batch []*keypackage.Delivery, err error) {
 	found, err := s.store.Deliveries(ctx, refs)
-	if err != nil {
-		return batch, err
-	}
 	for i := range found {
-		again = append(again, &found[i].Delivery)
+		batch = append(batch, &found[i].Delivery)
 	}
-	return again, nil
+	return batch, err
 }
 
 // count keeps what the log needs.
@@ -204,8 +181,4 @@ func batches(ready []*keypackage.Delivery) [][]*keypackage.Delivery {
 		size += len(d.Event())
 	}
 	return all
-}
-
-func earliestEnd(batch []*keypackage.Delivery) time.Time {
-	return slices.MinFunc(batch, func(a, b *keypackage.Delivery) int { return a.ExpiresAt.Compare(b.ExpiresAt) }).ExpiresAt
 }

@@ -27,14 +27,30 @@ var (
 // session pushes the deliveries of one request, for one message.
 type session struct {
 	*work
-	push        Push            // what all pushes have in common
-	outcomeEnds time.Time       // until when the outcome is worth telling
-	tried       map[string]bool // deliveries that this message has pushed
-	holder      string          // of the push that is to begin; it may have begun without our knowledge
-	conflicts   int
-	failures    int
-	failure     error // of the first push that failed as a whole: there is no other after it
-	late        bool  // a delivery was not sent because its lease would not have lasted
+	push      Push            // what all pushes have in common: the outcome is worth telling until ExpiresAt
+	tried     map[string]bool // deliveries that this message has pushed
+	holder    string          // of the push that is to begin; it may have begun without our knowledge
+	conflicts int
+	failures  int
+	failure   error // of the first push that failed as a whole: there is no other after it
+	late      bool  // a delivery was not sent because its lease would not have lasted
+}
+
+// push pushes deliveries under the request with this answer: those that were found, on which the holder may hold leases
+// already, and those that are still to be read.
+func (w *work) push(
+	ctx context.Context, holder string, answer keypackage.Answer, found []keypackage.StoredDelivery, rest []keypackage.DeliveryRef,
+) error {
+	if answer.Empty() {
+		return nil // older than the answers that are kept, or not ours
+	}
+	push := Push{RequestID: answer.RequestID(), Requester: answer.Requester(), ExpiresAt: answer.CreatedAt().Add(OutcomeAge)}
+	// An outcome is told once, so none while an owner's claim is missing, and only to whoever has signed the request.
+	if answer.Complete() && answer.Authentic() && w.now().Before(push.ExpiresAt) && !w.told[push.RequestID] {
+		push.Outcome = answer.Rows()
+	}
+	s := &session{work: w, holder: holder, tried: make(map[string]bool), push: push}
+	return s.run(ctx, found, rest)
 }
 
 // run pushes what is pushable until every delivery has been tried or is not to be pushed. It never acknowledges while
@@ -88,7 +104,8 @@ func (s *session) sort(found []keypackage.StoredDelivery) (ready []*keypackage.D
 	return append(held, ready...), leased
 }
 
-// pushAll pushes in batches, until one could not be begun: then everything is read and sorted again.
+// pushAll pushes in batches, until one could not be begun: then everything is read and sorted again. What a push came to is
+// recorded even if the caller has gone.
 func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) error {
 	for _, batch := range batches(ready) {
 		if !s.now().Before(s.until) {
@@ -97,8 +114,15 @@ func (s *session) pushAll(ctx context.Context, ready []*keypackage.Delivery) err
 		if err := s.begin(ctx, batch); err != nil {
 			return s.notBegun(ctx, err)
 		}
-		if err := s.pushBatch(ctx, batch); err != nil {
-			return err
+		results := s.send(ctx, batch)
+		for _, d := range batch {
+			s.count(d, results[d.ID])
+		}
+		if err := s.record(context.WithoutCancel(ctx), batch, results); err != nil {
+			return retryLater("not_recorded", err)
+		}
+		if s.failure != nil {
+			return s.failure
 		}
 	}
 	return nil
@@ -141,9 +165,7 @@ func (s *session) finish(ctx context.Context) error {
 		if !s.now().Before(s.until) {
 			return errTimeOver
 		}
-		push := s.push
-		push.ExpiresAt = s.outcomeEnds
-		if results := s.call(ctx, push); results.Whole != "" {
+		if results := s.call(ctx, s.push); results.Whole != "" {
 			s.alert(results.Whole)
 			return failed(results)
 		}

@@ -3,44 +3,40 @@ package expiring
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
-// Sizes of a batch: what one transaction writes, and how many requesters one call publishes.
 const (
-	expireBatch = 25
-	nudgeBatch  = 200
+	expireBatch   = 25               // deliveries: what one transaction writes
+	nudgeBatch    = 200              // deliveries: what one call publishes
+	recoverAfter  = 30 * time.Second // a trigger needs its moment
+	recoverAtOnce = 4                // a request may wait for locks, and its neighbours need not
 )
 
-// expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be
-// ended does not keep the others from it. What has changed meanwhile is looked at again, as long as that leads somewhere.
+// expireDeliveries ends the deliveries that are due, in every mode: their packages belong back in stock. One that cannot be ended
+// does not keep the others from it. What has changed meanwhile is looked at again, as long as that leads somewhere. One query
+// brings all that is due, so that the time grows with what has expired and the memory does not. Tombstones are read only for
+// what could not be returned without a look at them.
 func (e *Expirer) expireDeliveries(ctx context.Context, report *Report) error {
+	inTime := func(ctx context.Context) bool { return ctx.Err() == nil }
 	for tombstones := false; ; tombstones = true {
-		met, ended, err := e.expireDue(ctx, tombstones, report)
-		if ended == met || (ended == 0 && tombstones) || ctx.Err() != nil {
+		met, ended := 0, 0
+		due := e.store.Due(ctx, e.now().Add(-keypackage.Fence), tombstones)
+		err := each(ctx, due, expireBatch, report, inTime, func(batch []keypackage.StoredDelivery) error {
+			expired, err := e.expireBatch(ctx, batch)
+			report.count(expired)
+			met, ended = met+len(batch), ended+len(expired)
+			return err
+		})
+		if (ended == met && err == nil) || (ended == 0 && tombstones) || ctx.Err() != nil {
 			return err
 		}
 	}
-}
-
-// expireDue goes once through what is due. One query brings all of it, so that the time grows with what has expired and
-// the memory does not. Tombstones are read only for what could not be returned without a look at them.
-func (e *Expirer) expireDue(ctx context.Context, tombstones bool, report *Report) (met, ended int, err error) {
-	var failures []error
-	for batch, err := range batches(e.store.Due(ctx, e.now().Add(-keypackage.Fence), tombstones), expireBatch, report) {
-		if err != nil {
-			return met, 0, errors.Join(append(failures, err)...)
-		}
-		expired, err := e.expireBatch(ctx, batch)
-		report.count(expired)
-		met, ended = met+len(batch), ended+len(expired)
-		failures = append(failures, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return met, ended, errors.Join(failures...)
 }
 
 // expireBatch expires deliveries in one transaction, or, if that fails, in halves: only what is at fault itself stays.
@@ -70,40 +66,92 @@ func (e *Expirer) expireBatch(ctx context.Context, found []keypackage.StoredDeli
 // requester's next session may have opened unnoticed. Each requester is named once in a run.
 func (e *Expirer) repeatNudges(ctx context.Context, report *Report) error {
 	seen := make(map[string]bool)
-	for batch, err := range batches(e.store.Waiting(ctx, e.now()), nudgeBatch, report) {
-		if err != nil {
-			return err
+	return each(ctx, e.store.Waiting(ctx, e.now()), nudgeBatch, report, e.delivers, func(batch []keypackage.Delivery) error {
+		var requesters []string
+		for i := range batch { // those whose turn it is, and who could be pushed to now
+			d, now := &batch[i], e.now()
+			if !seen[d.Requester] && d.Pushable(now) && !now.Before(d.NudgeAt()) {
+				seen[d.Requester] = true
+				requesters = append(requesters, d.Requester)
+			}
 		}
-		if !e.delivers(ctx) {
+		if len(requesters) == 0 {
 			return nil
 		}
-		requesters := e.toNudge(batch, seen)
-		if len(requesters) == 0 {
-			continue
+		err := e.deliveries.PublishRequesters(ctx, requesters)
+		if err == nil {
+			report.Nudged += len(requesters)
 		}
-		if err := e.deliveries.PublishRequesters(ctx, requesters); err != nil {
-			return err
-		}
-		report.Nudged += len(requesters)
-	}
-	return nil
+		return err
+	})
 }
 
-// toNudge returns the requesters, not seen before, of deliveries whose turn it is and that could be pushed now.
-func (e *Expirer) toNudge(waiting []keypackage.Delivery, seen map[string]bool) []string {
-	var requesters []string
-	for i := range waiting {
-		d, now := &waiting[i], e.now()
-		if !seen[d.Requester] && d.Pushable(now) && !now.Before(d.NudgeAt()) {
-			seen[d.Requester] = true
-			requesters = append(requesters, d.Requester)
+// recoverRequests takes up the requests that still have their mark: their trigger was lost, or whoever took them up did not come to
+// the end. A request that fails keeps its mark, and nobody waits for it.
+func (e *Expirer) recoverRequests(ctx context.Context, report *Report) error {
+	return e.eachMarked(ctx, report, func(doc keypackage.RequestDocument) (*int, error) {
+		if _, isRequest := doc.Unverified(); !isRequest {
+			return e.dismiss(ctx, report, doc, nil), nil
 		}
-	}
-	return requesters
+		err := e.claimer.Recover(ctx, doc)
+		switch {
+		case err == nil:
+			return &report.Recovered, nil
+		case !errors.Is(err, keypackage.ErrUnreadable):
+			return &report.Failed, nil
+		case e.now().Sub(doc.ReceivedAt) > e.settings.RequestMaxAge:
+			return e.dismiss(ctx, report, doc, nil), err
+		}
+		return nil, err
+	})
 }
 
-// delivers reports whether the mode still is deliver: a run is long, and the switch is asked for before each batch.
-func (e *Expirer) delivers(ctx context.Context) bool {
-	mode, err := e.settings.Mode.Now(ctx)
-	return err == nil && mode == keypackage.ModeDeliver
+// dismissRequests removes marks in mode off: what was received then is left alone for good, unless it was begun before.
+func (e *Expirer) dismissRequests(ctx context.Context, report *Report) error {
+	return e.eachMarked(ctx, report, func(doc keypackage.RequestDocument) (*int, error) {
+		units, isRequest := doc.Unverified()
+		if isRequest {
+			units = append(units, keypackage.DismissalID(doc.ID))
+		}
+		return e.dismiss(ctx, report, doc, units), nil
+	})
+}
+
+// dismiss removes a mark unless one of the claims exists. It returns where that counts.
+func (e *Expirer) dismiss(ctx context.Context, report *Report, doc keypackage.RequestDocument, claimIDs []string) *int {
+	switch err := e.store.Unmark(ctx, doc, claimIDs); {
+	case err == nil:
+		return &report.Dismissed
+	case errors.Is(err, keypackage.ErrConflict):
+		return nil // it has changed meanwhile, or was begun
+	}
+	return &report.Failed
+}
+
+// eachMarked calls do for several of the documents with a mark at once. It returns where that counts, if anywhere, and why the
+// document is skipped.
+func (e *Expirer) eachMarked(ctx context.Context, report *Report, do func(keypackage.RequestDocument) (*int, error)) (failure error) {
+	var group errgroup.Group
+	group.SetLimit(recoverAtOnce)
+	var counting sync.Mutex
+	for doc, err := range e.store.Marked(ctx, e.now().Add(-recoverAfter)) {
+		if err != nil || ctx.Err() != nil {
+			failure = err
+			break
+		}
+		group.Go(func() error {
+			counter, unreadable := do(doc)
+			counting.Lock()
+			defer counting.Unlock()
+			if counter != nil {
+				*counter++
+			}
+			if unreadable != nil {
+				report.skip(unreadable)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return failure
 }

@@ -2,9 +2,7 @@ package expiring
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -14,27 +12,10 @@ import (
 // removeBatch is how many documents one transaction removes.
 const removeBatch = 25
 
-// eachAlone does something about each thing that can be read: what fails for one does not keep the others waiting, and what loses
-// a race is left to the next run.
-func eachAlone[T any](ctx context.Context, e *Expirer, all iter.Seq2[T, error], report *Report, do func(T) error) error {
-	var failures []error
-	for one, err := range readable(all, report) {
-		if err == nil && e.delivers(ctx) {
-			err = do(one)
-		}
-		if !errors.Is(err, keypackage.ErrConflict) {
-			failures = append(failures, err)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return errors.Join(failures...)
-}
-
 // notifyOwners publishes the levels of stock that claims recorded, before it marks them: a notice may be repeated, never lost.
 func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
-	return eachAlone(ctx, e, e.store.PendingOwners(ctx), report, func(owner keypackage.Owner) error {
+	return each(ctx, e.store.PendingOwners(ctx), 1, report, e.delivers, func(owners []keypackage.Owner) error {
+		owner := owners[0]
 		notices := owner.DueNotices()
 		if err := e.notices.PublishNotices(ctx, notices); err != nil {
 			return err
@@ -50,16 +31,11 @@ func (e *Expirer) notifyOwners(ctx context.Context, report *Report) error {
 // which everything is written, as one by the time of expiry would.
 func (e *Expirer) removeExpired(ctx context.Context, report *Report) error {
 	from, to := ownersOf(e.now())
-	for batch, err := range batches(e.store.Over(ctx, from, to, e.now()), removeBatch, report) {
-		if err != nil || !e.delivers(ctx) {
-			return err
-		}
+	return each(ctx, e.store.Over(ctx, from, to, e.now()), removeBatch, report, e.delivers, func(batch []Document) error {
 		removed, err := e.store.Remove(ctx, batch)
-		if report.Removed += removed; err != nil {
-			return err
-		}
-	}
-	return nil
+		report.Removed += removed
+		return err
+	})
 }
 
 // ownersOf returns the part of all owners whose turn it is in that minute: from the one key prefix up to the other.
@@ -78,8 +54,8 @@ func ownersOf(now time.Time) (from, to string) {
 
 // retireReserves removes reserves, no last resorts, whose owners have enough fresh packages: their private keys are likely gone.
 func (e *Expirer) retireReserves(ctx context.Context, report *Report) error {
-	return eachAlone(ctx, e, e.store.Retirable(ctx, e.now()), report, func(entry keypackage.Ledger) error {
-		return e.retire(ctx, entry, report)
+	return each(ctx, e.store.Retirable(ctx, e.now()), 1, report, e.delivers, func(entries []keypackage.Ledger) error {
+		return e.retire(ctx, entries[0], report)
 	})
 }
 

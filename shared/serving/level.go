@@ -18,21 +18,15 @@ import (
 const (
 	// levelEvery is how often an owner who listens is told the state of her stock, if it has changed: claims are made at other
 	// instances, too.
-	levelEvery = 10 * time.Minute
-	// levelTimeout bounds the reading of one owner's state.
-	levelTimeout = 10 * time.Second
-	// maxListeners bounds how many owners are looked at every ten minutes; each costs a read, and one for each ciphersuite.
-	maxListeners = 5000
-	// maxCounted is how far a stock is counted: Firestore charges one read for up to 1,000 documents.
-	maxCounted = 1000
-	// maxSuites bounds the ciphersuites of one owner; RFC 9420 names seven.
-	maxSuites = 16
+	levelEvery   = 10 * time.Minute
+	levelTimeout = 10 * time.Second // of the reading of one owner's state
+	maxListeners = 5000             // owners who are looked at every ten minutes; each costs a read, and one for each ciphersuite
+	maxCounted   = 1000             // how far a stock is counted: Firestore charges one read for up to 1,000 documents
+	maxSuites    = 16               // of one owner; RFC 9420 names seven
 )
 
 // levels is what owners who listen for the state of their stock (kind 20448) were last told.
 type levels struct {
-	signer signer
-
 	mu   sync.Mutex
 	told map[string]reading // by owner
 	last int                // number of the reading that began last
@@ -54,7 +48,7 @@ type levelRow struct {
 
 // Level implements gateway.Levels.
 func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, error) {
-	read, err := s.readLevels(ctx, owner, s.levels.suites(owner)...)
+	read, err := s.readLevels(ctx, owner)
 	if err != nil || len(read.rows) == 0 {
 		return nil, err
 	}
@@ -64,15 +58,15 @@ func (s *Service) Level(ctx context.Context, owner string) (*gateway.Event, erro
 	return s.levelEvent(owner, read.rows)
 }
 
-// readLevels reads the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, or that
-// is named, and how many there are now, which it does not know when she has published since.
+// readLevels reads the state of an owner's stock: what her document says of each ciphersuite that was ever taken from, that she was
+// told of, or that is named, and how many there are now, which it does not know when she has published since.
 func (s *Service) readLevels(ctx context.Context, owner string, named ...string) (reading, error) {
-	read := reading{number: s.levels.begin()}
+	read, told := s.levels.begin(owner)
 	supplies, err := s.Store.Supplies(ctx, owner)
 	if err != nil {
 		return read, err
 	}
-	suites := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(named, maps.Keys(supplies)))))
+	suites := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(append(told, named...), maps.Keys(supplies)))))
 	for _, suite := range suites[:min(len(suites), maxSuites)] {
 		count, err := s.Store.CountSuite(ctx, owner, suite, maxCounted)
 		if err != nil {
@@ -88,11 +82,15 @@ func (s *Service) readLevels(ctx context.Context, owner string, named ...string)
 	return read, nil
 }
 
-func (l *levels) begin() int {
+// begin numbers a reading, and returns the ciphersuites of which the owner was told before.
+func (l *levels) begin(owner string) (read reading, suites []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	return l.last
+	for _, row := range l.told[owner].rows {
+		suites = append(suites, row.Ciphersuite)
+	}
+	return reading{number: l.last}, suites
 }
 
 // levelEvent returns the signed notice.
@@ -101,20 +99,16 @@ func (s *Service) levelEvent(owner string, rows []levelRow) (*gateway.Event, err
 	if err != nil {
 		return nil, fmt.Errorf("encode a level: %w", err)
 	}
-	event, err := s.levels.signer.sign(s.levels.event(owner, string(content), s.now()))
+	event, err := s.signer.sign(s.unsignedLevel(owner, string(content)))
 	return &event, err
 }
 
-func (l *levels) event(owner, content string, now time.Time) gateway.Event {
-	return l.signer.unsigned(keypackage.KindLevel, content, now, nostr.Tags{{"p", owner}})
+func (s *Service) unsignedLevel(owner, content string) gateway.Event {
+	return s.signer.unsigned(keypackage.KindLevel, content, s.now(), nostr.Tags{{"p", owner}})
 }
 
-// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it. The caller holds the
-// lock.
+// note remembers what an owner is told, and reports whether that is new, or, with crossed, a level in it. The caller holds the lock.
 func (l *levels) note(owner string, read reading, crossed bool) bool {
-	if l.told == nil {
-		l.told = map[string]reading{}
-	}
 	same := func(a, b levelRow) bool {
 		return a == b || crossed && a.Ciphersuite == b.Ciphersuite && a.Level == b.Level
 	}
@@ -139,7 +133,7 @@ func (s *Service) listeners() []string {
 }
 
 func (s *Service) listens(owner string) bool {
-	return s.gateway.Awaits(owner, s.levels.event(owner, "", s.now()))
+	return s.gateway.Awaits(owner, s.unsignedLevel(owner, ""))
 }
 
 // crossed tells owners of whom something was granted, since a level may have been crossed. It does not wait.
@@ -167,7 +161,7 @@ func (s *Service) tellLevel(owner string, crossed bool, named ...string) {
 	}
 	ctx, cancel := context.WithTimeout(s.done, levelTimeout)
 	defer cancel()
-	read, err := s.readLevels(ctx, owner, append(named, s.levels.suites(owner)...)...)
+	read, err := s.readLevels(ctx, owner, named...)
 	s.levels.mu.Lock() // until it is on its way, so that none overtakes another
 	defer s.levels.mu.Unlock()
 	if err != nil || len(read.rows) == 0 || !s.levels.note(owner, read, crossed) {
@@ -179,14 +173,4 @@ func (s *Service) tellLevel(owner string, crossed bool, named ...string) {
 		return
 	}
 	s.gateway.Deliver(gateway.DirectEvent{ID: "level " + event.ID, Recipient: owner, Event: *event, Expires: s.now().Add(levelEvery)})
-}
-
-// suites returns the ciphersuites of which an owner was told.
-func (l *levels) suites(owner string) (all []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, row := range l.told[owner].rows {
-		all = append(all, row.Ciphersuite)
-	}
-	return all
 }

@@ -7,178 +7,146 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
-	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
 )
 
-// handleDeadLetters lists the messages that could not be delivered, and replays them if told to.
-func handleDeadLetters(ctx context.Context, args []string) error {
-	o := newOptions("deadletters")
-	replay := o.Bool("replay", false, "publish them to the delivery topic again, and remove them")
-	subscription := o.String("subscription", "", "`id` of the subscription of the dead letters (default: that of the delivery topic with -dead behind)")
-	if err := command.Parse(o.FlagSet, args); err != nil {
-		return err
-	}
-	settings, err := o.settings()
-	if err != nil {
-		return err
-	}
-	if os.Getenv(emulatorHost) != "" && os.Getenv(queueHost) == "" {
-		return errors.New(emulatorHost + " is set: set " + queueHost + " to the Pub/Sub emulator as well (127.0.0.1:8085 as a rule)")
-	}
-	entries, err := Handle(ctx, settings, cmp.Or(*subscription, settings.DeliveryTopic+"-dead"), *replay)
-	if err != nil && len(entries) == 0 {
-		return err
-	}
-	return errors.Join(err, o.show(entries, func(w io.Writer) error { return Print(w, entries) }))
-}
+const queueHost = "PUBSUB_EMULATOR_HOST"
 
-// Limit is how many letters are looked at in one go.
-const Limit = 1000
+// limit is how many letters are looked at in one go.
+const limit = 1000
 
-// Entry is one dead letter.
-type Entry struct {
+// entry is one dead letter.
+type entry struct {
 	Since      time.Time  `json:"since"`              // when it was given up
 	Attempts   int        `json:"attempts,omitempty"` // to deliver it
 	Request    string     `json:"request_event_id,omitempty"`
 	Requester  string     `json:"requester_pubkey,omitempty"`
 	Unreadable string     `json:"unreadable,omitempty"` // why it is no message, and never replayed; or which document cannot be read
-	Deliveries []Delivery `json:"deliveries"`           // that it asked for
+	Deliveries []delivery `json:"deliveries"`           // that it asked for
 	Replayed   bool       `json:"replayed"`
 }
 
-// Delivery is how far a delivery is.
-type Delivery struct {
+// delivery is how far a delivery is.
+type delivery struct {
 	ID         string                `json:"id"`
 	State      keypackage.State      `json:"state"`
 	LastResult keypackage.PushResult `json:"last_result,omitempty"` // of its pushes
 	Reason     string                `json:"reason,omitempty"`      // how it expired
 }
 
-// Handle lists the dead letters in the subscription. With replay it publishes each to the delivery topic again, and then
-// removes it; of several with the same message one is published. Otherwise it leaves them where they are.
+func deadLetters(ctx context.Context, o *options) error {
+	if os.Getenv(emulatorHost) != "" && os.Getenv(queueHost) == "" {
+		return errors.New(emulatorHost + " is set: set " + queueHost + " to the Pub/Sub emulator as well (127.0.0.1:8085 as a rule)")
+	}
+	entries, err := o.list(ctx)
+	if err != nil && len(entries) == 0 {
+		return err
+	}
+	return errors.Join(err, o.show(entries, func(w io.Writer) { printEntries(w, entries) }))
+}
+
+// list lists the dead letters in the subscription. With -replay it publishes each to the delivery topic again, and then removes
+// it; of several with the same message one is published. Otherwise it leaves them where they are.
 //
-// A replay may be repeated and may come late: a message only says that what is pending should be delivered, and what has
-// been delivered or has expired is not pending.
-func Handle(ctx context.Context, settings config.Config, subscription string, replay bool) (entries []Entry, err error) {
-	letters, err := topic.NewDeadLetters(ctx, settings.Project, subscription)
+// A replay may be repeated and may come late: a message only says that what is pending should be delivered.
+func (o *options) list(ctx context.Context) (entries []entry, err error) {
+	subscription := cmp.Or(o.subscription, o.settings.DeliveryTopic+"-dead")
+	letters, err := topic.NewDeadLetters(ctx, o.settings.Project, subscription)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
-	documents, err := assembly.Store(ctx, settings)
-	if err != nil {
-		return nil, err
-	}
-	found, err := letters.Pull(ctx, Limit)
+	found, err := letters.Pull(ctx, limit)
 	if err != nil {
 		return nil, errors.Join(err, letters.GiveBack(context.WithoutCancel(ctx), found...))
 	}
-	entries = make([]Entry, 0, len(found))
-	for _, letter := range found {
-		entry, describeErr := describe(ctx, documents, letter)
-		entries, err = append(entries, entry), errors.Join(err, describeErr)
+	entries = make([]entry, len(found))
+	for i, letter := range found {
+		err = errors.Join(err, o.describe(ctx, letter, &entries[i]))
 	}
-	if !replay || err != nil {
-		return entries, errors.Join(err, letters.GiveBack(context.WithoutCancel(ctx), found...))
+	if o.replay && err == nil {
+		err = o.republish(ctx, found, entries)
 	}
-	return entries, republish(ctx, settings, letters, found, entries)
+	replayed := map[bool][]topic.DeadLetter{}
+	for i, letter := range found {
+		replayed[entries[i].Replayed] = append(replayed[entries[i].Replayed], letter)
+	}
+	ctx = context.WithoutCancel(ctx)
+	return entries, errors.Join(err, letters.Remove(ctx, replayed[true]...), letters.GiveBack(ctx, replayed[false]...))
 }
 
 // republish notes in the entries what it has replayed.
-func republish(
-	ctx context.Context, settings config.Config, letters *topic.DeadLetters, found []topic.DeadLetter, entries []Entry,
-) (err error) {
-	publisher, err := topic.NewPublisher(ctx, settings.Project, settings.DeliveryTopic)
+func (o *options) republish(ctx context.Context, letters []topic.DeadLetter, entries []entry) (err error) {
+	publisher, err := topic.NewPublisher(ctx, o.settings.Project, o.settings.DeliveryTopic)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	published := make(map[string]bool)
-	var done, left []topic.DeadLetter
-	for i, letter := range found {
-		key := cmp.Or(letter.Message.Request.RequestID, letter.Message.Requester)
-		if letter.Err == nil && !published[key] {
+	for i, letter := range letters {
+		about := cmp.Or(entries[i].Request, entries[i].Requester)
+		if letter.Err == nil && !published[about] {
 			publishErr := publisher.Publish(ctx, letter.Message)
-			published[key], err = publishErr == nil, errors.Join(err, publishErr)
+			published[about], err = publishErr == nil, errors.Join(err, publishErr)
 		}
-		if entries[i].Replayed = published[key]; entries[i].Replayed {
-			done = append(done, letter)
-		} else {
-			left = append(left, letter)
-		}
+		entries[i].Replayed = published[about]
 	}
-	ctx = context.WithoutCancel(ctx)
-	return errors.Join(err, letters.Remove(ctx, done...), letters.GiveBack(ctx, left...))
+	return err
 }
 
-func describe(ctx context.Context, documents *store.Store, letter topic.DeadLetter) (Entry, error) {
-	entry := Entry{
-		Since: letter.Since, Attempts: letter.Attempts, Deliveries: []Delivery{},
-		Request: letter.Message.Request.RequestID, Requester: letter.Message.Requester,
+// describe says in the entry what the letter is, and how far the deliveries are that its message asks for.
+func (o *options) describe(ctx context.Context, letter topic.DeadLetter, e *entry) error {
+	request, requester := letter.Message.Request.RequestID, letter.Message.Requester
+	*e = entry{Since: letter.Since, Attempts: letter.Attempts, Request: request, Requester: requester, Deliveries: []delivery{}}
+	var deliveries []keypackage.StoredDelivery
+	err := letter.Err
+	if err == nil && requester != "" {
+		deliveries, err = o.documents.OpenFor(ctx, requester, "", limit)
+	} else if err == nil {
+		var answer keypackage.Answer
+		if answer, err = o.documents.Answer(ctx, request); err == nil {
+			deliveries, err = o.documents.Deliveries(ctx, answer.Deliveries())
+		}
 	}
-	if letter.Err != nil {
-		entry.Unreadable = letter.Err.Error()
-		return entry, nil
-	}
-	deliveries, err := asked(ctx, documents, letter.Message)
-	if errors.Is(err, keypackage.ErrUnreadable) {
-		entry.Unreadable, err = err.Error(), nil
+	if letter.Err != nil || errors.Is(err, keypackage.ErrUnreadable) {
+		e.Unreadable, err = err.Error(), nil
 	}
 	for _, d := range deliveries {
-		entry.Deliveries = append(entry.Deliveries, Delivery{d.ID, d.State, d.LastResult, d.Reason})
+		e.Deliveries = append(e.Deliveries, delivery{d.ID, d.State, d.LastResult, d.Reason})
 	}
-	return entry, err
+	return err
 }
 
-// asked returns the deliveries that a message asks for.
-func asked(ctx context.Context, documents *store.Store, message topic.Message) ([]keypackage.StoredDelivery, error) {
-	if message.Requester != "" {
-		return documents.OpenFor(ctx, message.Requester, "", Limit)
-	}
-	answer, err := documents.Answer(ctx, message.Request.RequestID)
-	if err != nil {
-		return nil, err
-	}
-	return documents.Deliveries(ctx, answer.Deliveries())
-}
-
-// Print writes the entries as a table, one line for each delivery.
-func Print(w io.Writer, entries []Entry) error {
+// printEntries writes one line for each delivery.
+func printEntries(w io.Writer, entries []entry) {
 	if len(entries) == 0 {
-		_, err := fmt.Fprintln(w, "no dead letters")
-		return err
+		fmt.Fprintln(w, "no dead letters")
+		return
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "given up\tattempts\tabout\tdelivery\tstate\tlast result\t")
+	fmt.Fprintln(w, "given up\tattempts\tabout\tdelivery\tstate\tlast result\t")
 	for _, e := range entries {
 		begin, end := fmt.Sprintf("%s\t%d\t%s", e.Since.UTC().Format(time.RFC3339), e.Attempts, e.about()), ""
 		if e.Replayed {
 			end = "replayed"
 		}
 		if len(e.Deliveries) == 0 {
-			fmt.Fprintf(table, "%s\tnone\t\t\t%s\n", begin, end)
+			fmt.Fprintf(w, "%s\tnone\t\t\t%s\n", begin, end)
 		}
 		for _, d := range e.Deliveries {
 			state := string(d.State)
 			if d.Reason != "" {
 				state += " (" + d.Reason + ")"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", begin, d.ID, state, d.LastResult, end)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", begin, d.ID, state, d.LastResult, end)
 			begin = "\t\t"
 		}
 	}
-	return table.Flush()
 }
 
-func (e Entry) about() string {
+func (e entry) about() string {
 	switch {
 	case e.Unreadable != "":
 		return "unreadable: " + e.Unreadable

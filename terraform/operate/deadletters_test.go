@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/assembly"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
@@ -31,10 +33,10 @@ var (
 
 // world is a delivery topic with dead letters, whose push endpoint refuses until it is healed.
 type world struct {
-	settings config.Config
-	pubsub   *pubsub.Client
-	healed   atomic.Bool
-	arrived  chan topic.Message
+	options
+	pubsub  *pubsub.Client
+	healed  atomic.Bool
+	arrived chan topic.Message
 }
 
 const dead = "keypackage-deliveries-dead"
@@ -47,7 +49,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &world{settings: settings, arrived: make(chan topic.Message, 10)}
+	documents, err := assembly.Store(t.Context(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &world{options: options{settings: settings, documents: documents, subscription: dead}, arrived: make(chan topic.Message, 10)}
 	if s.pubsub, err = pubsub.NewClient(t.Context(), project); err != nil {
 		t.Fatal(err)
 	}
@@ -104,13 +110,13 @@ func (s *world) deliver(t *testing.T) (id string) {
 	defer client.Close()
 	id = keypackage.DeliveryID(request, pkg)
 	record := keypackage.Claim{RequestID: request, Requester: requester, Owner: "owner", DeliveryIDs: []string{id}}
-	delivery := keypackage.Delivery{
+	pending := keypackage.Delivery{
 		PackageID: pkg, Requester: requester, Owner: "owner", RequestIDs: []string{request}, Hash: "hash", ExpiresAt: time.Now(),
 		Package: keypackage.Document{keypackage.FieldEventID: pkg}, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown,
 	}
 	for path, document := range map[string]any{
 		s.settings.Collections.Claims + "/" + record.ID(): record,
-		s.settings.Collections.Deliveries + "/" + id:      delivery,
+		s.settings.Collections.Deliveries + "/" + id:      pending,
 	} {
 		if _, err := client.Doc(path).Set(t.Context(), document); err != nil {
 			t.Fatal(err)
@@ -120,13 +126,14 @@ func (s *world) deliver(t *testing.T) (id string) {
 }
 
 // handle handles dead letters until it has seen n at once, or has replayed n.
-func (s *world) handle(t *testing.T, replay bool, n int) []Entry {
+func (s *world) handle(t *testing.T, replay bool, n int) []entry {
 	t.Helper()
+	s.replay = replay
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var seen []Entry
+	var seen []entry
 	for {
-		entries, err := Handle(ctx, s.settings, dead, replay)
+		entries, err := s.list(ctx)
 		if err != nil {
 			t.Fatalf("%d of %d dead letters: %v", len(seen), n, err)
 		}
@@ -147,14 +154,14 @@ func (s *world) handle(t *testing.T, replay bool, n int) []Entry {
 func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 	t.Parallel()
 	s := newWorld(t)
-	delivery := s.deliver(t)
+	stored := s.deliver(t)
 	s.publish(t, s.settings.DeliveryTopic, `{"request_event_id":"`+request+`"}`)
 
 	entry := s.handle(t, false, 1)[0]
 	if entry.Request != request || entry.Attempts < 5 || entry.Replayed || len(entry.Deliveries) != 1 {
 		t.Fatalf("listed %+v", entry)
 	}
-	if want := (Delivery{ID: delivery, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown}); entry.Deliveries[0] != want {
+	if want := (delivery{ID: stored, State: keypackage.StatePending, LastResult: keypackage.ResultUnknown}); entry.Deliveries[0] != want {
 		t.Errorf("listed %+v, want %+v", entry.Deliveries[0], want)
 	}
 
@@ -163,7 +170,7 @@ func TestAMessageThatFailsIsListedAndReplayed(t *testing.T) {
 	if message := <-s.arrived; message.Request.RequestID != request {
 		t.Errorf("replayed %+v", message)
 	}
-	if entries, err := Handle(t.Context(), s.settings, dead, true); err != nil || len(entries) != 0 {
+	if entries, err := s.list(t.Context()); err != nil || len(entries) != 0 {
 		t.Errorf("left over: %+v, %v", entries, err)
 	}
 }
@@ -217,11 +224,13 @@ func TestPrint(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	since := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	err := Print(&out, []Entry{
-		{Since: since, Attempts: 20, Request: "r", Replayed: true, Deliveries: []Delivery{
-			{"r_a", keypackage.StateDelivered, "delivered", ""}, {"r_b", keypackage.StateExpired, "unknown", "exposure_unknown"},
-		}},
-		{Since: since, Unreadable: "not JSON"},
+	err := printText(&out, func(w io.Writer) {
+		printEntries(w, []entry{
+			{Since: since, Attempts: 20, Request: "r", Replayed: true, Deliveries: []delivery{
+				{"r_a", keypackage.StateDelivered, "delivered", ""}, {"r_b", keypackage.StateExpired, "unknown", "exposure_unknown"},
+			}},
+			{Since: since, Unreadable: "not JSON"},
+		})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +244,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}
 	out.Reset()
-	if err := Print(&out, nil); err != nil || out.String() != "no dead letters\n" {
-		t.Errorf("got %q, %v", &out, err)
+	if printEntries(&out, nil); out.String() != "no dead letters\n" {
+		t.Errorf("got %q", &out)
 	}
 }

@@ -39,7 +39,7 @@ func TestMode(t *testing.T) {
 func TestModeTakesThreeWords(t *testing.T) {
 	t.Setenv(config.Project, emutest.Project(t))
 	for _, args := range [][]string{{}, {"deliver"}, {"off", "observe"}, {"OFF"}} {
-		if err := mode(t.Context(), args); err == nil {
+		if err := operate(t.Context(), append([]string{"mode"}, args...)); err == nil {
 			t.Errorf("%q is taken", args)
 		}
 	}

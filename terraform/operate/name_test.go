@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,14 +79,14 @@ func TestSecretKey(t *testing.T) {
 func TestWithoutAProjectBothWaysToNameOneAreTold(t *testing.T) {
 	t.Setenv(config.Project, "")
 	t.Setenv(emulatorHost, "")
-	for _, run := range []func() error{
-		func() error { return stock(t.Context(), []string{"-owner", requester}) },
-		func() error { return traceRequest(t.Context(), []string{request}) },
-		func() error { return handleDeadLetters(t.Context(), nil) },
-		func() error { return mode(t.Context(), []string{"off"}) },
-		func() error { return importStock(t.Context(), []string{"-from", "wss://relay.example"}) },
+	for _, args := range [][]string{
+		{"stock", "-owner", requester},
+		{"trace", request},
+		{"deadletters"},
+		{"mode", "off"},
+		{"import", "-from", "wss://relay.example"},
 	} {
-		if err := run(); err == nil || !strings.Contains(err.Error(), "-project") || !strings.Contains(err.Error(), emulatorHost) {
+		if err := operate(t.Context(), args); err == nil || !strings.Contains(err.Error(), "-project") || !strings.Contains(err.Error(), emulatorHost) {
 			t.Errorf("the error is %v", err)
 		}
 	}
@@ -96,16 +95,15 @@ func TestWithoutAProjectBothWaysToNameOneAreTold(t *testing.T) {
 func TestTheWordMayComeBeforeOrBehindTheFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{request, "-json"}, {"-json", request}} {
-		o := newOptions("trace")
-		if word, err := o.word(args, "request", "id"); err != nil || word != request || !o.json {
-			t.Errorf("%v: %q, %v", args, word, err)
+		var o options
+		if err := o.parse("trace", args); err != nil || o.word != request || !o.json {
+			t.Errorf("%v: %q, %v", args, o.word, err)
 		}
 	}
 	for _, args := range [][]string{nil, {"-json"}, {request, request}, {"-x"}} {
-		o := newOptions("trace")
-		o.SetOutput(io.Discard)
-		if word, err := o.word(args, "request", "id"); err == nil {
-			t.Errorf("%v: %q", args, word)
+		var o options
+		if err := o.parse("trace", args); err == nil {
+			t.Errorf("%v: %q", args, o.word)
 		}
 	}
 }

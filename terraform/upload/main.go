@@ -1,6 +1,5 @@
-// Command upload makes the zip that Terraform deploys: the files that .gcloudignore leaves, which are those that
-// `gcloud functions deploy` would send. The same files make the same bytes, so that functions are deployed anew only when
-// their code changes.
+// Command upload makes the zip that Terraform deploys: the files that .gcloudignore leaves, as `gcloud functions deploy` would send.
+// The same files make the same bytes, so that functions are deployed anew only when their code changes.
 //
 //	go run ./terraform/upload              in the repository's root: makes terraform/upload.zip
 //	go run ./terraform/upload -list        shows the files
@@ -14,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 	"time"
 )
@@ -53,14 +53,70 @@ func run(root fs.FS, out string, show bool) error {
 	return os.WriteFile(out, content, 0o600)
 }
 
-// epoch is the time of every file in the zip: the first that the format can express.
-var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+// rule is a line of .gcloudignore, of which only patterns of one path element are understood.
+type rule struct {
+	pattern  string // as path.Match
+	include  bool   // the line begins with !
+	rooted   bool   // the line begins with /: applies at the root only
+	dirsOnly bool   // the line ends with /
+}
 
-// pack makes a zip in which nothing depends on when, where and by whom it was made. The buildpack changes go.mod, so that
-// files are writable.
+// parseRules reads the file. A line that gcloud might understand differently is an error.
+func parseRules(text string) ([]rule, error) {
+	var rules []rule
+	for whole := range strings.Lines(text) {
+		line := strings.TrimSpace(whole)
+		if line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#!") { // #!include is a directive
+			continue
+		}
+		var r rule
+		line, r.include = strings.CutPrefix(line, "!")
+		line, r.rooted = strings.CutPrefix(line, "/")
+		r.pattern, r.dirsOnly = strings.CutSuffix(line, "/")
+		if r.pattern == "" || strings.ContainsAny(r.pattern, `/\[]?!#`) || strings.Contains(r.pattern, "**") {
+			return nil, fmt.Errorf("%q is not a line that is understood here", whole)
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+// ignored says whether the rules leave out the entry. As in gitignore the last rule that matches decides.
+func ignored(rules []rule, name string, isDir bool) (out bool) {
+	for _, r := range rules {
+		matches, _ := path.Match(r.pattern, path.Base(name))
+		if matches && (isDir || !r.dirsOnly) && (!r.rooted || !strings.Contains(name, "/")) {
+			out = !r.include
+		}
+	}
+	return out
+}
+
+// list returns the files that go to the cloud. What lies in an ignored directory is ignored, whatever later rules say.
+func list(root fs.FS, rules []rule) (names []string, err error) {
+	err = fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		switch out := ignored(rules, name, entry.IsDir()); {
+		case out && entry.IsDir():
+			return fs.SkipDir
+		case out || entry.IsDir():
+			return nil
+		case !entry.Type().IsRegular():
+			return fmt.Errorf("%s is not a regular file", name)
+		}
+		names = append(names, name)
+		return nil
+	})
+	return names, err
+}
+
+// pack makes a zip in which nothing depends on when, where and by whom it was made. The buildpack changes go.mod: files are writable.
 func pack(root fs.FS, names []string) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := zip.NewWriter(&buffer)
+	epoch := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) // the first that the format can express
 	for _, name := range names {
 		content, err := fs.ReadFile(root, name)
 		if err != nil {
@@ -69,10 +125,10 @@ func pack(root fs.FS, names []string) ([]byte, error) {
 		header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: epoch}
 		header.SetMode(0o644)
 		file, err := archive.CreateHeader(header)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			_, err = file.Write(content)
 		}
-		if _, err := file.Write(content); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -125,7 +125,7 @@ func TestBrokenDocumentsAreNamed(t *testing.T) {
 	}
 	target = lying(t, target, lie{down: func(frame string) string {
 		var m message
-		if json.Unmarshal([]byte(frame), &m) == nil && m.label() == "OK" { // each document that is not there stays away
+		if json.Unmarshal([]byte(frame), &m) == nil && m.text(0) == "OK" { // each document that is not there stays away
 			spoil(target.Collections.KeyPackages, m.text(1), keypackage.FieldCreatedAt, "yesterday")
 			spoil(target.Collections.Requests, m.text(1), keypackage.FieldOpen, firestore.Delete)
 		}

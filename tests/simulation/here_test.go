@@ -55,4 +55,4 @@ func (s *Simulation) pushHere(ctx context.Context, granted claiming.Granted) err
 	return err
 }
 
-func isStored(context.Context) error { return nil }
+func isStored() error { return nil }

@@ -61,7 +61,7 @@ func (t taker) KeyPackage(context.Context, publishing.Event, bool) (publishing.A
 
 func from(t *testing.T, answer script) (importing.Report, error) {
 	t.Helper()
-	return importing.Run(t.Context(), taker{}, importing.Options{From: serve(t, answer), Progress: func(importing.Report) {}})
+	return importing.Run(t.Context(), taker{}.KeyPackage, importing.Options{From: serve(t, answer), Progress: func(importing.Report) {}})
 }
 
 const eose = `["EOSE","%s"]`
@@ -186,7 +186,7 @@ func TestAFailureEndsTheImport(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the database is away")
 	url := serve(t, until([]*nostr.Event{signed(t, keypackage.KindKeyPackage, 1000, "")}, 100))
-	report, err := importing.Run(t.Context(), taker{broken}, importing.Options{From: url})
+	report, err := importing.Run(t.Context(), taker{broken}.KeyPackage, importing.Options{From: url})
 	if !errors.Is(err, broken) || report.Seen != 1 || report.Taken != 0 {
 		t.Errorf("%+v, %v", report, err)
 	}

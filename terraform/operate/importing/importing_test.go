@@ -93,7 +93,7 @@ func (w *world) run(dry bool, o importing.Options) importing.Report {
 	if dry {
 		publisher = assembly.Publisher(w.Config, importing.DryRun{Store: w.Store()})
 	}
-	report, err := importing.Run(w.t.Context(), publisher, o)
+	report, err := importing.Run(w.t.Context(), publisher.KeyPackage, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
