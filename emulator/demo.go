@@ -15,6 +15,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
+	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
 )
 
 // patience bounds an act, which takes a second on an idle machine; nothing waits for it to pass.
@@ -76,8 +77,8 @@ func playOn(ctx context.Context, opts suite.Options, printer *demo.Printer, page
 		}
 		defer documents.Close()
 		systems[i] = demo.System{
-			Relay: running.Addresses().Relay, Firestore: documents, Patience: patience,
-			Deliveries: running.Config().Collections.Deliveries,
+			Relay: running.Addresses().Relay, Patience: patience,
+			Store: store.New(documents, running.Config().Collections, running.Config().Policy),
 		}
 		if pages {
 			live, err := page.Start(ctx, 0, running)

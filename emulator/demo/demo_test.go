@@ -15,19 +15,21 @@ import (
 )
 
 func newAct(out *bytes.Buffer) *act {
-	return &act{system: &System{Patience: time.Minute}, log: NewPrinter(out, false).begin("1. A test")}
+	a := &act{script: script{title: "1. A test"}, System: System{Patience: time.Minute}, Printer: NewPrinter(out, false)}
+	a.heading(a.title)
+	return a
 }
 
 func TestTheStoryIsTold(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	a := newAct(&out)
-	a.log.say("Bob publishes")
-	a.log.clock("Alice asks")
-	a.log.at(a.log.clocked.Add(1500*time.Microsecond), "Alice receives")
-	a.log.saw("it verifies")
-	a.log.ok = true
-	if !a.log.summary([]*actLog{a.log}, 1, time.Second) {
+	a.say("Bob publishes")
+	a.clock("Alice asks")
+	a.at(a.clocked.Add(1500*time.Microsecond), "Alice receives")
+	a.saw("it verifies")
+	a.ok = true
+	if !a.summary([]*act{a}, 1, time.Second) {
 		t.Error("not everything was seen")
 	}
 	for _, line := range []string{
@@ -46,13 +48,13 @@ func TestTheStoryIsTold(t *testing.T) {
 func TestAFailedActFailsTheDemo(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	failed, passed := newAct(&out).log, newAct(&out).log
+	failed, passed := newAct(&out), newAct(&out)
 	failed.fail(errors.New("Alice holds nothing"))
-	if failed.summary([]*actLog{failed}, 1, 0) || !strings.Contains(out.String(), "✗ Alice holds nothing") || !strings.Contains(out.String(), "Not everything") {
+	if failed.summary([]*act{failed}, 1, 0) || !strings.Contains(out.String(), "✗ Alice holds nothing") || !strings.Contains(out.String(), "Not everything") {
 		t.Errorf("ok after a failure:\n%s", &out)
 	}
 	passed.ok = true
-	if passed.summary([]*actLog{passed}, 4, 0) {
+	if passed.summary([]*act{passed}, 4, 0) {
 		t.Error("ok although three acts were not played")
 	}
 }
@@ -78,14 +80,22 @@ func TestAnActRunsOutOfPatience(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	a := newAct(&out)
-	a.system.Patience = time.Nanosecond
-	err := a.perform(t.Context(), func(ctx context.Context, _ *act) error {
+	a.Patience = time.Nanosecond
+	a.requesters, a.steps = alice, []step{func(_ *requester, ctx context.Context) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
-	})
-	if err == nil || err.Error() != "gave up after 1ns" {
+	}}
+	err := a.perform(t.Context())
+	if err == nil || err.Error() != "Alice: gave up after 1ns" {
 		t.Errorf("perform = %v", err)
 	}
+}
+
+// promised returns a requester who is to get that, out of so many.
+func promised(stocked int, due ...*nostr.Event) *requester {
+	a := newAct(new(bytes.Buffer))
+	a.stocked, a.wanted, a.published = stocked, len(due), due
+	return &requester{act: a}
 }
 
 func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
@@ -111,7 +121,7 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 		"none":             {nil, true},
 	}
 	for name, test := range tests {
-		err := newAct(new(bytes.Buffer)).compare(test.received, events[:2])
+		err := promised(3, events[:2]...).compare(test.received)
 		if (err != nil) != test.fails {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -121,10 +131,10 @@ func TestKeyPackagesAreComparedWithWhatWasPublished(t *testing.T) {
 func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
 	t.Parallel()
 	one, other := &nostr.Event{ID: "one"}, &nostr.Event{ID: "other"}
-	two, reserve := answer{keyPackages: []*nostr.Event{one, other}}, answer{keyPackages: []*nostr.Event{one}, lastResort: true}
+	two, reserve := promised(3, one, other), promised(1, one)
 	tests := map[string]struct {
 		row   relayapi.OutcomeRow
-		want  answer
+		want  *requester
 		fails bool
 	}{
 		"granted":              {told(2, false, "one", "other"), two, false},
@@ -137,12 +147,12 @@ func TestOutcomesAreComparedWithWhatWasPromised(t *testing.T) {
 		"one too many named":   {told(2, false, "one", "other", "third"), two, true},
 	}
 	for name, test := range tests {
-		err := newAct(new(bytes.Buffer)).compareOutcome([]relayapi.OutcomeRow{test.row}, test.want)
+		err := test.want.compareOutcome([]relayapi.OutcomeRow{test.row})
 		if (err != nil) != test.fails {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := newAct(new(bytes.Buffer)).compareOutcome(nil, two); err == nil {
+	if err := two.compareOutcome(nil); err == nil {
 		t.Error("no rows will do")
 	}
 }

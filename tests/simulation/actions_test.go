@@ -15,7 +15,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/retry"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/topic"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 // Package names one of the population's KeyPackage events.
@@ -29,7 +28,7 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	for _, p := range packages {
 		event := s.population.events[p.Owner][p.Number][p.Variant]
 		s.published(p, event)
-		refs = append(refs, s.client.Collection(collections.KeyPackages).Doc(event.id), s.tombstone(event))
+		refs = append(refs, s.client.Collection(collections.KeyPackages).Doc(event.ID), s.tombstone(event))
 	}
 	snaps, err := s.client.GetAll(ctx, refs)
 	s.failed(err)
@@ -41,8 +40,8 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	err = s.commit(ctx, func(tx *firestore.Transaction) error {
 		for i, p := range packages {
 			event := s.population.events[p.Owner][p.Number][p.Variant]
-			if !known[event.id] && !slices.Contains(packages[:i], p) {
-				if err := tx.Create(refs[2*i], event.document); err != nil {
+			if !known[event.ID] && !slices.Contains(packages[:i], p) {
+				if err := tx.Create(refs[2*i], event.Document); err != nil {
 					return err
 				}
 			}
@@ -54,15 +53,15 @@ func (s *Simulation) Publish(ctx context.Context, packages ...Package) {
 	}
 }
 
-func (s *Simulation) tombstone(event published) *firestore.DocumentRef {
-	return s.client.Collection(collections.Tombstones).Doc(keypackage.TombstoneID(event.id, event.upload.Owner))
+func (s *Simulation) tombstone(event keypackage.Package) *firestore.DocumentRef {
+	return s.client.Collection(collections.Tombstones).Doc(keypackage.TombstoneID(event.ID, event.Owner))
 }
 
 // published notes that an event is known to the world.
-func (s *Simulation) published(p Package, event published) {
+func (s *Simulation) published(p Package, event keypackage.Package) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.run.Uploads[event.id] = event.upload
+	s.run.Uploads[event.ID] = event
 	s.uploads = append(s.uploads, p)
 }
 
@@ -77,11 +76,11 @@ func (s *Simulation) Delete(ctx context.Context, pick int) {
 	p := uploads[pick%len(uploads)]
 	event := s.population.events[p.Owner][p.Number][p.Variant]
 	s.failed(s.commit(ctx, func(tx *firestore.Transaction) error {
-		tombstone := map[string]any{"event_id": event.id, "owner_pubkey": event.upload.Owner, "deleted_at": s.Clock.Now()}
+		tombstone := map[string]any{"event_id": event.ID, "owner_pubkey": event.Owner, "deleted_at": s.Clock.Now()}
 		if err := tx.Set(s.tombstone(event), tombstone); err != nil {
 			return err
 		}
-		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.id))
+		return tx.Delete(s.client.Collection(collections.KeyPackages).Doc(event.ID))
 	}))
 }
 
@@ -118,15 +117,15 @@ func (s *Simulation) Ask(ctx context.Context, a Ask) {
 		return
 	}
 	doc := keypackage.ReadRequestDocument(event.ID, fields, now)
-	request := invariants.Request{ID: event.ID, Requester: event.PubKey}
+	var owners []string
 	for _, i := range a.Owners {
-		if owner := s.population.Owners[i].Pubkey; !slices.Contains(request.Owners, owner) {
-			request.Owners = append(request.Owners, owner)
+		if owner := s.population.Owners[i].Pubkey; !slices.Contains(owners, owner) {
+			owners = append(owners, owner)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.run.Requests = append(s.run.Requests, request)
+	s.run.Requests[event.ID] = owners
 	s.triggers = append(s.triggers, trigger{doc: doc})
 }
 

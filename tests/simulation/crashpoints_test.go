@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"text/tabwriter"
-
-	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 func TestEveryCallFails(t *testing.T) {
@@ -80,7 +78,7 @@ func (f flow) failEverywhere(t *testing.T, on emulators) row {
 }
 
 // play plays the flow to its end and returns the promises that it broke.
-func (f flow) play(t *testing.T, on emulators, i *Invocation) []invariants.Violation {
+func (f flow) play(t *testing.T, on emulators, i *Invocation) []string {
 	t.Helper()
 	ctx := context.Background()
 	messages, err := on.broker.NewTopic(ctx)

@@ -43,13 +43,9 @@ func play(h history, backends *Backends, options Options) string {
 		step.play(ctx, s)
 	}
 	s.Settle(ctx, h.Everybody)
-	violations, err := s.Check(ctx)
-	var broken []string
+	broken, err := s.Check(ctx)
 	if err != nil {
 		broken = append(broken, err.Error())
-	}
-	for _, v := range violations {
-		broken = append(broken, v.String())
 	}
 	if err := s.Close(); err != nil {
 		broken = append(broken, err.Error())

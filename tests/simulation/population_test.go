@@ -15,7 +15,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
 // Sizes of the population.
@@ -38,14 +37,7 @@ const (
 // even between runs, so that a history plays out the same each time.
 type Population struct {
 	Owners, Requesters []actors.Key
-	events             [Owners][Packages][Variants]published
-}
-
-// published is an event and the document that the relay makes of it.
-type published struct {
-	id       string
-	document keypackage.Document
-	upload   invariants.Upload
+	events             [Owners][Packages][Variants]keypackage.Package
 }
 
 var thePopulation = sync.OnceValues(func() (*Population, error) {
@@ -97,14 +89,14 @@ func (c *Population) publish(random *rand.ChaCha8, owner, number int) error {
 	return nil
 }
 
-func sign(owner actors.Key, number, variant int, content string) (published, error) {
+func sign(owner actors.Key, number, variant int, content string) (keypackage.Package, error) {
 	event := nostr.Event{Kind: keypackage.KindKeyPackage, Content: content, Tags: nostr.Tags{}}
 	event.CreatedAt = nostr.Timestamp(Start.Unix() - 1000 + int64(10*number+variant))
 	if number == Addressable && variant == 0 {
 		event.Kind, event.Tags = keypackage.KindAddressableKeyPackage, nostr.Tags{{"d", "slot"}}
 	}
 	if err := owner.Sign(&event); err != nil {
-		return published{}, err
+		return keypackage.Package{}, err
 	}
 	expires := Start.Add(60 * 24 * time.Hour)
 	if number == ShortLived {
@@ -116,11 +108,8 @@ func sign(owner actors.Key, number, variant int, content string) (published, err
 		keypackage.FieldEvent: event.String(),
 	}
 	inspected := keypackage.Inspect(event.ID, document, keypackage.PolicyStrict)
-	if inspected.Flaw != "" {
-		return published{}, fmt.Errorf("package %d, variant %d: %s", number, variant, inspected.Flaw)
+	if inspected.Flaw != "" || !inspected.ExpiresAt.Equal(expires) || inspected.Event != event.String() {
+		return inspected, fmt.Errorf("package %d, variant %d is not as it was made: %s", number, variant, inspected.Flaw)
 	}
-	return published{event.ID, document, invariants.Upload{
-		Owner: owner.Pubkey, Hash: inspected.Hash, Suite: inspected.Suite,
-		Expires: expires, Raw: event.String(),
-	}}, nil
+	return inspected, nil
 }

@@ -212,7 +212,7 @@ func (r *Relay) send(push delivering.Push, d *keypackage.Delivery) keypackage.Pu
 		}
 		s.got[d.ID], r.sent[d.ID] = true, true
 		r.received = append(r.received, invariants.Received{
-			DeliveryID: d.ID, Session: push.Requester, PackageID: d.PackageID, Raw: d.Event(), At: now,
+			DeliveryID: d.ID, Session: push.Requester, Raw: d.Event(), At: now,
 		})
 	}
 	switch {

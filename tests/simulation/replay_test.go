@@ -43,7 +43,7 @@ type write struct {
 
 // replay goes through the commits in the order in which Firestore made them, and returns what was broken that the end does
 // not show: I2, I5, the acknowledgements of I4, and that nothing vanishes (I3).
-func replay(run wholeRun, end invariants.State) []invariants.Violation {
+func replay(run wholeRun, end invariants.State) []string {
 	r := replayed{run: run, documents: make(map[string]map[string]any), pushes: make(map[string]*pushes)}
 	for _, a := range run.acks {
 		if !slices.ContainsFunc(run.commits[:a.commits], func(c commit) bool { return c.answers(a.requestID) }) {
@@ -60,14 +60,14 @@ func replay(run wholeRun, end invariants.State) []invariants.Violation {
 }
 
 type replayed struct {
-	violations []invariants.Violation
+	violations []string
 	run        wholeRun
 	documents  map[string]map[string]any // by collection and id
 	pushes     map[string]*pushes        // by delivery id
 }
 
 func (r *replayed) add(invariant, format string, args ...any) {
-	r.violations = append(r.violations, invariants.Violation{Invariant: invariant, What: fmt.Sprintf(format, args...)})
+	r.violations = append(r.violations, invariant+": "+fmt.Sprintf(format, args...))
 }
 
 // answers reports whether the commit holds a claim of the request.
@@ -144,12 +144,12 @@ func (r *replayed) stock(at time.Time) map[ownerSuite]map[string]bool {
 }
 
 // why returns the reason why a package is not in stock or not valid.
-func (r *replayed) why(id string, upload invariants.Upload, at time.Time) string {
+func (r *replayed) why(id string, upload keypackage.Package, at time.Time) string {
 	ledger := r.documents[collections.Ledger+"/"+upload.Hash]
 	switch {
 	case r.documents[collections.Tombstones+"/"+keypackage.TombstoneID(id, upload.Owner)] != nil:
 		return "deleted"
-	case !upload.Expires.After(at):
+	case upload.Expired(at):
 		return "expired"
 	case ledger != nil && ledger["use"] == string(keypackage.UseOneTime):
 		return "used"

@@ -71,7 +71,7 @@ func New(b *Backends, o Options) (*Simulation, error) {
 			defer func() { b.free <- own }()
 			return own.end()
 		},
-		run: wholeRun{Run: invariants.Run{Uploads: make(map[string]invariants.Upload)}},
+		run: wholeRun{Run: invariants.Run{Uploads: make(map[string]keypackage.Package), Requests: make(map[string][]string)}},
 		settings: claiming.Settings{
 			Limits: claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 10, OwnerBudgetPerHour: 100},
 			Mode:   keypackage.ModeDeliver, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute,
@@ -120,7 +120,7 @@ func (s *Simulation) by(ctx context.Context, system bool) context.Context {
 }
 
 // Check returns the promises that were broken. Call it after Settle.
-func (s *Simulation) Check(ctx context.Context) ([]invariants.Violation, error) {
+func (s *Simulation) Check(ctx context.Context) ([]string, error) {
 	s.calls.await(nil)
 	if len(s.faults) > 0 {
 		return nil, s.faults[0]

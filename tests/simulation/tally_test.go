@@ -29,7 +29,15 @@ func (t *Tally) add(run wholeRun, end invariants.State, happened map[string]int)
 	t.counts["commits"] += len(run.commits)
 	t.counts["pushes of a delivery"] += len(run.Pushes)
 	t.counts["arrivals in a session"] += len(run.Received)
-	t.counts["events deleted"] += len(end.Tombstones)
+	deleted := make(map[string]bool)
+	for _, commit := range run.commits {
+		for _, w := range commit.writes {
+			if w.collection == collections.Tombstones {
+				deleted[w.id] = true
+			}
+		}
+	}
+	t.counts["events deleted"] += len(deleted)
 	for what, n := range happened {
 		t.counts[what] += n
 	}

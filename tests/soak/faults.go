@@ -12,122 +12,104 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
+	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// A fault is what happens to a call in place of the usual.
-type fault string
+// fault is what happens to a call in place of the usual.
+type fault struct {
+	name    string
+	percent int  // of all calls
+	done    bool // the call is served, and its caller does not see what comes of it
+	answer  int  // a status, or one of those below
+}
 
 const (
-	lost       fault = "lost"       // acknowledged, and nobody has seen it
-	refused    fault = "refused"    // failed before anything was done
-	throttled  fault = "throttled"  // refused with a definite answer
-	unanswered fault = "unanswered" // done, and reported as failed
-	doubled    fault = "doubled"    // done twice at once
-	cut        fault = "cut"        // the connection breaks after it was done
-	hung       fault = "hung"       // done, and no answer ever
+	usual = iota // as if nothing were wrong
+	cut          // the connection breaks
+	hung         // nothing, until the caller gives up
 )
-
-// odds of a fault, in percent of calls.
-type odds struct {
-	fault   fault
-	percent int
-}
 
 var (
-	functionOdds = []odds{{lost, 3}, {refused, 3}, {unanswered, 4}, {doubled, 5}}
-	oddsAt       = map[string][]odds{
-		suite.Claim: functionOdds, suite.Deliver: functionOdds, suite.Expire: functionOdds,
-		suite.Gateway: {{refused, 3}, {throttled, 2}, {unanswered, 3}, {cut, 2}, {hung, 1}}, // its delivery endpoint
+	functionFaults = []fault{
+		{"lost", 3, false, http.StatusNoContent}, // acknowledged, and nobody has seen it
+		{"refused", 3, false, http.StatusServiceUnavailable},
+		{"unanswered", 4, true, http.StatusServiceUnavailable},
+		{"doubled", 5, true, usual}, // at once
+	}
+	faultsAt = map[string][]fault{
+		suite.Claim: functionFaults, suite.Deliver: functionFaults, suite.Expire: functionFaults,
+		suite.Gateway: { // its delivery endpoint
+			{"refused", 3, false, http.StatusServiceUnavailable},
+			{"throttled", 2, false, http.StatusTooManyRequests}, // a definite answer
+			{"unanswered", 3, true, http.StatusServiceUnavailable},
+			{"cut", 2, true, cut},
+			{"hung", 1, true, hung},
+		},
 	}
 )
 
-// chaos makes faults in front of the functions and of the relay's delivery endpoint, between begin and end.
-type chaos struct {
-	history *history
-
-	mu     sync.Mutex
-	dice   map[string]dice // one for each place, so that the calls of one do not change the faults of another
-	active bool
-}
-
-func newChaos(seed uint64, history *history) *chaos {
-	c := &chaos{history: history, dice: make(map[string]dice)}
-	for place := range oddsAt {
-		c.dice[place] = newDice(seed, place, 0)
+// draw decides about a call; the zero value is no fault. The calls of one place do not change the faults of another.
+func (s *soak) draw(place string) fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.disturbed {
+		return fault{}
 	}
-	return c
-}
-
-func (c *chaos) set(active bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.active = active
-}
-
-// draw decides about a call; "" is no fault.
-func (c *chaos) draw(place string) fault {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.active {
-		return ""
-	}
-	n := c.dice[place].IntN(100)
-	for _, o := range oddsAt[place] {
-		if n -= o.percent; n < 0 {
-			c.history.fault(place + " " + string(o.fault))
-			return o.fault
+	s.happened.add("calls", place)
+	n := newDice(s.seed, place, s.happened["calls: "+place]).IntN(100)
+	for _, f := range faultsAt[place] {
+		if n -= f.percent; n < 0 {
+			s.happened.add("faults", place+" "+f.name)
+			return f
 		}
 	}
-	return ""
+	return fault{}
 }
 
 // inFrontOf is the suite's middleware.
-func (c *chaos) inFrontOf(place string, next http.Handler) http.Handler {
+func (s *soak) inFrontOf(place string, next http.Handler) http.Handler {
 	unseen := func(r *http.Request) { next.ServeHTTP(httptest.NewRecorder(), r) }
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch c.draw(place) {
-		case lost:
-			w.WriteHeader(http.StatusNoContent)
-		case refused:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		case throttled:
-			w.WriteHeader(http.StatusTooManyRequests)
-		case unanswered:
-			unseen(r)
-			w.WriteHeader(http.StatusServiceUnavailable)
-		case cut:
-			unseen(r)
-			panic(http.ErrAbortHandler)
-		case hung:
-			unseen(r)
-			<-r.Context().Done() // the caller has given up
-			panic(http.ErrAbortHandler)
-		case doubled:
+		f := s.draw(place)
+		var twin sync.WaitGroup
+		switch {
+		case f.done && f.answer == usual:
 			again := r.Clone(r.Context())
 			again.Body = io.NopCloser(bytes.NewReader(replayable(r)))
-			var twin sync.WaitGroup
 			twin.Go(func() { unseen(again) })
+		case f.done:
+			unseen(r)
+		}
+		switch f.answer {
+		case usual:
 			next.ServeHTTP(w, r)
 			twin.Wait()
+		case hung:
+			<-r.Context().Done()
+			fallthrough
+		case cut:
+			panic(http.ErrAbortHandler)
 		default:
-			next.ServeHTTP(w, r)
+			w.WriteHeader(f.answer)
 		}
 	})
 }
 
-// inFrontOfRelay also notes what is pushed.
-func (c *chaos) inFrontOfRelay(endpoint http.Handler) http.Handler {
-	endpoint = c.inFrontOf(suite.Gateway, endpoint)
+// inFrontOfRelay also notes what is pushed by two at once.
+func (s *soak) inFrontOfRelay(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var push relayapi.DeliveryRequest
 		_ = json.Unmarshal(replayable(r), &push)
-		ids := make([]string, len(push.Deliveries))
-		for i, d := range push.Deliveries {
-			ids[i] = d.ID
+		count := func(by int) {
+			for _, d := range push.Deliveries {
+				if s.underWay[d.ID] += by; s.underWay[d.ID] > 1 {
+					s.Pushes = append(s.Pushes, invariants.Push{DeliveryID: d.ID, Contested: true})
+				}
+			}
 		}
-		c.history.push(ids, 1)
-		defer c.history.push(ids, -1)
-		endpoint.ServeHTTP(w, r)
+		s.note(func() { count(1) })
+		defer s.note(func() { count(-1) })
+		s.inFrontOf(suite.Gateway, endpoint).ServeHTTP(w, r)
 	})
 }
 
@@ -138,22 +120,21 @@ func replayable(r *http.Request) []byte {
 	return body
 }
 
-// deck is what crashes, in shuffled order and then again. The functions and the gateway do it more often than what they talk to.
-var deck = []string{
-	suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
-}
-
-// crash kills and restarts processes until ctx ends. A restart that was begun is finished.
+// crash kills and restarts processes until ctx ends, in shuffled order and then again: the functions and the gateway more often
+// than what they talk to. A restart that was begun is finished.
 func (s *soak) crash(ctx context.Context) error {
-	dice := newDice(s.Seed, "crash", 0)
+	deck := []string{
+		suite.Claim, suite.Claim, suite.Deliver, suite.Deliver, suite.Deliver, suite.Expire, suite.Gateway, suite.Gateway, suite.PubSub,
+	}
+	dice := newDice(s.seed, "crash", 0)
 	for {
 		for _, i := range dice.Perm(len(deck)) {
-			if !dice.pause(ctx, s.CrashEvery) {
+			if !dice.pause(ctx, s.crashEvery) {
 				return nil
 			}
-			s.history.fault(deck[i] + " killed")
+			s.note(func() { s.happened.add("faults", deck[i]+" killed") })
 			if deck[i] == suite.Gateway {
-				s.history.left("")
+				s.left("")
 			}
 			if err := s.Restart(context.WithoutCancel(ctx), deck[i]); err != nil {
 				return fmt.Errorf("restart of %s: %w", deck[i], err)

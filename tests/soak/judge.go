@@ -3,116 +3,110 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
+
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/tests/invariants"
 )
 
-// judge compares what happened with what Firestore holds in the end, and with what was promised.
-func (s *soak) judge(ctx context.Context, begun time.Time) (*Report, error) {
+// upload notes an event that is about to be published. The gateway's document of it says nothing that the event does not.
+func (s *soak) upload(event *nostr.Event) error {
+	p := keypackage.Inspect(event.ID, keypackage.Document{
+		keypackage.FieldOwner: event.PubKey, keypackage.FieldCreatedAt: int64(event.CreatedAt), keypackage.FieldEvent: event.String(),
+	}, keypackage.PolicyStrict)
+	if p.Flaw != "" {
+		return fmt.Errorf("a KeyPackage of an owner is not one: %s", p.Flaw)
+	}
+	s.note(func() {
+		s.Uploads[event.ID] = p
+		s.forbid(event.Content, "content of a KeyPackage")
+		s.forbid(event.Sig, "an event's signature")
+	})
+	return nil
+}
+
+// left notes the end of a requester's session, or with "" of all.
+func (s *soak) left(requester string) {
+	s.note(func() { s.Left[requester] = append(s.Left[requester], time.Now()) })
+}
+
+// tally counts what there was, as a whole and by kind.
+type tally map[string]int
+
+func (t tally) add(what, kind string) {
+	t[what]++
+	t[what+": "+kind]++
+}
+
+// verdict is an error unless there was anything to see, and every promise was kept.
+func (s *soak) verdict() error {
+	switch {
+	case len(s.broken) > 0:
+		return errors.New("promises were broken")
+	case s.counts["requests"] == 0:
+		return errors.New("there was no request, so nothing was seen")
+	}
+	return nil
+}
+
+func (s *soak) print(w io.Writer) {
+	fmt.Fprintf(w, "seed %d, %.0f s with settling\n", s.seed, time.Since(s.begun).Seconds())
+	for _, what := range slices.Sorted(maps.Keys(s.counts)) {
+		fmt.Fprintf(w, "%8d %s\n", s.counts[what], what)
+	}
+	fmt.Fprintf(w, "%8d promises broken\n", len(s.broken))
+	for _, what := range s.broken {
+		fmt.Fprintln(w, "  ✗", what)
+	}
+}
+
+// judge compares what happened with what Firestore holds, and with what was promised. It reports whether everything has ended:
+// if not, it may yet come right.
+func (s *soak) judge(ctx context.Context) (ended bool, err error) {
 	state, err := invariants.Load(ctx, s.documents, s.Config().Collections)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	requests := s.history.requests(state)
-	j := &judge{history: s.history, state: state, now: time.Now()}
-	j.report = &Report{
-		Seed: s.Seed, Took: j.now.Sub(begun), KeyPackages: len(j.uploads), Requests: len(requests),
-		Faults: j.faults, Troubles: j.troubles, Outcomes: make(map[string]int), Deliveries: make(map[string]int),
-	}
-	run := invariants.Run{Uploads: make(map[string]invariants.Upload), Requests: requests, Pushes: s.history.raced}
-	for id, u := range s.history.uploads {
-		run.Uploads[id] = u.Upload
-	}
-	for _, r := range s.requesters {
-		arrivals, err := r.client.AwaitKeyPackages(ctx, 0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run, arrived := s.Run, make(map[string]bool)
+	s.counts, s.broken = maps.Clone(s.happened), nil
+	s.counts["KeyPackages uploaded"] = len(s.Uploads)
+	for _, requester := range s.requesters {
+		arrivals, err := requester.AwaitKeyPackages(ctx, 0)
 		if err != nil { // something did not verify
-			j.broken("I6: %v", err)
+			s.broken = append(s.broken, fmt.Sprint("I6: ", err))
 		}
-		received, repeated := attribute(r.Pubkey, arrivals, state.Deliveries)
-		run.Received = append(run.Received, received...)
-		j.report.Repeated += repeated
+		run.Received = append(run.Received, attribute(requester.Pubkey, arrivals, state.Deliveries)...)
 	}
-	for _, v := range invariants.Check(run, state) {
-		j.broken("%s", v)
+	for _, received := range run.Received {
+		arrived[received.DeliveryID] = true
 	}
-	j.checkStock()
-	j.checkArrived(run.Received)
-	j.report.Received = len(run.Received)
-	for _, r := range requests {
-		j.report.Outcomes[string(state.Answers[r.ID].Outcome())]++
+	s.counts["received"], s.counts["received: once more"] = len(run.Received), len(run.Received)-len(arrived)
+	for _, answer := range state.Answers {
+		s.counts.add("requests", string(answer.Outcome()))
 	}
-	return j.report, nil
-}
-
-// judge collects. Nothing happens any more.
-type judge struct {
-	*history
-	state  invariants.State
-	now    time.Time
-	report *Report
-}
-
-func (j *judge) broken(format string, args ...any) {
-	j.report.Broken = append(j.report.Broken, fmt.Sprintf(format, args...))
-}
-
-// checkStock is what the end shows of I2 and I3: nothing that the relay has stored is gone unless somebody had it, and who
-// had a package once, deleted none and has none that ended, has one now.
-func (j *judge) checkStock() {
-	type ownerSuite struct {
-		owner string
-		suite mls.Ciphersuite
-	}
-	has, excused := make(map[ownerSuite]bool), make(map[ownerSuite]bool)
-	for id, u := range j.uploads {
-		key := ownerSuite{u.Owner, u.Suite}
-		entry, used := j.state.Ledger[u.Hash]
-		over := u.deleted || !u.Expires.After(j.now)
-		has[key] = has[key] || u.stored && j.state.Stock[id] && !over && entry.Use != keypackage.UseOneTime
-		excused[key] = excused[key] || over || !u.stored
-		if u.stored && !over && !used && !j.state.Stock[id] {
-			j.broken("I3: KeyPackage %s is gone, and nobody had it", id)
+	for id, d := range state.Deliveries {
+		s.counts.add("deliveries", strings.TrimSpace(fmt.Sprint(d.State, " ", d.Reason)))
+		if d.State == keypackage.StateDelivered && !arrived[id] {
+			s.counts["deliveries: unread, written when the session was ending"]++
 		}
 	}
-	for key, has := range has {
-		if !has && !excused[key] {
-			j.broken("I2: owner %s has no KeyPackage of suite %d any more", key.owner, key.suite)
-		}
-	}
-}
-
-// checkArrived is the other end of I3: what counts as delivered has arrived. If the session ended meanwhile, it was
-// written by the relay and never read.
-func (j *judge) checkArrived(received []invariants.Received) {
-	arrived := make(map[string]bool)
-	for _, r := range received {
-		arrived[r.DeliveryID] = true
-	}
-	for id, d := range j.state.Deliveries {
-		j.report.Deliveries[strings.TrimSpace(fmt.Sprint(d.State, " ", d.Reason))]++
-		switch {
-		case d.State != keypackage.StateDelivered || arrived[id]:
-		case j.leftDuring(d):
-			j.report.Unread++
-		default:
-			j.broken("I3: delivery %s counts as delivered, and never arrived in a session that was open", id)
-		}
-	}
-}
-
-// leftDuring reports whether a session of the requester ended between the claim and the record of the push, or about then.
-func (j *judge) leftDuring(d keypackage.Delivery) bool {
-	const around = time.Second
-	return slices.ContainsFunc(slices.Concat(j.ends[d.Requester], j.ends[""]), func(end time.Time) bool {
-		return end.After(d.CreatedAt.Add(-around)) && end.Before(d.DeliveredAt.Add(around))
-	})
+	s.broken = append(s.broken, invariants.Check(run, state)...)
+	underWay := func(broken string) bool { return strings.HasPrefix(broken, invariants.UnderWay) }
+	return !slices.ContainsFunc(s.broken, underWay), nil
 }
 
 // reading is how long a frame may take from the relay's socket to the requester's clock on a busy machine.
@@ -121,52 +115,75 @@ const reading = 10 * time.Second
 // attribute names the delivery that brought each of a requester's arrivals, since frames do not say it. Several may have brought
 // the same reserve, each for another group. So that nothing is called lost as long as what arrived can be explained in any
 // way, as many as possible of those that count as delivered get an arrival of their own: each arrival, in order of time, goes
-// to the one that ends first.
+// to the one that ends first and has none, or else to the first that has: then it is a repetition.
 func attribute(
 	requester string, arrivals []actors.KeyPackage, deliveries map[string]keypackage.Delivery,
-) (received []invariants.Received, repeated int) {
-	var own []keypackage.Delivery
-	for _, d := range deliveries {
-		if d.Requester == requester {
-			own = append(own, d)
-		}
-	}
-	slices.SortFunc(own, func(a, b keypackage.Delivery) int {
-		return cmp.Or(undelivered(a)-undelivered(b), a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
+) (received []invariants.Received) {
+	own := slices.SortedFunc(maps.Values(deliveries), func(a, b keypackage.Delivery) int { // "delivered" comes before "expired"
+		return cmp.Or(cmp.Compare(a.State, b.State), a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortFunc(arrivals, func(a, b actors.KeyPackage) int { return a.At.Compare(b.At) })
 	taken := make(map[string]bool)
 	for _, a := range arrivals {
-		id := explain(a, own, taken)
-		if taken[id] {
-			repeated++
+		first, again := "", "" // "" is what the checker reports
+		for _, d := range slices.Backward(own) {
+			switch {
+			case d.Requester != requester || d.PackageID != a.Event.ID || a.At.Before(d.CreatedAt) || a.At.After(d.ExpiresAt.Add(reading)):
+			case taken[d.ID]:
+				again = d.ID
+			default:
+				first = d.ID
+			}
 		}
+		id := cmp.Or(first, again)
 		taken[id] = true
-		received = append(received, invariants.Received{
-			DeliveryID: id, Session: requester, PackageID: a.Event.ID, Raw: a.Raw, At: a.At,
-		})
+		received = append(received, invariants.Received{DeliveryID: id, Session: requester, Raw: a.Raw, At: a.At})
 	}
-	return received, repeated
+	return received
 }
 
-func undelivered(d keypackage.Delivery) int {
-	if d.State == keypackage.StateDelivered {
-		return 0
+// piece is the length by which what must not be logged is recognised: whoever logs 63 characters of it in a row is caught.
+const piece = 32
+
+// token is how every JWT begins: two objects in base64, of which the first has a quote behind its brace.
+var token = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.`)
+
+// forbid notes a text that no log may hold. The caller holds the lock.
+func (s *soak) forbid(text, what string) {
+	for ; len(text) >= piece; text = text[piece:] {
+		s.forbidden[text[:piece]] = what
 	}
-	return 1
 }
 
-// explain returns the first delivery that can have brought what arrived and is not taken, or else the first that is: then
-// it is a repetition. "" is what the checker reports.
-func explain(arrival actors.KeyPackage, own []keypackage.Delivery, taken map[string]bool) (again string) {
-	for _, d := range own {
-		if d.PackageID != arrival.Event.ID || arrival.At.Before(d.CreatedAt) || arrival.At.After(d.ExpiresAt.Add(reading)) {
-			continue
-		}
-		if !taken[d.ID] {
-			return d.ID
-		}
-		again = cmp.Or(again, d.ID)
+// leak says what a log holds that it may not.
+func (s *soak) leak(log []byte) string {
+	if token.Match(log) {
+		return "a token"
 	}
-	return again
+	for i := range max(0, len(log)-piece+1) {
+		if what, found := s.forbidden[string(log[i:i+piece])]; found {
+			return what
+		}
+	}
+	return ""
+}
+
+// searchLogs looks through everything that all processes have written for what no log may hold (I9): content of
+// KeyPackages, signatures (and so whole events), secret keys and tokens.
+func (s *soak) searchLogs() error {
+	files, err := filepath.Glob(filepath.Join(s.Dir, "*.log"))
+	for _, file := range files {
+		log, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		s.counts["bytes of logs searched"] += len(log)
+		if what := s.leak(log); what != "" {
+			s.broken = append(s.broken, fmt.Sprintf("I9: %s holds %s", filepath.Base(file), what))
+		}
+	}
+	if err != nil || s.counts["bytes of logs searched"] == 0 {
+		return fmt.Errorf("there are no logs in %s", s.Dir)
+	}
+	return nil
 }

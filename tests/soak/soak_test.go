@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/suite"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	"github.com/nbd-wtf/go-nostr"
 )
 
 // TestShortSoak is the soak in small. What takes most of its time is the end of what was lost: the scheduled function looks
@@ -21,30 +24,28 @@ func TestShortSoak(t *testing.T) {
 	for _, servedBy := range []config.ServedBy{config.ServedByFunctions, config.ServedByGateway} {
 		t.Run(string(servedBy), func(t *testing.T) {
 			t.Parallel()
-			shortSoak(t, Options{
-				Duration: 8 * time.Second, Seed: 50, // its first crashes are those of the gateway, of Pub/Sub, and of the gateway
-				Rate: 8, Life: 30 * time.Second, ServedBy: servedBy, Faults: true, CrashEvery: time.Second,
-				Binary: binary, Logs: t.TempDir(), Progress: func(progress string) { t.Log(progress) },
-			})
+			s := newSoak()
+			s.duration, s.seed, s.rate = 8*time.Second, 50, 8 // the first crashes are those of the gateway, of Pub/Sub, and of the gateway
+			s.life, s.faults, s.crashEvery = 30*time.Second, true, time.Second
+			s.RequestsServedBy, s.Binary, s.Dir, s.Progress = servedBy, binary, t.TempDir(), func(progress string) { t.Log(progress) }
+			shortSoak(t, s)
 		})
 	}
 }
 
-func shortSoak(t *testing.T, opts Options) {
+func shortSoak(t *testing.T, s *soak) {
 	t.Helper()
-	report, err := Run(t.Context(), opts)
-	if err != nil {
+	if err := s.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	report.Print(t.Output())
-	if !report.OK() {
-		t.Error("promises were broken")
+	s.print(t.Output())
+	if err := s.verdict(); err != nil {
+		t.Error(err)
 	}
-	for what, n := range map[string]int{
-		"requests": report.Requests, "deliveries": sum(report.Deliveries), "received": report.Received, "faults": sum(report.Faults),
-		"restarts of Pub/Sub": report.Faults[suite.PubSub+" killed"], "restarts of the gateway": report.Faults[suite.Gateway+" killed"],
+	for _, what := range []string{
+		"requests", "deliveries", "received", "faults", "faults: " + suite.PubSub + " killed", "faults: " + suite.Gateway + " killed",
 	} {
-		if n == 0 {
+		if s.counts[what] == 0 {
 			t.Errorf("%s: none, so that nothing was tested", what)
 		}
 	}
@@ -75,34 +76,39 @@ func TestASoakOfNothingIsRefused(t *testing.T) {
 // A run in which nothing happened has kept every promise, and shows nothing.
 func TestASoakWithoutRequestsIsNotOK(t *testing.T) {
 	t.Parallel()
-	report := &Report{}
-	if report.OK() {
+	s := newSoak()
+	if s.verdict() == nil {
 		t.Error("no request was made, and all is well")
 	}
-	report.Requests = 1
-	if !report.OK() {
-		t.Error("a request was made, nothing is wrong, and it is not well")
+	s.counts = tally{"requests": 1}
+	if err := s.verdict(); err != nil {
+		t.Error("a request was made, nothing is wrong, and it is not well:", err)
 	}
 }
 
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
-	content := strings.Repeat("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 8)
-	h := newHistory()
-	h.secrets = append(h.secrets, strings.Repeat("5ec3e7", 11)[:64])
-	h.uploads["id"] = &upload{event: &nostr.Event{Content: content, Sig: strings.Repeat("51", 64)}}
+	h := newSoak()
+	secret := h.newKey().Secret
+	event, err := actors.NewKeyPackage(h.newKey(), "ws://relay.example", nostr.Now(), mlsgen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.upload(event); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		log  string
 		want string
 	}{
 		"nothing":       {`{"message":"granted","request_event_id":"` + strings.Repeat("ab", 32) + `"}`, ""},
-		"whole content": {"x " + content + " y", "content of a KeyPackage"},
-		"cut content":   {"x " + content[13:76] + " y", "content of a KeyPackage"},
-		"event":         {`\"sig\":\"` + strings.Repeat("51", 64), "an event's signature"},
-		"secret":        {"key " + strings.Repeat("5ec3e7", 11)[:64], "a secret key"},
+		"whole content": {"x " + event.Content + " y", "content of a KeyPackage"},
+		"cut content":   {"x " + event.Content[13:76] + " y", "content of a KeyPackage"},
+		"event":         {`\"sig\":\"` + event.Sig, "an event's signature"},
+		"secret":        {"key " + secret, "a secret key"},
 		"token":         {"Bearer eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln", "a token"},
 	} {
-		if got := leak([]byte(test.log), h.chunks()); got != test.want {
+		if got := h.leak([]byte(test.log)); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
@@ -110,16 +116,17 @@ func TestLeaksAreFound(t *testing.T) {
 
 func TestALeakFailsTheSoak(t *testing.T) {
 	t.Parallel()
-	s := &soak{Options: Options{Logs: t.TempDir()}, history: newHistory()}
-	report := &Report{Requests: 1}
-	if err := s.searchLogs(report); err == nil {
+	s := newSoak()
+	s.Dir = t.TempDir()
+	s.counts = tally{"requests": 1}
+	if err := s.searchLogs(); err == nil {
 		t.Error("no logs, and no error")
 	}
-	s.history.secrets = append(s.history.secrets, strings.Repeat("5ec3e7", 11)[:64])
-	if err := os.WriteFile(filepath.Join(s.Logs, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
+	s.forbid(strings.Repeat("5ec3e7", 11)[:64], "a secret key")
+	if err := os.WriteFile(filepath.Join(s.Dir, "upstream.log"), []byte(strings.Repeat("5ec3e7", 11)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.searchLogs(report); err != nil || report.OK() || len(report.Broken) != 1 {
-		t.Errorf("searchLogs = %v, ok %v, leaks %v", err, report.OK(), report.Broken)
+	if err := s.searchLogs(); err != nil || s.verdict() == nil || len(s.broken) != 1 {
+		t.Errorf("searchLogs = %v, verdict %v, leaks %v", err, s.verdict(), s.broken)
 	}
 }
