@@ -150,9 +150,6 @@ func (s *Suite) Failed() <-chan error { return s.failed }
 // Tick calls ExpireDeliveries now, as Cloud Scheduler does.
 func (s *Suite) Tick(ctx context.Context) error { return s.caller(Expire).tick(ctx) }
 
-// Log returns what LogFile has so far.
-func (s *Suite) Log(name string) ([]byte, error) { return os.ReadFile(s.LogFile(name)) }
-
 // LogFile is where a process writes: an entry point, Upstream, Cloud or, if the suite has its own, PubSub.
 func (s *Suite) LogFile(name string) string { return filepath.Join(s.opts.Dir, name+".log") }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -208,7 +209,7 @@ func awaitCall(t *testing.T, s *Suite, entryPoint string) call {
 // calls returns what a stand-in function has logged so far, whole lines only.
 func calls(t *testing.T, s *Suite, entryPoint string) []call {
 	t.Helper()
-	log, err := s.Log(entryPoint)
+	log, err := os.ReadFile(s.LogFile(entryPoint))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func newTrace(header http.Header) (trace string, with http.Header) {
 func (s *world) logged(entryPoint, trace string) (lines []string) {
 	s.t.Helper()
 	s.eventually("a log line", func() bool {
-		log, err := s.Log(entryPoint)
+		log, err := os.ReadFile(s.LogFile(entryPoint))
 		s.must(err)
 		lines = nil
 		for line := range strings.Lines(string(log)) {

@@ -103,9 +103,6 @@ func (e Elements) Text(i int) (string, bool) {
 	return string(text), err == nil
 }
 
-// Bool returns an element that is true; anything else is false.
-func (e Elements) Bool(i int) bool { return i < len(e) && e[i].Kind() == 't' }
-
 // Object returns an element that is an object, or nil.
 func (e Elements) Object(i int) jsontext.Value {
 	if i >= len(e) || e[i].Kind() != '{' {
