@@ -100,7 +100,10 @@ func (e Elements) Text(i int) (string, bool) {
 		return "", false
 	}
 	text, err := jsontext.AppendUnquote(nil, e[i])
-	return string(text), err == nil
+	if err != nil { // what could not be read is replaced in it
+		return "", false
+	}
+	return string(text), true
 }
 
 // Object returns an element that is an object, or nil.

@@ -43,6 +43,21 @@ func TestElementsAreTheBytesThatCame(t *testing.T) {
 	}
 }
 
+// An id that cannot be read is none: an OK for what it would be replaced by would answer nobody.
+func TestWhatCannotBeReadIsNoID(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{`"\ud800"`, "\"\xff\"", `7`} {
+		e, err := wire.SplitLoosely([]byte(`["EVENT",{"id":` + id + `},` + id + `]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, ok := e.Text(1)
+		if got := wire.ID(e.Object(0)); got != "" || text != "" || ok {
+			t.Errorf("%q is read as %q and %q, %v", id, got, text, ok)
+		}
+	}
+}
+
 func TestWhatIsNotIJSONIsNotSplit(t *testing.T) {
 	t.Parallel()
 	for frame, loosely := range map[string]bool{
