@@ -25,16 +25,21 @@ import (
 )
 
 // failing is a store that commits no claim while it is away. While it is slow, what is left of a claim's lease when the commit is
-// known is that much.
+// known is that much. While it is held, claims wait.
 type failing struct {
 	*store.Store
-	away atomic.Bool
-	slow atomic.Pointer[time.Duration]
+	service *serving.Service
+	away    atomic.Bool
+	slow    atomic.Pointer[time.Duration]
+	held    atomic.Pointer[chan struct{}]
 }
 
 func (f *failing) Commit(ctx context.Context, plan *claiming.Plan) error {
 	if f.away.Load() {
 		return errors.New("away")
+	}
+	if held := f.held.Load(); held != nil {
+		<-*held
 	}
 	if left := f.slow.Load(); left != nil {
 		for _, d := range plan.Created {
@@ -97,6 +102,7 @@ func (w *world) startFailing() (*instance, *failing) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	documents.service = service
 	if err := service.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -138,5 +144,37 @@ func TestClaimsThatFail(t *testing.T) {
 	carol.send(`["CLOSE","a"]`)
 	if ids := carol.ask("b", bob); len(ids) != 1 || ids[0] != stock[1] {
 		t.Errorf("given %v", ids)
+	}
+}
+
+// What serves a request returns when that is recorded, however long it takes: the CPU stops with the last request.
+func TestSlowClaimIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	bob := actors.NewKey()
+	w.stocked(bob, 3)
+	gate, documents := w.startFailing()
+	held := make(chan struct{})
+	documents.held.Store(&held)
+	request := gate.login(actors.NewKey()).question(actors.Question{Owners: []string{bob.Pubkey}})
+	_, serve, err := documents.service.Take(t.Context(), gateway.Event{Event: request, Raw: request.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		serve(over)
+	}()
+	select {
+	case <-served:
+		t.Error("it has returned before anything was recorded")
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(held)
+	<-served
+	if n := len(w.deliveries()); n != 1 {
+		t.Errorf("%d deliveries are recorded", n)
 	}
 }

@@ -78,12 +78,7 @@ func (s *Service) Take(ctx context.Context, e gateway.Event) (gateway.Answer, fu
 	if t.err != nil {
 		return answer, nil, t.err
 	}
-	return answer, func(ctx context.Context) {
-		select {
-		case <-served:
-		case <-ctx.Done():
-		}
-	}, nil
+	return answer, func(context.Context) { <-served }, nil // which bounds itself, and records what it did even if that takes longer
 }
 
 // follow goes on with a request in the background, until it has its outcome or is too old. Beyond the bound it is left to the
