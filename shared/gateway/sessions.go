@@ -130,10 +130,9 @@ func (ss *sessions) add(key string, s *session) {
 }
 
 func (ss *sessions) remove(s *session) {
-	keys := append(s.identities(), everybody)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	for _, key := range keys {
+	for _, key := range append(s.identities(), everybody) { // read now: a login may be under way, which is entered before or not at all
 		delete(ss.byKey[key], s)
 		if len(ss.byKey[key]) == 0 {
 			delete(ss.byKey, key)
