@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/nbd-wtf/go-nostr"
@@ -210,6 +211,25 @@ func TestAnUpstreamThatCannotBeReached(t *testing.T) {
 				t.Errorf("the log names upstream's URL: %s", r.log)
 			}
 		})
+	}
+}
+
+// Operators are told of an upstream that cannot be reached, not of clients that come and go: anybody could raise that alert.
+func TestAClientThatLeavesIsNoFaultOfUpstream(t *testing.T) {
+	t.Parallel()
+	asked, left := make(chan struct{}), make(chan struct{})
+	r := startBefore(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+		close(left)
+	}), nil)
+	c := r.dial(t)
+	<-asked
+	_ = c.conn.CloseNow()
+	<-left
+	time.Sleep(50 * time.Millisecond) // in which it would be counted
+	if tally := r.gateway.Tally(); tally["upstream_dialled"] != 0 || tally["upstream_failed"] != 0 || r.log.String() != "" {
+		t.Errorf("counted %v, and said %s", tally, r.log)
 	}
 }
 

@@ -39,8 +39,11 @@ func (l *link) connect() *upstream.Conn {
 	if l.conn != nil || time.Now().Before(l.again) {
 		return l.conn
 	}
-	l.s.tally.upstreamDialled.Add(1)
 	conn, err := l.s.Upstream.Connect(l.s.ctx, l.s.client)
+	if err != nil && l.s.ctx.Err() != nil { // the client has gone: that says nothing about upstream
+		return nil
+	}
+	l.s.tally.upstreamDialled.Add(1)
 	if err != nil {
 		l.again = time.Now().Add(dialAgainAfter)
 		l.s.tally.upstreamFailed.Add(1)
