@@ -159,6 +159,11 @@ func (a *answering) dismissal(outcome keypackage.Outcome, reason string) keypack
 // dismiss records the answer to a whole request, unless another answer stands. If one of its units was answered meanwhile, so are
 // the others. A race may also be lost to somebody who wrote nothing in the end; then it is run again.
 func (a *answering) dismiss(ctx context.Context, dismissal keypackage.Dismissal) (known keypackage.Answer, err error) {
+	if a.stored != nil { // as in attempt: whether it is to be claimed or dismissed may change while it is decided
+		if err := a.stored(); err != nil {
+			return known, err
+		}
+	}
 	err = contend(ctx, func(int) (again bool, _ error) {
 		lost := retryTransient(ctx, func() error { return a.store.Dismiss(ctx, dismissal, a.unitIDs()) })
 		if lost == nil {

@@ -206,11 +206,7 @@ func (c *Claimer) ClaimHere(
 		return keypackage.Answer{}, result, err
 	}
 	a.here(ctx, give)
-	if a.stored = stored; !a.claimable() {
-		if err := stored(); err != nil {
-			return keypackage.Answer{}, result, err
-		}
-	}
+	a.stored = stored
 	answer, err := a.answer(ctx, keypackage.Answer{})
 	result.fill(answer, a.found && !a.created, c.now().Sub(doc.ReceivedAt))
 	return answer, result, err

@@ -191,6 +191,27 @@ func TestNothingIsWrittenBeforeTheDocument(t *testing.T) {
 	}
 }
 
+// The time of a request may be over between two looks at the clock.
+func TestNothingIsWrittenOfARequestThatGrowsOld(t *testing.T) {
+	t.Parallel()
+	d, looks := newDesk(t, fresh(5)...), 0
+	d.first.now = func() time.Time {
+		if looks++; looks > 1 {
+			return now.Add(8 * 24 * time.Hour)
+		}
+		return now
+	}
+	d.fault = func(call string, _ bool) error {
+		if strings.HasPrefix(call, "Commit") || strings.HasPrefix(call, "Dismiss") {
+			t.Error(call)
+		}
+		return nil
+	}
+	if _, _, err := d.first.ClaimHere(t.Context(), signed(t, 1, forBob), func() error { return errAway }, func(Granted) {}); err == nil {
+		t.Error("it succeeds without a document")
+	}
+}
+
 // A trigger that comes while the gateway serves the request lets it finish; one that comes later does not wait.
 func TestTheTriggerGivesTheGatewayTime(t *testing.T) {
 	t.Parallel()
