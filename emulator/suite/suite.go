@@ -101,7 +101,7 @@ type Suite struct {
 	children  map[string]*process.Process // by entry point, and Upstream
 	failed    chan error
 
-	mu      sync.Mutex     // held by Stop and by a restart of the Pub/Sub emulator
+	mu      sync.Mutex     // held by Stop and by a restart
 	cleanup []func() error // run last to first
 }
 
@@ -164,10 +164,10 @@ func (s *Suite) PID(name string) int {
 // Restart kills a process, an entry point, Upstream or PubSub, as a crash would, and starts it again at the same address. All
 // messages end with the Pub/Sub emulator; only a suite that has its own may restart it.
 func (s *Suite) Restart(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c, ok := s.children[name]
 	if name == PubSub {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		c, ok = s.emulators.PubSub, s.opts.Emulators == nil
 	}
 	if !ok {

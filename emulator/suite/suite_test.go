@@ -14,6 +14,7 @@ import (
 
 	"cloud.google.com/go/firestore"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
@@ -106,6 +107,24 @@ func TestTick(t *testing.T) {
 	awaitCall(t, s, Expire)
 	if err := s.Tick(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Two people may press the same button: of a process that was started twice only one would be known, and end for want of the port.
+func TestRestartsAtTheSameTimeLeaveOneProcess(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{TickEvery: -1})
+	var restarts errgroup.Group
+	for range 4 {
+		restarts.Go(func() error { return s.Restart(t.Context(), Claim) })
+	}
+	if err := restarts.Wait(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-s.Failed():
+		t.Error(err)
+	case <-time.After(time.Second): // longer than a process needs to find that its port is taken
 	}
 }
 

@@ -66,6 +66,7 @@ func (b *bench) path(ctx context.Context) {
 	t.note("Least: one process that does what the promises need, and nothing else: two commits and one query. The functions have")
 	t.note("the trigger on top, and Pub/Sub, whose emulator polls every 100 ms and pushes two messages at a time. Polling is the")
 	t.note("design that polls every second, asked at random moments. All are measured in turns. Limits raised: %v.", raisedLimits)
+	t.note("Whoever has her package waits %v before she asks again, so that somewhat fewer are in flight.", settling)
 	medians := b.table("From the request's frame to the package's frame, median", designs[:]...)
 	medians.file, medians.unit = "path.svg", "milliseconds"
 	for _, load := range loads {
@@ -87,7 +88,7 @@ func (b *bench) path(ctx context.Context) {
 // settling is how long a requester waits before it asks again: what is recorded of a delivery is not a part of the next one's way.
 const settling = 30 * time.Millisecond
 
-// ask restocks a design and makes n requests, always as many at a time.
+// ask restocks a design and makes n requests of so many requesters, each of whom waits a moment before she asks again.
 func (b *bench) ask(ctx context.Context, d design, atOnce, n int) sample {
 	resume := b.wire.pause()
 	d.restock(ctx, n)

@@ -125,7 +125,7 @@ func (s *Simulation) Ask(ctx context.Context, a Ask) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.run.Requests[event.ID] = owners
+	s.run.Requests[event.ID], s.run.Stored[event.ID] = owners, true
 	s.triggers = append(s.triggers, trigger{doc: doc})
 }
 

@@ -58,6 +58,28 @@ func TestWhatRemainsIsACondition(t *testing.T) {
 	}
 }
 
+// TestARequestThatVanishesIsSeen plays what no function does: the document goes before there is an outcome.
+func TestARequestThatVanishesIsSeen(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, err := New(NewBackends(t, 1), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Ask(ctx, Ask{Owners: []int{0}})
+	for id := range s.run.Requests {
+		_, err := s.client.Collection(collections.Requests).Doc(id).Delete(s.by(ctx, true))
+		s.failed(err)
+	}
+	broken, err := s.Check(ctx)
+	if said := strings.Join(broken, "\n"); err != nil || !strings.Contains(said, "has no outcome") {
+		t.Errorf("found: %q, %v", said, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // searched is how many histories may play until a mistake must have been found.
 const searched = 200
 

@@ -71,7 +71,9 @@ func New(b *Backends, o Options) (*Simulation, error) {
 			defer func() { b.free <- own }()
 			return own.end()
 		},
-		run: wholeRun{Run: invariants.Run{Uploads: make(map[string]keypackage.Package), Requests: make(map[string][]string)}},
+		run: wholeRun{Run: invariants.Run{
+			Uploads: make(map[string]keypackage.Package), Requests: make(map[string][]string), Stored: make(map[string]bool),
+		}},
 		settings: claiming.Settings{
 			Limits: claiming.Limits{DeliveryTTL: 5 * time.Minute, PairLimitPerHour: 10, OwnerBudgetPerHour: 100},
 			Mode:   keypackage.ModeDeliver, MaxPerOwner: 10, RequestMaxAge: 15 * time.Minute,
