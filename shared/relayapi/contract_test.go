@@ -13,6 +13,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 )
 
 // document is the OpenAPI description of the endpoint, as JSON values.
@@ -140,5 +142,22 @@ func TestDocumentExampleIsValid(t *testing.T) {
 	var decoded DeliveryRequest
 	if err := json.Unmarshal(example, &decoded); err != nil || !wellFormed(decoded) {
 		t.Errorf("the relay would refuse the example: %v", err)
+	}
+}
+
+// TestDocumentTakesEveryPush: a relay that holds pushes against the document takes what is sent. A rejected request has one row, which
+// names no owner.
+func TestDocumentTakesEveryPush(t *testing.T) {
+	t.Parallel()
+	sent := push()
+	sent.Deliveries = nil
+	rejected := keypackage.Answer{Dismissal: &keypackage.Dismissal{Requested: 1, Outcome: keypackage.OutcomeRejected, Reason: "future"}}
+	for _, rows := range [][]keypackage.Row{nil, rejected.Rows()} {
+		sent.Outcome = rows
+		body, err := encode(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		validate(t, "DeliveryRequest", body)
 	}
 }

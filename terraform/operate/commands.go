@@ -125,7 +125,7 @@ func importOptions(from, authors, keyFile string) (o importing.Options, err erro
 }
 
 func progress(r importing.Report) {
-	command.Progress(fmt.Sprintf("%d events, back to %s: %d taken in, %d duplicate, %d refused",
+	command.Progress(fmt.Sprintf("%d events, back to %s: %d new, %d duplicate, %d refused",
 		r.Seen, r.Oldest.Format(time.RFC3339), r.Taken, sum(r.Duplicate), sum(r.Refused)))
 }
 

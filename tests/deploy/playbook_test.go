@@ -31,6 +31,24 @@ func TestEveryAlertHasItsPlaybook(t *testing.T) {
 	}
 }
 
+// TestPlaybookExplainsEveryReason: why a call is asked for again stands in the playbook.
+func TestPlaybookExplainsEveryReason(t *testing.T) {
+	t.Parallel()
+	playbook := sourceOf(t, "terraform/PLAYBOOK.md")
+	var reasons []string
+	for _, files := range []string{"shared/claiming/*.go", "shared/delivering/*.go", "shared/store/*.go", "shared/invocation/*.go"} {
+		reasons = append(reasons, submatches(sourceOf(t, files), `(?:fault\.Retryable|retryLater)\("(\w+)"`)...)
+	}
+	if len(reasons) < 8 {
+		t.Errorf("only %v were found", reasons)
+	}
+	for _, reason := range reasons {
+		if !strings.Contains(playbook, "`"+reason+"`") {
+			t.Errorf("the playbook does not explain %s", reason)
+		}
+	}
+}
+
 // keysOf returns the keys of a map of objects in a block of locals, which begins as the pattern says.
 func keysOf(t *testing.T, text, beginning string) []string {
 	t.Helper()

@@ -1,5 +1,5 @@
 // Command model checks the design of claim and delivery formally: spin searches the Promela models next to it exhaustively, and every
-// mutation, a model with one rule taken away, which must fail. It needs spin and a C compiler and takes a minute or two:
+// mutation, a model with one rule taken away, which must fail. It needs spin and a C compiler and takes some minutes:
 //
 //	go run ./tests/model
 //
@@ -12,6 +12,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,7 +32,10 @@ var models embed.FS
 func main() { command.Main("model", run) }
 
 // run searches as many models at once as there are processors, and says on standard error how far it is.
-func run(ctx context.Context, _ []string) error {
+func run(ctx context.Context, args []string) error {
+	if err := command.Parse(flag.NewFlagSet("model", flag.ContinueOnError), args); err != nil {
+		return err
+	}
 	for _, tool := range []string{"spin", "cc"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is not installed; on Debian: apt-get install spin gcc", tool)

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"flag"
+	"testing"
+)
 
 func TestVerdict(t *testing.T) {
 	t.Parallel()
@@ -28,5 +33,17 @@ func TestVerdict(t *testing.T) {
 				t.Errorf("%s, want fine = %v", r.verdict, c.fine)
 			}
 		})
+	}
+}
+
+// A search takes minutes: who only asks for the flags, or mistypes one, does not start it.
+func TestArgumentsStartNoSearch(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // should it start all the same
+	for _, argument := range []string{"-h", "-fast", "claim"} {
+		if err := run(ended, []string{argument}); !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%s: %v", argument, err)
+		}
 	}
 }
