@@ -8,6 +8,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -16,16 +17,20 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/command"
 )
 
 func main() {
-	out := flag.String("o", "terraform/upload.zip", "`file` to write the zip to")
-	show := flag.Bool("list", false, "show the files instead")
-	flag.Parse()
-	if err := run(os.DirFS("."), *out, *show); err != nil {
-		fmt.Fprintln(os.Stderr, "upload:", err)
-		os.Exit(1)
-	}
+	command.Main("upload", func(_ context.Context, args []string) error {
+		flags := flag.NewFlagSet("upload", flag.ContinueOnError)
+		out := flags.String("o", "terraform/upload.zip", "`file` to write the zip to")
+		show := flags.Bool("list", false, "show the files instead")
+		if err := command.Parse(flags, args); err != nil {
+			return err
+		}
+		return run(os.DirFS("."), *out, *show)
+	})
 }
 
 func run(root fs.FS, out string, show bool) error {
