@@ -24,6 +24,5 @@
 // What these share:
 //
 //   - invariants: the promises as checks on what a run has left behind
-//   - fixture: a database as the relay leaves it
 //   - upstreams: ordinary relays for the gateway to stand before, whose dependencies only they have, as modules of their own
 package tests

@@ -36,7 +36,7 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
 )
 
-// Names of what runs, see [Suite.Log] and [Suite.Restart].
+// Names of what runs, see [Suite.LogFile] and [Suite.Restart].
 const (
 	Claim    = "ClaimKeyPackages" // this and the next three are entry points
 	Deliver  = "DeliverKeyPackages"

@@ -18,10 +18,10 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/functions/gateway"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/config"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // asFunction says at which address this program serves the function, as the buildpack's program does.

@@ -13,11 +13,11 @@ import (
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }

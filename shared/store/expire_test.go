@@ -10,8 +10,8 @@ import (
 
 	"cloud.google.com/go/firestore"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // ending puts an open delivery that ends at that time.

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // A request that has created one delivery, whose claim is gone, and has joined another, next to those of other requests.

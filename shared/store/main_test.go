@@ -11,6 +11,7 @@ import (
 
 	"cloud.google.com/go/firestore"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/emulators/emutest"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
@@ -18,7 +19,6 @@ import (
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/publishing"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 func TestMain(m *testing.M) { os.Exit(emutest.Main(m)) }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"testing"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/rollout"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 var _ rollout.Document = (*store.Store)(nil)

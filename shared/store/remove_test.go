@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // ends stores documents of one owner by their id, with that in their field for the end; nil leaves it out.

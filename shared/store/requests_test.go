@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // request stores a request document with that mark, received at that time; nil leaves a field out.

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // expiring.Store: Retirable goes through the ledger entries that are to be looked at by now.

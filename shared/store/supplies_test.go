@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // expiring.Store: PendingOwners goes through the owners with notices that nobody is known to have published.

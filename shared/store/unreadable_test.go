@@ -8,9 +8,9 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // A document named so that no other could be named after it does not end the look-up of its neighbours.

@@ -13,12 +13,12 @@ import (
 	"google.golang.org/api/option"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/mlsgen"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/mls"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // What one 447 may cost, whatever its owners have published: the promise in shared/gateway/README.md.

@@ -17,9 +17,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/store"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // bill counts the documents that a client reads and writes, by collection, as Firestore charges them: a document that is

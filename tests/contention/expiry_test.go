@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/delivering"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/expiring"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/fault"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // Expiry against delivery of the same documents. The rules keep the two apart by time; here the clock of the scheduled

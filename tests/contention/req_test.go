@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/claiming"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // subscribe has requesters ask for an owner's package by REQ, all at once, the i-th at those instances at the same moment, and

@@ -21,13 +21,13 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/actors"
+	"github.com/keypackage-delivery/keypackage-delivery/emulator/fixture"
 	"github.com/keypackage-delivery/keypackage-delivery/emulator/process"
 	"github.com/keypackage-delivery/keypackage-delivery/functions/claim"
 	"github.com/keypackage-delivery/keypackage-delivery/functions/deliver"
 	"github.com/keypackage-delivery/keypackage-delivery/functions/expire"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/keypackage"
 	"github.com/keypackage-delivery/keypackage-delivery/shared/relayapi"
-	"github.com/keypackage-delivery/keypackage-delivery/tests/fixture"
 )
 
 // logLine is one line of a function's log, as Cloud Logging reads it.

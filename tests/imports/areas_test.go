@@ -41,3 +41,15 @@ func TestAreasKnowTheirNeighbours(t *testing.T) {
 		}
 	}
 }
+
+// What judges is known to nobody, not even to the tests of what it judges.
+func TestNobodyKnowsTheJudges(t *testing.T) {
+	t.Parallel()
+	for _, p := range whole(t) {
+		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if areaOf(p.short()) != "tests" && within(imported, module+"/tests") {
+				t.Errorf("%s or a test of it imports %s", p.short(), short(imported))
+			}
+		}
+	}
+}

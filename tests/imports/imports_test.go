@@ -26,7 +26,9 @@ type pkg struct {
 	Dir        string
 	GoFiles    []string // without tests
 	Imports    []string // of what is not a test
-	Deps       []string // the same, with everything that comes along
+
+	TestImports, XTestImports []string // of the tests
+	Deps                      []string // the same, with everything that comes along
 }
 
 // short is the package's path within the module, "." for the root.
@@ -56,7 +58,7 @@ func production(t *testing.T) []pkg {
 }
 
 var listed = sync.OnceValues(func() ([]pkg, error) {
-	command := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,Deps", "./...")
+	command := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,TestImports,XTestImports,Deps", "./...")
 	command.Dir, command.Stderr = root, os.Stderr
 	output, err := command.Output()
 	if err != nil {
