@@ -104,11 +104,12 @@ func (c *Client) Push(ctx context.Context, push delivering.Push) delivering.Resu
 	}
 	var begun atomic.Bool
 	response, err := c.http.Do(request.WithContext(traceBegin(ctx, &begun)))
-	if err != nil && begun.Load() {
-		return failed(keypackage.ResultUnclear, fmt.Errorf("push to relay: %w", withoutURL(err)))
-	}
 	if err != nil {
-		return failed(keypackage.ResultNotSent, fmt.Errorf("push to relay: %w", withoutURL(err)))
+		whole := keypackage.ResultNotSent
+		if begun.Load() {
+			whole = keypackage.ResultUnclear
+		}
+		return failed(whole, fmt.Errorf("push to relay: %w", withoutURL(err)))
 	}
 	defer response.Body.Close()
 	return read(response, push.Deliveries)
